@@ -1,0 +1,33 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace iwseg {
+
+/// A curve, with a band around it where low and high are given (same length as x and y).
+struct Curve {
+    std::string name;
+    std::vector<double> x, y, low, high;
+    bool points_only = false;  ///< dots and no line
+};
+
+struct ChartOptions {
+    std::string title, x_label, y_label;
+    bool log_x = false, log_y = false;
+    double x_min = 0, x_max = 0, y_min = 0, y_max = 0;  ///< equal: taken from the data
+    int width = 640, height = 400;                      ///< pixels
+};
+
+/// One self-contained <svg> element: axes with round ticks, grid, legend; colours that the colour-blind tell apart.
+std::string line_chart(const std::vector<Curve>& curves, const ChartOptions& options);
+
+/// Groups of bars side by side, with error bars where low and high are given.
+struct BarSeries {
+    std::string name;
+    std::vector<double> values, low, high;
+};
+std::string bar_chart(const std::vector<std::string>& groups, const std::vector<BarSeries>& series,
+                      const ChartOptions& options);
+
+}  // namespace iwseg

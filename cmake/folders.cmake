@@ -1,0 +1,49 @@
+# One target a folder, linked only against the folders it may include from: a wrong include does not link.
+
+# Flags every target of ours is compiled with.
+add_library(iwseg_flags INTERFACE)
+target_compile_options(iwseg_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wno-psabi -fno-math-errno
+                       -fno-trapping-math)
+if(IWSEG_WERROR)
+    target_compile_options(iwseg_flags INTERFACE -Werror)
+endif()
+if(IWSEG_SANITIZE)
+    target_compile_options(iwseg_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined
+                           -fno-omit-frame-pointer)
+    target_link_options(iwseg_flags INTERFACE -fsanitize=address,undefined)
+    target_compile_definitions(iwseg_flags INTERFACE IWSEG_SANITIZED=1)
+endif()
+
+# Debian's oneDNN ships no CMake package file.
+find_path(ONEDNN_INCLUDE dnnl.hpp REQUIRED)
+find_library(ONEDNN_LIBRARY dnnl REQUIRED)
+add_library(iwseg_onednn INTERFACE)
+target_link_libraries(iwseg_onednn INTERFACE $<BUILD_INTERFACE:${ONEDNN_LIBRARY}> $<INSTALL_INTERFACE:dnnl>)
+
+# The NIfTI C library that reads NIfTI-1 and NIfTI-2 alike.
+if(IWSEG_APPS)
+    find_path(NIFTI2_INCLUDE nifti2_io.h PATH_SUFFIXES nifti REQUIRED)
+    find_library(NIFTI2_LIBRARY nifti2 REQUIRED)
+    find_library(ZNZ_LIBRARY znz REQUIRED)
+    add_library(iwseg_nifti INTERFACE)
+    target_include_directories(iwseg_nifti SYSTEM INTERFACE ${NIFTI2_INCLUDE})
+    target_link_libraries(iwseg_nifti INTERFACE ${NIFTI2_LIBRARY} ${ZNZ_LIBRARY})
+endif()
+
+# iwseg_folder(NAME [USES folder...] [LINK library...]): the static library iwseg_NAME (iwseg::NAME) from NAME/*.cpp.
+function(iwseg_folder name)
+    cmake_parse_arguments(ARG "" "" "USES;LINK" ${ARGN})
+    file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${name}/*.cpp)
+    list(FILTER sources EXCLUDE REGEX "apps/main\\.cpp$")
+    add_library(iwseg_${name} STATIC ${sources})
+    add_library(iwseg::${name} ALIAS iwseg_${name})
+    target_include_directories(iwseg_${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
+                               $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
+                               $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/iwseg>)
+    target_compile_features(iwseg_${name} PUBLIC cxx_std_20)
+    foreach(used ${ARG_USES})
+        target_link_libraries(iwseg_${name} PUBLIC iwseg_${used})
+    endforeach()
+    target_link_libraries(iwseg_${name} PRIVATE $<BUILD_INTERFACE:iwseg_flags> ${ARG_LINK})
+    set_target_properties(iwseg_${name} PROPERTIES EXPORT_NAME ${name})
+endfunction()

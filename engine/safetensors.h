@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace iwseg {
+
+/// One named array of a safetensors file, as it lies there.
+struct StoredTensor {
+    std::string type;                 ///< F32, F64, BF16, F16, I64, I32, U8, BOOL
+    std::vector<std::int64_t> shape;  ///< outermost first
+    std::vector<std::byte> bytes;
+
+    std::int64_t elements() const;
+    std::vector<float> as_f32() const;          ///< from F32, F64, BF16, F16, I64, I32, U8 or BOOL
+    std::vector<std::int32_t> as_i32() const;   ///< from any type, by conversion of values
+};
+
+/// Reads a whole safetensors file. Throws InputError, naming the file, where the header or an offset is not true.
+std::map<std::string, StoredTensor> read_safetensors(const std::filesystem::path& file,
+                                                     std::map<std::string, std::string>* metadata = nullptr);
+
+/// Something to be written: the caller keeps the memory.
+struct TensorToStore {
+    std::string name;
+    std::string type;
+    std::vector<std::int64_t> shape;
+    std::span<const std::byte> bytes;
+};
+
+/// Writes beside, syncs and renames: the name holds the whole file or what it held before. Throws
+/// std::runtime_error, naming the file, on a full disk or a folder that cannot be written.
+void write_safetensors(const std::filesystem::path& file, const std::vector<TensorToStore>& tensors,
+                       const std::map<std::string, std::string>& metadata = {});
+
+}  // namespace iwseg

@@ -1,0 +1,26 @@
+#pragma once
+
+namespace iwseg {
+
+/// Where work is queued: a cudaStream_t on CUDA, unused on the CPU.
+struct Stream {
+    void* handle = nullptr;
+};
+
+/// Who computes a gradient's destination says whether it starts there or adds to what is there.
+enum class Write : unsigned char { overwrite, accumulate };
+
+}  // namespace iwseg
+
+/// Declares the same functions for every backend: iwseg::cpu, iwseg::cuda, and iwseg::simt (the CUDA source run on
+/// the CPU, in tests).
+#define IWSEG_BACKENDS(...)    \
+    namespace iwseg::cpu {     \
+    __VA_ARGS__                \
+    }                          \
+    namespace iwseg::cuda {    \
+    __VA_ARGS__                \
+    }                          \
+    namespace iwseg::simt {    \
+    __VA_ARGS__                \
+    }
