@@ -14,7 +14,7 @@ if(IWSEG_SANITIZE)
     target_compile_definitions(iwseg_flags INTERFACE IWSEG_SANITIZED=1)
 endif()
 
-# Debian's oneDNN ships no CMake package file.
+# The CMake package file of Debian's oneDNN asks for OpenCL, which the CPU library does not need.
 find_path(ONEDNN_INCLUDE dnnl.hpp REQUIRED)
 find_library(ONEDNN_LIBRARY dnnl REQUIRED)
 add_library(iwseg_onednn INTERFACE)
@@ -35,6 +35,10 @@ function(iwseg_folder name)
     cmake_parse_arguments(ARG "" "" "USES;LINK" ${ARGN})
     file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${name}/*.cpp)
     list(FILTER sources EXCLUDE REGEX "apps/main\\.cpp$")
+    if(NOT sources)
+        file(WRITE ${CMAKE_BINARY_DIR}/empty.cpp "")
+        set(sources ${CMAKE_BINARY_DIR}/empty.cpp)
+    endif()
     add_library(iwseg_${name} STATIC ${sources})
     add_library(iwseg::${name} ALIAS iwseg_${name})
     target_include_directories(iwseg_${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
