@@ -1,0 +1,125 @@
+#include "engine/parameters.h"
+
+#include <algorithm>
+#include <functional>
+#include <stdexcept>
+
+#include "kernels/error.h"
+
+namespace iwseg {
+namespace {
+
+constexpr const char* kTracked = "num_batches_tracked";
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+    std::string text = "(";
+    for (const std::int64_t side : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(side);
+    return text + ")";
+}
+
+bool is_tracked(const std::string& name) {
+    const std::string_view ending = kTracked;
+    return name.size() > ending.size() && name.ends_with(ending);
+}
+
+/// Checks one stored array against the parameter of its name and copies it.
+void copy_stored(const std::filesystem::path& file, const std::map<std::string, StoredTensor>& stored,
+                 const Parameter& parameter, float* destination) {
+    const auto found = stored.find(parameter.name);
+    if (found == stored.end())
+        throw InputError(file.string() + " has no array " + parameter.name + ", which the network needs");
+    if (found->second.shape != parameter.shape)
+        throw InputError(file.string() + ": " + parameter.name + " has the shape " + shape_text(found->second.shape) +
+                         ", but the network's is " + shape_text(parameter.shape) +
+                         "; are these weights of other widths or channels?");
+    const std::vector<float> values = found->second.as_f32();
+    std::copy(values.begin(), values.end(), destination);
+}
+
+TensorToStore stored_view(const Parameter& parameter, const float* values) {
+    return {parameter.name, "F32", parameter.shape,
+            std::as_bytes(std::span(values, static_cast<std::size_t>(parameter.elements)))};
+}
+
+}  // namespace
+
+int Parameters::add(const std::string& name, const std::vector<std::int64_t>& shape, bool learned) {
+    if (!index_.emplace(name, size()).second) throw std::invalid_argument("parameter " + name + " exists already");
+    Parameter parameter{name, shape, 0, 1, learned};
+    for (const std::int64_t side : shape) parameter.elements *= side;
+    std::vector<float>& flat = learned ? values_ : statistics_;
+    parameter.offset = static_cast<std::int64_t>(flat.size());
+    flat.resize(flat.size() + static_cast<std::size_t>(parameter.elements));
+    if (learned) {
+        gradients_.resize(values_.size());
+        momentum_.resize(values_.size());
+    }
+    list_.push_back(std::move(parameter));
+    return size() - 1;
+}
+
+const Parameter& Parameters::find(const std::string& name) const {
+    const auto found = index_.find(name);
+    if (found == index_.end()) throw std::out_of_range("no parameter " + name);
+    return list_[found->second];
+}
+
+float* Parameters::value(int index) {
+    const Parameter& parameter = list_.at(index);
+    return (parameter.learned ? values_ : statistics_).data() + parameter.offset;
+}
+
+float* Parameters::gradient(int index) {
+    const Parameter& parameter = list_.at(index);
+    if (!parameter.learned) throw std::invalid_argument(parameter.name + " is not learned and has no gradient");
+    return gradients_.data() + parameter.offset;
+}
+
+void Parameters::load(const std::filesystem::path& file) {
+    const auto stored = read_safetensors(file);
+    for (const auto& [name, tensor] : stored)
+        if (!index_.contains(name) && !is_tracked(name))
+            throw InputError(file.string() + " holds the array " + name + ", which the network does not have");
+    // All is checked into a copy first: a bad file leaves the network as it was.
+    std::vector<float> values(values_.size()), statistics(statistics_.size());
+    for (const Parameter& parameter : list_)
+        copy_stored(file, stored, parameter, (parameter.learned ? values : statistics).data() + parameter.offset);
+    values_.swap(values);
+    statistics_.swap(statistics);
+    batches_tracked = 0;
+    for (const auto& [name, tensor] : stored)
+        if (is_tracked(name) && tensor.elements() == 1) {
+            batches_tracked = tensor.as_i32()[0];
+            break;
+        }
+}
+
+void Parameters::save(const std::filesystem::path& file, const std::map<std::string, std::string>& metadata) const {
+    std::vector<TensorToStore> tensors;
+    const auto tracked = std::as_bytes(std::span(&batches_tracked, 1));
+    for (const Parameter& parameter : list_) {
+        const std::vector<float>& flat = parameter.learned ? values_ : statistics_;
+        tensors.push_back(stored_view(parameter, flat.data() + parameter.offset));
+        // PyTorch keeps a counter, a scalar, after each pair of running statistics and asks for it when it loads.
+        const std::string variance = "running_var";
+        if (parameter.name.ends_with(variance))
+            tensors.push_back({parameter.name.substr(0, parameter.name.size() - variance.size()) + kTracked, "I64", {},
+                               tracked});
+    }
+    write_safetensors(file, tensors, metadata);
+}
+
+void Parameters::load_momentum(const std::filesystem::path& file) {
+    const auto stored = read_safetensors(file);
+    for (const Parameter& parameter : list_)
+        if (parameter.learned) copy_stored(file, stored, parameter, momentum_.data() + parameter.offset);
+}
+
+void Parameters::save_momentum(const std::filesystem::path& file) const {
+    std::vector<TensorToStore> tensors;
+    for (const Parameter& parameter : list_)
+        if (parameter.learned) tensors.push_back(stored_view(parameter, momentum_.data() + parameter.offset));
+    write_safetensors(file, tensors);
+}
+
+}  // namespace iwseg
