@@ -17,8 +17,8 @@ enum class Layout : std::uint8_t { ncdhw, ndhwc, blocked8, blocked16 };
 struct Shape {
     std::int64_t n = 1, c = 1, d = 1, h = 1, w = 1;
 
-    std::int64_t voxels() const { return d * h * w; }
-    std::int64_t elements() const { return n * c * voxels(); }
+    constexpr std::int64_t voxels() const { return d * h * w; }
+    constexpr std::int64_t elements() const { return n * c * voxels(); }
     bool operator==(const Shape&) const = default;
 };
 
