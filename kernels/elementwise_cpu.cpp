@@ -1,0 +1,98 @@
+#include "kernels/elementwise.h"
+
+#include "kernels/cpu_blocks.h"
+#include "kernels/vector_clones.h"
+
+namespace iwseg::cpu {
+namespace {
+
+constexpr std::int64_t kPiece = 16384;  ///< numbers a thread takes at a time
+
+template <class T>
+IWSEG_VECTOR_CLONES void add_piece(const T* from, std::int64_t numbers, T* to) {
+    for (std::int64_t i = 0; i < numbers; ++i) store(to[i], to_f32(to[i]) + to_f32(from[i]));
+}
+
+template <class From, class To>
+IWSEG_VECTOR_CLONES void copy_piece(const From* from, std::int64_t numbers, To* to) {
+    for (std::int64_t i = 0; i < numbers; ++i) store(to[i], to_f32(from[i]));
+}
+
+template <int B, class T>
+IWSEG_VECTOR_CLONES void sum_piece(const T* x, std::int64_t voxels, double* sums) {
+    constexpr int kLanes = 64;
+    const std::int64_t numbers = voxels * B, whole = numbers / kLanes * kLanes;
+    float lanes[kLanes] = {};
+    for (std::int64_t i = 0; i < whole; i += kLanes)
+        for (int l = 0; l < kLanes; ++l) lanes[l] += to_f32(x[i + l]);
+    for (std::int64_t i = whole; i < numbers; ++i) lanes[i - whole] += to_f32(x[i]);
+    for (int b = 0; b < B; ++b) {
+        sums[b] = 0;
+        for (int l = b; l < kLanes; l += B) sums[b] += lanes[l];
+    }
+}
+
+std::int64_t numbers_of(const View& view) {
+    return view.shape.n * padded_channels(view.layout, view.shape.c) * view.shape.voxels();
+}
+
+template <class Body>
+void over_pieces(std::int64_t numbers, Body&& body) {
+#pragma omp parallel for schedule(static)
+    for (std::int64_t i = 0; i < numbers; i += kPiece) body(i, std::min(kPiece, numbers - i));
+}
+
+}  // namespace
+
+void add(Stream, View from, View to) {
+    require_same(from, to, "add");
+    if (from.type != to.type) throw std::invalid_argument("add: tensors of different type");
+    with_real(to.type, [&](auto real) {
+        using T = decltype(real);
+        over_pieces(numbers_of(to), [&](std::int64_t i, std::int64_t n) {
+            add_piece(from.as<const T>() + i, n, to.as<T>() + i);
+        });
+    });
+}
+
+void copy(Stream, View from, View to) {
+    require_same(from, to, "copy");
+    with_real(from.type, [&](auto real_from) {
+        with_real(to.type, [&](auto real_to) {
+            over_pieces(numbers_of(to), [&](std::int64_t i, std::int64_t n) {
+                copy_piece(from.as<const decltype(real_from)>() + i, n, to.as<decltype(real_to)>() + i);
+            });
+        });
+    });
+}
+
+std::int64_t channel_sum_scratch_bytes(const Shape& shape, Layout layout) {
+    const Blocks blocks(View{nullptr, shape, Type::f32, layout});
+    return blocks.rows() * chunks_in(blocks.voxels, blocks.block) * blocks.block * static_cast<std::int64_t>(sizeof(double));
+}
+
+void channel_sum(Stream, View x, float* sums, void* scratch) {
+    const Blocks blocks(x);
+    const std::int64_t chunks = chunks_in(blocks.voxels, blocks.block), size = chunk_voxels(blocks.block);
+    auto* partial = static_cast<double*>(scratch);
+    with_real(x.type, [&](auto real) {
+        with_block(blocks.block, [&](auto width) {
+            constexpr int B = width;
+#pragma omp parallel for schedule(static)
+            for (std::int64_t i = 0; i < blocks.rows() * chunks; ++i) {
+                const std::int64_t first = i % chunks * size;
+                sum_piece<B>(x.as<const decltype(real)>() + (i / chunks * blocks.voxels + first) * B,
+                             std::min(size, blocks.voxels - first), partial + i * B);
+            }
+        });
+    });
+    for (std::int64_t c = 0; c < x.shape.c; ++c) {
+        double total = 0;
+        for (std::int64_t n = 0; n < blocks.samples; ++n)
+            for (std::int64_t k = 0; k < chunks; ++k)
+                total += partial[((n * blocks.blocks + c / blocks.block) * chunks + k) * blocks.block + c % blocks.block];
+        sums[c] = static_cast<float>(total);
+    }
+}
+
+}  // namespace iwseg::cpu

@@ -1,0 +1,8 @@
+#pragma once
+
+#include "kernels/backend.h"
+#include "kernels/view.h"
+
+/// to = from, whatever their layouts and real types (f32, bf16): the same shape (N, C, D, H, W). Channels that only pad
+/// a block of `to` become 0.
+IWSEG_BACKENDS(void reorder(Stream stream, View from, View to);)

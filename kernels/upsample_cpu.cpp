@@ -1,0 +1,146 @@
+#include "kernels/upsample.h"
+
+#include <vector>
+
+#include "kernels/cpu_blocks.h"
+#include "kernels/vector_clones.h"
+
+namespace iwseg::cpu {
+namespace {
+
+/// Along one axis: output o = (1 - far) x[near] + far x[near + step].
+struct Tap {
+    std::int64_t near, step;
+    float far;
+};
+
+std::vector<Tap> taps_of(std::int64_t size) {
+    std::vector<Tap> taps(static_cast<std::size_t>(2 * size));
+    const float scale = size > 1 ? static_cast<float>(size - 1) / static_cast<float>(2 * size - 1) : 0.0f;
+    for (std::int64_t o = 0; o < 2 * size; ++o) {
+        const float place = scale * static_cast<float>(o);
+        const auto near = std::min(static_cast<std::int64_t>(place), size - 1);
+        taps[o] = {near, near + 1 < size ? 1 : 0, place - static_cast<float>(near)};
+    }
+    return taps;
+}
+
+/// The outputs that read one input along one axis, and how much: at most six.
+struct Readers {
+    std::int64_t first = 0, count = 0;
+    float weight[8] = {};
+};
+
+std::vector<Readers> readers_of(std::int64_t size) {
+    std::vector<Readers> readers(static_cast<std::size_t>(size));
+    const std::vector<Tap> taps = taps_of(size);
+    for (std::int64_t o = 0; o < 2 * size; ++o)
+        for (int side = 0; side < 2; ++side) {
+            Readers& r = readers[taps[o].near + side * taps[o].step];
+            if (r.count == 0) r.first = o;
+            r.count = o - r.first + 1;
+            r.weight[o - r.first] += side ? taps[o].far : 1.0f - taps[o].far;
+        }
+    return readers;
+}
+
+/// One output row from the four input rows around it.
+template <int B, class T>
+IWSEG_VECTOR_CLONES void interpolate_row(const T* const rows[4], const float weights[4], const Tap* taps,
+                                         std::int64_t width, T* y) {
+    for (std::int64_t o = 0; o < width; ++o) {
+        const std::int64_t near = taps[o].near * B, step = taps[o].step * B;
+        const float far = taps[o].far, rest = 1.0f - far;
+        for (int b = 0; b < B; ++b) {
+            float value = 0;
+            for (int r = 0; r < 4; ++r)
+                value += weights[r] * (rest * to_f32(rows[r][near + b]) + far * to_f32(rows[r][near + step + b]));
+            store(y[o * B + b], value);
+        }
+    }
+}
+
+/// Adds one output row, weighted, to an input row held in f32.
+template <int B, class T>
+IWSEG_VECTOR_CLONES void gather_row(const T* diff_y, float weight, const Readers* readers, std::int64_t width,
+                                    float* sums) {
+    for (std::int64_t i = 0; i < width; ++i) {
+        const Readers& r = readers[i];
+        const T* from = diff_y + r.first * B;
+        float part[B] = {};
+        for (std::int64_t k = 0; k < r.count; ++k)
+            for (int b = 0; b < B; ++b) part[b] += r.weight[k] * to_f32(from[k * B + b]);
+        for (int b = 0; b < B; ++b) sums[i * B + b] += weight * part[b];
+    }
+}
+
+template <class T>
+void finish_row(const float* sums, std::int64_t numbers, Write write, T* to) {
+    for (std::int64_t i = 0; i < numbers; ++i)
+        store(to[i], write == Write::overwrite ? sums[i] : to_f32(to[i]) + sums[i]);
+}
+
+void require_double(const View& x, const View& y) {
+    const Shape twice{x.shape.n, x.shape.c, 2 * x.shape.d, 2 * x.shape.h, 2 * x.shape.w};
+    if (!(y.shape == twice) || x.layout != y.layout)
+        throw std::invalid_argument("upsample: the result is twice the size of the input, in its layout");
+}
+
+}  // namespace
+
+void upsample(Stream, View x, View y) {
+    require_double(x, y);
+    const Blocks blocks(x);
+    const Shape &small = x.shape, &big = y.shape;
+    const std::vector<Tap> d_taps = taps_of(small.d), h_taps = taps_of(small.h), w_taps = taps_of(small.w);
+    with_real(x.type, [&](auto real) {
+        with_block(blocks.block, [&](auto width) {
+            using T = decltype(real);
+            constexpr int B = width;
+#pragma omp parallel for schedule(static)
+            for (std::int64_t i = 0; i < blocks.rows() * big.d * big.h; ++i) {
+                const Tap &h = h_taps[i % big.h], &d = d_taps[i / big.h % big.d];
+                const T* volume = x.as<const T>() + i / big.h / big.d * blocks.voxels * B;
+                const T* rows[4];
+                float weights[4];
+                for (int r = 0; r < 4; ++r) {
+                    const std::int64_t z = d.near + (r >> 1) * d.step, v = h.near + (r & 1) * h.step;
+                    rows[r] = volume + (z * small.h + v) * small.w * B;
+                    weights[r] = (r >> 1 ? d.far : 1.0f - d.far) * (r & 1 ? h.far : 1.0f - h.far);
+                }
+                interpolate_row<B>(rows, weights, w_taps.data(), big.w, y.as<T>() + i * big.w * B);
+            }
+        });
+    });
+}
+
+void upsample_backward(Stream, View diff_y, View diff_x, Write write) {
+    require_double(diff_x, diff_y);
+    const Blocks blocks(diff_x);
+    const Shape &small = diff_x.shape, &big = diff_y.shape;
+    const std::vector<Readers> d_readers = readers_of(small.d), h_readers = readers_of(small.h),
+                               w_readers = readers_of(small.w);
+    with_real(diff_x.type, [&](auto real) {
+        with_block(blocks.block, [&](auto width) {
+            using T = decltype(real);
+            constexpr int B = width;
+#pragma omp parallel
+            {
+                std::vector<float> sums(static_cast<std::size_t>(small.w * B));
+#pragma omp for schedule(static)
+                for (std::int64_t i = 0; i < blocks.rows() * small.d * small.h; ++i) {
+                    const Readers &h = h_readers[i % small.h], &d = d_readers[i / small.h % small.d];
+                    const T* volume = diff_y.as<const T>() + i / small.h / small.d * big.voxels() * B;
+                    std::fill(sums.begin(), sums.end(), 0.0f);
+                    for (std::int64_t z = 0; z < d.count; ++z)
+                        for (std::int64_t v = 0; v < h.count; ++v)
+                            gather_row<B>(volume + ((d.first + z) * big.h + h.first + v) * big.w * B,
+                                          d.weight[z] * h.weight[v], w_readers.data(), small.w, sums.data());
+                    finish_row(sums.data(), small.w * B, write, diff_x.as<T>() + i * small.w * B);
+                }
+            }
+        });
+    });
+}
+
+}  // namespace iwseg::cpu

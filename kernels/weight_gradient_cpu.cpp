@@ -1,0 +1,192 @@
+#include "kernels/weight_gradient.h"
+
+#include <cstring>
+
+#include "kernels/cpu_blocks.h"
+#include "kernels/vector_clones.h"
+
+// dW[o][c][kd][kh][kw] = sum over voxels of diff_dst[o][v] * src[c][v + k]. For one block of B output channels a tile of
+// input channels times three kw is kept in registers, one vector of B output channels each, while a row of voxels
+// streams by: each source number is loaded once and used for three kw, against three neighbouring vectors of diff_dst.
+//
+// Work is cut into (chunk of planes) x (output block) x (input block), each with its own partial result, and partials are
+// summed in the order of the chunks: the cut depends on the shape alone, so the sum has the same bits on any thread count.
+namespace iwseg::cpu {
+namespace {
+
+template <int B>
+struct VectorOf {
+    typedef float Type __attribute__((vector_size(B * sizeof(float)), aligned(4)));
+};
+template <int B>
+using Vector = typename VectorOf<B>::Type;
+
+/// One row of W voxels against one row of src, for kI input channels and the three kw.
+/// src: number of channel i at voxel u is src[u * voxel_step + i * channel_step]. sums: [kI][3][B].
+template <int B, int kI>
+[[gnu::always_inline]] inline void row_of_three(const float* src, std::int64_t voxel_step, std::int64_t channel_step,
+                                                const float* diff, std::int64_t width, float* sums) {
+    using V = Vector<B>;
+    V total[kI][3];
+    for (int i = 0; i < kI; ++i)
+        for (int k = 0; k < 3; ++k) std::memcpy(&total[i][k], sums + (i * 3 + k) * B, sizeof(V));
+    V before{}, here, after;
+    std::memcpy(&here, diff, sizeof(V));
+    for (std::int64_t u = 0; u < width; ++u) {
+        if (u + 1 < width)
+            std::memcpy(&after, diff + (u + 1) * B, sizeof(V));
+        else
+            after = V{};
+        for (int i = 0; i < kI; ++i) {
+            // src voxel u is tap kw of output voxel u - kw + 1.
+            const float number = src[u * voxel_step + i * channel_step];
+            total[i][0] += number * after;
+            total[i][1] += number * here;
+            total[i][2] += number * before;
+        }
+        before = here;
+        here = after;
+    }
+    for (int i = 0; i < kI; ++i)
+        for (int k = 0; k < 3; ++k) std::memcpy(sums + (i * 3 + k) * B, &total[i][k], sizeof(V));
+}
+
+/// A run of voxels for a kernel of one voxel; sums: [kI][B].
+template <int B, int kI>
+[[gnu::always_inline]] inline void run_of_one(const float* src, std::int64_t voxel_step, std::int64_t channel_step,
+                                              const float* diff, std::int64_t voxels, float* sums) {
+    using V = Vector<B>;
+    V total[kI];
+    for (int i = 0; i < kI; ++i) std::memcpy(&total[i], sums + i * B, sizeof(V));
+    for (std::int64_t u = 0; u < voxels; ++u) {
+        V here;
+        std::memcpy(&here, diff + u * B, sizeof(V));
+        for (int i = 0; i < kI; ++i) total[i] += src[u * voxel_step + i * channel_step] * here;
+    }
+    for (int i = 0; i < kI; ++i) std::memcpy(sums + i * B, &total[i], sizeof(V));
+}
+
+struct Plane {
+    const float* src;   ///< the volume (n, input block)
+    const float* diff;  ///< the volume (n, output block)
+    std::int64_t d;     ///< plane of diff
+};
+
+/// Adds one plane of diff_dst to a partial result laid out [kd][kh][channel][kw][B], B or `channels` input channels.
+template <int B, bool kFlat>
+IWSEG_VECTOR_CLONES void plane_of_three(const Plane& plane, const Shape& shape, std::int64_t channels, float* partial) {
+    constexpr std::int64_t kStep = kFlat ? 1 : B;
+    const std::int64_t width = shape.w;
+    for (std::int64_t h = 0; h < shape.h; ++h)
+        for (int kd = 0; kd < 3; ++kd)
+            for (int kh = 0; kh < 3; ++kh) {
+                const std::int64_t z = plane.d + kd - 1, y = h + kh - 1;
+                if (z < 0 || z >= shape.d || y < 0 || y >= shape.h) continue;
+                const float* src = plane.src + (z * shape.h + y) * width * kStep;
+                const float* diff = plane.diff + (plane.d * shape.h + h) * width * B;
+                float* sums = partial + (kd * 3 + kh) * channels * 3 * B;
+                if constexpr (kFlat) {
+                    for (std::int64_t c = 0; c < channels; ++c)
+                        row_of_three<B, 1>(src + c * shape.voxels(), 1, 0, diff, width, sums + c * 3 * B);
+                } else {
+                    for (int c = 0; c < B; c += 4) row_of_three<B, 4>(src + c, B, 1, diff, width, sums + c * 3 * B);
+                }
+            }
+}
+
+template <int B, bool kFlat>
+IWSEG_VECTOR_CLONES void plane_of_one(const Plane& plane, const Shape& shape, std::int64_t channels, float* partial) {
+    const std::int64_t area = shape.h * shape.w;
+    const float* diff = plane.diff + plane.d * area * B;
+    if constexpr (kFlat) {
+        for (std::int64_t c = 0; c < channels; ++c)
+            run_of_one<B, 1>(plane.src + c * shape.voxels() + plane.d * area, 1, 0, diff, area, partial + c * B);
+    } else {
+        for (int c = 0; c < B; c += 8)
+            run_of_one<B, 8>(plane.src + plane.d * area * B + c, B, 1, diff, area, partial + c * B);
+    }
+}
+
+/// How the work is cut; from the shape alone.
+struct Cut {
+    std::int64_t taps, input_blocks, output_blocks, channels, partial, chunks, planes;
+
+    Cut(const Shape& src, Layout src_layout, std::int64_t dst_channels, int kernel, std::int64_t block) {
+        taps = kernel == 1 ? 1 : 27;
+        const bool flat = src_layout == Layout::ncdhw;
+        channels = flat ? src.c : block;  // input channels of one partial
+        input_blocks = flat ? 1 : (src.c + block - 1) / block;
+        output_blocks = (dst_channels + block - 1) / block;
+        partial = taps * channels * block;
+        planes = src.n * src.d;
+        // Few chunks where there are many pairs of blocks: partials stay under a few MB.
+        const std::int64_t whole = partial * input_blocks * output_blocks;
+        chunks = std::clamp<std::int64_t>((std::int64_t{1} << 20) / whole, 1, std::min<std::int64_t>(32, planes));
+    }
+    std::int64_t items() const { return chunks * output_blocks * input_blocks; }
+};
+
+template <int B, bool kFlat>
+void run_items(const View& src, const View& diff, int kernel, const Cut& cut, float* partials) {
+    const std::int64_t voxels = src.shape.voxels(), depth = src.shape.d;
+    const auto run = kernel == 1 ? plane_of_one<B, kFlat> : plane_of_three<B, kFlat>;
+#pragma omp parallel for schedule(dynamic)
+    for (std::int64_t item = 0; item < cut.items(); ++item) {
+        const std::int64_t input = item % cut.input_blocks, output = item / cut.input_blocks % cut.output_blocks;
+        const std::int64_t chunk = item / cut.input_blocks / cut.output_blocks;
+        float* partial = partials + item * cut.partial;
+        std::fill_n(partial, cut.partial, 0.0f);
+        for (std::int64_t p = chunk * cut.planes / cut.chunks; p < (chunk + 1) * cut.planes / cut.chunks; ++p) {
+            const std::int64_t n = p / depth;
+            const Plane plane{
+                src.as<const float>() + (kFlat ? n * src.shape.c * voxels : (n * cut.input_blocks + input) * voxels * B),
+                diff.as<const float>() + (n * cut.output_blocks + output) * voxels * B, p % depth};
+            run(plane, src.shape, cut.channels, partial);
+        }
+    }
+}
+
+/// Where the number of output channel o, input channel c, tap t lies in a partial.
+std::int64_t place_in_partial(const Cut& cut, std::int64_t block, std::int64_t o, std::int64_t c, std::int64_t t) {
+    if (cut.taps == 1) return c * block + o;
+    return ((t / 3 * cut.channels + c) * 3 + t % 3) * block + o;
+}
+
+}  // namespace
+
+std::int64_t weight_gradient_scratch_bytes(const Shape& src, std::int64_t dst_channels, int kernel, Layout dst_layout) {
+    // Blocked needs more than flat for the same channels, so this bounds both.
+    const Cut blocked(src, dst_layout, dst_channels, kernel, block_of(dst_layout, dst_channels));
+    const Cut flat(src, Layout::ncdhw, dst_channels, kernel, block_of(dst_layout, dst_channels));
+    return std::max(blocked.items() * blocked.partial, flat.items() * flat.partial) *
+           static_cast<std::int64_t>(sizeof(float));
+}
+
+void weight_gradient(View src, View diff_dst, int kernel, float* diff_weights, void* scratch) {
+    const std::int64_t block = block_of(diff_dst.layout, diff_dst.shape.c), outputs = diff_dst.shape.c;
+    const bool flat = src.layout == Layout::ncdhw;
+    if (src.type != Type::f32 || diff_dst.type != Type::f32 || (!flat && src.layout != diff_dst.layout) || block == 1)
+        throw std::invalid_argument("weight_gradient: expected f32 tensors, diff_dst blocked, src blocked alike or ncdhw");
+    const Cut cut(src.shape, src.layout, outputs, kernel, block);
+    auto* partials = static_cast<float*>(scratch);
+    if (block == 8)
+        flat ? run_items<8, true>(src, diff_dst, kernel, cut, partials)
+             : run_items<8, false>(src, diff_dst, kernel, cut, partials);
+    else
+        flat ? run_items<16, true>(src, diff_dst, kernel, cut, partials)
+             : run_items<16, false>(src, diff_dst, kernel, cut, partials);
+    const std::int64_t stride = cut.output_blocks * cut.input_blocks * cut.partial;
+#pragma omp parallel for schedule(static)
+    for (std::int64_t o = 0; o < outputs; ++o)
+        for (std::int64_t c = 0; c < src.shape.c; ++c)
+            for (std::int64_t t = 0; t < cut.taps; ++t) {
+                const std::int64_t pair = o / block * cut.input_blocks + c / cut.channels;
+                const float* from =
+                    partials + pair * cut.partial + place_in_partial(cut, block, o % block, c % cut.channels, t);
+                double total = 0;
+                for (std::int64_t k = 0; k < cut.chunks; ++k) total += from[k * stride];
+                diff_weights[(o * src.shape.c + c) * cut.taps + t] = static_cast<float>(total);
+            }
+}
+
+}  // namespace iwseg::cpu
