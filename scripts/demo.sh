@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Builds iwseg, makes phantom scans, trains two networks on them and writes a report. Continues where it was stopped.
+# usage: scripts/demo.sh [folder; default: demo in the repository]
+set -euo pipefail
+root=$(realpath "$(dirname "${BASH_SOURCE[0]}")/..")
+out=$(realpath -m "${1:-$root/demo}")
+cd "$root"
+
+scripts/setup.sh
+cmake --preset release
+cmake --build --preset release --target iwseg
+build/release/bin/iwseg demo --out "$out"

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Builds everything and runs all tests. With --asan: under AddressSanitizer and UndefinedBehaviorSanitizer.
+# Further arguments go to ctest, for example: scripts/test.sh -R components
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+preset=release
+if [[ ${1:-} == --asan ]]; then
+    preset=asan
+    shift
+fi
+scripts/setup.sh
+cmake --preset "$preset"
+cmake --build --preset "$preset"
+# Tests run side by side, so a waiting thread must not spin on its neighbour's core.
+OMP_WAIT_POLICY=passive ctest --test-dir "build/$preset" --output-on-failure --parallel "$(nproc)" "$@"
