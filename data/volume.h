@@ -31,9 +31,14 @@ Volume<float> read_image(const std::filesystem::path& file);
 /// The same, as whole numbers. Throws InputError where a value is not whole or outside int32.
 Volume<std::int32_t> read_labels(const std::filesystem::path& file);
 
+/// One channel of a file whose fourth axis holds channels (Medical Segmentation Decathlon); a three-dimensional file has
+/// channel 0 alone. Throws as read_image, and where there is no such channel.
+Volume<float> read_channel(const std::filesystem::path& file, std::int64_t channel);
+
 /// Writes .nii or .nii.gz by the name's ending, atomically, NIfTI-1 where the sizes fit and else NIfTI-2.
 void write_volume(const std::filesystem::path& file, const Volume<float>& volume);
 void write_volume(const std::filesystem::path& file, const Volume<std::uint8_t>& volume);
+void write_volume(const std::filesystem::path& file, const Volume<std::int16_t>& volume);
 void write_volume(const std::filesystem::path& file, const Volume<std::int32_t>& volume);
 
 /// Throws InputError naming both files where shapes differ, or affines by more than 1e-3 mm at any corner of the scan.

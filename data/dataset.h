@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace iwseg {
+
+/// One scan of a dataset. images: a file a channel, or one file whose fourth axis holds the channels.
+struct Case {
+    std::string name;
+    std::vector<std::filesystem::path> images;
+    std::optional<std::filesystem::path> label;
+};
+
+/// A folder in the layout of nnU-Net v2 (imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz, imagesTs) or of the Medical
+/// Segmentation Decathlon ("training" in dataset.json). Cases are sorted by name.
+struct Dataset {
+    std::filesystem::path folder;
+    std::string name;
+    std::vector<std::string> channels;  ///< names, in the order of the channels' numbers
+    std::vector<Case> cases;            ///< imagesTr; label is absent where labelsTr has none
+    std::vector<Case> test_cases;       ///< imagesTs; label from labelsTs where it exists
+
+    /// Looks in cases, then in test_cases. Throws InputError naming the nearest case.
+    const Case& find(const std::string& case_name) const;
+};
+
+/// Reads dataset.json and lists the files; opens no scan. Throws InputError where dataset.json is missing or malformed,
+/// there are no cases, or a case lacks a channel.
+Dataset open_dataset(const std::filesystem::path& folder);
+
+/// Names of cases. Those of test and validation may be the same; none of either is in train.
+struct Split {
+    std::vector<std::string> train, validation, test;
+
+    bool operator==(const Split&) const = default;
+};
+
+/// The configured split where there is one, else fold 0 of splits_final.json (its "val" is both validation and test),
+/// else 70/10/20 drawn by seed, with at least one case to train and one to test. Only labelled cases are drawn.
+/// Throws InputError where a case is unknown (naming the nearest), both trained and tested on, or there is only one.
+Split make_split(const Dataset& dataset, const std::optional<Split>& configured, std::uint64_t seed);
+
+}  // namespace iwseg

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "data/volume.h"
+
+namespace iwseg {
+
+/// What is done to the values of an image. window: clipped to [low, high] and scaled to [0, 1]. zscore: the mean of the
+/// nonzero voxels is subtracted and their deviation divides, each channel on its own; zero voxels included in both.
+struct Intensity {
+    enum class Kind : std::uint8_t { none, window, zscore };
+    Kind kind = Kind::none;
+    double low = 0.0, high = 1.0;
+
+    bool operator==(const Intensity&) const = default;
+};
+
+struct PreparationOptions {
+    std::vector<std::string> channels;  ///< names or numbers; empty: every channel but mask_channel
+    Intensity intensity;
+    std::string mask_channel;           ///< name or number of a channel that is a mask; empty: none
+    std::vector<int> labels;            ///< label values that are lesion; empty: every value above 0
+    int connectivity = 26;
+    bool with_label = true;             ///< false: labels are not read (prediction)
+};
+
+/// The connected components of a scan's lesion mask, as lists of voxels: small beside the scan, which is mostly
+/// background. Component l (from 1) has voxels[offsets[l - 1]] up to voxels[offsets[l]], in ascending order.
+struct ComponentList {
+    struct Box {
+        std::array<std::int32_t, 3> first, last;  ///< inclusive
+    };
+    std::vector<std::uint32_t> voxels;  ///< index (i * J + j) * K + k
+    std::vector<std::int64_t> offsets{0};
+    std::vector<Box> boxes;
+
+    std::int64_t size() const { return static_cast<std::int64_t>(boxes.size()); }
+};
+
+/// A scan ready to be sampled or predicted, in memory.
+struct PreparedCase {
+    std::string name;
+    Geometry geometry;
+    std::int64_t channels = 0;
+    std::vector<float> image;    ///< (C, D, H, W)
+    std::vector<float> minimum;  ///< of each channel: what patches are padded with
+    ComponentList lesions;       ///< empty where labels were not read
+};
+
+/// The channels that are read, as indices into dataset.channels. Throws InputError naming the nearest where one is
+/// unknown. Their number is the network's in_channels.
+std::vector<std::int64_t> selected_channels(const Dataset& dataset, const PreparationOptions& options);
+
+/// Reads one case. With a mask channel, voxels where it is 0 get the masked image's minimum before the intensity step.
+/// Throws InputError naming the file where a value is not finite, channels or label lie differently in space, or
+/// the label is missing though asked for.
+PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const PreparationOptions& options);
+
+/// Called after each case, from any thread but never twice at once.
+using CaseProgress = std::function<void(std::int64_t done, std::int64_t all)>;
+
+/// Reads the named cases to train on, several at a time, in the order given. Throws InputError where none of them has a
+/// lesion.
+std::vector<PreparedCase> prepare_training_cases(const Dataset& dataset, const std::vector<std::string>& names,
+                                                 const PreparationOptions& options, int threads,
+                                                 const CaseProgress& progress = {});
+
+/// The component lists of a mask (D, H, W), nonzero is lesion.
+ComponentList list_components(const std::vector<std::uint8_t>& mask, const std::array<std::int64_t, 3>& shape,
+                              int connectivity);
+
+/// Changes one channel's values in place. Returns the new minimum.
+float apply_intensity(const Intensity& intensity, std::vector<float>& values);
+
+}  // namespace iwseg
