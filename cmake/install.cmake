@@ -1,1 +1,18 @@
-# Install rules come with the package file.
+# The program, and the part that other C++ programs embed: libraries, headers and find_package(iwseg).
+include(CMakePackageConfigHelpers)
+
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/iwseg)
+set_target_properties(iwseg_onednn PROPERTIES EXPORT_NAME onednn)
+install(TARGETS iwseg_kernels iwseg_engine iwseg_models iwseg_losses iwseg_onednn EXPORT iwseg
+        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(DIRECTORY kernels engine models losses DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/iwseg
+        FILES_MATCHING PATTERN "*.h")
+install(EXPORT iwseg NAMESPACE iwseg:: FILE iwsegTargets.cmake DESTINATION ${package_dir})
+configure_package_config_file(cmake/iwsegConfig.cmake.in ${CMAKE_BINARY_DIR}/iwsegConfig.cmake
+                              INSTALL_DESTINATION ${package_dir})
+write_basic_package_version_file(${CMAKE_BINARY_DIR}/iwsegConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_BINARY_DIR}/iwsegConfig.cmake ${CMAKE_BINARY_DIR}/iwsegConfigVersion.cmake
+        DESTINATION ${package_dir})
+if(IWSEG_APPS)
+    install(TARGETS iwseg RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
