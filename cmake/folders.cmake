@@ -20,14 +20,16 @@ find_library(ONEDNN_LIBRARY dnnl REQUIRED)
 add_library(iwseg_onednn INTERFACE)
 target_link_libraries(iwseg_onednn INTERFACE $<BUILD_INTERFACE:${ONEDNN_LIBRARY}> $<INSTALL_INTERFACE:dnnl>)
 
-# The NIfTI C library that reads NIfTI-1 and NIfTI-2 alike.
+# The NIfTI C library that understands NIfTI-1 and NIfTI-2 alike, zlib to read .nii.gz and libdeflate to write it.
 if(IWSEG_APPS)
+    find_package(ZLIB REQUIRED)
+    find_library(DEFLATE_LIBRARY deflate REQUIRED)
     find_path(NIFTI2_INCLUDE nifti2_io.h PATH_SUFFIXES nifti REQUIRED)
     find_library(NIFTI2_LIBRARY nifti2 REQUIRED)
     find_library(ZNZ_LIBRARY znz REQUIRED)
     add_library(iwseg_nifti INTERFACE)
     target_include_directories(iwseg_nifti SYSTEM INTERFACE ${NIFTI2_INCLUDE})
-    target_link_libraries(iwseg_nifti INTERFACE ${NIFTI2_LIBRARY} ${ZNZ_LIBRARY})
+    target_link_libraries(iwseg_nifti INTERFACE ${NIFTI2_LIBRARY} ${ZNZ_LIBRARY} ZLIB::ZLIB ${DEFLATE_LIBRARY})
 endif()
 
 # iwseg_folder(NAME [USES folder...] [LINK library...]): the static library iwseg_NAME (iwseg::NAME) from NAME/*.cpp.

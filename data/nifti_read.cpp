@@ -1,0 +1,263 @@
+#include <fmt/format.h>
+#include <nifti2_io.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <type_traits>
+
+#include "data/volume.h"
+#include "kernels/error.h"
+
+// The library parses headers; bytes are read here, because only so can a header that promises more than its file holds
+// be refused before memory is taken for it.
+
+namespace iwseg {
+namespace {
+
+using std::filesystem::path;
+
+constexpr std::int64_t most_inflation = 1032;  // the most that deflate can shrink
+
+/// A file that is inflated while it is read, where it is gzip.
+class ByteSource {
+  public:
+    explicit ByteSource(const path& name) : name_(name) {
+        std::error_code error;
+        if (std::filesystem::is_directory(name, error)) throw InputError(name.string() + " is a folder, not a NIfTI file");
+        size_ = static_cast<std::int64_t>(std::filesystem::file_size(name, error));
+        if (error) throw InputError("cannot read " + name.string() + ": " + error.message());
+        unsigned char magic[2] = {};
+        std::ifstream(name, std::ios::binary).read(reinterpret_cast<char*>(magic), 2);
+        compressed_ = magic[0] == 0x1f && magic[1] == 0x8b;
+        file_.reset(gzopen(name.c_str(), "rb"));
+        if (!file_) throw InputError("cannot read " + name.string() + ": " + std::strerror(errno));
+        gzbuffer(file_.get(), 1 << 20);
+    }
+
+    /// Reads up to `bytes`; returns how many there were.
+    std::int64_t read(void* out, std::int64_t bytes) {
+        std::int64_t done = 0;
+        while (done < bytes) {
+            const auto piece = static_cast<unsigned>(std::min<std::int64_t>(bytes - done, 1 << 30));
+            const int got = gzread(file_.get(), static_cast<char*>(out) + done, piece);
+            if (got < 0) {
+                int code = 0;
+                gzerror(file_.get(), &code);
+                if (code != Z_BUF_ERROR) throw InputError("cannot read " + name_.string() + ": its gzip data is damaged");
+                break;  // ends too early; what came before counts
+            }
+            if (got == 0) break;
+            done += got;
+        }
+        return done;
+    }
+
+    void seek(std::int64_t offset) { gzseek(file_.get(), offset, SEEK_SET); }
+    std::int64_t most_bytes() const { return compressed_ ? size_ * most_inflation : size_; }
+    bool compressed() const { return compressed_; }
+
+  private:
+    struct Close {
+        void operator()(gzFile file) const { gzclose(file); }
+    };
+    path name_;
+    std::int64_t size_ = 0;
+    bool compressed_ = false;
+    std::unique_ptr<std::remove_pointer_t<gzFile>, Close> file_;
+};
+
+struct Header {
+    std::unique_ptr<nifti_image, void (*)(nifti_image*)> image{nullptr, nifti_image_free};
+    bool swapped = false;
+};
+
+template <class Raw>
+void require_dimensions(const Raw& raw, const path& file) {
+    const std::int64_t axes = raw.dim[0];
+    if (axes < 1 || axes > 7)
+        throw InputError(fmt::format("{} is not a valid NIfTI file: it says it has {} axes", file.string(), axes));
+    for (std::int64_t axis = 1; axis <= axes; ++axis)
+        if (raw.dim[axis] < 1)
+            throw InputError(fmt::format("{} is not a valid NIfTI file: its axis {} has {} voxels", file.string(), axis,
+                                         static_cast<std::int64_t>(raw.dim[axis])));
+}
+
+Header read_header(ByteSource& source, const path& file) {
+    static const bool quiet = (nifti_set_debug_level(0), true);
+    static_cast<void>(quiet);
+    const std::string not_nifti = file.string() + " is not a NIfTI file (.nii or .nii.gz)";
+    nifti_2_header second{};
+    nifti_1_header first{};
+    if (source.read(&first, sizeof first) < static_cast<std::int64_t>(sizeof first)) throw InputError(not_nifti);
+    Header header;
+    if (std::memcmp(first.magic, "n+1", 4) == 0) {
+        header.swapped = first.sizeof_hdr != 348;
+        if (header.swapped) nifti_swap_as_nifti1(&first);
+        if (first.sizeof_hdr != 348) throw InputError(not_nifti);
+        require_dimensions(first, file);
+        header.image.reset(nifti_convert_n1hdr2nim(first, file.c_str()));
+    } else {
+        std::memcpy(&second, &first, sizeof first);
+        const auto rest = static_cast<std::int64_t>(sizeof second - sizeof first);
+        if (source.read(reinterpret_cast<char*>(&second) + sizeof first, rest) < rest) throw InputError(not_nifti);
+        if (std::memcmp(second.magic, "n+2", 4) != 0) throw InputError(not_nifti);
+        header.swapped = second.sizeof_hdr != 540;
+        if (header.swapped) nifti_swap_as_nifti2(&second);
+        if (second.sizeof_hdr != 540) throw InputError(not_nifti);
+        require_dimensions(second, file);
+        header.image.reset(nifti_convert_n2hdr2nim(second, file.c_str()));
+    }
+    if (!header.image) throw InputError(file.string() + " is not a valid NIfTI file: its header cannot be understood");
+    return header;
+}
+
+Geometry geometry_of(const nifti_image& image, const path& file) {
+    Geometry geometry;
+    geometry.shape = {image.nx, image.ny, image.nz};
+    // The standard's order: sform where there is one; the library makes qto_xyz from the spacing where no qform is.
+    const nifti_dmat44& affine = image.sform_code > 0 ? image.sto_xyz : image.qto_xyz;
+    for (int row = 0; row < 3; ++row)
+        for (int column = 0; column < 4; ++column) {
+            geometry.affine[row][column] = affine.m[row][column];
+            if (!std::isfinite(affine.m[row][column])) throw InputError(file.string() + " has an affine that is not finite");
+        }
+    return geometry;
+}
+
+/// Throws where the file is not three-dimensional; where channels are asked for, a fourth axis may be there.
+void require_three_axes(const nifti_image& image, const path& file, std::optional<std::int64_t> channel) {
+    std::int64_t axes = image.dim[0];
+    while (axes > 3 && image.dim[axes] == 1) --axes;
+    if (axes == 3 && channel.value_or(0) == 0) return;
+    if (axes == 4 && channel && *channel < image.dim[4]) return;
+    if (channel && axes <= 4 && axes >= 3)
+        throw InputError(fmt::format("{} has {} channels, so there is no channel {}", file.string(),
+                                     axes == 4 ? image.dim[4] : 1, *channel));
+    std::string shape;
+    for (std::int64_t axis = 1; axis <= axes; ++axis) shape += fmt::format("{}{}", axis > 1 ? " x " : "", image.dim[axis]);
+    throw InputError(fmt::format("{} has {} axes ({}); a scan has three", file.string(), axes, shape));
+}
+
+/// IEEE 754 quadruple precision, which the machine's long double is not.
+double quadruple(const unsigned char* bytes) {
+    std::uint64_t low = 0, high = 0;
+    std::memcpy(&low, bytes, 8);
+    std::memcpy(&high, bytes + 8, 8);
+    const int exponent = static_cast<int>(high >> 48 & 0x7fff);
+    const std::uint64_t top = high & 0xffffffffffff;
+    if (exponent == 0x7fff)
+        return top || low ? std::numeric_limits<double>::quiet_NaN()
+                          : std::copysign(std::numeric_limits<double>::infinity(), high >> 63 ? -1.0 : 1.0);
+    const double fraction = (static_cast<double>(top) + static_cast<double>(low) * 0x1p-64) * 0x1p-48;
+    const double size = std::ldexp(exponent ? 1.0 + fraction : fraction, std::max(exponent, 1) - 16383);
+    return high >> 63 ? -size : size;
+}
+
+struct Quadruple {
+    unsigned char bytes[16];
+};
+
+template <class T>
+double value_of(const T& raw) {
+    if constexpr (std::is_same_v<T, Quadruple>)
+        return quadruple(raw.bytes);
+    else
+        return static_cast<double>(raw);
+}
+
+template <class Out>
+Out converted(double value, const path& file) {
+    if constexpr (std::is_same_v<Out, std::int32_t>)
+        if (!(value >= std::numeric_limits<Out>::min() && value <= std::numeric_limits<Out>::max()) ||
+            value != std::trunc(value))
+            throw InputError(fmt::format("{} holds the value {}; labels are whole numbers", file.string(), value));
+    return static_cast<Out>(value);
+}
+
+/// The file has i fastest, a volume k. Blocks of 16 x 16 keep both sides in cache.
+template <class T, class Out>
+void transpose(const std::vector<unsigned char>& raw, const nifti_image& image, const path& file, std::vector<Out>& out) {
+    constexpr std::int64_t block = 16;
+    const std::int64_t ni = image.nx, nj = image.ny, nk = image.nz;
+    const bool scaled = image.scl_slope != 0.0 && std::isfinite(image.scl_slope) && std::isfinite(image.scl_inter);
+    const double slope = scaled ? image.scl_slope : 1.0, intercept = scaled ? image.scl_inter : 0.0;
+    for (std::int64_t j = 0; j < nj; ++j)
+        for (std::int64_t k0 = 0; k0 < nk; k0 += block)
+            for (std::int64_t i0 = 0; i0 < ni; i0 += block)
+                for (std::int64_t i = i0; i < std::min(i0 + block, ni); ++i)
+                    for (std::int64_t k = k0; k < std::min(k0 + block, nk); ++k) {
+                        T voxel;
+                        std::memcpy(&voxel, &raw[((k * nj + j) * ni + i) * sizeof(T)], sizeof(T));
+                        out[(i * nj + j) * nk + k] = converted<Out>(value_of(voxel) * slope + intercept, file);
+                    }
+}
+
+template <class Out>
+void decode(const std::vector<unsigned char>& raw, const nifti_image& image, const path& file, std::vector<Out>& out) {
+    switch (image.datatype) {
+        case DT_UINT8: return transpose<std::uint8_t>(raw, image, file, out);
+        case DT_INT8: return transpose<std::int8_t>(raw, image, file, out);
+        case DT_UINT16: return transpose<std::uint16_t>(raw, image, file, out);
+        case DT_INT16: return transpose<std::int16_t>(raw, image, file, out);
+        case DT_UINT32: return transpose<std::uint32_t>(raw, image, file, out);
+        case DT_INT32: return transpose<std::int32_t>(raw, image, file, out);
+        case DT_UINT64: return transpose<std::uint64_t>(raw, image, file, out);
+        case DT_INT64: return transpose<std::int64_t>(raw, image, file, out);
+        case DT_FLOAT32: return transpose<float>(raw, image, file, out);
+        case DT_FLOAT64: return transpose<double>(raw, image, file, out);
+        case DT_FLOAT128: return transpose<Quadruple>(raw, image, file, out);
+        default:
+            throw InputError(fmt::format("{} holds voxels of NIfTI type {}; whole and real numbers can be read",
+                                         file.string(), image.datatype));
+    }
+}
+
+template <class Out>
+Volume<Out> read_volume(const path& file, std::optional<std::int64_t> channel) {
+    ByteSource source(file);
+    const Header header = read_header(source, file);
+    nifti_image& image = *header.image;
+    require_three_axes(image, file, channel);
+    // In floating point, since a lying header's product may not fit whole numbers.
+    const double promised = static_cast<double>(image.nx) * static_cast<double>(image.ny) *
+                            static_cast<double>(image.nz) * image.nbyper;
+    const auto first = static_cast<double>(image.iname_offset) + static_cast<double>(channel.value_or(0)) * promised;
+    const auto too_short = [&](std::int64_t found) {
+        return InputError(fmt::format("{} ends too early: its header promises {:.0f} bytes of voxels ({} x {} x {}) but "
+                                      "{} {}", file.string(), promised, image.nx, image.ny, image.nz,
+                                      source.compressed() && found < 0 ? "its compressed size allows at most" : "it holds",
+                                      found < 0 ? source.most_bytes() : found));
+    };
+    if (image.iname_offset < 0 || first + promised > static_cast<double>(source.most_bytes())) throw too_short(-1);
+
+    const std::int64_t bytes = image.nx * image.ny * image.nz * image.nbyper;
+    std::vector<unsigned char> raw(static_cast<std::size_t>(bytes));
+    source.seek(static_cast<std::int64_t>(first));
+    // One byte beyond makes zlib compare the checksum where the file ends there.
+    unsigned char beyond = 0;
+    const std::int64_t found = source.read(raw.data(), bytes);
+    if (found < bytes) throw too_short(found);
+    source.read(&beyond, 1);
+    if (header.swapped && image.swapsize > 1) nifti_swap_Nbytes(bytes / image.swapsize, image.swapsize, raw.data());
+
+    Volume<Out> volume;
+    volume.geometry = geometry_of(image, file);
+    volume.voxels.resize(static_cast<std::size_t>(volume.geometry.voxels()));
+    decode(raw, image, file, volume.voxels);
+    return volume;
+}
+
+}  // namespace
+
+Volume<float> read_image(const path& file) { return read_volume<float>(file, std::nullopt); }
+Volume<std::int32_t> read_labels(const path& file) { return read_volume<std::int32_t>(file, std::nullopt); }
+Volume<float> read_channel(const path& file, std::int64_t channel) { return read_volume<float>(file, channel); }
+
+}  // namespace iwseg
