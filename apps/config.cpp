@@ -1,0 +1,375 @@
+#include "apps/config.h"
+
+#include <fmt/format.h>
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <sstream>
+
+#include "engine/atomic_file.h"
+#include "engine/nearest_name.h"
+#include "kernels/error.h"
+#include "losses/loss.h"
+
+namespace iwseg {
+namespace {
+
+/// The one list of keys: reading, writing and comparing all walk it.
+template <class AnyConfig, class Visitor>
+void for_each_key(AnyConfig& c, Visitor&& visit) {
+    visit("loss", c.loss);
+    visit("focal_alpha", c.focal_alpha);
+    visit("focal_gamma", c.focal_gamma);
+    visit("asl_beta", c.asl_beta);
+    visit("precision", c.precision);
+    visit("widths", c.widths);
+    visit("patch", c.patch);
+    visit("batch", c.batch);
+    visit("epochs", c.epochs);
+    visit("steps_per_epoch", c.steps_per_epoch);
+    visit("learning_rate", c.learning_rate);
+    visit("lr_schedule", c.lr_schedule);
+    visit("momentum", c.momentum);
+    visit("nesterov", c.nesterov);
+    visit("weight_decay", c.weight_decay);
+    visit("nonzero_fraction", c.nonzero_fraction);
+    visit("components", c.components);
+    visit("connectivity", c.connectivity);
+    visit("weight_clip", c.weight_clip);
+    visit("seed", c.seed);
+    visit("channels", c.channels);
+    visit("intensity", c.intensity);
+    visit("mask_channel", c.mask_channel);
+    visit("labels", c.labels);
+    visit("predict.patch", c.predict.patch);
+    visit("predict.stride", c.predict.stride);
+    visit("augment.flip", c.augment.flip);
+    visit("augment.rotate", c.augment.rotate);
+    visit("split.train", c.split.train);
+    visit("split.validation", c.split.validation);
+    visit("split.test", c.split.test);
+    visit("checkpoint_every", c.checkpoint_every);
+    visit("workers", c.workers);
+    visit("threads", c.threads);
+    visit("deterministic", c.deterministic);
+}
+
+// ---- Reading: each read() returns whether the node is of the type; expected() is that type in words.
+
+bool read(const toml::node& node, bool& value) {
+    if (!node.is_boolean()) return false;
+    value = node.as_boolean()->get();
+    return true;
+}
+bool read(const toml::node& node, double& value) {
+    if (!node.is_number()) return false;
+    value = node.is_integer() ? static_cast<double>(node.as_integer()->get()) : node.as_floating_point()->get();
+    return true;
+}
+template <std::integral Integer>
+bool read(const toml::node& node, Integer& value) {
+    if (!node.is_integer() || !std::in_range<Integer>(node.as_integer()->get())) return false;
+    value = static_cast<Integer>(node.as_integer()->get());
+    return true;
+}
+bool read(const toml::node& node, std::string& value) {
+    if (!node.is_string()) return false;
+    value = node.as_string()->get();
+    return true;
+}
+
+/// Case and channel names that look like numbers need no quotes.
+bool read_name(const toml::node& node, std::string& value) {
+    if (!node.is_integer()) return read(node, value);
+    value = std::to_string(node.as_integer()->get());
+    return true;
+}
+
+template <class T, std::size_t N>
+bool read(const toml::node& node, std::array<T, N>& values) {
+    const toml::array* array = node.as_array();
+    if (!array || array->size() != N) return false;
+    for (std::size_t i = 0; i < N; ++i)
+        if (!read((*array)[i], values[i])) return false;
+    return true;
+}
+bool read(const toml::node& node, std::array<std::int64_t, 3>& patch) {
+    if (std::int64_t side; node.is_integer() && read(node, side)) {
+        patch.fill(side);
+        return true;
+    }
+    return read<std::int64_t, 3>(node, patch);
+}
+bool read(const toml::node& node, LearningRateDrop& drop) {
+    const toml::array* pair = node.as_array();
+    return pair && pair->size() == 2 && read((*pair)[0], drop.epoch) && read((*pair)[1], drop.factor);
+}
+bool read(const toml::node& node, IntensityConfig& intensity) {
+    if (const toml::table* table = node.as_table()) {
+        intensity.kind = IntensityConfig::Kind::window;
+        return table->size() == 1 && table->contains("window") && read(*table->get("window"), intensity.window);
+    }
+    const std::string word = node.value_or(std::string());
+    intensity.kind = word == "none" ? IntensityConfig::Kind::none : IntensityConfig::Kind::zscore;
+    return word == "none" || word == "zscore";
+}
+template <class T>
+bool read(const toml::node& node, std::vector<T>& values) {
+    const toml::array* array = node.as_array();
+    if (!array) return false;
+    values.assign(array->size(), T{});
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        if constexpr (std::is_same_v<T, std::string>) {
+            if (!read_name((*array)[i], values[i])) return false;
+        } else if (!read((*array)[i], values[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+std::string expected(bool) { return "true or false"; }
+std::string expected(double) { return "a number"; }
+std::string expected(int) { return "a whole number"; }
+std::string expected(std::int64_t) { return "a whole number"; }
+std::string expected(std::uint64_t) { return "a whole number from 0 up"; }
+std::string expected(const std::string&) { return "a string"; }
+std::string expected(const std::array<int, 4>&) { return "four whole numbers as in [16, 64, 128, 256]"; }
+std::string expected(const std::array<std::int64_t, 3>&) { return "one or three whole numbers as in [128, 128, 128]"; }
+std::string expected(const std::array<double, 2>&) { return "two numbers as in [1, 2e5]"; }
+std::string expected(const std::vector<std::string>&) { return "a list of names as in [\"a\", \"b\"]"; }
+std::string expected(const std::vector<int>&) { return "a list of whole numbers as in [1, 2]"; }
+std::string expected(const std::vector<LearningRateDrop>&) { return "pairs of epoch and factor as in [[80, 0.1]]"; }
+std::string expected(const IntensityConfig&) { return "\"none\", \"zscore\" or {window = [lo, hi]}"; }
+
+// ---- Writing
+
+std::string written(bool value) { return value ? "true" : "false"; }
+template <std::integral Integer>
+std::string written(Integer value) { return std::to_string(value); }
+std::string written(double value) { return fmt::format("{}", value); }
+std::string written(const std::string& value) {
+    std::ostringstream text;
+    text << toml::value<std::string>(value);
+    return text.str();
+}
+std::string written(const LearningRateDrop& drop) { return fmt::format("[{}, {}]", drop.epoch, drop.factor); }
+template <class List>
+    requires requires(const List& list) { list.begin(); }
+std::string written(const List& list) {
+    std::string text;
+    for (const auto& item : list) text += (text.empty() ? "" : ", ") + written(item);
+    return "[" + text + "]";
+}
+std::string written(const IntensityConfig& intensity) {
+    switch (intensity.kind) {
+        case IntensityConfig::Kind::none: return "\"none\"";
+        case IntensityConfig::Kind::zscore: return "\"zscore\"";
+        case IntensityConfig::Kind::window: break;
+    }
+    return "{ window = " + written(intensity.window) + " }";
+}
+
+std::string written(const toml::node& node) {
+    std::ostringstream text;
+    node.visit([&](const auto& value) { text << value; });
+    std::string line = text.str();
+    std::replace(line.begin(), line.end(), '\n', ' ');
+    return line.size() > 60 ? line.substr(0, 57) + "..." : line;
+}
+
+// ---- Whole tables
+
+std::vector<std::string> known_keys() {
+    std::vector<std::string> names;
+    const Config config;
+    for_each_key(config, [&](const char* name, const auto&) { names.emplace_back(name); });
+    return names;
+}
+
+std::string place(const std::string& origin, const toml::node& node) {
+    const auto line = node.source().begin.line;
+    return line > 0 && !origin.starts_with("--set") ? fmt::format("{}, line {}", origin, line) : origin;
+}
+
+/// Sets the one key; whether there is one of that name.
+bool set_key(Config& config, const std::string& key, const toml::node& node, const std::string& origin) {
+    bool found = false;
+    for_each_key(config, [&](const char* name, auto& value) {
+        if (key != name) return;
+        found = true;
+        auto parsed = value;
+        if (!read(node, parsed))
+            throw InputError(fmt::format("{}: {} is {}, but {} was expected", place(origin, node), key, written(node),
+                                         expected(value)));
+        value = parsed;
+    });
+    return found;
+}
+
+void apply_table(Config& config, const toml::table& table, const std::string& prefix, const std::string& origin) {
+    const std::vector<std::string> known = known_keys();
+    for (const auto& [name, node] : table) {
+        const std::string key = prefix + std::string(name.str());
+        if (set_key(config, key, node, origin)) continue;
+        const bool is_group = std::any_of(known.begin(), known.end(),
+                                          [&](const std::string& word) { return word.starts_with(key + "."); });
+        if (is_group && node.is_table()) {
+            apply_table(config, *node.as_table(), key + ".", origin);
+            continue;
+        }
+        if (is_group)
+            throw InputError(fmt::format("{}: {} is {}, but a table was expected, as in {}", place(origin, node), key,
+                                         written(node), key == "predict" ? "{patch = 160, stride = 144}"
+                                                        : key == "augment" ? "{flip = true}" : "{train = [\"a\"]}"));
+        const std::string nearest = nearest_name(key, known);
+        throw InputError(fmt::format("{}: unknown key {}{}", place(origin, node), key,
+                                     nearest.empty() ? "; the config.toml of a run folder lists the known ones"
+                                                     : "; did you mean " + nearest + "?"));
+    }
+}
+
+toml::table parse(const std::string& text, const std::string& origin) {
+    try {
+        return toml::parse(text);
+    } catch (const toml::parse_error& error) {
+        throw InputError(fmt::format("{}, line {}: not valid TOML: {}", origin, error.source().begin.line,
+                                     error.description()));
+    }
+}
+
+bool is_bare_word(const std::string& text) {
+    return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+        return std::isalnum(c) || std::string_view("_-./:+ ").find(static_cast<char>(c)) != std::string_view::npos;
+    });
+}
+
+void require(bool good, const std::string& key, const std::string& value, const std::string& rule) {
+    if (!good) throw InputError(fmt::format("{} = {} is not usable: {}", key, value, rule));
+}
+
+template <class T>
+void require_above(const char* key, T value, T bound) {
+    require(value > bound, key, written(value), fmt::format("it must be above {}", bound));
+}
+
+template <class T>
+void require_within(const char* key, T value, T low, T high) {
+    require(value >= low && value <= high, key, written(value), fmt::format("it must be from {} to {}", low, high));
+}
+
+void require_one_of(const char* key, const std::string& value, const std::vector<std::string>& words) {
+    if (std::find(words.begin(), words.end(), value) != words.end()) return;
+    throw InputError(fmt::format("{} = \"{}\" is unknown: expected {}", key, value, fmt::join(words, " or ")));
+}
+
+void check_patch(const Config& c) {
+    constexpr std::int64_t limit = 4096;
+    for (const std::int64_t side : c.patch)
+        require(side > 0 && side % 8 == 0 && side <= limit, "patch", written(c.patch),
+                "each side must be a positive multiple of 8, at most 4096");
+    // Batch normalisation of the deepest level has nothing to normalise over when it sees a single voxel.
+    const std::int64_t deepest = c.batch * (c.patch[0] / 8) * (c.patch[1] / 8) * (c.patch[2] / 8);
+    require(deepest > 1, "patch", written(c.patch), "with batch = 1 it must be larger than 8 x 8 x 8");
+    require(c.batch * c.patch[0] * c.patch[1] * c.patch[2] < std::int64_t{1} << 31, "patch", written(c.patch),
+            "a batch must have fewer than 2^31 voxels");
+    require_within<std::int64_t>("predict.patch", c.predict.patch, 8, limit);
+    require(c.predict.stride > 0 && c.predict.stride <= c.predict.patch, "predict.stride", written(c.predict.stride),
+            fmt::format("it must be from 1 to predict.patch, which is {}", c.predict.patch));
+}
+
+}  // namespace
+
+double Config::learning_rate_at(std::int64_t step) const {
+    double rate = learning_rate;
+    for (const LearningRateDrop& drop : lr_schedule)
+        if (step / steps_per_epoch >= drop.epoch) rate *= drop.factor;
+    return rate;
+}
+
+void apply_toml(Config& config, const std::string& text, const std::string& origin) {
+    apply_table(config, parse(text, origin), "", origin);
+}
+
+void apply_setting(Config& config, const std::string& setting) {
+    const std::size_t equals = setting.find('=');
+    if (equals == std::string::npos || equals == 0)
+        throw InputError("--set " + setting + ": expected key=value, as in --set loss=iwdl");
+    const std::string key = setting.substr(0, equals), value = setting.substr(equals + 1);
+    const std::string origin = "--set " + setting;
+    toml::table table;
+    try {
+        table = toml::parse(setting);
+    } catch (const toml::parse_error&) {
+        if (!is_bare_word(value)) throw InputError(origin + ": " + value + " is not a TOML value");
+        table = parse(key + " = \"" + value + "\"", origin);
+    }
+    apply_table(config, table, "", origin);
+}
+
+void check_config(const Config& c) {
+    loss_from_name(c.loss);
+    require_within("focal_alpha", c.focal_alpha, 0.0, 1.0);
+    require_within("focal_gamma", c.focal_gamma, 0.0, 10.0);
+    require_within("asl_beta", c.asl_beta, 1e-3, 1e3);
+    require_one_of("precision", c.precision, {"fp32", "bf16"});
+    for (const int width : c.widths)
+        require(width > 0 && width <= 4096, "widths", written(c.widths), "each must be from 1 to 4096");
+    require_within("batch", c.batch, 1, 4096);
+    check_patch(c);
+    require_within("epochs", c.epochs, 1, 1'000'000);
+    require_within("steps_per_epoch", c.steps_per_epoch, 1, 1'000'000);
+    require(c.learning_rate > 0 && std::isfinite(c.learning_rate), "learning_rate", written(c.learning_rate),
+            "it must be above 0");
+    for (const LearningRateDrop& drop : c.lr_schedule)
+        require(drop.epoch >= 0 && drop.factor > 0 && std::isfinite(drop.factor), "lr_schedule", written(c.lr_schedule),
+                "epochs must not be negative and factors must be above 0");
+    require(c.momentum >= 0 && c.momentum < 1, "momentum", written(c.momentum), "it must be from 0 to below 1");
+    require_within("weight_decay", c.weight_decay, 0.0, 1.0);
+    require(!c.nesterov || c.momentum > 0, "nesterov", "true", "it needs a momentum above 0");
+    require_within("nonzero_fraction", c.nonzero_fraction, 0.0, 1.0);
+    require_one_of("components", c.components, {"volume", "patch"});
+    require(c.connectivity == 6 || c.connectivity == 18 || c.connectivity == 26, "connectivity",
+            written(c.connectivity), "it must be 6, 18 or 26");
+    require(c.weight_clip[0] > 0 && c.weight_clip[0] <= c.weight_clip[1] && std::isfinite(c.weight_clip[1]),
+            "weight_clip", written(c.weight_clip), "it must be [low, high] with 0 < low <= high");
+    require(c.seed <= std::uint64_t{INT64_MAX}, "seed", written(c.seed), "it must be below 2^63");
+    require(c.intensity.kind != IntensityConfig::Kind::window ||
+                (std::isfinite(c.intensity.window[0]) && std::isfinite(c.intensity.window[1]) &&
+                 c.intensity.window[0] < c.intensity.window[1]),
+            "intensity", written(c.intensity), "the window must be [lo, hi] with lo < hi");
+    for (const int label : c.labels) require_above("labels", label, 0);
+    require(c.split.empty() || !c.split.train.empty(), "split.train", "[]", "a split needs at least one case to train");
+    require_within("checkpoint_every", c.checkpoint_every, 0, 1'000'000'000);
+    require_within("workers", c.workers, 0, 256);
+    require_within("threads", c.threads, 0, 4096);
+}
+
+Config resolve_config(const std::optional<std::filesystem::path>& file, const std::vector<std::string>& settings,
+                      const Config& base) {
+    Config config = base;
+    if (file) apply_toml(config, read_text(*file), file->string());
+    for (const std::string& setting : settings) apply_setting(config, setting);
+    check_config(config);
+    return config;
+}
+
+std::string config_toml(const Config& config) {
+    std::string text;
+    for_each_key(config, [&](const char* name, const auto& value) { text += fmt::format("{} = {}\n", name, written(value)); });
+    return text;
+}
+
+std::vector<std::string> differing_keys(const Config& a, const Config& b) {
+    std::map<std::string, std::string> values;
+    std::vector<std::string> names;
+    for_each_key(a, [&](const char* name, const auto& value) { values[name] = written(value); });
+    for_each_key(b, [&](const char* name, const auto& value) {
+        if (values[name] != written(value)) names.emplace_back(name);
+    });
+    return names;
+}
+
+}  // namespace iwseg

@@ -1,0 +1,92 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace iwseg {
+
+/// What happens to a channel's values before the network sees them.
+struct IntensityConfig {
+    enum class Kind { none, zscore, window };
+    Kind kind = Kind::zscore;
+    std::array<double, 2> window{0, 1};  ///< clipped to [lo, hi], then scaled to [0, 1]
+
+    bool operator==(const IntensityConfig&) const = default;
+};
+
+/// From this epoch on (the first is 0) the learning rate is multiplied by the factor.
+struct LearningRateDrop {
+    int epoch = 0;
+    double factor = 1;
+
+    bool operator==(const LearningRateDrop&) const = default;
+};
+
+/// Every key of a training's TOML file, with its default (docs/design.md, section 9). Keys of nested structs are
+/// dotted: predict.patch.
+struct Config {
+    std::string loss = "iwdl";
+    double focal_alpha = 0.75, focal_gamma = 2.0, asl_beta = 1.5;
+    std::string precision = "fp32";  ///< or bf16
+    std::array<int, 4> widths{16, 64, 128, 256};
+    std::array<std::int64_t, 3> patch{128, 128, 128};  ///< voxels, multiples of 8; one number is a cube
+    int batch = 2;
+    int epochs = 100, steps_per_epoch = 100;
+    double learning_rate = 1e-2;
+    std::vector<LearningRateDrop> lr_schedule{{80, 0.1}};
+    double momentum = 0.9;
+    bool nesterov = true;
+    double weight_decay = 0;
+    double nonzero_fraction = 0.5;             ///< patches centred on a lesion's voxel
+    std::string components = "volume";         ///< or patch
+    int connectivity = 26;                     ///< 6, 18 or 26
+    std::array<double, 2> weight_clip{1, 2e5};
+    std::uint64_t seed = 0xBadCafe;
+    std::vector<std::string> channels;         ///< names or numbers from 0; empty: all
+    IntensityConfig intensity;                 ///< "none", "zscore" or {window = [lo, hi]}
+    std::string mask_channel;                  ///< name or number of a channel that is a mask; empty: none
+    std::vector<int> labels;                   ///< label values that are lesions; empty: any above 0
+    struct Predict {
+        std::int64_t patch = 160, stride = 144;
+    } predict;
+    struct Augment {
+        bool flip = false, rotate = false;     ///< mirror along axes; quarter turns
+    } augment;
+    struct Split {
+        std::vector<std::string> train, validation, test;
+        bool empty() const { return train.empty() && validation.empty() && test.empty(); }
+    } split;                                   ///< case names; empty: the dataset's split, else a seeded one
+    int checkpoint_every = 0;                  ///< steps; 0: once an epoch
+    int workers = 0;                           ///< threads that load patches; 0: chosen by the processor
+    int threads = 0;                           ///< threads that compute; 0: all cores, or OMP_NUM_THREADS
+    bool deterministic = true;
+
+    std::int64_t steps() const { return std::int64_t{epochs} * steps_per_epoch; }
+    std::int64_t steps_between_checkpoints() const { return checkpoint_every > 0 ? checkpoint_every : steps_per_epoch; }
+    /// The rate of a step (from 0).
+    double learning_rate_at(std::int64_t step) const;
+};
+
+/// Sets the keys that the TOML text names and leaves the others. origin stands for the text in messages. Throws
+/// InputError on bad TOML, on an unknown key (naming the nearest) and on a value of a wrong type.
+void apply_toml(Config& config, const std::string& text, const std::string& origin);
+/// One `key=value` of the command line: a TOML value, a bare word counting as a string.
+void apply_setting(Config& config, const std::string& setting);
+
+/// Throws InputError, naming the key, on a value that cannot be used.
+void check_config(const Config& config);
+
+/// The base with the file's keys, then the settings, checked.
+Config resolve_config(const std::optional<std::filesystem::path>& file, const std::vector<std::string>& settings,
+                      const Config& base = {});
+
+/// Every key as TOML; reading it back gives the same Config.
+std::string config_toml(const Config& config);
+/// Keys whose values differ.
+std::vector<std::string> differing_keys(const Config& a, const Config& b);
+
+}  // namespace iwseg

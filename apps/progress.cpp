@@ -1,0 +1,66 @@
+#include "apps/progress.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+namespace iwseg {
+namespace {
+
+constexpr int kBarWidth = 30;
+constexpr std::chrono::milliseconds kRedraw{200};
+constexpr std::chrono::minutes kPlainLine{1};
+
+std::string clock_text(double seconds) {
+    const auto s = static_cast<std::int64_t>(seconds + 0.5);
+    return s < 3600 ? fmt::format("{}:{:02}", s / 60, s % 60)
+                    : fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
+}
+
+}  // namespace
+
+std::string progress_line(const std::string& label, std::int64_t done, std::int64_t all, const std::string& unit,
+                          double rate, const std::string& note, int bar_width) {
+    std::string line = label + " ";
+    if (bar_width > 0) {
+        const auto filled = static_cast<int>(done * bar_width / std::max<std::int64_t>(all, 1));
+        line += "[" + std::string(filled, '=') + std::string(bar_width - filled, ' ') + "] ";
+    }
+    line += fmt::format("{}/{} {}", done, all, unit);
+    if (rate > 0) {
+        // Slow work reads better the other way round.
+        line += rate < 0.1 ? fmt::format(", {:.1f} s each", 1 / rate) : fmt::format(", {:.3g} {}/s", rate, unit);
+        line += fmt::format(", {} left", clock_text(static_cast<double>(all - done) / rate));
+    }
+    return note.empty() ? line : line + ", " + note;
+}
+
+Progress::Progress(std::string label, std::int64_t all, std::string unit, std::int64_t done)
+    : label_(std::move(label)),
+      unit_(std::move(unit)),
+      all_(all),
+      first_(done),
+      terminal_(::isatty(STDERR_FILENO) != 0),
+      start_(Clock::now()),
+      last_(start_) {}
+
+Progress::~Progress() {
+    if (drawn_) std::fputc('\n', stderr);
+}
+
+void Progress::update(std::int64_t done, const std::string& note) {
+    const auto now = Clock::now();
+    const bool due = terminal_ ? now - last_ >= kRedraw || done == all_ || !drawn_ : now - last_ >= kPlainLine;
+    if (!due) return;
+    last_ = now;
+    const double seconds = std::chrono::duration<double>(now - start_).count();
+    const double rate = seconds > 0 ? static_cast<double>(done - first_) / seconds : 0;
+    const std::string line = progress_line(label_, done, all_, unit_, rate, note, terminal_ ? kBarWidth : 0);
+    std::fputs((terminal_ ? "\r" + line + "\033[K" : line + "\n").c_str(), stderr);
+    std::fflush(stderr);
+    drawn_ = terminal_;
+}
+
+}  // namespace iwseg

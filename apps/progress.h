@@ -1,0 +1,35 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace iwseg {
+
+/// How far long work has come, on stderr: a bar with rate and time left on a terminal, else one plain line a minute.
+class Progress {
+  public:
+    /// unit: what is counted, as in "steps". done: what an earlier run did already.
+    Progress(std::string label, std::int64_t all, std::string unit, std::int64_t done = 0);
+    ~Progress();
+    Progress(const Progress&) = delete;
+    Progress& operator=(const Progress&) = delete;
+
+    /// note: shown at the end of the line, as in "loss 0.41".
+    void update(std::int64_t done, const std::string& note = "");
+
+  private:
+    using Clock = std::chrono::steady_clock;
+
+    std::string label_, unit_;
+    std::int64_t all_, first_;
+    bool terminal_, drawn_ = false;
+    Clock::time_point start_, last_;
+};
+
+/// The text of one progress line: "train 40/100 steps, 2.50 steps/s, 0:24 left, loss 0.41", after a bar where bar_width
+/// is above 0.
+std::string progress_line(const std::string& label, std::int64_t done, std::int64_t all, const std::string& unit,
+                          double rate, const std::string& note, int bar_width = 0);
+
+}  // namespace iwseg

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+namespace iwseg {
+
+/// One experiment's folder, owned by one process while this lives: the lock is the system's, so that a crash frees it.
+class RunFolder {
+  public:
+    /// Creates the folder where it is missing. Throws InputError where it cannot be written or is in use.
+    explicit RunFolder(std::filesystem::path root);
+    /// Removes a folder that was created here and in which nothing was kept.
+    ~RunFolder();
+    RunFolder(const RunFolder&) = delete;
+    RunFolder& operator=(const RunFolder&) = delete;
+
+    const std::filesystem::path& root() const { return root_; }
+    std::filesystem::path config() const { return root_ / "config.toml"; }
+    std::filesystem::path split() const { return root_ / "split.json"; }
+    std::filesystem::path log() const { return root_ / "log.jsonl"; }
+    std::filesystem::path checkpoints() const { return root_ / "checkpoints"; }
+    std::filesystem::path model() const { return root_ / "model.safetensors"; }
+    std::filesystem::path predictions() const { return root_ / "predictions"; }
+    std::filesystem::path records() const { return root_ / "records.json"; }
+    std::filesystem::path report() const { return root_ / "report.html"; }
+
+  private:
+    std::filesystem::path lock() const { return root_ / ".lock"; }
+
+    std::filesystem::path root_;
+    bool created_ = false;
+    int descriptor_ = -1;
+};
+
+/// log.jsonl: one JSON object a step, in the order of steps. Throws InputError where it cannot be written.
+class StepLog {
+  public:
+    /// Keeps the whole lines whose step is at most last_step, and appends after them.
+    StepLog(std::filesystem::path file, std::int64_t last_step);
+    ~StepLog();
+    StepLog(const StepLog&) = delete;
+    StepLog& operator=(const StepLog&) = delete;
+
+    /// line: one JSON object without its line end.
+    void append(const std::string& line);
+    /// What was appended survives a power cut.
+    void sync();
+
+  private:
+    std::filesystem::path file_;
+    std::int64_t bytes_ = 0;
+    int descriptor_ = -1;
+};
+
+}  // namespace iwseg
