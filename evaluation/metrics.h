@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "evaluation/records.h"
+
+namespace iwseg {
+
+/// How well one scan, or several together, were segmented. A lesion is found when any detection overlaps it; a
+/// detection that overlaps no lesion is a false positive.
+struct LesionCounts {
+    std::int64_t lesions = 0, found = 0, false_positives = 0;
+    std::int64_t small_lesions = 0, small_found = 0;  ///< of the smaller half
+
+    double recall() const { return share(found, lesions); }
+    double small_recall() const { return share(small_found, small_lesions); }
+    /// NaN where there is none to find.
+    static double share(std::int64_t part, std::int64_t whole);
+    LesionCounts& operator+=(const LesionCounts& other);
+};
+
+/// small_diameter: largest diameter of the smaller half, in voxels (size_bounds of evaluation/froc.h).
+LesionCounts count_lesions(const std::vector<Record>& records, double small_diameter);
+
+/// 2 |A and B| / (|A| + |B|) over the voxels, nonzero being inside; 1 where both are empty.
+struct Overlap {
+    std::int64_t both = 0, target = 0, prediction = 0;
+
+    double dice() const;
+    Overlap& operator+=(const Overlap& other);
+};
+/// target: nonzero is lesion; the prediction is probability > 0.5.
+Overlap count_overlap(const std::uint8_t* target, const float* probability, std::int64_t voxels);
+
+/// Lesions by diameter: those above bounds[s - 1] and at most bounds[s]; larger ones count to the last.
+std::vector<LesionCounts> count_by_size(const Records& records, const std::vector<double>& bounds);
+
+}  // namespace iwseg

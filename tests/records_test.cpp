@@ -1,0 +1,180 @@
+#include "evaluation/records.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <random>
+
+#include "engine/safetensors.h"
+#include "evaluation/metrics.h"
+#include "kernels/error.h"
+
+namespace iwseg {
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+std::filesystem::path scratch_file(const std::string& name) {
+    return std::filesystem::path(testing::TempDir()) / ("iwseg_records_" + std::to_string(::getpid()) + "_" + name);
+}
+
+/// Scan of probability and logit, zero and -5 where nothing is put.
+struct Scan {
+    std::int64_t d, h, w;
+    std::vector<std::uint8_t> target = std::vector<std::uint8_t>(d * h * w);
+    std::vector<float> probability = std::vector<float>(d * h * w), logit = std::vector<float>(d * h * w, -5.0f);
+
+    std::vector<Record> records() const { return lesion_records({d, h, w, target.data(), probability.data(), logit.data()}); }
+    void detect(std::int64_t voxel, float z) {
+        logit[voxel] = z;
+        probability[voxel] = 1.0f / (1.0f + std::exp(-z));
+    }
+};
+
+void expect_equal(const Record& expected, const Record& record) {
+    SCOPED_TRACE(expected.obj);
+    EXPECT_EQ(expected.obj, record.obj);
+    EXPECT_EQ(expected.is_tum, record.is_tum);
+    EXPECT_EQ(expected.hit_obj, record.hit_obj);
+    for (double Record::*number : {&Record::diameter, &Record::hit_dice, &Record::hit_max, &Record::hit_median,
+                                   &Record::hit_q95, &Record::hit_logit, &Record::hit_stat, &Record::self_stat,
+                                   &Record::self_logit}) {
+        if (std::isinf(expected.*number)) EXPECT_EQ(expected.*number, record.*number);
+        // The same formulas in another order of double operations; 1e-6 is what the design asks for.
+        else EXPECT_NEAR(expected.*number, record.*number, 1e-6);
+    }
+}
+
+TEST(LesionRecords, EqualTheOriginalOnSixScans) {
+    const std::filesystem::path golden = IWSEG_GOLDEN_DIR;
+    const auto input = read_safetensors(golden / "prc_records.input.safetensors");
+    const Records expected = read_records(golden / "prc_records.expected.json");
+    ASSERT_EQ(expected.size(), 6u);
+    for (const auto& [name, list] : expected) {
+        SCOPED_TRACE(name);
+        const StoredTensor& stored = input.at(name + ".target");
+        const std::vector<float> values = stored.as_f32();
+        const std::vector<std::uint8_t> target(values.begin(), values.end());
+        const std::vector<float> probability = input.at(name + ".prob").as_f32();
+        const std::vector<float> logit = input.at(name + ".logit").as_f32();
+        const std::vector<Record> records = lesion_records(
+            {stored.shape[0], stored.shape[1], stored.shape[2], target.data(), probability.data(), logit.data()});
+        ASSERT_EQ(list.size(), records.size());
+        for (std::size_t i = 0; i < list.size(); ++i) expect_equal(list[i], records[i]);
+    }
+}
+
+TEST(LesionRecords, LesionHitTwiceReportsTheDetectionOfHigherDice) {
+    Scan scan{1, 1, 12};
+    for (int v : {0, 1, 2, 3, 4, 5}) scan.target[v] = 1;
+    scan.detect(0, 8.0f);                             // sure, but one voxel
+    for (int v : {2, 3, 4}) scan.detect(v, 1.0f);     // Dice 2 * 3 / 9
+    scan.detect(9, 2.0f);                             // a false positive
+    const std::vector<Record> records = scan.records();
+    ASSERT_EQ(records.size(), 4u);
+    EXPECT_EQ(records[0].hit_obj, "pred_2");
+    EXPECT_NEAR(records[0].hit_dice, 6.0 / 9.0, 1e-12);
+    EXPECT_FLOAT_EQ(static_cast<float>(records[0].hit_logit), 1.0f);
+    EXPECT_EQ(records[1].hit_obj, "tum_1");           // so neither detection is a false positive
+    EXPECT_EQ(records[2].hit_obj, "tum_1");
+    EXPECT_EQ(records[3].hit_obj, "tum_None");
+    EXPECT_EQ(records[3].hit_logit, -infinity);
+    const LesionCounts counts = count_lesions(records, infinity);
+    EXPECT_EQ(counts.found, 1);
+    EXPECT_EQ(counts.false_positives, 1);
+}
+
+TEST(LesionRecords, HitsAgreeWithOverlapCountedVoxelByVoxel) {
+    const unsigned seed = std::random_device{}();
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937 random(seed);
+    for (int round = 0; round < 20; ++round) {
+        Scan scan{4, 9, 40};
+        // Rods along W of at most seven voxels with empty rows between: every rod is one component.
+        for (int row = 0; row < 36; row += 2)
+            for (int begin = static_cast<int>(random() % 4), size = 0; begin < 40; begin += size + 2) {
+                size = 1 + static_cast<int>(random() % 6);
+                for (int w = begin; w < std::min(begin + size, 40); ++w) {
+                    scan.target[row * 40 + w] = random() % 4 != 0;
+                    if (random() % 4) scan.detect(row * 40 + w, 0.1f + static_cast<float>(random() % 50) / 10);
+                }
+            }
+        const Overlap overlap = count_overlap(scan.target.data(), scan.probability.data(), 4 * 9 * 40);
+        double lesion_voxels = 0, detected_voxels = 0;
+        for (const Record& record : scan.records()) {
+            const double voxels = std::pow(record.diameter, 3) * 3.14159265358979 / 6;
+            (record.is_tum ? lesion_voxels : detected_voxels) += voxels;
+            EXPECT_EQ(record.hit_dice > 0, !record.hit_obj.ends_with("_None"));
+            EXPECT_LE(record.hit_dice, 1.0);
+            EXPECT_LE(record.hit_median, record.hit_q95);
+            EXPECT_LE(record.hit_q95, record.hit_max);
+        }
+        // Components of a side share its voxels among them; rounding of cbrt and pow only.
+        EXPECT_NEAR(lesion_voxels, static_cast<double>(overlap.target), 1e-6);
+        EXPECT_NEAR(detected_voxels, static_cast<double>(overlap.prediction), 1e-6);
+    }
+}
+
+TEST(RecordsFile, ReadsBackWhatWasWritten) {
+    const unsigned seed = std::random_device{}();
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937 random(seed);
+    std::uniform_real_distribution<double> any(-50, 50);
+    Records records;
+    records["empty"] = {};
+    for (const char* name : {"1.3.6.1", "a \"quoted\" Infinity -Infinity\\", "b"})
+        for (int i = 0; i < 5; ++i) {
+            Record record{"tum_1", i % 2 == 0, any(random), any(random), 1e-9 * any(random), 0.0, 1.0, -infinity,
+                          any(random), "pred_None", 1e22, infinity};
+            records[name].push_back(record);
+        }
+    const auto file = scratch_file("round_trip.json");
+    write_records(file, records);
+    EXPECT_EQ(read_records(file), records);
+    std::ifstream stream(file);
+    const std::string text{std::istreambuf_iterator<char>(stream), {}};
+    EXPECT_NE(text.find("\"hit_logit\": -Infinity, "), std::string::npos);
+    EXPECT_NE(text.find("\"hit_median\": 0.0, "), std::string::npos);  // a float in Python too
+    std::filesystem::remove(file);
+}
+
+TEST(RecordsFile, RefusesBadFilesInOneSentenceThatNamesThem) {
+    const auto file = scratch_file("bad.json");
+    const char* record = R"({"obj":"tum_1","is_tum":true,"diameter":1,"hit_dice":0,"hit_max":0,"hit_median":0,)"
+                         R"("hit_q95":0,"hit_logit":-Infinity,"hit_stat":0,"hit_obj":"pred_None","self_stat":1)";
+    for (const auto& [text, named] : std::vector<std::pair<std::string, std::string>>{
+             {"", "parse error"},
+             {"[1, 2]", "not an object of scans"},
+             {R"({"a": 3})", "scan a is not a list"},
+             {R"({"a": [3]})", "a[0] is not an object"},
+             {std::string(R"({"a": [)") + record + "}]}", "lacks the key self_logit"},
+             {std::string(R"({"a": [)") + record + R"(, "self_logit": "x"}]})", "a[0].self_logit is not a number"},
+             {std::string(R"({"a": [)") + record + R"(, "self_logit": NaN}]})", "parse error"},
+             {std::string(R"({"a": [)") + record + R"(, "self_logit": Infinity)", "parse error"}}) {
+        std::ofstream(file) << text;
+        try {
+            read_records(file);
+            FAIL() << text << " was read";
+        } catch (const InputError& error) {
+            EXPECT_NE(std::string(error.what()).find(file.string()), std::string::npos) << error.what();
+            EXPECT_NE(std::string(error.what()).find(named), std::string::npos) << error.what();
+        }
+    }
+    std::filesystem::remove(file);
+    EXPECT_THROW(read_records(file), InputError);
+}
+
+TEST(Overlap, DiceOfTwoEmptyMasksIsOne) {
+    const std::uint8_t none[2] = {0, 0}, one[2] = {1, 0};
+    const float low[2] = {0.5f, 0.1f}, high[2] = {0.6f, 0.7f};
+    EXPECT_EQ(count_overlap(none, low, 2).dice(), 1.0);
+    EXPECT_EQ(count_overlap(one, low, 2).dice(), 0.0);
+    EXPECT_NEAR(count_overlap(one, high, 2).dice(), 2.0 / 3.0, 1e-15);
+}
+
+}  // namespace
+}  // namespace iwseg
