@@ -1,0 +1,199 @@
+#include "data/preparation.h"
+
+#include <fmt/format.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <exception>
+#include <limits>
+#include <mutex>
+#include <thread>
+
+#include "engine/nearest_name.h"
+#include "kernels/components.h"
+#include "kernels/error.h"
+
+namespace iwseg {
+namespace {
+
+std::int64_t channel_number(const Dataset& dataset, const std::string& channel, const char* key) {
+    const auto found = std::find(dataset.channels.begin(), dataset.channels.end(), channel);
+    if (found != dataset.channels.end()) return found - dataset.channels.begin();
+    for (std::size_t number = 0; number < dataset.channels.size(); ++number)
+        if (channel == std::to_string(number)) return static_cast<std::int64_t>(number);
+    const std::string nearest = nearest_name(channel, dataset.channels);
+    throw InputError(fmt::format("{} names channel {} but {} has {}{}", key, channel, dataset.folder.string(),
+                                 fmt::join(dataset.channels, ", "),
+                                 nearest.empty() ? "" : fmt::format("; did you mean {}?", nearest)));
+}
+
+Volume<float> read_case_channel(const Dataset& dataset, const Case& scan, std::int64_t channel) {
+    const auto files = static_cast<std::int64_t>(scan.images.size());
+    if (files == 1 && dataset.channels.size() > 1) return read_channel(scan.images[0], channel);
+    if (channel >= files)
+        throw InputError(fmt::format("case {} has {} image files, so there is no channel {}", scan.name, files, channel));
+    return read_image(scan.images[channel]);
+}
+
+const std::filesystem::path& file_of(const Case& scan, std::int64_t channel) {
+    return scan.images.size() == 1 ? scan.images[0] : scan.images[channel];
+}
+
+void require_finite(const std::vector<float>& values, const std::filesystem::path& file) {
+    const auto bad = std::find_if(values.begin(), values.end(), [](float value) { return !std::isfinite(value); });
+    if (bad != values.end())
+        throw InputError(fmt::format("{} holds {} at voxel {} (in C order); images must be finite", file.string(), *bad,
+                                     bad - values.begin()));
+}
+
+/// Outside the mask: the minimum of the image after multiplication with the mask, as the original study prepares CT.
+void keep_inside(const std::vector<float>& mask, std::vector<float>& values) {
+    float lowest = std::numeric_limits<float>::infinity();
+    for (std::size_t v = 0; v < values.size(); ++v) {
+        if (!(mask[v] > 0.0f)) values[v] = 0.0f;
+        lowest = std::min(lowest, values[v]);
+    }
+    for (std::size_t v = 0; v < values.size(); ++v)
+        if (!(mask[v] > 0.0f)) values[v] = lowest;
+}
+
+ComponentList read_lesions(const Case& scan, const Geometry& geometry, const PreparationOptions& options) {
+    if (!scan.label) throw InputError("case " + scan.name + " has no label file, which is expected in labelsTr");
+    const Volume<std::int32_t> labels = read_labels(*scan.label);
+    require_same_geometry(geometry, file_of(scan, 0), labels.geometry, *scan.label);
+    std::vector<std::uint8_t> mask(labels.voxels.size());
+    for (std::size_t v = 0; v < mask.size(); ++v) {
+        const std::int32_t label = labels.voxels[v];
+        mask[v] = options.labels.empty() ? label > 0 : std::count(options.labels.begin(), options.labels.end(), label) > 0;
+    }
+    return list_components(mask, geometry.shape, options.connectivity);
+}
+
+}  // namespace
+
+std::vector<std::int64_t> selected_channels(const Dataset& dataset, const PreparationOptions& options) {
+    std::vector<std::int64_t> channels;
+    for (const std::string& channel : options.channels) channels.push_back(channel_number(dataset, channel, "channels"));
+    if (!channels.empty()) return channels;
+    const std::int64_t mask =
+        options.mask_channel.empty() ? -1 : channel_number(dataset, options.mask_channel, "mask_channel");
+    for (std::int64_t channel = 0; channel < static_cast<std::int64_t>(dataset.channels.size()); ++channel)
+        if (channel != mask) channels.push_back(channel);
+    if (channels.empty()) throw InputError("mask_channel names the only channel of " + dataset.folder.string());
+    return channels;
+}
+
+float apply_intensity(const Intensity& intensity, std::vector<float>& values) {
+    double scale = 1.0, shift = 0.0;
+    if (intensity.kind == Intensity::Kind::window) {
+        const auto low = static_cast<float>(intensity.low), high = static_cast<float>(intensity.high);
+        for (float& value : values) value = std::clamp(value, low, high);
+        scale = 1.0 / (intensity.high - intensity.low);
+        shift = -intensity.low * scale;
+    } else if (intensity.kind == Intensity::Kind::zscore) {
+        double count = 0.0, sum = 0.0, squares = 0.0;
+        for (const float value : values) count += value != 0.0f, sum += value;
+        const double mean = count > 0.0 ? sum / count : 0.0;
+        for (const float value : values)
+            if (value != 0.0f) squares += (value - mean) * (value - mean);
+        scale = squares > 0.0 ? std::sqrt(count / squares) : 1.0;
+        shift = -mean * scale;
+    }
+    if (intensity.kind != Intensity::Kind::none)
+        for (float& value : values) value = static_cast<float>(value * scale + shift);
+    return values.empty() ? 0.0f : *std::min_element(values.begin(), values.end());
+}
+
+ComponentList list_components(const std::vector<std::uint8_t>& mask, const std::array<std::int64_t, 3>& shape,
+                              int connectivity) {
+    std::vector<std::int32_t> labels(mask.size());
+    std::int32_t count = 0;
+    const Shape one{1, 1, shape[0], shape[1], shape[2]};
+    cpu::label_components({}, {const_cast<std::uint8_t*>(mask.data()), one, Type::u8}, {labels.data(), one, Type::i32},
+                          &count, connectivity);
+    ComponentList list;
+    list.offsets.assign(static_cast<std::size_t>(count) + 1, 0);
+    list.boxes.assign(count, {{INT32_MAX, INT32_MAX, INT32_MAX}, {-1, -1, -1}});
+    for (const std::int32_t label : labels)
+        if (label > 0) ++list.offsets[label];
+    for (std::int32_t label = 1; label <= count; ++label) list.offsets[label] += list.offsets[label - 1];
+    list.voxels.resize(static_cast<std::size_t>(list.offsets[count]));
+    std::vector<std::int64_t> place(list.offsets.begin(), list.offsets.end() - 1);
+    for (std::size_t v = 0; v < labels.size(); ++v) {
+        if (labels[v] == 0) continue;
+        const std::int32_t component = labels[v] - 1;
+        list.voxels[place[component]++] = static_cast<std::uint32_t>(v);
+        const auto voxel = static_cast<std::int64_t>(v);
+        const std::array<std::int64_t, 3> at{voxel / (shape[1] * shape[2]), voxel / shape[2] % shape[1], voxel % shape[2]};
+        ComponentList::Box& box = list.boxes[component];
+        for (int axis = 0; axis < 3; ++axis) {
+            box.first[axis] = std::min(box.first[axis], static_cast<std::int32_t>(at[axis]));
+            box.last[axis] = std::max(box.last[axis], static_cast<std::int32_t>(at[axis]));
+        }
+    }
+    return list;
+}
+
+PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const PreparationOptions& options) {
+    const std::vector<std::int64_t> channels = selected_channels(dataset, options);
+    PreparedCase prepared;
+    prepared.name = scan.name;
+    prepared.channels = static_cast<std::int64_t>(channels.size());
+    const auto read = [&](std::int64_t channel) {
+        Volume<float> volume = read_case_channel(dataset, scan, channel);
+        require_finite(volume.voxels, file_of(scan, channel));
+        if (prepared.geometry.voxels() == 0) prepared.geometry = volume.geometry;
+        require_same_geometry(prepared.geometry, file_of(scan, channels[0]), volume.geometry, file_of(scan, channel));
+        return std::move(volume.voxels);
+    };
+    std::vector<float> mask;
+    for (std::size_t c = 0; c < channels.size(); ++c) {
+        std::vector<float> values = read(channels[c]);
+        if (c == 0 && !options.mask_channel.empty())
+            mask = read(channel_number(dataset, options.mask_channel, "mask_channel"));
+        if (!mask.empty()) keep_inside(mask, values);
+        prepared.minimum.push_back(apply_intensity(options.intensity, values));
+        if (channels.size() == 1)
+            prepared.image = std::move(values);
+        else
+            prepared.image.insert(prepared.image.end(), values.begin(), values.end());
+    }
+    if (options.with_label) prepared.lesions = read_lesions(scan, prepared.geometry, options);
+    return prepared;
+}
+
+std::vector<PreparedCase> prepare_training_cases(const Dataset& dataset, const std::vector<std::string>& names,
+                                                 const PreparationOptions& options, int threads,
+                                                 const CaseProgress& progress) {
+    std::vector<PreparedCase> cases(names.size());
+    std::atomic<std::size_t> next = 0;
+    std::int64_t done = 0;
+    std::mutex mutex;
+    std::exception_ptr error;
+    const auto work = [&] {
+        omp_set_num_threads(1);  // the scans are what is done in parallel
+        for (std::size_t i = next++; i < names.size(); i = next++) {
+            try {
+                cases[i] = prepare_case(dataset, dataset.find(names[i]), options);
+                const std::scoped_lock lock(mutex);
+                if (progress) progress(++done, static_cast<std::int64_t>(names.size()));
+            } catch (...) {
+                const std::scoped_lock lock(mutex);
+                if (!error) error = std::current_exception();
+                next = names.size();
+            }
+        }
+    };
+    std::vector<std::jthread> workers;
+    for (int t = 0; t < std::clamp(threads, 1, static_cast<int>(names.size() + 1)); ++t) workers.emplace_back(work);
+    workers.clear();  // joins
+    if (error) std::rethrow_exception(error);
+    if (std::all_of(cases.begin(), cases.end(), [](const auto& scan) { return scan.lesions.size() == 0; }))
+        throw InputError(fmt::format("{} has no lesion in any of the {} labels to train on", dataset.folder.string(),
+                                     names.size()));
+    return cases;
+}
+
+}  // namespace iwseg
