@@ -1,0 +1,86 @@
+#include "kernels/inverse_weights.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+#include "kernels/cpu_blocks.h"
+#include "kernels/vector_clones.h"
+
+namespace iwseg::cpu {
+namespace {
+
+/// Length of the run of one label that starts at `labels`.
+IWSEG_VECTOR_CLONES std::int64_t run_length(const std::int32_t* labels, std::int64_t voxels) {
+    constexpr std::int64_t kStep = 64;  // compared at once: most of a patch is background
+    std::int64_t length = 0;
+    while (length + kStep <= voxels) {
+        bool same = true;
+        for (std::int64_t i = 0; i < kStep; ++i) same &= labels[length + i] == labels[0];
+        if (!same) break;
+        length += kStep;
+    }
+    while (length < voxels && labels[length] == labels[0]) ++length;
+    return length;
+}
+
+/// The weights of one patch. Sizes are counted in the table itself, as integers. False: a label outside of the table.
+bool weights_of_patch(const std::int32_t* labels, std::int64_t voxels, float* table, std::int64_t stride,
+                      WeightClip clip) {
+    std::fill_n(table, stride, 0.0f);
+    for (std::int64_t v = 0; v < voxels;) {
+        const std::int64_t length = run_length(labels + v, voxels - v);
+        if (labels[v] < 0 || labels[v] >= stride) return false;
+        float& place = table[labels[v]];
+        place = std::bit_cast<float>(std::bit_cast<std::uint32_t>(place) + static_cast<std::uint32_t>(length));
+        v += length;
+    }
+    // K + 1: background is one of these, where there is any.
+    const double present = static_cast<double>(
+        std::count_if(table, table + stride, [](float size) { return std::bit_cast<std::uint32_t>(size) != 0; }));
+    for (std::int64_t l = 0; l < stride; ++l) {
+        const std::uint32_t size = std::bit_cast<std::uint32_t>(table[l]);
+        if (size == 0) continue;
+        const double weight = static_cast<double>(voxels) / (present * size);
+        table[l] = static_cast<float>(std::clamp<double>(weight, clip.low, clip.high));
+    }
+    return true;
+}
+
+void require_labels(const View& labels, std::int64_t stride, const char* operation) {
+    if (labels.type != Type::i32 || labels.shape.c != 1 || labels.layout != Layout::ncdhw || stride < 1)
+        throw std::invalid_argument(std::string(operation) +
+                                    ": expected i32 labels of one channel, ncdhw, and a table of one label or more");
+}
+
+}  // namespace
+
+void inverse_weight_table(Stream, View labels, float* table, std::int64_t stride, WeightClip clip) {
+    require_labels(labels, stride, "inverse_weight_table");
+    const std::int64_t voxels = labels.shape.voxels();
+    bool inside = true;
+#pragma omp parallel for schedule(static) reduction(&& : inside)
+    for (std::int64_t n = 0; n < labels.shape.n; ++n)
+        inside = weights_of_patch(labels.as<const std::int32_t>() + n * voxels, voxels, table + n * stride, stride, clip) &&
+                 inside;
+    if (!inside)
+        throw std::invalid_argument("inverse_weight_table: a label is outside of the table's 0 to " +
+                                    std::to_string(stride - 1));
+}
+
+void look_up_weights(Stream, View labels, const float* table, std::int64_t stride, View weights) {
+    require_labels(labels, stride, "look_up_weights");
+    require_same(labels, weights, "look_up_weights");
+    if (weights.type != Type::f32) throw std::invalid_argument("look_up_weights: weights are f32");
+    const auto* from = labels.as<const std::int32_t>();
+    auto* to = weights.as<float>();
+    for (std::int64_t n = 0; n < labels.shape.n; ++n) {
+        const std::int64_t first = n * labels.shape.voxels(), last = first + labels.shape.voxels();
+#pragma omp parallel for schedule(static)
+        for (std::int64_t v = first; v < last; ++v) to[v] = table[n * stride + from[v]];
+    }
+}
+
+}  // namespace iwseg::cpu
