@@ -29,10 +29,14 @@ const char* instruction_set() {
 }  // namespace
 
 Context::Context(const ContextOptions& options) : deterministic_(options.deterministic) {
-    if (options.device == "cuda")
-        throw InputError("device cuda is not available: this build of iwseg computes on the CPU only; use --device cpu");
-    if (options.device != "auto" && options.device != "cpu")
+    if (options.device == "cuda") {
+        device_ = Device::cuda;
+        kernels_ = &cuda::kernels();
+    } else if (options.device == "auto" || options.device == "cpu") {
+        kernels_ = &cpu::kernels();
+    } else {
         throw InputError("unknown device " + options.device + ": expected auto, cpu or cuda");
+    }
     threads_ = options.threads > 0 ? options.threads : omp_get_max_threads();
     omp_set_num_threads(threads_);
 }

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "kernels/backend.h"
+#include "kernels/kernel_table.h"
 
 namespace iwseg {
 
@@ -22,6 +23,8 @@ class Context {
 
     Device device() const { return device_; }
     Stream stream() const { return stream_; }
+    /// The device's kernels.
+    const Kernels& kernels() const { return *kernels_; }
     int threads() const { return threads_; }
     bool deterministic() const { return deterministic_; }
     /// One line for people: processor, instruction set, threads.
@@ -30,6 +33,7 @@ class Context {
   private:
     Device device_ = Device::cpu;
     Stream stream_;
+    const Kernels* kernels_ = nullptr;
     int threads_ = 1;
     bool deterministic_ = true;
 };

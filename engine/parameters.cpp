@@ -43,19 +43,31 @@ TensorToStore stored_view(const Parameter& parameter, const float* values) {
 
 }  // namespace
 
-int Parameters::add(const std::string& name, const std::vector<std::int64_t>& shape, bool learned) {
-    if (!index_.emplace(name, size()).second) throw std::invalid_argument("parameter " + name + " exists already");
+int Parameters::declare(const std::string& name, const std::vector<std::int64_t>& shape, bool learned) {
+    if (const auto found = index_.find(name); found != index_.end()) {
+        if (list_[found->second].shape != shape)
+            throw std::invalid_argument("parameter " + name + " has the shape " + shape_text(list_[found->second].shape) +
+                                        ", not " + shape_text(shape));
+        return found->second;
+    }
     Parameter parameter{name, shape, 0, 1, learned};
     for (const std::int64_t side : shape) parameter.elements *= side;
     std::vector<float>& flat = learned ? values_ : statistics_;
     parameter.offset = static_cast<std::int64_t>(flat.size());
     flat.resize(flat.size() + static_cast<std::size_t>(parameter.elements));
-    if (learned) {
-        gradients_.resize(values_.size());
-        momentum_.resize(values_.size());
-    }
+    index_.emplace(name, size());
     list_.push_back(std::move(parameter));
     return size() - 1;
+}
+
+std::vector<float>& Parameters::gradients() {
+    gradients_.resize(values_.size());
+    return gradients_;
+}
+
+std::vector<float>& Parameters::momentum() {
+    momentum_.resize(values_.size());
+    return momentum_;
 }
 
 const Parameter& Parameters::find(const std::string& name) const {
@@ -72,7 +84,7 @@ float* Parameters::value(int index) {
 float* Parameters::gradient(int index) {
     const Parameter& parameter = list_.at(index);
     if (!parameter.learned) throw std::invalid_argument(parameter.name + " is not learned and has no gradient");
-    return gradients_.data() + parameter.offset;
+    return gradients().data() + parameter.offset;
 }
 
 void Parameters::load(const std::filesystem::path& file) {
@@ -112,13 +124,13 @@ void Parameters::save(const std::filesystem::path& file, const std::map<std::str
 void Parameters::load_momentum(const std::filesystem::path& file) {
     const auto stored = read_safetensors(file);
     for (const Parameter& parameter : list_)
-        if (parameter.learned) copy_stored(file, stored, parameter, momentum_.data() + parameter.offset);
+        if (parameter.learned) copy_stored(file, stored, parameter, momentum().data() + parameter.offset);
 }
 
-void Parameters::save_momentum(const std::filesystem::path& file) const {
+void Parameters::save_momentum(const std::filesystem::path& file) {
     std::vector<TensorToStore> tensors;
     for (const Parameter& parameter : list_)
-        if (parameter.learned) tensors.push_back(stored_view(parameter, momentum_.data() + parameter.offset));
+        if (parameter.learned) tensors.push_back(stored_view(parameter, momentum().data() + parameter.offset));
     write_safetensors(file, tensors);
 }
 

@@ -23,8 +23,9 @@ struct Parameter {
 /// order, running statistics in a fourth.
 class Parameters {
   public:
-    /// Returns the parameter's index. Throws std::invalid_argument where the name is taken.
-    int add(const std::string& name, const std::vector<std::int64_t>& shape, bool learned);
+    /// Returns the parameter's index, adding it, zero, where it is new. Throws std::invalid_argument where the name has
+    /// another shape.
+    int declare(const std::string& name, const std::vector<std::int64_t>& shape, bool learned);
 
     int size() const { return static_cast<int>(list_.size()); }
     const Parameter& operator[](int index) const { return list_[index]; }
@@ -35,8 +36,9 @@ class Parameters {
     float* value(int index);     ///< of a learned parameter or a statistic
     float* gradient(int index);  ///< of a learned parameter
     std::vector<float>& values() { return values_; }
-    std::vector<float>& gradients() { return gradients_; }
-    std::vector<float>& momentum() { return momentum_; }
+    /// Made, zero, when first asked for: prediction never does.
+    std::vector<float>& gradients();
+    std::vector<float>& momentum();
     std::int64_t batches_tracked = 0;
 
     /// Sets every array from a safetensors file. Throws InputError, naming file and array, where one is missing, is of
@@ -45,7 +47,7 @@ class Parameters {
     void save(const std::filesystem::path& file, const std::map<std::string, std::string>& metadata = {}) const;
     /// Momentum, under the parameters' names.
     void load_momentum(const std::filesystem::path& file);
-    void save_momentum(const std::filesystem::path& file) const;
+    void save_momentum(const std::filesystem::path& file);
 
   private:
     std::vector<Parameter> list_;

@@ -9,22 +9,27 @@
 
 namespace iwseg {
 
+/// How a CPU multiplies bf16 operands: by its own bf16 instructions, or widened to f32 first, which is faster on
+/// processors without them.
+enum class Bf16Operands : std::uint8_t { fastest, native, widened };
+
 /// A convolution of odd cubic kernel, stride 1, zero padding that keeps the size.
 struct ConvolutionOptions {
     Shape src;                      ///< (N, C, D, H, W)
     std::int64_t dst_channels = 1;  ///< O
     int kernel = 3;                 ///< 1 or 3
-    Type type = Type::f32;          ///< of the operands: f32, or bf16 with f32 accumulation
     Layout src_layout = Layout::ncdhw, dst_layout = Layout::ncdhw;
-    Type src_type = Type::f32, dst_type = Type::f32;  ///< as stored
+    Type src_type = Type::f32, dst_type = Type::f32;  ///< operands are of the type src is stored in; sums are f32
     bool bias = false;
     Write write = Write::overwrite;  ///< accumulate: dst += the result, a residual sum for free
+    Bf16Operands bf16_operands = Bf16Operands::fastest;
 
     Shape dst() const { return {src.n, dst_channels, src.d, src.h, src.w}; }
 };
 
 /// One convolution made ready: its plans are chosen when it is made, its calls allocate nothing.
 /// weights, diff_weights: (O, C, k, k, k) f32, plain, of the parameters' flat buffer. bias, diff_bias: (O) f32 or null.
+/// diff_src and diff_weights are overwritten.
 class Convolution {
   public:
     virtual ~Convolution() = default;
@@ -37,11 +42,15 @@ class Convolution {
                                   void* scratch) = 0;
 };
 
+/// Which passes a convolution is asked for.
+struct ConvolutionPasses {
+    bool backward_data = true, backward_weights = true;
+};
+
 }  // namespace iwseg
 
 IWSEG_BACKENDS(
-    /// with_backward: false leaves out what only training needs; with_data: the gradient by src is wanted too.
     /// Throws std::invalid_argument on shapes and layouts it cannot take.
-    std::unique_ptr<Convolution> make_convolution(const ConvolutionOptions& options, bool with_backward, bool with_data);
-    /// The layout activations are fastest in on this device.
-    Layout preferred_layout();)
+    std::unique_ptr<Convolution> make_convolution(const ConvolutionOptions& options, ConvolutionPasses passes);
+    /// The layout that activations of a network whose narrowest tensor has so many channels are fastest in.
+    Layout preferred_layout(std::int64_t narrowest);)

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include "engine/graph.h"
+
 namespace iwseg {
 
 /// The residual pre-activation 3D U-Net (docs/design.md, section 5). Spatial sizes are multiples of 8.
@@ -11,6 +13,16 @@ struct UnetOptions {
     int in_channels = 1;
     int out_channels = 1;
     std::array<int, 4> widths{16, 64, 128, 256};
+
+    int narrowest() const;
 };
+
+/// Adds the network to a graph. image: (N, in, D, H, W). Returns logits (N, out, D, H, W), f32, ncdhw. Parameters have
+/// the original's state_dict names. Throws InputError where a size is not a multiple of 8.
+Tensor add_unet(Graph& graph, const UnetOptions& options, Tensor image);
+
+/// The network that a weights file was written for, read from the shapes in it. Throws InputError, naming the file,
+/// where it is not such a network's.
+UnetOptions unet_of_weights(const std::string& file);
 
 }  // namespace iwseg

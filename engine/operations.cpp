@@ -1,0 +1,186 @@
+#include "engine/operations.h"
+
+#include "engine/plan.h"
+
+namespace iwseg {
+
+ConvolutionOperation::ConvolutionOperation(Context& context, Parameters& parameters, const ConvolutionOptions& options,
+                                           ConvolutionPasses passes, ConvolutionTensors tensors, int weight, int bias)
+    : context_(context),
+      parameters_(parameters),
+      options_(options),
+      passes_(passes),
+      tensors_(tensors),
+      weight_(weight),
+      bias_(bias),
+      convolution_(context.kernels().make_convolution(options, passes)) {}
+
+void ConvolutionOperation::forward(Program& program) {
+    const Tensor scratch = program.add_bytes(name() + " scratch", convolution_->scratch_bytes());
+    const auto [src, dst] = tensors_;
+    std::vector<Tensor> reads{src};
+    if (options_.write == Write::accumulate) reads.push_back(dst);
+    program.add({name() + " forward", reads, {dst, scratch}, [=, this, kept = convolution_](const Plan& plan) {
+                     kept->forward(context_.stream(), plan[src], parameters_.value(weight_),
+                                   bias_ < 0 ? nullptr : parameters_.value(bias_), plan[dst], plan[scratch].data);
+                 }});
+}
+
+void ConvolutionOperation::backward(Program& program, Gradients& gradients) {
+    const Tensor diff_dst = gradients.of(tensors_.dst), src = gradients.value(tensors_.src);
+    const Tensor scratch = program.add_bytes(name() + " scratch", convolution_->scratch_bytes());
+    // Weights first: the rebuilt input is free when the data gradient is written, and gives its place to it.
+    program.add({name() + " weight gradient", {src, diff_dst}, {scratch}, [=, this, kept = convolution_](const Plan& plan) {
+                     kept->backward_weights(context_.stream(), plan[src], plan[diff_dst], parameters_.gradient(weight_),
+                                            bias_ < 0 ? nullptr : parameters_.gradient(bias_), plan[scratch].data);
+                 }});
+    if (!passes_.backward_data) return;
+    const GradientDestination to = gradients.destination(tensors_.src);
+    if (to.write == Write::overwrite) return add_data_gradient(program, diff_dst, to.tensor);
+    TensorSpec part = program[to.tensor];
+    part.name += ", one part";
+    const Tensor added = program.add(part);
+    add_data_gradient(program, diff_dst, added);
+    program.add({name() + " data gradient sum", {added, to.tensor}, {to.tensor}, [=, this](const Plan& plan) {
+                     context_.kernels().add(context_.stream(), plan[added], plan[to.tensor]);
+                 }});
+}
+
+void ConvolutionOperation::add_data_gradient(Program& program, Tensor diff_dst, Tensor diff_src) {
+    const Tensor scratch = program.add_bytes(name() + " scratch", convolution_->scratch_bytes());
+    program.add({name() + " data gradient", {diff_dst}, {diff_src, scratch}, [=, this, kept = convolution_](const Plan& plan) {
+                     kept->backward_data(context_.stream(), plan[diff_dst], parameters_.value(weight_), plan[diff_src],
+                                         plan[scratch].data);
+                 }});
+}
+
+BatchNormOperation::BatchNormOperation(Context& context, Parameters& parameters, Program& program,
+                                       BatchNormParameters used, Tensor x, Tensor y, bool relu, bool training)
+    : context_(context),
+      parameters_(parameters),
+      used_(used),
+      x_(x),
+      y_(y),
+      channels_(program[x].shape.c),
+      relu_(relu),
+      training_(training),
+      name_(parameters[used.scale].name) {
+    name_.resize(name_.rfind('.'));
+    statistics_ = program.add_bytes(name_ + " statistics", 2 * channels_ * static_cast<std::int64_t>(sizeof(float)));
+}
+
+BatchNormStatistics BatchNormOperation::statistics(const Plan& plan) const {
+    auto* values = plan.data<float>(statistics_);
+    return {values, values + channels_};
+}
+
+void BatchNormOperation::forward(Program& program) {
+    constexpr float kEpsilon = 1e-5f, kMomentum = 0.1f;  // as the original's
+    const auto running = [this] {
+        return RunningStatistics{parameters_.value(used_.mean), parameters_.value(used_.variance), kMomentum};
+    };
+    if (training_) {
+        const Tensor scratch = program.add_bytes(
+            name_ + " scratch", context_.kernels().batch_norm_scratch_bytes(program[x_].shape, program[x_].layout));
+        program.add({name_ + " statistics", {x_}, {statistics_, scratch}, [=, this](const Plan& plan) {
+                         context_.kernels().batch_norm_statistics(context_.stream(), plan[x_], kEpsilon, statistics(plan),
+                                                                  running(), plan[scratch].data);
+                     }});
+    } else {
+        program.add({name_ + " statistics", {}, {statistics_}, [=, this](const Plan& plan) {
+                         context_.kernels().batch_norm_running_statistics(context_.stream(), channels_, kEpsilon, running(),
+                                                                          statistics(plan));
+                     }});
+    }
+    add_apply(program, y_, "forward");
+}
+
+void BatchNormOperation::add_apply(Program& program, Tensor y, const std::string& pass) {
+    program.add({name_ + " " + pass, {x_, statistics_}, {y},
+                 [=, this](const Plan& plan) {
+                     context_.kernels().batch_norm_apply(context_.stream(), plan[x_], statistics(plan), weights(), relu_,
+                                                         plan[y]);
+                 },
+                 std::pair{x_, y}});
+}
+
+void BatchNormOperation::backward(Program& program, Gradients& gradients) {
+    const Tensor diff_y = gradients.of(y_);
+    const GradientDestination to = gradients.destination(x_);
+    const Tensor scratch = program.add_bytes(
+        name_ + " scratch", context_.kernels().batch_norm_scratch_bytes(program[x_].shape, program[x_].layout));
+    Step step{name_ + " backward", {x_, diff_y, statistics_}, {to.tensor, scratch}, [=, this](const Plan& plan) {
+                  context_.kernels().batch_norm_backward(
+                      context_.stream(), plan[x_], plan[diff_y], statistics(plan), weights(), relu_, plan[to.tensor],
+                      to.write, parameters_.gradient(used_.scale), parameters_.gradient(used_.shift), plan[scratch].data);
+              }};
+    if (to.write == Write::accumulate)
+        step.reads.push_back(to.tensor);
+    else
+        step.in_place = {diff_y, to.tensor};
+    program.add(std::move(step));
+}
+
+void MaxPoolOperation::forward(Program& program) {
+    program.add({program[y_].name, {x_}, {y_}, [=, this](const Plan& plan) {
+                     context_.kernels().max_pool(context_.stream(), plan[x_], plan[y_]);
+                 }});
+}
+
+void MaxPoolOperation::backward(Program& program, Gradients& gradients) {
+    const Tensor diff_y = gradients.of(y_), x = gradients.value(x_);
+    const GradientDestination to = gradients.destination(x_);
+    Step step{program[y_].name + " backward", {x, diff_y}, {to.tensor}, [=, this](const Plan& plan) {
+                  context_.kernels().max_pool_backward(context_.stream(), plan[x], plan[diff_y], plan[to.tensor], to.write);
+              }};
+    if (to.write == Write::accumulate) step.reads.push_back(to.tensor);
+    program.add(std::move(step));
+}
+
+void UpsampleOperation::forward(Program& program) {
+    program.add({program[y_].name, {x_}, {y_}, [=, this](const Plan& plan) {
+                     context_.kernels().upsample(context_.stream(), plan[x_], plan[y_]);
+                 }});
+}
+
+void UpsampleOperation::backward(Program& program, Gradients& gradients) {
+    const Tensor diff_y = gradients.of(y_);
+    const GradientDestination to = gradients.destination(x_);
+    Step step{program[y_].name + " backward", {diff_y}, {to.tensor}, [=, this](const Plan& plan) {
+                  context_.kernels().upsample_backward(context_.stream(), plan[diff_y], plan[to.tensor], to.write);
+              }};
+    if (to.write == Write::accumulate) step.reads.push_back(to.tensor);
+    program.add(std::move(step));
+}
+
+void CopyOperation::forward(Program& program) {
+    Step step{program[y_].name, {x_}, {y_}, [=, this](const Plan& plan) {
+                  context_.kernels().copy(context_.stream(), plan[x_], plan[y_]);
+              }};
+    if (program[x_].type == program[y_].type) {
+        step.in_place = {x_, y_};
+        step.copies_only = true;
+    }
+    program.add(std::move(step));
+}
+
+void CopyOperation::backward(Program& program, Gradients& gradients) {
+    if (!gradients.wanted(x_)) return;
+    const Tensor diff_y = gradients.of(y_);
+    const GradientDestination to = gradients.destination(x_);
+    Step step{program[y_].name + " backward", {diff_y}, {to.tensor}, [=, this](const Plan& plan) {
+                  if (to.write == Write::overwrite)
+                      context_.kernels().copy(context_.stream(), plan[diff_y], plan[to.tensor]);
+                  else
+                      context_.kernels().add(context_.stream(), plan[diff_y], plan[to.tensor]);
+              }};
+    if (to.write == Write::accumulate) {
+        step.reads.push_back(to.tensor);
+    } else {
+        step.in_place = {diff_y, to.tensor};
+        step.copies_only = true;
+    }
+    program.add(std::move(step));
+}
+
+}  // namespace iwseg

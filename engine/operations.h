@@ -1,0 +1,105 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/graph.h"
+#include "kernels/convolution.h"
+#include "kernels/kernel_table.h"
+
+namespace iwseg {
+
+struct ConvolutionTensors {
+    Tensor src = -1, dst = -1;
+};
+
+class ConvolutionOperation final : public Operation {
+  public:
+    ConvolutionOperation(Context& context, Parameters& parameters, const ConvolutionOptions& options,
+                         ConvolutionPasses passes, ConvolutionTensors tensors, int weight, int bias);
+    Tensor output() const override { return tensors_.dst; }
+    void forward(Program& program) override;
+    void backward(Program& program, Gradients& gradients) override;
+
+  private:
+    std::string name() const { return parameters_[weight_].name; }
+    void add_data_gradient(Program& program, Tensor diff_dst, Tensor diff_src);
+
+    Context& context_;
+    Parameters& parameters_;
+    ConvolutionOptions options_;
+    ConvolutionPasses passes_;
+    ConvolutionTensors tensors_;
+    int weight_, bias_;
+    std::shared_ptr<Convolution> convolution_;
+};
+
+struct BatchNormParameters {
+    int scale = -1, shift = -1, mean = -1, variance = -1;
+};
+
+/// BatchNorm with or without ReLU, one operation. Only its input and per-channel statistics are kept; what convolutions
+/// read in the backward pass is rebuilt.
+class BatchNormOperation final : public Operation {
+  public:
+    BatchNormOperation(Context& context, Parameters& parameters, Program& program, BatchNormParameters used, Tensor x,
+                       Tensor y, bool relu, bool training);
+    Tensor output() const override { return y_; }
+    void forward(Program& program) override;
+    void backward(Program& program, Gradients& gradients) override;
+    bool rebuilds() const override { return true; }
+    void rebuild(Program& program, Tensor again) override { add_apply(program, again, "rebuild"); }
+
+  private:
+    void add_apply(Program& program, Tensor y, const std::string& pass);
+    BatchNormStatistics statistics(const Plan& plan) const;
+    BatchNormWeights weights() const { return {parameters_.value(used_.scale), parameters_.value(used_.shift)}; }
+
+    Context& context_;
+    Parameters& parameters_;
+    BatchNormParameters used_;
+    Tensor x_, y_, statistics_;
+    std::int64_t channels_;
+    bool relu_, training_;
+    std::string name_;
+};
+
+class MaxPoolOperation final : public Operation {
+  public:
+    MaxPoolOperation(Context& context, Tensor x, Tensor y) : context_(context), x_(x), y_(y) {}
+    Tensor output() const override { return y_; }
+    void forward(Program& program) override;
+    void backward(Program& program, Gradients& gradients) override;
+
+  private:
+    Context& context_;
+    Tensor x_, y_;
+};
+
+class UpsampleOperation final : public Operation {
+  public:
+    UpsampleOperation(Context& context, Tensor x, Tensor y) : context_(context), x_(x), y_(y) {}
+    Tensor output() const override { return y_; }
+    void forward(Program& program) override;
+    void backward(Program& program, Gradients& gradients) override;
+
+  private:
+    Context& context_;
+    Tensor x_, y_;
+};
+
+/// The same numbers in other memory, or of another type.
+class CopyOperation final : public Operation {
+  public:
+    CopyOperation(Context& context, Tensor x, Tensor y) : context_(context), x_(x), y_(y) {}
+    Tensor output() const override { return y_; }
+    void forward(Program& program) override;
+    void backward(Program& program, Gradients& gradients) override;
+
+  private:
+    Context& context_;
+    Tensor x_, y_;
+};
+
+}  // namespace iwseg

@@ -1,0 +1,367 @@
+#include "kernels/convolution.h"
+
+#include <algorithm>
+#include <dnnl.hpp>
+#include <initializer_list>
+#include <optional>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "kernels/bf16.h"
+#include "kernels/cpu_blocks.h"
+#include "kernels/elementwise.h"
+#include "kernels/projection.h"
+#include "kernels/reorder.h"
+#include "kernels/weight_gradient.h"
+
+// Convolutions by oneDNN, which is told that channels are whole blocks: its vectorised code takes nothing else, and the
+// padding of our tensors is zero anyway. Weights are packed at each call, as they change at each step.
+//
+// Tensors are staged through scratch where oneDNN cannot take them as they lie: bf16 where the processor has no bf16
+// arithmetic is widened to f32, an image of many plain channels is blocked.
+namespace iwseg::cpu {
+namespace {
+
+using Descriptor = dnnl::memory::desc;
+using Tag = dnnl::memory::format_tag;
+
+bool processor_has(dnnl::cpu_isa wanted) {
+    const int isa = static_cast<int>(dnnl::get_effective_cpu_isa()), all = static_cast<int>(wanted);
+    return isa == 0 || (isa & all) == all;
+}
+
+Descriptor describe(const Shape& shape, Type type, Layout layout) {
+    static_assert(static_cast<int>(Layout::blocked16) == 3);
+    const Tag tag = layout == Layout::ncdhw      ? Tag::ncdhw
+                    : layout == Layout::ndhwc    ? Tag::ndhwc
+                    : layout == Layout::blocked8 ? Tag::nCdhw8c
+                                                 : Tag::nCdhw16c;
+    return {{shape.n, padded_channels(layout, shape.c), shape.d, shape.h, shape.w},
+            type == Type::f32 ? dnnl::memory::data_type::f32 : dnnl::memory::data_type::bf16, tag};
+}
+
+dnnl::primitive_attr user_scratchpad() {
+    dnnl::primitive_attr attributes;
+    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    return attributes;
+}
+
+/// A primitive with the memory objects it is called with; running it sets pointers and allocates nothing.
+class Call {
+  public:
+    Call(const dnnl::engine& engine, const dnnl::primitive& primitive,
+         const std::vector<std::pair<int, Descriptor>>& arguments)
+        : primitive_(primitive) {
+        for (const auto& [argument, descriptor] : arguments) {
+            if (descriptor.get_size() == 0) continue;  // no bias, no scratchpad
+            memory_.emplace_back(descriptor, engine, nullptr);
+            list_.push_back({argument, memory_.back().get()});
+        }
+    }
+
+    void run(const dnnl::stream& stream, std::initializer_list<std::pair<int, const void*>> pointers) {
+        for (const auto& [argument, pointer] : pointers)
+            for (std::size_t i = 0; i < list_.size(); ++i)
+                if (list_[i].arg == argument) memory_[i].set_data_handle(const_cast<void*>(pointer));
+        dnnl::error::wrap_c_api(
+            dnnl_primitive_execute(primitive_.get(), stream.get(), static_cast<int>(list_.size()), list_.data()),
+            "oneDNN could not run a primitive");
+    }
+
+  private:
+    dnnl::primitive primitive_;
+    std::vector<dnnl::memory> memory_;
+    std::vector<dnnl_exec_arg_t> list_;
+};
+
+/// One of the three passes: how weights are packed (or unpacked, for their gradient) and the convolution itself.
+struct Pass {
+    Call packing, convolution;
+    std::string name;
+    std::int64_t packed_bytes, scratchpad_bytes;
+};
+
+std::int64_t aligned(std::int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+class OneDnnConvolution final : public Convolution {
+  public:
+    OneDnnConvolution(const ConvolutionOptions& options, ConvolutionPasses passes);
+
+    std::string implementation() const override;
+    std::int64_t scratch_bytes() const override { return places_.end; }
+    void forward(Stream, View src, const float* weights, const float* bias, View dst, void* scratch) override;
+    void backward_data(Stream, View diff_dst, const float* weights, View diff_src, void* scratch) override;
+    void backward_weights(Stream, View src, View diff_dst, float* diff_weights, float* diff_bias, void* scratch) override;
+
+  private:
+    /// Where things lie in scratch: bytes from its start.
+    struct Places {
+        std::int64_t plain, bias, packed, src, dst, rest, end;
+    };
+
+    void choose_operands();
+    bool flat_source_works() const;
+    dnnl::convolution_forward::primitive_desc forward_descriptor(const Descriptor& src) const;
+    Pass make_pass(const dnnl::primitive& primitive, const std::string& name, const Descriptor& plain_weights,
+                   const Descriptor& packed, bool unpack, std::vector<std::pair<int, Descriptor>> arguments, const Descriptor& scratchpad) const;
+    void lay_out_scratch();
+    std::int64_t weight_count() const { return outputs_ * inputs_ * taps_; }
+    Descriptor plain_weights() const;
+    const float* pad_weights(const float* weights, char* scratch) const;
+    const void* pack(Pass& pass, const float* weights, char* scratch);
+    View staged(View view, Layout layout, std::int64_t place, char* scratch) const;
+
+    ConvolutionOptions options_;
+    Type operand_ = Type::f32;   ///< what oneDNN multiplies
+    Layout src_layout_;          ///< what oneDNN reads, after staging
+    std::int64_t inputs_ = 0, outputs_ = 0, taps_ = 1;  ///< channels as oneDNN is told them
+    dnnl::engine engine_{dnnl::engine::kind::cpu, 0};
+    dnnl::stream stream_{engine_};
+    std::optional<Pass> forward_, data_, weights_;
+    bool own_weight_gradient_ = false;
+    Places places_{};
+};
+
+OneDnnConvolution::OneDnnConvolution(const ConvolutionOptions& options, ConvolutionPasses passes)
+    : options_(options), src_layout_(options.src_layout), taps_(options.kernel * options.kernel * options.kernel) {
+    choose_operands();
+    if (src_layout_ != options_.dst_layout && !flat_source_works()) src_layout_ = options_.dst_layout;
+    inputs_ = padded_channels(src_layout_, options_.src.c);
+    outputs_ = padded_channels(options_.dst_layout, options_.dst_channels);
+    const Descriptor src = describe(options_.src, operand_, src_layout_);
+    const Descriptor dst = describe(options_.dst(), operand_, options_.dst_layout);
+    const dnnl::memory::dims strides{1, 1, 1}, padding(3, options_.kernel / 2);
+    const Descriptor any({outputs_, inputs_, options_.kernel, options_.kernel, options_.kernel}, src.data_type(), Tag::any);
+    const auto ahead = forward_descriptor(src);
+    const auto kind = dnnl::algorithm::convolution_direct;
+    forward_ = make_pass(dnnl::convolution_forward(ahead), ahead.impl_info_str(), plain_weights(), ahead.weights_desc(),
+                         false,
+                         {{DNNL_ARG_SRC, src}, {DNNL_ARG_WEIGHTS, ahead.weights_desc()}, {DNNL_ARG_DST, dst},
+                          {DNNL_ARG_BIAS, ahead.bias_desc()}},
+                         ahead.scratchpad_desc());
+    if (passes.backward_data) {
+        const dnnl::convolution_backward_data::primitive_desc back({kind, src, any, dst, strides, padding, padding},
+                                                                   user_scratchpad(), engine_, ahead);
+        data_ = make_pass(dnnl::convolution_backward_data(back), back.impl_info_str(), plain_weights(),
+                          back.weights_desc(), false,
+                          {{DNNL_ARG_DIFF_SRC, src}, {DNNL_ARG_WEIGHTS, back.weights_desc()}, {DNNL_ARG_DIFF_DST, dst}},
+                          back.scratchpad_desc());
+    }
+    own_weight_gradient_ = operand_ == Type::f32 && options_.dst_layout != Layout::ncdhw;
+    if (passes.backward_weights && !own_weight_gradient_) {
+        const Descriptor wide({outputs_, inputs_, options_.kernel, options_.kernel, options_.kernel},
+                              dnnl::memory::data_type::f32, Tag::any);
+        const dnnl::convolution_backward_weights::primitive_desc back({kind, src, wide, dst, strides, padding, padding},
+                                                                      user_scratchpad(), engine_, ahead);
+        weights_ = make_pass(dnnl::convolution_backward_weights(back), back.impl_info_str(), plain_weights(),
+                             back.diff_weights_desc(), true,
+                             {{DNNL_ARG_SRC, src}, {DNNL_ARG_DIFF_WEIGHTS, back.diff_weights_desc()},
+                              {DNNL_ARG_DIFF_DST, dst}},
+                             back.scratchpad_desc());
+    }
+    lay_out_scratch();
+}
+
+void OneDnnConvolution::choose_operands() {
+    if (options_.src_type != Type::bf16) return;
+    // Emulated bf16 was measured at a third of the speed of f32 (oneDNN 2.6 on AVX-512 without its bf16 extension).
+    const bool fast = processor_has(dnnl::cpu_isa::avx512_core_bf16), able = processor_has(dnnl::cpu_isa::avx512_core);
+    const bool native = options_.bf16_operands == Bf16Operands::native ||
+                        (options_.bf16_operands == Bf16Operands::fastest && fast);
+    if (native && able && options_.dst_layout == Layout::blocked16) operand_ = Type::bf16;
+}
+
+dnnl::convolution_forward::primitive_desc OneDnnConvolution::forward_descriptor(const Descriptor& src) const {
+    const auto& dims = src.data.dims;
+    const std::int64_t outputs = padded_channels(options_.dst_layout, options_.dst_channels), k = options_.kernel;
+    const Descriptor weights({outputs, dims[1], k, k, k}, src.data_type(), Tag::any);
+    const Descriptor bias = options_.bias ? Descriptor({outputs}, dnnl::memory::data_type::f32, Tag::x) : Descriptor();
+    dnnl::primitive_attr attributes = user_scratchpad();
+    if (options_.write == Write::accumulate) {
+        dnnl::post_ops sum;
+        sum.append_sum(1.0f);
+        attributes.set_post_ops(sum);
+    }
+    const dnnl::memory::dims padding(3, k / 2);
+    return {{dnnl::prop_kind::forward_training, dnnl::algorithm::convolution_direct, src, weights, bias,
+             describe(options_.dst(), operand_, options_.dst_layout), {1, 1, 1}, padding, padding},
+            attributes, engine_};
+}
+
+/// oneDNN's vectorised code takes plain source channels where they are very few, the network's first convolution.
+bool OneDnnConvolution::flat_source_works() const {
+    if (src_layout_ != Layout::ncdhw) return false;
+    try {
+        const auto descriptor = forward_descriptor(describe(options_.src, operand_, src_layout_));
+        const std::string name = descriptor.impl_info_str();
+        return name.find("ref") == std::string::npos && name.find("gemm") == std::string::npos;
+    } catch (const dnnl::error&) {
+        return false;
+    }
+}
+
+Descriptor OneDnnConvolution::plain_weights() const {
+    return {{outputs_, inputs_, options_.kernel, options_.kernel, options_.kernel}, dnnl::memory::data_type::f32,
+            Tag::oidhw};
+}
+
+Pass OneDnnConvolution::make_pass(const dnnl::primitive& primitive, const std::string& name, const Descriptor& plain,
+                                  const Descriptor& packed, bool unpack,
+                                  std::vector<std::pair<int, Descriptor>> arguments,
+                                  const Descriptor& scratchpad) const {
+    const Descriptor &from = unpack ? packed : plain, &to = unpack ? plain : packed;
+    const dnnl::reorder::primitive_desc reordering(engine_, from, engine_, to, user_scratchpad());
+    const Descriptor room = reordering.scratchpad_desc();
+    arguments.emplace_back(DNNL_ARG_SCRATCHPAD, scratchpad);
+    return {Call(engine_, dnnl::reorder(reordering), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}, {DNNL_ARG_SCRATCHPAD, room}}),
+            Call(engine_, primitive, arguments), name, static_cast<std::int64_t>(packed.get_size()),
+            static_cast<std::int64_t>(std::max(scratchpad.get_size(), room.get_size()))};
+}
+
+void OneDnnConvolution::lay_out_scratch() {
+    const bool narrow_plain = outputs_ != options_.dst_channels || inputs_ != options_.src.c;
+    const bool rounded = options_.src_type == Type::bf16 && operand_ == Type::f32;
+    const std::int64_t number = bytes_of(operand_), voxels = options_.src.n * options_.src.voxels();
+    const bool stage_src = operand_ != options_.src_type || src_layout_ != options_.src_layout;
+    const bool stage_dst = operand_ != options_.dst_type;
+    std::int64_t packed = 0, rest = channel_sum_scratch_bytes(options_.dst(), options_.dst_layout);
+    for (const auto* pass : {&forward_, &data_, &weights_})
+        if (*pass) {
+            packed = std::max(packed, (*pass)->packed_bytes);
+            rest = std::max(rest, (*pass)->scratchpad_bytes);
+        }
+    if (own_weight_gradient_)
+        rest = std::max(rest, weight_gradient_scratch_bytes(options_.src, options_.dst_channels, options_.kernel,
+                                                            options_.dst_layout));
+    places_.plain = 0;
+    places_.bias = aligned(narrow_plain || rounded || weights_ ? weight_count() * 4 : 0);
+    places_.packed = places_.bias + aligned(options_.bias ? outputs_ * 4 : 0);
+    places_.src = places_.packed + aligned(packed);
+    places_.dst = places_.src + aligned(stage_src ? voxels * inputs_ * number : 0);
+    places_.rest = places_.dst + aligned(stage_dst ? voxels * outputs_ * number : 0);
+    places_.end = places_.rest + aligned(rest);
+}
+
+std::string OneDnnConvolution::implementation() const {
+    const std::string weights = weights_ ? weights_->name : own_weight_gradient_ ? "direct" : "none";
+    return "forward " + forward_->name + ", data " + (data_ ? data_->name : "none") + ", weights " + weights +
+           (options_.src_type == Type::bf16 ? operand_ == Type::bf16 ? ", bf16" : ", bf16 widened" : "");
+}
+
+/// Weights as oneDNN is told them: padded with zeros, rounded to bf16 where that is the operands' type.
+const float* OneDnnConvolution::pad_weights(const float* weights, char* scratch) const {
+    const std::int64_t inputs = options_.src.c * taps_, padded = inputs_ * taps_;
+    const bool rounded = options_.src_type == Type::bf16 && operand_ == Type::f32;
+    if (outputs_ == options_.dst_channels && inputs == padded && !rounded) return weights;
+    auto* plain = reinterpret_cast<float*>(scratch + places_.plain);
+#pragma omp parallel for schedule(static)
+    for (std::int64_t o = 0; o < outputs_; ++o)
+        for (std::int64_t i = 0; i < padded; ++i) {
+            const float value = o < options_.dst_channels && i < inputs ? weights[o * inputs + i] : 0.0f;
+            plain[o * padded + i] = rounded ? round_to_bf16(value) : value;
+        }
+    return plain;
+}
+
+const void* OneDnnConvolution::pack(Pass& pass, const float* weights, char* scratch) {
+    pass.packing.run(stream_, {{DNNL_ARG_FROM, pad_weights(weights, scratch)},
+                               {DNNL_ARG_TO, scratch + places_.packed},
+                               {DNNL_ARG_SCRATCHPAD, scratch + places_.rest}});
+    return scratch + places_.packed;
+}
+
+/// The tensor itself, or where its copy in oneDNN's type and layout belongs.
+View OneDnnConvolution::staged(View view, Layout layout, std::int64_t place, char* scratch) const {
+    if (view.type == operand_ && view.layout == layout) return view;
+    return {scratch + place, view.shape, operand_, layout};
+}
+
+void OneDnnConvolution::forward(Stream stream, View src, const float* weights, const float* bias, View dst, void* scratch) {
+    auto* base = static_cast<char*>(scratch);
+    const View from = staged(src, src_layout_, places_.src, base);
+    const View to = staged(dst, options_.dst_layout, places_.dst, base);
+    if (from.data != src.data) reorder(stream, src, from);
+    if (to.data != dst.data && options_.write == Write::accumulate) copy(stream, dst, to);
+    auto* shift = reinterpret_cast<float*>(base + places_.bias);
+    if (options_.bias) {
+        std::fill_n(shift, outputs_, 0.0f);
+        std::copy_n(bias, options_.dst_channels, shift);
+    }
+    forward_->convolution.run(stream_, {{DNNL_ARG_WEIGHTS, pack(*forward_, weights, base)},
+                                        {DNNL_ARG_SRC, from.data},
+                                        {DNNL_ARG_DST, to.data},
+                                        {DNNL_ARG_BIAS, shift},
+                                        {DNNL_ARG_SCRATCHPAD, base + places_.rest}});
+    if (to.data != dst.data) copy(stream, to, dst);
+}
+
+void OneDnnConvolution::backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) {
+    auto* base = static_cast<char*>(scratch);
+    const View from = staged(diff_dst, options_.dst_layout, places_.dst, base);
+    const View to = staged(diff_src, src_layout_, places_.src, base);
+    if (from.data != diff_dst.data) copy(stream, diff_dst, from);
+    data_->convolution.run(stream_, {{DNNL_ARG_WEIGHTS, pack(*data_, weights, base)},
+                                     {DNNL_ARG_DIFF_DST, from.data},
+                                     {DNNL_ARG_DIFF_SRC, to.data},
+                                     {DNNL_ARG_SCRATCHPAD, base + places_.rest}});
+    if (to.data != diff_src.data) reorder(stream, to, diff_src);
+}
+
+void OneDnnConvolution::backward_weights(Stream stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
+                                         void* scratch) {
+    auto* base = static_cast<char*>(scratch);
+    const View from = staged(src, src_layout_, places_.src, base);
+    const View diff = staged(diff_dst, options_.dst_layout, places_.dst, base);
+    if (from.data != src.data) reorder(stream, src, from);
+    if (diff.data != diff_dst.data) copy(stream, diff_dst, diff);
+    if (own_weight_gradient_) {
+        weight_gradient(from, diff, options_.kernel, diff_weights, base + places_.rest);
+    } else {
+        auto* packed = base + places_.packed;
+        auto* plain = reinterpret_cast<float*>(base + places_.plain);
+        weights_->convolution.run(stream_, {{DNNL_ARG_SRC, from.data},
+                                            {DNNL_ARG_DIFF_DST, diff.data},
+                                            {DNNL_ARG_DIFF_WEIGHTS, packed},
+                                            {DNNL_ARG_SCRATCHPAD, base + places_.rest}});
+        weights_->packing.run(stream_, {{DNNL_ARG_FROM, packed}, {DNNL_ARG_TO, plain},
+                                        {DNNL_ARG_SCRATCHPAD, base + places_.rest}});
+        const std::int64_t inputs = options_.src.c * taps_;
+        for (std::int64_t o = 0; o < options_.dst_channels; ++o)
+            std::copy_n(plain + o * inputs_ * taps_, inputs, diff_weights + o * inputs);
+    }
+    if (diff_bias) channel_sum(stream, diff_dst, diff_bias, base + places_.rest);
+}
+
+void check(const ConvolutionOptions& o) {
+    if (o.kernel != 1 && o.kernel != 3)
+        throw std::invalid_argument("convolution: expected a kernel of 1 or 3, not " + std::to_string(o.kernel));
+    if (o.src.elements() <= 0 || o.dst_channels <= 0)
+        throw std::invalid_argument("convolution: expected a source and channels of at least one");
+    if (o.src_layout != o.dst_layout && o.src_layout != Layout::ncdhw && o.dst_layout != Layout::ncdhw)
+        throw std::invalid_argument("convolution: source and result of different blocked layouts");
+}
+
+}  // namespace
+
+std::unique_ptr<Convolution> make_convolution(const ConvolutionOptions& options, ConvolutionPasses passes) {
+    check(options);
+    // The specialised first.
+    if (options.kernel == 1 && options.dst_layout == Layout::ncdhw && options.dst_type == Type::f32 &&
+        options.dst_channels < 8)
+        return make_projection(options);
+    if (options.dst_layout != options.src_layout && options.src_layout != Layout::ncdhw)
+        throw std::invalid_argument("convolution: a plain result of a blocked source is for few channels and a kernel of 1");
+    try {
+        return std::make_unique<OneDnnConvolution>(options, passes);
+    } catch (const dnnl::error& error) {
+        throw std::invalid_argument(std::string("convolution: oneDNN cannot make it: ") + error.what());
+    }
+}
+
+Layout preferred_layout(std::int64_t narrowest) {
+    if (processor_has(dnnl::cpu_isa::avx512_core) && narrowest > 8) return Layout::blocked16;
+    return processor_has(dnnl::cpu_isa::avx2) ? Layout::blocked8 : Layout::ncdhw;
+}
+
+}  // namespace iwseg::cpu

@@ -1,0 +1,77 @@
+#include "models/unet.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "engine/safetensors.h"
+#include "kernels/error.h"
+#include "models/blocks.h"
+
+namespace iwseg {
+namespace {
+
+constexpr int kLevels = 3;  ///< of halving; under the last lies the bridge
+
+/// Residual blocks in a row, NAME.0, NAME.1, …
+Tensor blocks(Graph& graph, const std::string& name, Tensor x, const std::vector<int>& channels) {
+    for (std::size_t i = 0; i < channels.size(); ++i)
+        x = residual_block(graph, fmt::format("{}.{}", name, i), x, channels[i], 3);
+    return x;
+}
+
+}  // namespace
+
+int UnetOptions::narrowest() const { return *std::min_element(widths.begin(), widths.end()); }
+
+Tensor add_unet(Graph& graph, const UnetOptions& options, Tensor image) {
+    const Shape shape = graph.program()[image].shape;
+    if (shape.d % 8 || shape.h % 8 || shape.w % 8 || shape.voxels() == 0)
+        throw InputError(fmt::format("a patch of {} x {} x {} voxels is not usable: every side must be a multiple of 8",
+                                     shape.d, shape.h, shape.w));
+    const auto& w = options.widths;
+    ConvolutionNode first;
+    first.weight = "0.0.weight";
+    first.channels = w[0];
+    Tensor x = pre_activation(graph, "0.1", graph.convolution(image, first), {.channels = w[0]});
+    const std::vector<std::vector<int>> down{{w[0], w[0]}, {w[1], w[1]}, {w[2], w[2]}};
+    const std::vector<std::vector<int>> up{{w[0], w[0]}, {w[1], w[0]}, {w[2], w[1]}};
+    std::vector<Tensor> levels;
+    for (int level = 0; level < kLevels; ++level) {
+        x = blocks(graph, fmt::format("1.down_path.{}", level), x, down[level]);
+        levels.push_back(x);
+        x = graph.max_pool(x);
+    }
+    x = blocks(graph, "1.bridge", x, {w[3], w[3], w[2]});
+    for (int level = kLevels - 1; level >= 0; --level) {
+        // The skip is computed only here, into the upsampled tensor: nothing is kept for it meanwhile.
+        x = pre_activation(graph, fmt::format("1.middle_path.{}", level), levels[level],
+                           {.channels = w[level], .kernel = 1, .sum_into = graph.upsample(x)});
+        x = blocks(graph, fmt::format("1.up_path.{}", level), x, up[level]);
+    }
+    x = residual_block(graph, "2.0", x, w[0], 1);
+    x = pre_activation(graph, "2.1", x,
+                       {.channels = options.out_channels, .kernel = 1, .bias = false, .plain_f32 = true});
+    return graph.batch_norm(x, "2.2", false);
+}
+
+UnetOptions unet_of_weights(const std::string& file) {
+    const auto stored = read_safetensors(file);
+    const auto side = [&](const std::string& name, std::size_t axis) {
+        const auto found = stored.find(name);
+        if (found == stored.end() || found->second.shape.size() != 5 || found->second.shape[axis] < 1 ||
+            found->second.shape[axis] > 1 << 16)
+            throw InputError(file + " does not hold this network's weights: " + name +
+                             " is missing or not of five dimensions");
+        return static_cast<int>(found->second.shape[axis]);
+    };
+    UnetOptions options;
+    options.in_channels = side("0.0.weight", 1);
+    options.out_channels = side("2.1.layer.weight", 0);
+    options.widths = {side("0.0.weight", 0), side("1.down_path.1.0.conv_path.0.layer.weight", 0),
+                      side("1.down_path.2.0.conv_path.0.layer.weight", 0), side("1.bridge.0.conv_path.0.layer.weight", 0)};
+    return options;
+}
+
+}  // namespace iwseg
