@@ -88,6 +88,9 @@ std::vector<std::int64_t> selected_channels(const Dataset& dataset, const Prepar
 float apply_intensity(const Intensity& intensity, std::vector<float>& values) {
     double scale = 1.0, shift = 0.0;
     if (intensity.kind == Intensity::Kind::window) {
+        if (!(intensity.low < intensity.high))
+            throw InputError(fmt::format("intensity has the window [{}, {}], whose first value must be the smaller",
+                                         intensity.low, intensity.high));
         const auto low = static_cast<float>(intensity.low), high = static_cast<float>(intensity.high);
         for (float& value : values) value = std::clamp(value, low, high);
         scale = 1.0 / (intensity.high - intensity.low);

@@ -1,0 +1,25 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "apps/commands.h"
+#include "data/phantom.h"
+
+namespace iwseg {
+
+void add_phantom_command(CLI::App& app) {
+    CLI::App* command = app.add_subcommand("phantom", "Make a dataset of CT-like phantom scans with lesions");
+    const auto options = std::make_shared<PhantomOptions>();
+    command->add_option("--out", options->folder, "Folder of the new dataset")->required();
+    command->add_option("--cases", options->cases, "Number of scans")->required();
+    command->add_option("--size", options->size, "Voxels along the first two axes; the third has 3/4")->capture_default_str();
+    command->add_option("--seed", options->seed, "The same seed gives the same scans")->capture_default_str();
+    command->footer("Example: iwseg phantom --out phantom --cases 20 --size 96");
+    command->callback([options] {
+        write_phantom_dataset(*options);
+        fmt::print("{} scans in {}\n", options->cases, options->folder.string());
+    });
+}
+
+}  // namespace iwseg
