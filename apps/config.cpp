@@ -106,13 +106,17 @@ bool read(const toml::node& node, LearningRateDrop& drop) {
     const toml::array* pair = node.as_array();
     return pair && pair->size() == 2 && read((*pair)[0], drop.epoch) && read((*pair)[1], drop.factor);
 }
-bool read(const toml::node& node, IntensityConfig& intensity) {
+bool read(const toml::node& node, Intensity& intensity) {
     if (const toml::table* table = node.as_table()) {
-        intensity.kind = IntensityConfig::Kind::window;
-        return table->size() == 1 && table->contains("window") && read(*table->get("window"), intensity.window);
+        intensity.kind = Intensity::Kind::window;
+        std::array<double, 2> window;
+        if (table->size() != 1 || !table->contains("window") || !read(*table->get("window"), window)) return false;
+        intensity.low = window[0];
+        intensity.high = window[1];
+        return true;
     }
     const std::string word = node.value_or(std::string());
-    intensity.kind = word == "none" ? IntensityConfig::Kind::none : IntensityConfig::Kind::zscore;
+    intensity.kind = word == "none" ? Intensity::Kind::none : Intensity::Kind::zscore;
     return word == "none" || word == "zscore";
 }
 template <class T>
@@ -142,7 +146,7 @@ std::string expected(const std::array<double, 2>&) { return "two numbers as in [
 std::string expected(const std::vector<std::string>&) { return "a list of names as in [\"a\", \"b\"]"; }
 std::string expected(const std::vector<int>&) { return "a list of whole numbers as in [1, 2]"; }
 std::string expected(const std::vector<LearningRateDrop>&) { return "pairs of epoch and factor as in [[80, 0.1]]"; }
-std::string expected(const IntensityConfig&) { return "\"none\", \"zscore\" or {window = [lo, hi]}"; }
+std::string expected(const Intensity&) { return "\"none\", \"zscore\" or {window = [lo, hi]}"; }
 
 // ---- Writing
 
@@ -163,13 +167,13 @@ std::string written(const List& list) {
     for (const auto& item : list) text += (text.empty() ? "" : ", ") + written(item);
     return "[" + text + "]";
 }
-std::string written(const IntensityConfig& intensity) {
+std::string written(const Intensity& intensity) {
     switch (intensity.kind) {
-        case IntensityConfig::Kind::none: return "\"none\"";
-        case IntensityConfig::Kind::zscore: return "\"zscore\"";
-        case IntensityConfig::Kind::window: break;
+        case Intensity::Kind::none: return "\"none\"";
+        case Intensity::Kind::zscore: return "\"zscore\"";
+        case Intensity::Kind::window: break;
     }
-    return "{ window = " + written(intensity.window) + " }";
+    return fmt::format("{{ window = [{}, {}] }}", intensity.low, intensity.high);
 }
 
 std::string written(const toml::node& node) {
@@ -336,12 +340,11 @@ void check_config(const Config& c) {
     require(c.weight_clip[0] > 0 && c.weight_clip[0] <= c.weight_clip[1] && std::isfinite(c.weight_clip[1]),
             "weight_clip", written(c.weight_clip), "it must be [low, high] with 0 < low <= high");
     require(c.seed <= std::uint64_t{INT64_MAX}, "seed", written(c.seed), "it must be below 2^63");
-    require(c.intensity.kind != IntensityConfig::Kind::window ||
-                (std::isfinite(c.intensity.window[0]) && std::isfinite(c.intensity.window[1]) &&
-                 c.intensity.window[0] < c.intensity.window[1]),
+    require(c.intensity.kind != Intensity::Kind::window ||
+                (std::isfinite(c.intensity.low) && std::isfinite(c.intensity.high) && c.intensity.low < c.intensity.high),
             "intensity", written(c.intensity), "the window must be [lo, hi] with lo < hi");
     for (const int label : c.labels) require_above("labels", label, 0);
-    require(c.split.empty() || !c.split.train.empty(), "split.train", "[]", "a split needs at least one case to train");
+    require(c.split == Split{} || !c.split.train.empty(), "split.train", "[]", "a split needs at least one case to train");
     require_within("checkpoint_every", c.checkpoint_every, 0, 1'000'000'000);
     require_within("workers", c.workers, 0, 256);
     require_within("threads", c.threads, 0, 4096);

@@ -7,16 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "data/sampling.h"
+
 namespace iwseg {
-
-/// What happens to a channel's values before the network sees them.
-struct IntensityConfig {
-    enum class Kind { none, zscore, window };
-    Kind kind = Kind::zscore;
-    std::array<double, 2> window{0, 1};  ///< clipped to [lo, hi], then scaled to [0, 1]
-
-    bool operator==(const IntensityConfig&) const = default;
-};
 
 /// From this epoch on (the first is 0) the learning rate is multiplied by the factor.
 struct LearningRateDrop {
@@ -47,19 +40,14 @@ struct Config {
     std::array<double, 2> weight_clip{1, 2e5};
     std::uint64_t seed = 0xBadCafe;
     std::vector<std::string> channels;         ///< names or numbers from 0; empty: all
-    IntensityConfig intensity;                 ///< "none", "zscore" or {window = [lo, hi]}
+    Intensity intensity{Intensity::Kind::zscore};  ///< "none", "zscore" or {window = [lo, hi]}
     std::string mask_channel;                  ///< name or number of a channel that is a mask; empty: none
     std::vector<int> labels;                   ///< label values that are lesions; empty: any above 0
     struct Predict {
         std::int64_t patch = 160, stride = 144;
     } predict;
-    struct Augment {
-        bool flip = false, rotate = false;     ///< mirror along axes; quarter turns
-    } augment;
-    struct Split {
-        std::vector<std::string> train, validation, test;
-        bool empty() const { return train.empty() && validation.empty() && test.empty(); }
-    } split;                                   ///< case names; empty: the dataset's split, else a seeded one
+    Augmentation augment;                      ///< {flip, rotate}
+    Split split;                               ///< case names; empty: the dataset's split, else a seeded one
     int checkpoint_every = 0;                  ///< steps; 0: once an epoch
     int workers = 0;                           ///< threads that load patches; 0: chosen by the processor
     int threads = 0;                           ///< threads that compute; 0: all cores, or OMP_NUM_THREADS

@@ -1,1 +1,63 @@
-int main() { return 0; }
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <new>
+#include <string>
+
+#include "apps/commands.h"
+#include "apps/interrupt.h"
+#include "apps/version.h"
+#include "kernels/error.h"
+
+namespace {
+
+constexpr int kFailed = 1, kBadInput = 2, kInterrupted = 130;
+
+/// One line on stderr, whatever the message holds.
+int end_with(int code, std::string message) {
+    std::replace(message.begin(), message.end(), '\n', ' ');
+    std::fflush(stdout);
+    fmt::print(stderr, "iwseg: {}\n", message);
+    return code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    // Past a limit on file sizes a write then fails with a reason, as on a full disk, instead of killing.
+    signal(SIGXFSZ, SIG_IGN);
+    CLI::App app("iwseg segments lesions in 3D scans, and does not lose the small ones", "iwseg");
+    app.set_version_flag("--version", std::string("iwseg ") + iwseg::kVersion);
+    app.require_subcommand(1);
+    iwseg::add_demo_command(app);
+    iwseg::add_phantom_command(app);
+    iwseg::add_train_command(app);
+    iwseg::add_predict_command(app);
+    iwseg::add_evaluate_command(app);
+    iwseg::add_run_command(app);
+    iwseg::add_froc_command(app);
+    iwseg::add_label_command(app);
+    iwseg::add_bench_command(app);
+    iwseg::add_info_command(app);
+    app.footer("Each subcommand has its own --help with an example. Exit codes: 0 done, 2 bad usage or bad input,\n"
+               "130 interrupted, 1 anything else.");
+    try {
+        app.parse(argc, argv);
+        return 0;
+    } catch (const CLI::ParseError& error) {
+        if (error.get_exit_code() == 0) return app.exit(error);
+        return end_with(kBadInput, error.what() + std::string(" (iwseg --help shows the usage)"));
+    } catch (const iwseg::InputError& error) {
+        return end_with(kBadInput, error.what());
+    } catch (const iwseg::Interrupted& error) {
+        return end_with(kInterrupted, error.what());
+    } catch (const std::bad_alloc&) {
+        return end_with(kFailed, "out of memory");
+    } catch (const std::exception& error) {
+        return end_with(kFailed, error.what());
+    }
+}

@@ -26,7 +26,7 @@ std::string progress_line(const std::string& label, std::int64_t done, std::int6
     std::string line = label + " ";
     if (bar_width > 0) {
         const auto filled = static_cast<int>(done * bar_width / std::max<std::int64_t>(all, 1));
-        line += "[" + std::string(filled, '=') + std::string(bar_width - filled, ' ') + "] ";
+        line += fmt::format("[{:=<{}}{:{}}] ", "", filled, "", bar_width - filled);
     }
     line += fmt::format("{}/{} {}", done, all, unit);
     if (rate > 0) {
@@ -35,6 +35,22 @@ std::string progress_line(const std::string& label, std::int64_t done, std::int6
         line += fmt::format(", {} left", clock_text(static_cast<double>(all - done) / rate));
     }
     return note.empty() ? line : line + ", " + note;
+}
+
+std::string count_text(std::int64_t count) {
+    const std::string digits = std::to_string(count);
+    std::string text;
+    for (std::size_t i = 0; i < digits.size(); ++i) {
+        if (i > 0 && (digits.size() - i) % 3 == 0) text += ',';
+        text += digits[i];
+    }
+    return text;
+}
+
+std::string bytes_text(std::int64_t bytes) {
+    const auto b = static_cast<double>(bytes);
+    return fmt::format("{} bytes ({})", count_text(bytes),
+                       b < 1e9 ? fmt::format("{:.1f} MB", b / 1e6) : fmt::format("{:.2f} GB", b / 1e9));
 }
 
 Progress::Progress(std::string label, std::int64_t all, std::string unit, std::int64_t done)
@@ -58,7 +74,10 @@ void Progress::update(std::int64_t done, const std::string& note) {
     const double seconds = std::chrono::duration<double>(now - start_).count();
     const double rate = seconds > 0 ? static_cast<double>(done - first_) / seconds : 0;
     const std::string line = progress_line(label_, done, all_, unit_, rate, note, terminal_ ? kBarWidth : 0);
-    std::fputs((terminal_ ? "\r" + line + "\033[K" : line + "\n").c_str(), stderr);
+    if (terminal_)
+        fmt::print(stderr, "\r{}\033[K", line);
+    else
+        fmt::print(stderr, "{}\n", line);
     std::fflush(stderr);
     drawn_ = terminal_;
 }

@@ -32,4 +32,9 @@ class Progress {
 std::string progress_line(const std::string& label, std::int64_t done, std::int64_t all, const std::string& unit,
                           double rate, const std::string& note, int bar_width = 0);
 
+/// "1,234,567 bytes (1.2 MB)".
+std::string bytes_text(std::int64_t bytes);
+/// "1,234,567".
+std::string count_text(std::int64_t count);
+
 }  // namespace iwseg

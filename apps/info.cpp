@@ -1,0 +1,37 @@
+#include <fmt/format.h>
+#include <toml++/toml.h>
+#include <zlib.h>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "apps/commands.h"
+#include "apps/version.h"
+#include "engine/context.h"
+
+namespace iwseg {
+namespace {
+
+void run_info() {
+    const Context context;
+    fmt::print("iwseg     {}\n", kVersion);
+    fmt::print("device    {}\n", context.device() == Device::cuda ? "cuda" : "cpu");
+    fmt::print("processor {}\n", context.description());
+    fmt::print("compiler  {}\n", __VERSION__);
+    fmt::print("fmt       {}.{}.{}\n", FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100);
+    fmt::print("CLI11     {}\n", CLI11_VERSION);
+    fmt::print("toml++    {}.{}.{}\n", TOML_LIB_MAJOR, TOML_LIB_MINOR, TOML_LIB_PATCH);
+    fmt::print("json      {}.{}.{}\n", NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR,
+               NLOHMANN_JSON_VERSION_PATCH);
+    fmt::print("zlib      {}\n", zlibVersion());
+}
+
+}  // namespace
+
+void add_info_command(CLI::App& app) {
+    CLI::App* command = app.add_subcommand("info", "Say what this build is and what it computes on");
+    command->footer("Example:\n  iwseg info");
+    command->callback(run_info);
+}
+
+}  // namespace iwseg

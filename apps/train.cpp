@@ -1,0 +1,42 @@
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "apps/commands.h"
+#include "apps/training_run.h"
+
+namespace iwseg {
+namespace {
+
+struct TrainArguments {
+    std::string data, out, config, device = "auto";
+    std::vector<std::string> settings;
+    bool resume = false;
+};
+
+void run_train(const TrainArguments& arguments) {
+    const RunFolder run(arguments.out);
+    const std::optional<std::filesystem::path> file =
+        arguments.config.empty() ? std::nullopt : std::optional<std::filesystem::path>(arguments.config);
+    const Config config = config_of_run(run, file, arguments.settings, arguments.resume);
+    Context context({.device = arguments.device, .threads = config.threads, .deterministic = config.deterministic});
+    train(context, config, arguments.data, run);
+}
+
+}  // namespace
+
+void add_train_command(CLI::App& app) {
+    auto arguments = std::make_shared<TrainArguments>();
+    CLI::App* command = app.add_subcommand("train", "Train a network on a dataset's patches");
+    command->add_option("--data", arguments->data, "dataset folder (nnU-Net v2 or Decathlon layout)")->required();
+    command->add_option("--out", arguments->out, "run folder to make or to go on with")->required();
+    command->add_option("--config", arguments->config, "TOML file; every key has a default");
+    command->add_option("--set", arguments->settings, "one key=value over the config, may be repeated")
+        ->allow_extra_args(false);
+    command->add_flag("--resume", arguments->resume, "go on from the newest checkpoint in --out, or start where none is");
+    command->add_option("--device", arguments->device, "auto, cpu or cuda");
+    command->footer("Example:\n  iwseg train --data lesions --out runs/iwdl --set loss=iwdl --set patch=[64,64,64]\n"
+                    "  iwseg train --data lesions --out runs/iwdl --resume");
+    command->callback([arguments] { run_train(*arguments); });
+}
+
+}  // namespace iwseg

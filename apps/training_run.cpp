@@ -1,0 +1,244 @@
+#include "apps/training_run.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+
+#include "apps/checkpoint.h"
+#include "apps/interrupt.h"
+#include "apps/progress.h"
+#include "apps/tensorboard.h"
+#include "apps/training_session.h"
+#include "apps/version.h"
+#include "data/dataset.h"
+#include "data/loader.h"
+#include "data/sampling.h"
+#include "engine/atomic_file.h"
+#include "kernels/error.h"
+
+namespace iwseg {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+/// Keys that shape neither the network nor the order of its steps.
+bool may_change(const std::string& key) {
+    return key == "epochs" || key == "checkpoint_every" || key == "workers" || key == "threads" ||
+           key.starts_with("predict.");
+}
+
+SamplingOptions sampling_options(const Config& config) {
+    SamplingOptions options;
+    options.patch = config.patch;
+    options.batch = config.batch;
+    options.nonzero_fraction = config.nonzero_fraction;
+    options.components = config.components == "patch" ? ComponentMode::patch : ComponentMode::volume;
+    options.connectivity = config.connectivity;
+    options.weight_clip = {static_cast<float>(config.weight_clip[0]), static_cast<float>(config.weight_clip[1])};
+    options.augmentation = config.augment;
+    options.seed = config.seed;
+    return options;
+}
+
+TrainingOptions training_options(const Config& config, std::int64_t channels) {
+    TrainingOptions options;
+    options.network.in_channels = static_cast<int>(channels);
+    options.network.widths = config.widths;
+    options.loss = loss_from_name(config.loss, {static_cast<float>(config.focal_alpha),
+                                                static_cast<float>(config.focal_gamma),
+                                                static_cast<float>(config.asl_beta)});
+    options.bf16 = config.precision == "bf16";
+    options.input = {config.batch, channels, config.patch[0], config.patch[1], config.patch[2]};
+    options.momentum = static_cast<float>(config.momentum);
+    options.nesterov = config.nesterov;
+    options.weight_decay = static_cast<float>(config.weight_decay);
+    return options;
+}
+
+bool is_finished(const Config& config, const RunFolder& run) {
+    const std::int64_t step = newest_checkpoint_step(run.checkpoints());
+    return fs::exists(run.model()) && (step == 0 || step >= config.steps());
+}
+
+/// The run's own split where there is one: what is trained on must not change when it is resumed.
+Split split_of_run(const Dataset& dataset, const Config& config, const RunFolder& run) {
+    std::optional<Split> chosen;
+    if (config.split != Split{}) chosen = config.split;
+    if (fs::exists(run.split())) chosen = read_split(run.split());
+    return make_split(dataset, chosen, config.seed);
+}
+
+std::vector<PreparedCase> load_cases(const Dataset& dataset, const Split& split, const Config& config,
+                                     const Context& context) {
+    Progress progress("read", static_cast<std::int64_t>(split.train.size()), "cases");
+    return prepare_training_cases(dataset, split.train, preparation_options(config), context.threads(),
+                                  [&](std::int64_t done, std::int64_t) { progress.update(done); });
+}
+
+void print_start(const Context& context, const Dataset& dataset, const Split& split, const PatchSampler& sampler,
+                 const Parameters& parameters, std::int64_t arena_bytes) {
+    std::int64_t lesions = 0;
+    for (const PreparedCase& scan : sampler.cases()) lesions += scan.lesions.size();
+    fmt::print("device   {}\n", context.description());
+    fmt::print("data     {}: {} cases to train with {} lesions, {} to validate, {} to test\n", dataset.folder.string(),
+               split.train.size(), lesions, split.validation.size(), split.test.size());
+    fmt::print("network  {} parameters\n", count_text(parameters.learned_elements()));
+    fmt::print("plan     {} in one arena\n", bytes_text(arena_bytes));
+    std::fflush(stdout);
+}
+
+/// What one training holds while it runs.
+class TrainingLoop {
+  public:
+    TrainingLoop(const Config& config, const RunFolder& run, Parameters& parameters, TrainingSession& session,
+                 const PatchSampler& sampler, std::int64_t first_step, int workers)
+        : config_(config),
+          run_(run),
+          parameters_(parameters),
+          session_(session),
+          metadata_(model_metadata(config)),
+          loader_(sampler, static_cast<std::uint64_t>(first_step), workers),
+          log_(run.log(), first_step),
+          events_(run.root(), first_step + 1),
+          done_(first_step),
+          saved_(first_step) {}
+
+    void run() {
+        const InterruptGuard guard;
+        Progress progress("train", config_.steps(), "steps", done_);
+        while (done_ < config_.steps()) {
+            const double loss = step();
+            progress.update(done_, fmt::format("loss {:.4g}", loss));
+            const bool last = done_ == config_.steps();
+            if (last || done_ % config_.steps_between_checkpoints() == 0) save();
+            if (!last && InterruptGuard::requested()) {
+                if (saved_ < done_) save();
+                throw Interrupted(fmt::format("interrupted after step {} of {}; a checkpoint is saved and --resume goes on",
+                                              done_, config_.steps()));
+            }
+        }
+        parameters_.save(run_.model(), metadata_);
+    }
+
+  private:
+    double step() {
+        const double rate = config_.learning_rate_at(done_);
+        const Batch& batch = loader_.next();
+        const Clock::time_point start = Clock::now();
+        const double loss = session_.step(batch, static_cast<float>(rate));
+        const double seconds = seconds_since(start), wait = loader_.seconds_waited();
+        const std::int64_t epoch = done_ / config_.steps_per_epoch;
+        ++done_;
+        if (!std::isfinite(loss))
+            throw std::runtime_error(fmt::format("the loss is not a number at step {}, with learning_rate {}: try a lower "
+                                                 "one (the checkpoint of step {} is kept)", done_, rate, saved_));
+        log_.append(fmt::format(R"({{"step": {}, "epoch": {}, "loss": {}, "rate": {}, "seconds": {:.6f}, "wait": {:.6f}, )"
+                                R"("lesion_voxels": {}, "components": {}}})",
+                                done_, epoch, loss, rate, seconds, wait, batch.lesion_voxels, batch.components));
+        events_.add_scalars(done_, {{"loss", static_cast<float>(loss)},
+                                    {"learning_rate", static_cast<float>(rate)},
+                                    {"time/step_seconds", static_cast<float>(seconds)},
+                                    {"time/wait_seconds", static_cast<float>(wait)},
+                                    {"batch/lesion_voxels", static_cast<float>(batch.lesion_voxels)},
+                                    {"batch/components", static_cast<float>(batch.components)}});
+        return loss;
+    }
+
+    void save() {
+        log_.sync();
+        save_checkpoint(run_.checkpoints(), done_, parameters_, metadata_);
+        saved_ = done_;
+    }
+
+    const Config& config_;
+    const RunFolder& run_;
+    Parameters& parameters_;
+    TrainingSession& session_;
+    std::map<std::string, std::string> metadata_;
+    BatchLoader loader_;
+    StepLog log_;
+    EventWriter events_;
+    std::int64_t done_, saved_;  ///< steps
+};
+
+}  // namespace
+
+PreparationOptions preparation_options(const Config& config) {
+    PreparationOptions options;
+    options.channels = config.channels;
+    options.intensity = config.intensity;
+    options.mask_channel = config.mask_channel;
+    options.labels = config.labels;
+    options.connectivity = config.connectivity;
+    return options;
+}
+
+std::map<std::string, std::string> model_metadata(const Config& config) {
+    // How the work was spread over threads is no part of the model: the file is the same whatever it was.
+    Config made_of = config;
+    made_of.workers = made_of.threads = made_of.checkpoint_every = 0;
+    return {{"iwseg", kVersion}, {"config", config_toml(made_of)}};
+}
+
+Config config_of_run(const RunFolder& run, const std::optional<fs::path>& file,
+                     const std::vector<std::string>& settings, bool resume) {
+    if (!fs::exists(run.config())) return resolve_config(file, settings);
+    if (!resume)
+        throw InputError("the folder " + run.root().string() +
+                         " holds a run already: give --resume to go on with it, or another --out");
+    const Config begun = resolve_config(run.config(), {});
+    const Config config = resolve_config(file, settings, begun);
+    for (const std::string& key : differing_keys(begun, config))
+        if (!may_change(key))
+            throw InputError(fmt::format("the run in {} was begun with another {}: leave that key as it was, or give "
+                                         "another --out", run.root().string(), key));
+    return config;
+}
+
+Split read_split(const fs::path& file) {
+    const auto json = nlohmann::json::parse(read_text(file), nullptr, false);
+    Split split;
+    try {
+        json.at("train").get_to(split.train);
+        json.at("validation").get_to(split.validation);
+        json.at("test").get_to(split.test);
+    } catch (const nlohmann::json::exception&) {
+        throw InputError(file.string() + " is not a split: lists of case names train, validation and test were expected");
+    }
+    return split;
+}
+
+bool train(Context& context, const Config& config, const fs::path& dataset_folder, const RunFolder& run) {
+    if (is_finished(config, run)) {
+        fmt::print("{} is trained already: {} steps\n", run.root().string(), config.steps());
+        return false;
+    }
+    const Dataset dataset = open_dataset(dataset_folder);
+    const Split split = split_of_run(dataset, config, run);
+    const auto channels = static_cast<std::int64_t>(selected_channels(dataset, preparation_options(config)).size());
+    const PatchSampler sampler(load_cases(dataset, split, config, context), sampling_options(config));
+    Parameters parameters;
+    TrainingSession session(context, parameters, training_options(config, channels));
+    initialise(parameters, config.seed);
+    print_start(context, dataset, split, sampler, parameters, session.arena_bytes());
+
+    const std::int64_t first_step = load_newest_checkpoint(run.checkpoints(), parameters);
+    write_text(run.config(), config_toml(config));
+    write_text(run.split(), nlohmann::json{{"train", split.train}, {"validation", split.validation},
+                                           {"test", split.test}}.dump(2) + "\n");
+    if (first_step > 0) fmt::print("resumed  after step {} of {}\n", first_step, config.steps());
+    std::fflush(stdout);
+    const int workers = config.workers > 0 ? config.workers : std::clamp(context.threads() / 4, 1, 8);
+    TrainingLoop(config, run, parameters, session, sampler, first_step, workers).run();
+    fmt::print("trained  {}\n", run.model().string());
+    return true;
+}
+
+}  // namespace iwseg
