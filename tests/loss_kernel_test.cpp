@@ -1,0 +1,341 @@
+#include "kernels/loss.h"
+
+#include <gtest/gtest.h>
+#include <omp.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <limits>
+#include <random>
+#include <stdexcept>
+#include <vector>
+
+#include "engine/safetensors.h"
+#include "kernels/bf16.h"
+#include "kernels/error.h"
+#include "kernels/exp_log.h"
+#include "losses/loss.h"
+#include "tests/reference.h"
+
+namespace iwseg {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+/// What a loss reads. Labels and table hold the weights.
+struct Batch {
+    Shape shape;
+    std::vector<float> logit;
+    std::vector<std::uint8_t> target;
+    std::vector<std::int32_t> labels;
+    std::vector<float> table;
+    std::int64_t stride = 1;
+};
+
+struct Result {
+    double value;
+    std::vector<float> gradient;
+};
+
+Batch random_batch(const Shape& shape, double spread, std::mt19937& random) {
+    Batch b{shape, {}, {}, {}, {}, 5};
+    std::normal_distribution<float> logit(0.0f, static_cast<float>(spread));
+    std::discrete_distribution<int> label({60, 10, 10, 1, 1});
+    std::uniform_real_distribution<float> weight(1.0f, 50.0f);
+    for (std::int64_t v = 0; v < shape.elements(); ++v) {
+        b.logit.push_back(logit(random));
+        b.labels.push_back(label(random));
+        b.target.push_back(b.labels.back() > 0);
+    }
+    for (std::int64_t i = 0; i < shape.n * b.stride; ++i) b.table.push_back(weight(random));
+    return b;
+}
+
+template <class T = float>
+Result compute(const Loss& loss, const Batch& b) {
+    constexpr Type type = std::is_same_v<T, float> ? Type::f32 : Type::bf16;
+    std::vector<T> logit(b.logit.size()), gradient(b.logit.size() + 1);
+    for (std::size_t v = 0; v < logit.size(); ++v) store(logit[v], b.logit[v]);
+    store(gradient.back(), -7.0f);
+    const LossInput input{{logit.data(), b.shape, type}, b.target.data(), loss.weighted ? b.labels.data() : nullptr,
+                          loss.weighted ? b.table.data() : nullptr, loss.weighted ? b.stride : 0};
+    std::vector<double> scratch(cpu::loss_scratch_bytes(loss.parameters, b.shape) / sizeof(double) + 1, -7.0);
+    Result result{-7.0, {}};
+    cpu::loss_value({}, loss.parameters, input, scratch.data(), &result.value);
+    cpu::loss_gradient({}, loss.parameters, input, scratch.data(), {gradient.data(), b.shape, type});
+    EXPECT_EQ(scratch.back(), -7.0) << "wrote behind the scratch";
+    EXPECT_EQ(to_f32(gradient.back()), -7.0f) << "wrote behind the gradient";
+    for (std::size_t v = 0; v < logit.size(); ++v) result.gradient.push_back(to_f32(gradient[v]));
+    return result;
+}
+
+reference::LossKind kind_of(const Loss& loss) {
+    const char* formulas[] = {"bce", "wce", "overlap", "gdl", "focal"};
+    return {formulas[static_cast<int>(loss.parameters.formula)], loss.parameters.beta2, loss.parameters.gamma,
+            loss.parameters.alpha};
+}
+
+reference::LossBatch in_double(const Loss& loss, const Batch& b) {
+    reference::LossBatch r{b.shape.n, {b.logit.begin(), b.logit.end()}, {b.target.begin(), b.target.end()}, {}};
+    for (std::int64_t v = 0; v < b.shape.elements(); ++v)
+        r.w.push_back(loss.weighted ? b.table[v / b.shape.voxels() * b.stride + b.labels[v]] : 1.0);
+    return r;
+}
+
+float largest(const std::vector<float>& numbers) {
+    float most = 0;
+    for (const float number : numbers) most = std::max(most, std::fabs(number));
+    return most;
+}
+
+/// Central differences of the reference, by each of the first voxels of the batch.
+void expect_gradient_of_reference(const Loss& loss, const Batch& b, const Result& found, std::int64_t voxels) {
+    const reference::LossKind kind = kind_of(loss);
+    reference::LossBatch r = in_double(loss, b);
+    constexpr double step = 1e-4;  // error about step^2 = 1e-8 and rounding 1e-16 / step = 1e-12
+    for (std::int64_t v = 0; v < voxels; ++v) {
+        const double z = r.z[v];
+        r.z[v] = z + step;
+        const double above = reference::loss(kind, r);
+        r.z[v] = z - step;
+        const double below = reference::loss(kind, r);
+        r.z[v] = z;
+        ASSERT_NEAR(found.gradient[v], (above - below) / (2 * step), 1e-5 * largest(found.gradient) + 1e-11)
+            << "voxel " << v << ", logit " << z << ", target " << int{b.target[v]};
+    }
+}
+
+Batch golden_batch(const std::map<std::string, StoredTensor>& golden) {
+    const auto& shape = golden.at("logit.train").shape;
+    Batch b{{shape[0], shape[1], shape[2], shape[3], shape[4]}, golden.at("logit.train").as_f32(), {},
+            golden.at("cc").as_i32(), {}, 1};
+    const std::vector<float> target = golden.at("target").as_f32(), weight = golden.at("weight").as_f32();
+    b.target.assign(target.begin(), target.end());
+    for (const std::int32_t label : b.labels) b.stride = std::max<std::int64_t>(b.stride, label + 1);
+    b.table.assign(b.shape.n * b.stride, 0.0f);
+    for (std::size_t v = 0; v < weight.size(); ++v)
+        b.table[static_cast<std::int64_t>(v) / b.shape.voxels() * b.stride + b.labels[v]] = weight[v];
+    return b;
+}
+
+}  // namespace
+
+TEST(LossKernel, GoldenLossesHoldTo1e6AndTheirGradientsTo1e5OfTheLargest) {
+    for (const char* name : {"unet_narrow", "unet_two_channel"}) {
+        const auto file = std::filesystem::path(IWSEG_SHARED_DIR) / "golden" / (std::string(name) + ".golden.safetensors");
+        if (!std::filesystem::exists(file)) GTEST_SKIP() << "no " << file << " here";
+        const auto golden = read_safetensors(file);
+        const Batch b = golden_batch(golden);
+        for (const std::string& loss_name : loss_names()) {
+            if (!golden.contains(loss_name + ".loss")) continue;
+            SCOPED_TRACE(std::string(name) + " " + loss_name);
+            double expected = 0;
+            std::memcpy(&expected, golden.at(loss_name + ".loss").bytes.data(), sizeof(double));
+            const Result found = compute(loss_from_name(loss_name), b);
+            EXPECT_NEAR(found.value, expected, 1e-6 * std::fabs(expected));
+            const std::vector<float> gradient = golden.at(loss_name + ".dlogit").as_f32();
+            float worst = 0;
+            for (std::size_t v = 0; v < gradient.size(); ++v)
+                worst = std::max(worst, std::fabs(found.gradient[v] - gradient[v]));
+            EXPECT_LT(worst, 1e-5f * largest(gradient));
+            RecordProperty(std::string(name) + "." + loss_name,
+                           std::to_string(std::fabs(found.value / expected - 1)) + " " +
+                               std::to_string(worst / largest(gradient)));
+        }
+    }
+}
+
+TEST(LossKernel, ValuesAndGradientsAgreeWithDoublePrecision) {
+    const unsigned seed = std::random_device{}();
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    std::mt19937 random(seed);
+    for (const std::string& name : loss_names())
+        for (const double spread : {0.1, 2.0, 12.0}) {
+            SCOPED_TRACE(testing::Message() << name << ", logits of deviation " << spread);
+            const Batch b = random_batch({2, 1, 3, 7, 11}, spread, random);
+            const Loss loss = loss_from_name(name);
+            const Result found = compute(loss, b);
+            const double expected = reference::loss(kind_of(loss), in_double(loss, b));
+            ASSERT_NEAR(found.value, expected, 1e-6 * std::fabs(expected));
+            expect_gradient_of_reference(loss, b, found, b.shape.elements());
+            if (HasFatalFailure()) return;
+        }
+}
+
+TEST(LossKernel, ManyChunksAndWholeNumbersOfVoxelsAddUp) {
+    std::mt19937 random(std::random_device{}());
+    for (const std::string& name : loss_names())
+        for (const Shape shape : {Shape{2, 1, 32, 32, 32}, Shape{3, 1, 17, 33, 61}}) {
+            const Batch b = random_batch(shape, 3.0, random);
+            const Loss loss = loss_from_name(name);
+            const double expected = reference::loss(kind_of(loss), in_double(loss, b));
+            EXPECT_NEAR(compute(loss, b).value, expected, 1e-6 * std::fabs(expected)) << name;
+        }
+}
+
+TEST(LossKernel, OtherParametersOfFocalAndAsymmetricLossAreRight) {
+    std::mt19937 random(std::random_device{}());
+    const Batch b = random_batch({2, 1, 3, 5, 9}, 3.0, random);
+    for (const LossOptions options : {LossOptions{0.25f, 1.0f, 1.0f}, LossOptions{0.83f, 2.5f, 0.7f},
+                                      LossOptions{0.5f, 0.0f, 3.0f}, LossOptions{0.5f, 5.0f, 2.0f}})
+        for (const char* name : {"fl", "iwfl", "asl", "iwasl"}) {
+            const Loss loss = loss_from_name(name, options);
+            const Result found = compute(loss, b);
+            const double expected = reference::loss(kind_of(loss), in_double(loss, b));
+            ASSERT_NEAR(found.value, expected, 1e-6 * std::fabs(expected)) << name;
+            expect_gradient_of_reference(loss, b, found, b.shape.elements());
+            if (HasFatalFailure()) return;
+        }
+}
+
+TEST(LossKernel, SureAndRightLogitsGiveFiniteLossesAndGradients) {
+    std::mt19937 random(std::random_device{}());
+    for (const std::string& name : loss_names())
+        for (const float sure : {30.0f, 100.0f, 1e30f, kInfinity}) {
+            Batch b = random_batch({2, 1, 2, 6, 9}, 1.0, random);
+            for (std::size_t v = 0; v < b.logit.size(); v += 3) b.logit[v] = b.target[v] ? sure : -sure;
+            SCOPED_TRACE(testing::Message() << name << " at " << sure);
+            const Loss loss = loss_from_name(name);
+            const Result found = compute(loss, b);
+            const double expected = reference::loss(kind_of(loss), in_double(loss, b));
+            EXPECT_NEAR(found.value, expected, 1e-6 * std::fabs(expected));
+            for (const float g : found.gradient) ASSERT_TRUE(std::isfinite(g));
+            if (name == "wce") continue;  // there every voxel moves the weight of the positive ones
+            for (std::size_t v = 0; v < b.logit.size(); v += 3) ASSERT_NEAR(found.gradient[v], 0.0, 1e-9);
+        }
+}
+
+TEST(LossKernel, SureAndWrongLogitsCostWhatTheFormulaSays) {
+    std::mt19937 random(std::random_device{}());
+    for (const std::string& name : loss_names()) {
+        SCOPED_TRACE(name);
+        Batch b = random_batch({1, 1, 2, 6, 9}, 1.0, random);
+        for (std::size_t v = 0; v < b.logit.size(); v += 3) b.logit[v] = b.target[v] ? -100.0f : 100.0f;
+        const Loss loss = loss_from_name(name);
+        Result found = compute(loss, b);
+        const double expected = reference::loss(kind_of(loss), in_double(loss, b));
+        EXPECT_NEAR(found.value, expected, 1e-6 * std::fabs(expected));
+        expect_gradient_of_reference(loss, b, found, b.shape.elements());
+        // Infinitely wrong: overlaps are bounded; cross-entropies are infinite, their slopes are not.
+        b.logit[0] = b.target[0] ? -kInfinity : kInfinity;
+        found = compute(loss, b);
+        const LossFormula formula = loss.parameters.formula;
+        const bool bounded = formula == LossFormula::overlap || formula == LossFormula::generalised_dice;
+        EXPECT_EQ(std::isfinite(found.value), bounded);
+        EXPECT_FALSE(std::isnan(found.value));
+        for (const float g : found.gradient) ASSERT_TRUE(std::isfinite(g));
+    }
+}
+
+TEST(LossKernel, ANotANumberLogitIsNotHidden) {
+    std::mt19937 random(std::random_device{}());
+    for (const std::string& name : loss_names()) {
+        Batch b = random_batch({2, 1, 1, 9, 20}, 1.0, random);
+        b.logit[random() % b.logit.size()] = kNan;
+        EXPECT_TRUE(std::isnan(compute(loss_from_name(name), b).value)) << name;
+    }
+}
+
+TEST(LossKernel, ZeroDenominatorGivesZeroLossAndGradient) {
+    std::mt19937 random(std::random_device{}());
+    for (const char* name : {"dl", "iwdl", "asl", "iwasl"}) {
+        SCOPED_TRACE(name);
+        Batch b = random_batch({2, 1, 2, 5, 9}, 1.0, random);
+        for (std::int64_t v = 0; v < b.shape.voxels(); ++v) b.logit[v] = -kInfinity, b.target[v] = 0, b.labels[v] = 0;
+        const Loss loss = loss_from_name(name);
+        const Result found = compute(loss, b);
+        for (std::int64_t v = 0; v < b.shape.voxels(); ++v) ASSERT_EQ(found.gradient[v], 0.0f);
+        // The other sample counts as before: it is half of the mean.
+        const double expected = reference::loss(kind_of(loss), in_double(loss, b));
+        EXPECT_NEAR(found.value, expected, 1e-6);
+        expect_gradient_of_reference(loss, b, found, b.shape.elements());
+    }
+    Batch b = random_batch({2, 1, 2, 5, 9}, 1.0, random);
+    for (float& z : b.logit) z = -kInfinity;
+    const Result found = compute(loss_from_name("wce"), b);
+    EXPECT_EQ(found.value, 0.0);
+    EXPECT_EQ(largest(found.gradient), 0.0f);
+}
+
+TEST(LossKernel, PatchesWithoutLesionOrWithNothingElseAreFinite) {
+    std::mt19937 random(std::random_device{}());
+    for (const std::string& name : loss_names())
+        for (const int target : {0, 1})
+            for (const float shift : {-60.0f, -40.0f, 0.0f, 40.0f}) {
+                SCOPED_TRACE(testing::Message() << name << ", target " << target << ", logits near " << shift);
+                Batch b = random_batch({1, 1, 2, 5, 9}, 1.0, random);
+                for (std::size_t v = 0; v < b.logit.size(); ++v)
+                    b.logit[v] += shift, b.target[v] = target, b.labels[v] = target;
+                const Result found = compute(loss_from_name(name), b);
+                EXPECT_TRUE(std::isfinite(found.value));
+                for (const float g : found.gradient) ASSERT_TRUE(std::isfinite(g));
+            }
+}
+
+TEST(LossKernel, AllThreadCountsGiveTheSameBits) {
+    std::mt19937 random(std::random_device{}());
+    const Batch b = random_batch({2, 1, 40, 37, 41}, 3.0, random);
+    const int before = omp_get_max_threads();
+    for (const std::string& name : loss_names()) {
+        omp_set_num_threads(1);
+        const Result one = compute(loss_from_name(name), b);
+        for (int threads = 2; threads <= 4; ++threads) {
+            omp_set_num_threads(threads);
+            const Result many = compute(loss_from_name(name), b);
+            EXPECT_EQ(std::memcmp(&one.value, &many.value, sizeof(double)), 0) << name;
+            EXPECT_TRUE(one.gradient == many.gradient) << name;
+        }
+    }
+    omp_set_num_threads(before);
+}
+
+TEST(LossKernel, Bf16LogitsGiveTheLossOfTheRoundedLogits) {
+    std::mt19937 random(std::random_device{}());
+    Batch b = random_batch({2, 1, 3, 7, 30}, 3.0, random);
+    for (float& z : b.logit) z = round_to_bf16(z);
+    for (const std::string& name : loss_names()) {
+        const Result exact = compute(loss_from_name(name), b), found = compute<Bf16>(loss_from_name(name), b);
+        EXPECT_EQ(found.value, exact.value) << name;
+        for (std::size_t v = 0; v < b.logit.size(); ++v)
+            ASSERT_EQ(found.gradient[v], round_to_bf16(exact.gradient[v])) << name;
+    }
+}
+
+TEST(LossKernel, ExponentialAndLogarithmAreAccurate) {
+    for (float x = -87.0f; x <= 0; x += 0.00137f) {
+        const double exact = std::exp(static_cast<double>(x));
+        ASSERT_NEAR(exp_nonpositive(x), exact, 3e-7 * exact) << x;
+        ASSERT_NEAR(log1p_unit(static_cast<float>(exact)), std::log1p(static_cast<double>(static_cast<float>(exact))),
+                    3e-7 * exact)
+            << exact;
+    }
+    EXPECT_EQ(exp_nonpositive(-kInfinity), 0.0f);
+    EXPECT_EQ(exp_nonpositive(0.0f), 1.0f);
+    EXPECT_TRUE(std::isnan(exp_nonpositive(kNan)));
+}
+
+TEST(Losses, AnUnknownNameIsAnsweredWithTheNearest) {
+    try {
+        loss_from_name("iwdll");
+        FAIL() << "an unknown loss was taken";
+    } catch (const InputError& error) {
+        EXPECT_NE(std::string(error.what()).find("'iwdl'"), std::string::npos) << error.what();
+    }
+    EXPECT_THROW(loss_from_name("fl", {.focal_alpha = 1.5f}), InputError);
+    EXPECT_EQ(loss_names().size(), 10u);
+    for (const std::string& name : loss_names()) EXPECT_EQ(loss_from_name(name).weighted, name.starts_with("iw"));
+}
+
+TEST(LossKernel, InputsThatDoNotFitAreRefused) {
+    std::mt19937 random(std::random_device{}());
+    Batch b = random_batch({1, 1, 2, 2, 2}, 1.0, random);
+    double value = 0, scratch[64];
+    LossInput input{{b.logit.data(), b.shape, Type::f32}, b.target.data(), b.labels.data(), b.table.data(), b.stride};
+    EXPECT_THROW(cpu::loss_value({}, loss_from_name("gdl").parameters, input, scratch, &value), std::invalid_argument);
+    input.logit.shape = {1, 2, 1, 2, 2};
+    EXPECT_THROW(cpu::loss_value({}, loss_from_name("dl").parameters, input, scratch, &value), std::invalid_argument);
+}
+
+}  // namespace iwseg
