@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "apps/commands.h"
+#include "apps/progress.h"
 #include "data/phantom.h"
 
 namespace iwseg {
@@ -17,7 +18,8 @@ void add_phantom_command(CLI::App& app) {
     command->add_option("--seed", options->seed, "The same seed gives the same scans")->capture_default_str();
     command->footer("Example: iwseg phantom --out phantom --cases 20 --size 96");
     command->callback([options] {
-        write_phantom_dataset(*options);
+        Progress progress("phantom", options->cases, "scans");
+        write_phantom_dataset(*options, [&](std::int64_t done, std::int64_t) { progress.update(done); });
         fmt::print("{} scans in {}\n", options->cases, options->folder.string());
     });
 }

@@ -229,13 +229,13 @@ Volume<Out> read_volume(const path& file, std::optional<std::int64_t> channel) {
     const double promised = static_cast<double>(image.nx) * static_cast<double>(image.ny) *
                             static_cast<double>(image.nz) * image.nbyper;
     const auto first = static_cast<double>(image.iname_offset) + static_cast<double>(channel.value_or(0)) * promised;
-    const auto too_short = [&](std::int64_t found) {
-        return InputError(fmt::format("{} ends too early: its header promises {:.0f} bytes of voxels ({} x {} x {}) but "
-                                      "{} {}", file.string(), promised, image.nx, image.ny, image.nz,
-                                      source.compressed() && found < 0 ? "its compressed size allows at most" : "it holds",
-                                      found < 0 ? source.most_bytes() : found));
+    const auto too_short = [&](const std::string& what_is_there) {
+        return InputError(fmt::format("{} ends too early: its header promises {:.0f} bytes of voxels ({} x {} x {}) but {}",
+                                      file.string(), promised, image.nx, image.ny, image.nz, what_is_there));
     };
-    if (image.iname_offset < 0 || first + promised > static_cast<double>(source.most_bytes())) throw too_short(-1);
+    if (image.iname_offset < 0 || first + promised > static_cast<double>(source.most_bytes()))
+        throw too_short(fmt::format("the file {} {} bytes in all", source.compressed() ? "can inflate to at most" : "has",
+                                    source.most_bytes()));
 
     const std::int64_t bytes = image.nx * image.ny * image.nz * image.nbyper;
     std::vector<unsigned char> raw(static_cast<std::size_t>(bytes));
@@ -243,7 +243,7 @@ Volume<Out> read_volume(const path& file, std::optional<std::int64_t> channel) {
     // One byte beyond makes zlib compare the checksum where the file ends there.
     unsigned char beyond = 0;
     const std::int64_t found = source.read(raw.data(), bytes);
-    if (found < bytes) throw too_short(found);
+    if (found < bytes) throw too_short(fmt::format("holds {}", found));
     source.read(&beyond, 1);
     if (header.swapped && image.swapsize > 1) nifti_swap_Nbytes(bytes / image.swapsize, image.swapsize, raw.data());
 

@@ -20,7 +20,7 @@ enum Part : std::uint32_t { anatomy, organ_shape, texture, vessels, lesions, noi
 
 constexpr double air = -1000, fat = -90, muscle = 45, bone = 420;  // Hounsfield units
 constexpr double noise_hu = 14, texture_hu = 10;
-constexpr double median_volume = 45, volume_spread = 1.9;          // voxels; deviation of its logarithm
+constexpr double median_volume = 35, volume_spread = 2.0;          // voxels; deviation of its logarithm
 
 double range(Random& random, double low, double high) { return low + (high - low) * random.uniform(); }
 
@@ -97,9 +97,12 @@ struct Phantom {
         for (int axis = 0; axis < 3; ++axis) x[axis] = range(random, 0.08, 0.92) * static_cast<double>(shape[axis]);
         return x;
     }
-    double hu_at(const Point& x) const {
+    /// Neither air, fat, bone nor a bright vessel.
+    bool soft_tissue(const Point& x) const {
         const std::array<std::int64_t, 3> voxel{std::llround(x[0]), std::llround(x[1]), std::llround(x[2])};
-        return inside(voxel) ? hu[index(voxel[0], voxel[1], voxel[2])] : air;
+        if (!inside(voxel)) return false;
+        const float value = hu[index(voxel[0], voxel[1], voxel[2])];
+        return value > -30 && value < 220;
     }
 };
 
@@ -166,23 +169,33 @@ void paint_ball(Phantom& phantom, const Point& centre, double radius, double hu)
                 }
 }
 
-/// Bright, winding, tapering tubes.
+/// A winding path of points 0.7 voxels apart that ends where it would leave soft tissue.
+std::vector<Point> draw_path(const Phantom& phantom, Random& random, int steps) {
+    std::vector<Point> path;
+    Point x = phantom.random_point(random), heading = direction(random);
+    for (int attempt = 0; attempt < 50 && !phantom.soft_tissue(x); ++attempt) x = phantom.random_point(random);
+    while (static_cast<int>(path.size()) < steps && phantom.soft_tissue(x)) {
+        path.push_back(x);
+        const Point turn = direction(random);
+        for (int axis = 0; axis < 3; ++axis) heading[axis] = 0.92 * heading[axis] + 0.14 * turn[axis];
+        const double length = std::hypot(heading[0], heading[1], heading[2]) + 1e-12;
+        for (int axis = 0; axis < 3; ++axis) x[axis] += 0.7 * (heading[axis] /= length);
+    }
+    return path;
+}
+
+/// Bright, tapering tubes.
 void draw_vessels(Phantom& phantom) {
     Random random = phantom.random(vessels);
     const double scale = static_cast<double>(phantom.shape[0]) / 96;
-    const auto count = static_cast<int>(8 + random.below(6));
+    const auto count = static_cast<int>(10 + random.below(7));
     for (int vessel = 0; vessel < count; ++vessel) {
-        Point x = phantom.random_point(random), heading = direction(random);
-        const double hu = range(random, 150, 260), first = range(random, 1.2, 2.6) * std::sqrt(scale);
+        const double hu = range(random, 150, 260), thickest = range(random, 1.2, 2.6) * std::sqrt(scale);
         const auto steps = static_cast<int>(range(random, 60, 160) * scale);
-        for (int step = 0; step < steps; ++step) {
-            const double tissue = phantom.hu_at(x);
-            if (tissue < muscle - 60) break;  // leaves the body, or enters fat
-            paint_ball(phantom, x, std::max(0.8, first * (1 - 0.7 * step / steps)), hu);
-            const Point turn = direction(random);
-            for (int axis = 0; axis < 3; ++axis) heading[axis] = 0.92 * heading[axis] + 0.14 * turn[axis];
-            const double length = std::hypot(heading[0], heading[1], heading[2]) + 1e-12;
-            for (int axis = 0; axis < 3; ++axis) x[axis] += 0.7 * (heading[axis] /= length);
+        const std::vector<Point> path = draw_path(phantom, random, steps);
+        for (std::size_t step = 0; step < path.size(); ++step) {
+            const double along = static_cast<double>(step) / steps;
+            paint_ball(phantom, path[step], std::max(0.8, thickest * (1 - 0.7 * along)), hu);
         }
     }
 }
@@ -191,6 +204,18 @@ struct Lesion {
     Point centre;
     double radius;
 };
+
+/// Whether centre and the six ends lie in soft tissue.
+bool surrounded(const Phantom& phantom, const Lesion& lesion) {
+    bool all = phantom.soft_tissue(lesion.centre);
+    for (int axis = 0; axis < 3; ++axis)
+        for (const double side : {-1.0, 1.0}) {
+            Point end = lesion.centre;
+            end[axis] += side * lesion.radius;
+            all = all && phantom.soft_tissue(end);
+        }
+    return all;
+}
 
 /// Exactly `volume` voxels (fewer at the scan's edge): those nearest to the centre by a distance that is an ellipsoid's,
 /// bumped.
@@ -245,12 +270,11 @@ void draw_lesions(Phantom& phantom) {
                 for (int axis = 0; axis < 3; ++axis)
                     candidate.centre[axis] = other.centre[axis] + away[axis] * (other.radius + radius);
             }
-            const double tissue = phantom.hu_at(candidate.centre);
             const bool clear = touching || std::none_of(placed.begin(), placed.end(), [&](const Lesion& other) {
                 return std::hypot(other.centre[0] - candidate.centre[0], other.centre[1] - candidate.centre[1],
                                   other.centre[2] - candidate.centre[2]) < 1.4 * (other.radius + radius) + 3;
             });
-            if (!clear || tissue < 0 || tissue > 180) continue;  // soft tissue only: no air, fat, bone or vessel
+            if (!clear || !surrounded(phantom, candidate)) continue;
             paint_lesion(phantom, random, candidate, volume, contrast);
             placed.push_back(candidate);
             break;
