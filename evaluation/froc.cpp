@@ -12,6 +12,9 @@ namespace iwseg {
 FrocGrid::FrocGrid() {
     for (std::size_t i = 0; i < curve_points(); ++i) rates_.push_back(static_cast<double>(i) / 100.0);
     rates_.insert(rates_.end(), luna_rates.begin(), luna_rates.end());
+    rising_.resize(rates_.size());
+    std::iota(rising_.begin(), rising_.end(), std::size_t{0});
+    std::stable_sort(rising_.begin(), rising_.end(), [&](auto a, auto b) { return rates_[a] < rates_[b]; });
 }
 
 double FrocGrid::average_recall(const double* recall) const { return std::accumulate(recall, recall + 501, 0.0) / 501; }

@@ -31,8 +31,7 @@ class FrocWalk {
     /// Mean Dice of found lesions; NaN without any.
     double object_dice(const std::vector<double>& weights) const;
     /// recall: (rows, rates). Linear between the operating points, flat beyond the last; NaN without lesions.
-    void recall_at(const std::vector<double>& rates, const std::vector<double>& weights, double scans,
-                   double* recall) const;
+    void recall_at(const FrocGrid& grid, const std::vector<double>& weights, double scans, double* recall) const;
 
   private:
     double sum(const std::vector<double>& per_scan, const std::vector<double>& weights, std::size_t row) const;
@@ -82,13 +81,15 @@ double FrocWalk::object_dice(const std::vector<double>& weights) const {
     return std::inner_product(dice_.begin(), dice_.end(), weights.begin(), 0.0) / all;
 }
 
-void FrocWalk::recall_at(const std::vector<double>& rates, const std::vector<double>& weights, double scans,
+void FrocWalk::recall_at(const FrocGrid& grid, const std::vector<double>& weights, double scans,
                          double* recall) const {
+    const std::size_t rates = grid.rates().size();
     std::vector<double> share(rows()), before(rows()), now(rows());  // share: of recall that one found lesion is
     for (std::size_t row = 0; row < rows(); ++row) share[row] = 1.0 / lesions(weights, row);
     double positives_before = 0, positives = 0;
-    std::size_t rate = 0;
-    for (std::size_t i = 0; i < events_.size() && rate < rates.size();) {
+    auto next = grid.rising().begin();
+    const auto end = grid.rising().end();
+    for (std::size_t i = 0; i < events_.size() && next != end;) {
         const double logit = events_[i].logit;
         do {
             const double weight = weights[events_[i].scan];
@@ -99,19 +100,19 @@ void FrocWalk::recall_at(const std::vector<double>& rates, const std::vector<dou
                 now[events_[i].stratum + 1] += weight;
             }
         } while (++i < events_.size() && events_[i].logit == logit);
-        for (; rate < rates.size() && rates[rate] * scans < positives; ++rate) {
-            const double part = (rates[rate] * scans - positives_before) / (positives - positives_before);
+        for (; next != end && grid.rates()[*next] * scans < positives; ++next) {
+            const double part = (grid.rates()[*next] * scans - positives_before) / (positives - positives_before);
             for (std::size_t row = 0; row < rows(); ++row)
-                recall[row * rates.size() + rate] = (before[row] + part * (now[row] - before[row])) * share[row];
+                recall[row * rates + *next] = (before[row] + part * (now[row] - before[row])) * share[row];
         }
         positives_before = positives;
         before = now;
     }
-    for (; rate < rates.size(); ++rate)
-        for (std::size_t row = 0; row < rows(); ++row) recall[row * rates.size() + rate] = now[row] * share[row];
+    for (; next != end; ++next)
+        for (std::size_t row = 0; row < rows(); ++row) recall[row * rates + *next] = now[row] * share[row];
     for (std::size_t row = 0; row < rows(); ++row)
         if (std::isinf(share[row]))
-            std::fill_n(recall + row * rates.size(), rates.size(), std::numeric_limits<double>::quiet_NaN());
+            std::fill_n(recall + row * rates, rates, std::numeric_limits<double>::quiet_NaN());
 }
 
 /// The value of all scans with deviation and 95 % interval of the draws.
@@ -132,7 +133,7 @@ struct Drawn {
 
 void measure(const FrocWalk& walk, const FrocGrid& grid, const std::vector<double>& weights, double scans,
              double* recall, double* totals, double* score) {
-    walk.recall_at(grid.rates(), weights, scans, recall);
+    walk.recall_at(grid, weights, scans, recall);
     for (std::size_t row = 0; row < walk.rows(); ++row)
         totals[row] = walk.found(weights, row) / walk.lesions(weights, row);  // 0 / 0 is NaN, as wanted
     score[dice_score] = walk.object_dice(weights);

@@ -12,6 +12,7 @@ class FrocGrid {
   public:
     FrocGrid();
     const std::vector<double>& rates() const { return rates_; }
+    const std::vector<std::size_t>& rising() const { return rising_; }  ///< indices of rates(), smallest rate first
     std::size_t curve_points() const { return 601; }
 
     double average_recall(const double* recall) const;  ///< over the first 501 points
@@ -19,6 +20,7 @@ class FrocGrid {
 
   private:
     std::vector<double> rates_;
+    std::vector<std::size_t> rising_;
 };
 
 /// One row of numbers a draw. NaN stands for what a draw has no lesions for; columns leave it out.

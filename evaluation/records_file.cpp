@@ -1,9 +1,11 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
-#include <limits>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "engine/atomic_file.h"
 #include "evaluation/records.h"
@@ -11,8 +13,6 @@
 
 namespace iwseg {
 namespace {
-
-using nlohmann::json;
 
 /// The numbers of a record in the order of the file; obj and is_tum come before them, hit_obj before self_stat.
 struct NumberKey {
@@ -28,60 +28,147 @@ constexpr std::array<NumberKey, 9> number_keys{{{"diameter", &Record::diameter},
                                                 {"hit_stat", &Record::hit_stat},
                                                 {"self_stat", &Record::self_stat},
                                                 {"self_logit", &Record::self_logit}}};
+constexpr std::size_t obj_key = number_keys.size(), hit_obj_key = obj_key + 1, is_tum_key = obj_key + 2,
+                      key_count = obj_key + 3;
 
-[[noreturn]] void refuse(const std::filesystem::path& file, const std::string& what) {
-    throw InputError(file.string() + " is not a usable records file: " + what);
-}
+/// Reads the one shape of document that records.json has. A general JSON library refuses Infinity, which Python writes,
+/// and takes most of the time of a whole evaluation.
+class RecordsParser {
+  public:
+    RecordsParser(const std::filesystem::path& file, std::string_view text) : file_(file), text_(text) {}
 
-/// Python writes Infinity, which JSON does not know: outside of strings the word becomes the string "Infinity".
-std::string quote_infinities(const std::string& text) {
-    constexpr std::string_view word = "Infinity";
-    std::string quoted;
-    quoted.reserve(text.size() + text.size() / 16);
-    bool in_string = false;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        if (in_string && text[i] == '\\' && i + 1 < text.size()) {
-            quoted.append(text, i++, 2);
-            continue;
-        }
-        if (text[i] == '"') in_string = !in_string;
-        const std::size_t sign = text[i] == '-';
-        if (!in_string && (sign || text[i] == 'I') && text.compare(i + sign, word.size(), word) == 0) {
-            quoted.append("\"").append(text, i, sign + word.size()).append("\"");
-            i += sign + word.size() - 1;
-        } else {
-            quoted += text[i];
-        }
+    Records parse() {
+        Records records;
+        members('{', '}', [&] {
+            scan_ = string();
+            take(':');
+            std::vector<Record>& list = records[scan_];
+            members('[', ']', [&] { list.push_back(record(list.size())); });
+        });
+        if (peek() != '\0') refuse("something follows its end");
+        return records;
     }
-    return quoted;
-}
 
-double read_number(const json& value, const std::string& where, const std::filesystem::path& file) {
-    if (value.is_number()) return value.get<double>();
-    if (value == "Infinity") return std::numeric_limits<double>::infinity();
-    if (value == "-Infinity") return -std::numeric_limits<double>::infinity();
-    refuse(file, where + " is not a number");
-}
+  private:
+    [[noreturn]] void refuse(const std::string& what) const {
+        const auto line = std::count(text_.begin(), text_.begin() + std::min(at_, text_.size()), '\n') + 1;
+        throw InputError(fmt::format("{} is not a usable records file: line {}: {}", file_.string(), line, what));
+    }
 
-Record read_record(const json& object, const std::string& where, const std::filesystem::path& file) {
-    if (!object.is_object()) refuse(file, where + " is not an object");
-    const auto member = [&](const char* key) -> const json& {
-        const auto found = object.find(key);
-        if (found == object.end()) refuse(file, where + " lacks the key " + key);
-        return *found;
-    };
-    const auto text = [&](const char* key) {
-        if (!member(key).is_string()) refuse(file, where + "." + key + " is not a string");
-        return member(key).get<std::string>();
-    };
-    Record record;
-    record.obj = text("obj");
-    record.hit_obj = text("hit_obj");
-    if (!member("is_tum").is_boolean()) refuse(file, where + ".is_tum is neither true nor false");
-    record.is_tum = member("is_tum").get<bool>();
-    for (const auto& [key, number] : number_keys) record.*number = read_number(member(key), where + "." + key, file);
-    return record;
-}
+    /// The next character that is not white space; 0 at the end.
+    char peek() {
+        while (at_ < text_.size() && std::string_view(" \n\r\t").find(text_[at_]) != std::string_view::npos) ++at_;
+        return at_ < text_.size() ? text_[at_] : '\0';
+    }
+    void take(char expected) {
+        if (peek() != expected)
+            refuse(at_ < text_.size() ? fmt::format("'{}' stands where '{}' is expected", text_[at_], expected)
+                                      : fmt::format("it ends where '{}' is expected", expected));
+        ++at_;
+    }
+    bool take_word(std::string_view word) {
+        peek();
+        if (text_.substr(at_, word.size()) != word) return false;
+        at_ += word.size();
+        return true;
+    }
+
+    template <class Member>
+    void members(char open, char close, Member&& member) {
+        take(open);
+        if (peek() == close) {
+            ++at_;
+            return;
+        }
+        for (;;) {
+            member();
+            if (peek() == close) break;
+            take(',');
+        }
+        ++at_;
+    }
+
+    std::string string() {
+        take('"');
+        const std::size_t begin = at_;
+        bool escaped = false;
+        for (; at_ < text_.size() && text_[at_] != '"'; ++at_)
+            if (text_[at_] == '\\') {
+                escaped = true;
+                ++at_;
+            }
+        if (at_ >= text_.size()) refuse("it ends within a string");
+        const std::string_view content = text_.substr(begin, at_++ - begin);
+        if (!escaped) return std::string(content);
+        const auto value = nlohmann::json::parse(fmt::format("\"{}\"", content), nullptr, false);
+        if (!value.is_string()) refuse("a string with an escape that JSON does not have");
+        return value.get<std::string>();
+    }
+
+    double number() {
+        peek();
+        double value = 0;
+        const auto [end, error] = std::from_chars(text_.data() + at_, text_.data() + text_.size(), value);
+        if (error != std::errc{} || std::isnan(value)) refuse(field() + " is not a number");
+        at_ = static_cast<std::size_t>(end - text_.data());
+        return value;
+    }
+
+    bool truth() {
+        if (take_word("true")) return true;
+        if (!take_word("false")) refuse(field() + " is neither true nor false");
+        return false;
+    }
+
+    std::string field() const { return fmt::format("{}[{}].{}", scan_, index_, key_); }
+
+    Record record(std::size_t index) {
+        if (peek() != '{') refuse(fmt::format("{}[{}] is not an object", scan_, index));
+        Record result;
+        unsigned seen = 0;
+        members('{', '}', [&] {
+            key_ = string();
+            take(':');
+            index_ = index;
+            seen |= 1u << read_member(result);
+        });
+        for (std::size_t k = 0; k < key_count; ++k)
+            if (!(seen >> k & 1u)) refuse(fmt::format("{}[{}] lacks the key {}", scan_, index, name_of(k)));
+        return result;
+    }
+
+    /// Returns the key's number; key_count for one that records do not have, whose value is passed over.
+    std::size_t read_member(Record& result) {
+        for (std::size_t k = 0; k < number_keys.size(); ++k)
+            if (key_ == number_keys[k].key) {
+                result.*number_keys[k].member = number();
+                return k;
+            }
+        if (key_ == name_of(is_tum_key)) {
+            result.is_tum = truth();
+            return is_tum_key;
+        }
+        if (peek() == '"') {
+            std::string value = string();
+            if (key_ == name_of(obj_key)) return result.obj = std::move(value), obj_key;
+            if (key_ == name_of(hit_obj_key)) return result.hit_obj = std::move(value), hit_obj_key;
+        } else {
+            if (key_ == name_of(obj_key) || key_ == name_of(hit_obj_key)) refuse(field() + " is not a string");
+            if (!take_word("true") && !take_word("false") && !take_word("null")) number();
+        }
+        return key_count;
+    }
+
+    static const char* name_of(std::size_t key) {
+        return key < obj_key ? number_keys[key].key : key == obj_key ? "obj" : key == hit_obj_key ? "hit_obj" : "is_tum";
+    }
+
+    const std::filesystem::path& file_;
+    std::string_view text_;
+    std::size_t at_ = 0;
+    std::string scan_, key_;  // where the parser is, for its sentences
+    std::size_t index_ = 0;
+};
 
 /// As Python writes a float: the shortest digits that read back the same, never without a point or an exponent.
 std::string python_number(double value) {
@@ -90,10 +177,12 @@ std::string python_number(double value) {
     return text.find_first_of(".e") == std::string::npos ? text + ".0" : text;
 }
 
+std::string quoted(const std::string& text) { return nlohmann::json(text).dump(); }
+
 void append_record(std::string& text, const Record& record) {
-    text += fmt::format(R"({{"obj": {}, "is_tum": {})", json(record.obj).dump(), record.is_tum);
+    text += fmt::format(R"({{"obj": {}, "is_tum": {})", quoted(record.obj), record.is_tum);
     for (const auto& [key, number] : number_keys) {
-        if (number == &Record::self_stat) text += fmt::format(R"(, "hit_obj": {})", json(record.hit_obj).dump());
+        if (number == &Record::self_stat) text += fmt::format(R"(, "hit_obj": {})", quoted(record.hit_obj));
         text += fmt::format(R"(, "{}": {})", key, python_number(record.*number));
     }
     text += "}";
@@ -102,29 +191,14 @@ void append_record(std::string& text, const Record& record) {
 }  // namespace
 
 Records read_records(const std::filesystem::path& file) {
-    json document;
-    try {
-        document = json::parse(quote_infinities(read_text(file)));
-    } catch (const json::exception& error) {
-        const std::string what = error.what();  // "[json.exception.…] message"
-        refuse(file, what.substr(what.find("] ") == std::string::npos ? 0 : what.find("] ") + 2));
-    }
-    if (!document.is_object()) refuse(file, "it is not an object of scans");
-    Records records;
-    for (const auto& [scan, list] : document.items()) {
-        if (!list.is_array()) refuse(file, "scan " + scan + " is not a list of records");
-        std::vector<Record>& of_scan = records[scan];
-        of_scan.reserve(list.size());
-        for (std::size_t i = 0; i < list.size(); ++i)
-            of_scan.push_back(read_record(list[i], fmt::format("{}[{}]", scan, i), file));
-    }
-    return records;
+    const std::string text = read_text(file);
+    return RecordsParser(file, text).parse();
 }
 
 void write_records(const std::filesystem::path& file, const Records& records) {
     std::string text = "{";
     for (const auto& [scan, list] : records) {
-        text += fmt::format("{}{}: [", text.size() > 1 ? ",\n" : "\n", json(scan).dump());
+        text += fmt::format("{}{}: [", text.size() > 1 ? ",\n" : "\n", quoted(scan));
         for (std::size_t i = 0; i < list.size(); ++i) {
             text += i ? ",\n  " : "\n  ";
             append_record(text, list[i]);

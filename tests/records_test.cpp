@@ -147,14 +147,18 @@ TEST(RecordsFile, RefusesBadFilesInOneSentenceThatNamesThem) {
     const char* record = R"({"obj":"tum_1","is_tum":true,"diameter":1,"hit_dice":0,"hit_max":0,"hit_median":0,)"
                          R"("hit_q95":0,"hit_logit":-Infinity,"hit_stat":0,"hit_obj":"pred_None","self_stat":1)";
     for (const auto& [text, named] : std::vector<std::pair<std::string, std::string>>{
-             {"", "parse error"},
-             {"[1, 2]", "not an object of scans"},
-             {R"({"a": 3})", "scan a is not a list"},
-             {R"({"a": [3]})", "a[0] is not an object"},
-             {std::string(R"({"a": [)") + record + "}]}", "lacks the key self_logit"},
+             {"", "line 1: it ends where '{' is expected"},
+             {"[1, 2]", "'[' stands where '{' is expected"},
+             {"{\"a\": [\n3]}", "line 2: a[0] is not an object"},
+             {R"({"a": 3})", "'3' stands where '[' is expected"},
+             {R"({"a": []} b)", "something follows its end"},
+             {R"({"a": [{"\q": 1}]})", "an escape"},
+             {R"({"a": [{"obj": 1}]})", "a[0].obj is not a string"},
+             {R"({"a": [{"is_tum": 1}]})", "a[0].is_tum is neither true nor false"},
+             {std::string(R"({"a": [)") + record + "}]}", "a[0] lacks the key self_logit"},
              {std::string(R"({"a": [)") + record + R"(, "self_logit": "x"}]})", "a[0].self_logit is not a number"},
-             {std::string(R"({"a": [)") + record + R"(, "self_logit": NaN}]})", "parse error"},
-             {std::string(R"({"a": [)") + record + R"(, "self_logit": Infinity)", "parse error"}}) {
+             {std::string(R"({"a": [)") + record + R"(, "self_logit": NaN}]})", "a[0].self_logit is not a number"},
+             {std::string(R"({"a": [)") + record + R"(, "self_logit": Infinity)", "it ends where ',' is expected"}}) {
         std::ofstream(file) << text;
         try {
             read_records(file);
