@@ -1,0 +1,187 @@
+#include "apps/prediction_run.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <optional>
+#include <system_error>
+
+#include "apps/interrupt.h"
+#include "apps/progress.h"
+#include "apps/training_run.h"
+#include "data/preparation.h"
+#include "data/volume.h"
+#include "engine/atomic_file.h"
+#include "kernels/error.h"
+#include "models/grid_prediction.h"
+
+namespace iwseg {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr float kLesion = 0.5f;  ///< probabilities above it are lesion
+
+fs::path output_file(const PredictionOptions& options, const std::string& name, const char* what) {
+    return options.out / fmt::format("{}_{}.nii.gz", name, what);
+}
+
+/// Declares the network's arrays and fills them from the file.
+void load_weights(Context& context, const TrainedNetwork& network, Parameters& parameters) {
+    Graph graph(context, parameters, {.training = false});
+    add_unet(graph, network.options, graph.input("image", {1, network.options.in_channels, 8, 8, 8}));
+    parameters.load(network.weights);
+}
+
+/// The folder of results. Finds out before the work whether it can be written; a new one that stayed empty is removed.
+class OutputFolder {
+  public:
+    explicit OutputFolder(const fs::path& folder) : folder_(folder) {
+        std::error_code error;
+        created_ = fs::create_directories(folder, error);
+        if (error) throw InputError("cannot create the folder " + folder.string() + ": " + error.message());
+        const AtomicFile probe(folder / "prediction");
+    }
+    ~OutputFolder() {
+        std::error_code ignored;
+        if (created_) fs::remove(folder_, ignored);  // refused where something is in it
+    }
+    OutputFolder(const OutputFolder&) = delete;
+    OutputFolder& operator=(const OutputFolder&) = delete;
+
+  private:
+    fs::path folder_;
+    bool created_ = false;
+};
+
+bool is_finished(const TrainedNetwork& network, const PredictionOptions& options, const std::string& name) {
+    return (!options.mask || is_newer(output_file(options, name, "mask"), network.weights)) &&
+           (!options.probability || is_newer(output_file(options, name, "prob"), network.weights)) &&
+           (!options.logit || is_newer(output_file(options, name, "logit"), network.weights));
+}
+
+void write_prediction(Prediction prediction, const Geometry& geometry, const PredictionOptions& options,
+                      const std::string& name) {
+    if (options.mask) {
+        Volume<std::uint8_t> mask{geometry, std::vector<std::uint8_t>(prediction.probability.size())};
+        for (std::size_t v = 0; v < mask.voxels.size(); ++v) mask.voxels[v] = prediction.probability[v] > kLesion;
+        write_volume(output_file(options, name, "mask"), mask);
+    }
+    if (options.probability)
+        write_volume(output_file(options, name, "prob"), Volume<float>{geometry, std::move(prediction.probability)});
+    if (options.logit)
+        write_volume(output_file(options, name, "logit"), Volume<float>{geometry, std::move(prediction.logit)});
+}
+
+PreparationOptions reading_options(const TrainedNetwork& network) {
+    PreparationOptions options = preparation_options(network.config);
+    options.with_label = false;
+    return options;
+}
+
+void require_channels(const TrainedNetwork& network, std::int64_t channels, const std::string& source) {
+    if (channels != network.options.in_channels)
+        throw InputError(fmt::format("{} gives {} {}, but the network in {} takes {}", source, channels,
+                                     channels == 1 ? "channel" : "channels", network.weights.string(),
+                                     network.options.in_channels));
+}
+
+}  // namespace
+
+TrainedNetwork open_network(const fs::path& weights, const std::optional<fs::path>& config) {
+    TrainedNetwork network{weights, unet_of_weights(weights.string()), {}};
+    if (network.options.out_channels != 1)
+        throw InputError(fmt::format("{} has {} output channels, but one, the lesion's, was expected", weights.string(),
+                                     network.options.out_channels));
+    std::map<std::string, std::string> metadata;
+    if (config) {
+        network.config = resolve_config(config, {});
+        if (network.config.widths != network.options.widths)
+            throw InputError(fmt::format("{} says widths = [{}], but the network in {} has [{}]", config->string(),
+                                         fmt::join(network.config.widths, ", "), weights.string(),
+                                         fmt::join(network.options.widths, ", ")));
+        return network;
+    }
+    read_safetensors(weights, &metadata);
+    network.configured = metadata.contains("config");
+    if (network.configured)
+        apply_toml(network.config, metadata["config"], weights.string() + " (its metadata)");
+    else
+        network.config.intensity.kind = Intensity::Kind::none;
+    network.config.widths = network.options.widths;
+    return network;
+}
+
+void predict_cases(Context& context, const TrainedNetwork& network, const Dataset& dataset,
+                   const std::vector<Case>& cases, const PredictionOptions& options) {
+    if (options.patch < 1 || options.stride < 1 || options.stride > options.patch)
+        throw InputError(fmt::format("a grid of patch {} and stride {} is not usable: stride must be from 1 to patch",
+                                     options.patch, options.stride));
+    const PreparationOptions reading = reading_options(network);
+    require_channels(network, static_cast<std::int64_t>(selected_channels(dataset, reading).size()),
+                     dataset.folder.string());
+    const OutputFolder folder(options.out);
+    Parameters parameters;
+    load_weights(context, network, parameters);
+    GridPredictor predictor(context, parameters, network.options,
+                            {options.patch, options.stride, network.config.precision == "bf16"});
+    const InterruptGuard guard;
+    for (std::size_t i = 0; i < cases.size(); ++i) {
+        const std::string& name = cases[i].name;
+        if (options.skip_finished && is_finished(network, options, name)) continue;
+        PreparedCase scan = prepare_case(dataset, cases[i], reading);
+        require_channels(network, scan.channels, cases[i].images.front().string());
+        const auto [d, h, w] = scan.geometry.shape;
+        fmt::print("predict  {} ({} of {}), {} x {} x {} voxels: {}\n", name, i + 1, cases.size(), d, h, w,
+                   bytes_text(predictor.bytes(d, h, w)));
+        std::fflush(stdout);
+        std::optional<Progress> progress;
+        Prediction prediction =
+            predictor.predict(scan.image.data(), d, h, w, [&](std::int64_t done, std::int64_t all) {
+                if (InterruptGuard::requested()) throw Interrupted("interrupted while predicting " + name);
+                if (!progress) progress.emplace("predict " + name, all, "patches");
+                progress->update(done);
+            });
+        write_prediction(std::move(prediction), scan.geometry, options, name);
+    }
+}
+
+std::vector<Case> choose_cases(const Dataset& dataset, const std::vector<std::string>& names, const fs::path& split_file) {
+    std::vector<Case> cases;
+    if (names.empty() && split_file.empty()) {
+        cases = dataset.cases;
+        cases.insert(cases.end(), dataset.test_cases.begin(), dataset.test_cases.end());
+        return cases;
+    }
+    for (const std::string& name : names.empty() ? read_split(split_file).test : names) cases.push_back(dataset.find(name));
+    return cases;
+}
+
+Dataset dataset_of_files(const std::vector<fs::path>& files, TrainedNetwork& network) {
+    const bool masked = !network.config.mask_channel.empty();
+    const auto wanted = static_cast<std::size_t>(network.options.in_channels) + masked;
+    // One file may hold all channels along its fourth axis.
+    if (files.size() != wanted && files.size() != 1)
+        throw InputError(fmt::format("--input names {} files, but the network in {} takes {}{}", files.size(),
+                                     network.weights.string(), wanted, masked ? ", the mask being the last" : ""));
+    std::string name = files.front().filename().string();
+    for (const std::string_view ending : {".gz", ".nii", "_0000"})
+        if (name.ends_with(ending) && name.size() > ending.size()) name.resize(name.size() - ending.size());
+    Dataset dataset;
+    dataset.folder = files.front().parent_path();
+    dataset.name = name;
+    for (std::size_t c = 0; c < wanted; ++c) dataset.channels.push_back(std::to_string(c));
+    dataset.cases = {Case{name, files, std::nullopt}};
+    network.config.channels.clear();
+    if (masked) network.config.mask_channel = dataset.channels.back();
+    return dataset;
+}
+
+bool is_newer(const fs::path& file, const fs::path& source) {
+    std::error_code error, source_error;
+    const auto made = fs::last_write_time(file, error);
+    const auto from = fs::last_write_time(source, source_error);
+    return !error && !source_error && made >= from;
+}
+
+}  // namespace iwseg

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "apps/config.h"
+#include "data/dataset.h"
+#include "engine/context.h"
+#include "engine/parameters.h"
+#include "models/unet.h"
+
+namespace iwseg {
+
+/// Weights and how scans are read for them.
+struct TrainedNetwork {
+    std::filesystem::path weights;
+    UnetOptions options;
+    Config config;
+    bool configured = true;  ///< false: neither a config was given nor does the file hold one; scans are read as they are
+};
+
+/// Looks at a weights file: widths and channels from its arrays, the configuration from the given file, else from its
+/// metadata, else none. Throws InputError where file and configuration do not fit.
+TrainedNetwork open_network(const std::filesystem::path& weights, const std::optional<std::filesystem::path>& config);
+
+struct PredictionOptions {
+    std::filesystem::path out;
+    bool mask = true, probability = true, logit = true;  ///< which of CASE_{mask,prob,logit}.nii.gz to write
+    std::int64_t patch = 160, stride = 144;
+    bool skip_finished = false;  ///< leave cases alone whose files are there and newer than the weights
+};
+
+/// Predicts the cases one after another and writes their volumes; a mask is where the probability is above 0.5. Says
+/// the memory of each before its work. Throws InputError on bad scans, Interrupted on Ctrl-C.
+void predict_cases(Context& context, const TrainedNetwork& network, const Dataset& dataset,
+                   const std::vector<Case>& cases, const PredictionOptions& options);
+
+/// The named cases; where no names are given, the scans to test on if split_file exists, else every scan.
+std::vector<Case> choose_cases(const Dataset& dataset, const std::vector<std::string>& names,
+                               const std::filesystem::path& split_file);
+
+/// A dataset of one scan whose channels are the files in order (then the mask, where the network was trained with one),
+/// named after the first file.
+Dataset dataset_of_files(const std::vector<std::filesystem::path>& files, TrainedNetwork& network);
+
+/// Whether the file is there and not older than what it was made from.
+bool is_newer(const std::filesystem::path& file, const std::filesystem::path& source);
+
+}  // namespace iwseg
