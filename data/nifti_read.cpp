@@ -51,7 +51,8 @@ class ByteSource {
                 int code = 0;
                 gzerror(file_.get(), &code);
                 if (code != Z_BUF_ERROR) throw InputError("cannot read " + name_.string() + ": its gzip data is damaged");
-                break;  // ends too early; what came before counts
+                cut_ = true;
+                break;
             }
             if (got == 0) break;
             done += got;
@@ -62,6 +63,7 @@ class ByteSource {
     void seek(std::int64_t offset) { gzseek(file_.get(), offset, SEEK_SET); }
     std::int64_t most_bytes() const { return compressed_ ? size_ * most_inflation : size_; }
     bool compressed() const { return compressed_; }
+    bool cut() const { return cut_; }  ///< its gzip data had no end where it was read up to
 
   private:
     struct Close {
@@ -69,7 +71,7 @@ class ByteSource {
     };
     path name_;
     std::int64_t size_ = 0;
-    bool compressed_ = false;
+    bool compressed_ = false, cut_ = false;
     std::unique_ptr<std::remove_pointer_t<gzFile>, Close> file_;
 };
 
@@ -245,6 +247,7 @@ Volume<Out> read_volume(const path& file, std::optional<std::int64_t> channel) {
     const std::int64_t found = source.read(raw.data(), bytes);
     if (found < bytes) throw too_short(fmt::format("holds {}", found));
     source.read(&beyond, 1);
+    if (source.cut()) throw InputError(file.string() + " ends too early: its gzip data has no end");
     if (header.swapped && image.swapsize > 1) nifti_swap_Nbytes(bytes / image.swapsize, image.swapsize, raw.data());
 
     Volume<Out> volume;

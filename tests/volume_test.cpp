@@ -1,0 +1,320 @@
+#include "data/volume.h"
+
+#include <gtest/gtest.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <limits>
+#include <random>
+#include <string>
+
+#include "engine/atomic_file.h"
+#include "kernels/error.h"
+
+namespace iwseg {
+namespace {
+
+using std::filesystem::path;
+
+/// A NIfTI-1 file made by hand, so that reading is not tested against our own writing.
+struct RawNifti {
+    std::vector<std::int16_t> dim{3, 4, 3, 2, 1, 1, 1, 1};
+    std::int16_t type = 16, bits = 32;
+    float slope = 0, intercept = 0;
+    bool swap = false;
+    std::string voxels;
+
+    template <class T>
+    void put(std::string& bytes, std::size_t offset, T value) const {
+        char raw[sizeof(T)];
+        std::memcpy(raw, &value, sizeof(T));
+        if (swap) std::reverse(raw, raw + sizeof(T));
+        std::copy(raw, raw + sizeof(T), bytes.begin() + static_cast<std::ptrdiff_t>(offset));
+    }
+
+    std::string bytes() const {
+        std::string header(352, '\0');
+        put<std::int32_t>(header, 0, 348);
+        for (std::size_t i = 0; i < 8; ++i) put(header, 40 + 2 * i, dim[i]);
+        put(header, 70, type);
+        put(header, 72, bits);
+        for (std::size_t i = 0; i < 8; ++i) put(header, 76 + 4 * i, 1.0f);
+        put(header, 108, 352.0f);
+        put(header, 112, slope);
+        put(header, 116, intercept);
+        put<std::int16_t>(header, 254, 1);
+        const float rows[12] = {2, 0, 0, -5, 0, 3, 0, 7, 0, 0.5f, 4, 11};
+        for (std::size_t i = 0; i < 12; ++i) put(header, 280 + 4 * i, rows[i]);
+        header.replace(344, 4, std::string("n+1\0", 4));
+        return header + voxels;
+    }
+
+    template <class T>
+    void append(T value) {
+        std::string raw(sizeof(T), '\0');
+        put(raw, 0, value);
+        voxels += raw;
+    }
+};
+
+class VolumeFiles : public testing::Test {
+  protected:
+    VolumeFiles() {
+        folder_ = std::filesystem::temp_directory_path() / ("iwseg_volume_" + std::to_string(std::random_device{}()));
+        std::filesystem::create_directories(folder_);
+        std::cout << "seed " << seed_ << "\n";
+    }
+    ~VolumeFiles() override { std::filesystem::remove_all(folder_); }
+
+    path save(const std::string& name, const std::string& bytes) const {
+        std::ofstream(folder_ / name, std::ios::binary) << bytes;
+        return folder_ / name;
+    }
+    path save_gz(const std::string& name, const std::string& bytes) const {
+        gzFile file = gzopen((folder_ / name).c_str(), "wb");
+        gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size()));
+        gzclose(file);
+        return folder_ / name;
+    }
+    static std::string refusal(const path& file) {
+        try {
+            read_image(file);
+        } catch (const InputError& error) {
+            const std::string message = error.what();
+            EXPECT_NE(message.find(file.filename().string()), std::string::npos) << message;
+            EXPECT_EQ(message.find('\n'), std::string::npos) << message;
+            return message;
+        }
+        ADD_FAILURE() << file << " was read";
+        return "";
+    }
+
+    template <class T>
+    void expect_type_read(std::int16_t type, bool swap) {
+        SCOPED_TRACE(testing::Message() << "type " << type << " swapped " << swap);
+        RawNifti raw;
+        raw.type = type;
+        raw.bits = 8 * sizeof(T);
+        raw.swap = swap;
+        raw.slope = 0.5f;
+        raw.intercept = -3;
+        std::vector<T> values(24);
+        // Values to 127 that every type holds; negative where there is a sign.
+        for (T& value : values) {
+            value = static_cast<T>(random_() % 128);
+            if (std::numeric_limits<T>::is_signed && random_() % 2) value = static_cast<T>(-value);
+            raw.append(value);
+        }
+        const Volume<float> volume = read_image(save("typed.nii", raw.bytes()));
+        for (int i = 0; i < 4; ++i)
+            for (int j = 0; j < 3; ++j)
+                for (int k = 0; k < 2; ++k)
+                    ASSERT_EQ(volume.voxels[(i * 3 + j) * 2 + k],
+                              static_cast<float>(static_cast<double>(values[i + 4 * (j + 3 * k)]) * 0.5 - 3));
+    }
+
+    RawNifti small() {
+        RawNifti raw;
+        for (int v = 0; v < 24; ++v) raw.append(static_cast<float>(v));
+        return raw;
+    }
+
+    path folder_;
+    unsigned seed_ = std::random_device{}();
+    std::mt19937 random_{seed_};
+};
+
+TEST_F(VolumeFiles, EveryTypeIsReadInBothByteOrders) {
+    for (const bool swap : {false, true}) {
+        expect_type_read<std::uint8_t>(2, swap);
+        expect_type_read<std::int16_t>(4, swap);
+        expect_type_read<std::int32_t>(8, swap);
+        expect_type_read<float>(16, swap);
+        expect_type_read<double>(64, swap);
+        expect_type_read<std::int8_t>(256, swap);
+        expect_type_read<std::uint16_t>(512, swap);
+        expect_type_read<std::uint32_t>(768, swap);
+        expect_type_read<std::int64_t>(1024, swap);
+        expect_type_read<std::uint64_t>(1280, swap);
+    }
+}
+
+TEST_F(VolumeFiles, QuadruplePrecisionIsRead) {
+    RawNifti raw;
+    raw.dim = {3, 2, 2, 1, 1, 1, 1, 1};
+    raw.type = 1536;
+    raw.bits = 128;
+    // 1, -1.5, 0 and 2^-3 as IEEE 754 binary128.
+    for (const std::uint64_t high : {0x3fff000000000000ul, 0xbfff800000000000ul, 0ul, 0x3ffc000000000000ul}) {
+        raw.append(std::uint64_t{0});
+        raw.append(high);
+    }
+    const Volume<float> volume = read_image(save("quad.nii", raw.bytes()));
+    EXPECT_EQ(volume.voxels, (std::vector<float>{1.0f, 0.0f, -1.5f, 0.125f}));
+}
+
+TEST_F(VolumeFiles, AffineAndSpacingComeFromTheSform) {
+    const Volume<float> volume = read_image(save_gz("small.nii.gz", small().bytes()));
+    EXPECT_EQ(volume.geometry.shape, (std::array<std::int64_t, 3>{4, 3, 2}));
+    EXPECT_EQ(volume.geometry.affine[0], (std::array<double, 4>{2, 0, 0, -5}));
+    EXPECT_EQ(volume.geometry.affine[2], (std::array<double, 4>{0, 0.5, 4, 11}));
+    EXPECT_NEAR(volume.geometry.spacing()[1], std::hypot(3.0, 0.5), 1e-12);
+}
+
+TEST_F(VolumeFiles, TrailingAxesOfOneAreDroppedAndChannelsAreReadOneByOne) {
+    RawNifti raw = small();
+    raw.dim = {5, 4, 3, 2, 1, 1, 1, 1};
+    EXPECT_EQ(read_image(save("five.nii", raw.bytes())).voxels.size(), 24u);
+    raw.dim = {4, 4, 3, 2, 2, 1, 1, 1};
+    for (int v = 24; v < 48; ++v) raw.append(static_cast<float>(v));
+    const path file = save_gz("channels.nii.gz", raw.bytes());
+    EXPECT_EQ(read_channel(file, 0).voxels[1], 12.0f);
+    EXPECT_EQ(read_channel(file, 1).voxels[1], 36.0f);
+    EXPECT_THROW(read_channel(file, 2), InputError);
+}
+
+TEST_F(VolumeFiles, MalformedFilesAreRefusedInOneSentence) {
+    refusal(folder_ / "absent.nii.gz");
+    refusal(save("empty.nii.gz", ""));
+    EXPECT_NE(refusal(save("text.nii", std::string(1000, 'x'))).find("not a NIfTI"), std::string::npos);
+    const std::string good = small().bytes();
+    EXPECT_NE(refusal(save("short.nii", good.substr(0, good.size() - 1))).find("too early"), std::string::npos);
+    EXPECT_NE(refusal(save("header.nii", good.substr(0, 200))).find("not a NIfTI"), std::string::npos);
+
+    std::string noisy = good;
+    for (std::size_t v = 352; v < noisy.size(); ++v) noisy[v] = static_cast<char>(random_());
+    const path whole = save_gz("whole.nii.gz", noisy);
+    const std::string packed = read_text(whole);
+    for (const std::size_t lost : {1, 9, 50})
+        EXPECT_NE(refusal(save("cut.nii.gz", packed.substr(0, packed.size() - lost))).find("too early"), std::string::npos);
+    refusal(save("cut.nii.gz", packed.substr(0, 40)));
+    std::string flipped = packed;
+    flipped[packed.size() - 6] ^= 1;  // the checksum
+    EXPECT_NE(refusal(save("damaged.nii.gz", flipped)).find("damaged"), std::string::npos);
+
+    RawNifti lying = small();
+    lying.dim = {3, 30000, 30000, 30000, 1, 1, 1, 1};
+    EXPECT_NE(refusal(save("lying.nii", lying.bytes())).find("promises"), std::string::npos);
+    EXPECT_NE(refusal(save_gz("lying.nii.gz", lying.bytes())).find("promises"), std::string::npos);
+    lying.dim = {3, 4, -3, 2, 1, 1, 1, 1};
+    refusal(save("negative.nii", lying.bytes()));
+    lying.dim = {9, 4, 3, 2, 1, 1, 1, 1};
+    refusal(save("nine.nii", lying.bytes()));
+    RawNifti complex = small();
+    complex.type = 32;
+    complex.bits = 64;
+    complex.voxels += complex.voxels;
+    EXPECT_NE(refusal(save("complex.nii", complex.bytes())).find("type 32"), std::string::npos);
+}
+
+TEST_F(VolumeFiles, TwoAndFourDimensionalFilesAreRefused) {
+    RawNifti raw = small();
+    raw.dim = {2, 4, 6, 1, 1, 1, 1, 1};
+    EXPECT_NE(refusal(save("two.nii", raw.bytes())).find("2 axes"), std::string::npos);
+    raw.dim = {4, 2, 3, 2, 2, 1, 1, 1};
+    EXPECT_NE(refusal(save("four.nii", raw.bytes())).find("4 axes"), std::string::npos);
+}
+
+TEST_F(VolumeFiles, DataBeyondTheHeadersSizeIsNotInflated) {
+    const path file = save_gz("bomb.nii.gz", small().bytes() + std::string(std::size_t{1} << 26, '\0'));
+    EXPECT_EQ(read_image(file).voxels.size(), 24u);
+}
+
+TEST_F(VolumeFiles, LabelsMustBeWholeNumbersOfInt32) {
+    for (const double bad : {0.5, std::nan(""), 3e9, -std::numeric_limits<double>::infinity()}) {
+        RawNifti raw;
+        raw.type = 64;
+        raw.bits = 64;
+        for (int v = 0; v < 24; ++v) raw.append(v == 5 ? bad : 16777217.0);
+        EXPECT_THROW(read_labels(save("labels.nii", raw.bytes())), InputError) << bad;
+    }
+    RawNifti raw;
+    raw.type = 8;
+    raw.bits = 32;
+    for (int v = 0; v < 24; ++v) raw.append(std::int32_t{16777217});  // more than a float holds
+    EXPECT_EQ(read_labels(save("labels.nii", raw.bytes())).voxels[0], 16777217);
+}
+
+template <class T>
+Volume<T> random_volume(std::mt19937& random, std::array<std::int64_t, 3> shape) {
+    Volume<T> volume;
+    volume.geometry.shape = shape;
+    std::uniform_real_distribution<double> value(-90, 90);
+    for (auto& row : volume.geometry.affine)
+        for (double& entry : row) entry = value(random);
+    volume.voxels.resize(static_cast<std::size_t>(volume.geometry.voxels()));
+    for (T& voxel : volume.voxels) voxel = static_cast<T>(std::abs(value(random)));
+    return volume;
+}
+
+TEST_F(VolumeFiles, WrittenVolumesAreReadBack) {
+    for (const char* name : {"a.nii", "a.nii.gz"}) {
+        std::uniform_int_distribution<int> side(1, 40);
+        const auto image = random_volume<float>(random_, {side(random_), side(random_), side(random_)});
+        write_volume(folder_ / name, image);
+        const Volume<float> read = read_image(folder_ / name);
+        EXPECT_EQ(read.voxels, image.voxels);
+        EXPECT_EQ(read.geometry.shape, image.geometry.shape);
+        // The file holds the affine as f32.
+        for (int row = 0; row < 3; ++row)
+            for (int column = 0; column < 4; ++column)
+                EXPECT_NEAR(read.geometry.affine[row][column], image.geometry.affine[row][column], 1e-5);
+        const auto labels = random_volume<std::int32_t>(random_, {3, side(random_), 5});
+        write_volume(folder_ / name, labels);
+        EXPECT_EQ(read_labels(folder_ / name).voxels, labels.voxels);
+        const auto mask = random_volume<std::uint8_t>(random_, {3, side(random_), 5});
+        write_volume(folder_ / name, mask);
+        EXPECT_EQ(read_image(folder_ / name).voxels, std::vector<float>(mask.voxels.begin(), mask.voxels.end()));
+        const auto hounsfield = random_volume<std::int16_t>(random_, {3, side(random_), 5});
+        write_volume(folder_ / name, hounsfield);
+        EXPECT_EQ(read_image(folder_ / name).voxels,
+                  std::vector<float>(hounsfield.voxels.begin(), hounsfield.voxels.end()));
+        EXPECT_FALSE(std::filesystem::exists(folder_ / (std::string(name) + ".part")));
+    }
+}
+
+TEST_F(VolumeFiles, AnAxisBeyondInt16IsWrittenAsNifti2) {
+    const auto volume = random_volume<std::uint8_t>(random_, {40000, 2, 1});
+    write_volume(folder_ / "long.nii", volume);
+    EXPECT_EQ(std::filesystem::file_size(folder_ / "long.nii"), 544u + 80000u);
+    const Volume<std::int32_t> read = read_labels(folder_ / "long.nii");
+    EXPECT_EQ(read.geometry.shape, volume.geometry.shape);
+    EXPECT_TRUE(std::equal(read.voxels.begin(), read.voxels.end(), volume.voxels.begin()));
+}
+
+TEST_F(VolumeFiles, NothingIsLeftWhereAVolumeCannotBeWritten) {
+    const auto volume = random_volume<std::uint8_t>(random_, {4, 4, 4});
+    EXPECT_THROW(write_volume(folder_ / "absent" / "a.nii.gz", volume), InputError);
+    EXPECT_THROW(write_volume(folder_ / "a.img", volume), InputError);
+    EXPECT_TRUE(std::filesystem::is_empty(folder_));
+}
+
+TEST(SameGeometry, ShapeOrAffineThatDiffersIsNamed) {
+    Geometry a, b;
+    a.shape = b.shape = {100, 100, 100};
+    require_same_geometry(a, "a.nii", b, "b.nii");
+    b.affine[0][0] = 1 + 0.9e-5;  // 0.9e-3 mm at the far corner
+    require_same_geometry(a, "a.nii", b, "b.nii");
+    b.affine[0][0] = 1 + 1.2e-5;
+    EXPECT_THROW(require_same_geometry(a, "a.nii", b, "b.nii"), InputError);
+    b = a;
+    b.shape[2] = 99;
+    EXPECT_THROW(require_same_geometry(a, "a.nii", b, "b.nii"), InputError);
+}
+
+TEST(RealScan, MultipleSclerosisScanIsRead) {
+    const path folder = path(IWSEG_SHARED_DIR) / "data/ms_lesions";
+    if (!std::filesystem::exists(folder)) GTEST_SKIP() << "../shared/data/ms_lesions is not here";
+    const Volume<float> flair = read_image(folder / "imagesTr/MS07_0000.nii.gz");
+    const Volume<std::int32_t> labels = read_labels(folder / "labelsTr/MS07.nii.gz");
+    EXPECT_EQ(flair.geometry.shape, (std::array<std::int64_t, 3>{182, 218, 182}));
+    require_same_geometry(flair.geometry, "image", labels.geometry, "label");
+    EXPECT_GT(std::count(labels.voxels.begin(), labels.voxels.end(), 1), 0);
+}
+
+}  // namespace
+}  // namespace iwseg
