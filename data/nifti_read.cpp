@@ -47,14 +47,14 @@ class ByteSource {
         while (done < bytes) {
             const auto piece = static_cast<unsigned>(std::min<std::int64_t>(bytes - done, 1 << 30));
             const int got = gzread(file_.get(), static_cast<char*>(out) + done, piece);
-            if (got < 0) {
-                int code = 0;
+            if (got <= 0) {
+                int code = Z_OK;
                 gzerror(file_.get(), &code);
-                if (code != Z_BUF_ERROR) throw InputError("cannot read " + name_.string() + ": its gzip data is damaged");
-                cut_ = true;
+                if (code != Z_OK && code != Z_BUF_ERROR)
+                    throw InputError("cannot read " + name_.string() + ": its gzip data is damaged");
+                cut_ = code == Z_BUF_ERROR;
                 break;
             }
-            if (got == 0) break;
             done += got;
         }
         return done;
