@@ -1,0 +1,151 @@
+#include "apps/report_data.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <tuple>
+
+#include "engine/atomic_file.h"
+#include "kernels/error.h"
+
+namespace iwseg {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<LoggedStep> read_log(const fs::path& file) {
+    std::vector<LoggedStep> log;
+    std::ifstream in(file);
+    for (std::string line; std::getline(in, line);) {
+        const auto entry = nlohmann::json::parse(line, nullptr, false);
+        if (!entry.is_object()) continue;  // the last line of a run that was killed
+        const auto number = [&](const char* key) {
+            const auto value = entry.find(key);
+            return value != entry.end() && value->is_number() ? value->get<double>() : 0.0;
+        };
+        log.push_back({number("step"), number("loss"), number("seconds"), number("wait")});
+    }
+    return log;
+}
+
+ReportRun read_run(const RunForReport& run) {
+    constexpr int size_groups = 4;
+    ReportRun read;
+    read.name = run.name;
+    read.folder = run.run;
+    const fs::path config = run.run / "config.toml";
+    if (fs::exists(config)) apply_toml(read.config, read_text(config), config.string());
+    read.log = read_log(run.run / "log.jsonl");
+    read.records = read_records(run.run / "records.json");
+    read.froc = compute_froc(read.records, {});
+    FrocOptions by_size;
+    by_size.strata = size_groups;
+    read.groups = compute_froc(read.records, by_size).strata;
+    for (const auto& [scan, records] : read.records)
+        read.counts += count_lesions(records, read.froc.strata.front().diameter_high);
+    return read;
+}
+
+std::vector<std::uint8_t> read_mask(const fs::path& file, const std::vector<int>& labels, Geometry& geometry) {
+    const Volume<std::int32_t> volume = read_labels(file);
+    geometry = volume.geometry;
+    std::vector<std::uint8_t> mask(volume.voxels.size());
+    std::transform(volume.voxels.begin(), volume.voxels.end(), mask.begin(), [&](std::int32_t value) {
+        return labels.empty() ? value > 0 : std::find(labels.begin(), labels.end(), value) != labels.end();
+    });
+    return mask;
+}
+
+/// Marks components that overlap the other mask.
+std::vector<bool> overlapping(const ComponentList& components, const std::vector<std::uint8_t>& other) {
+    std::vector<bool> hit(static_cast<std::size_t>(components.size()));
+    for (std::int64_t c = 0; c < components.size(); ++c)
+        hit[c] = std::any_of(components.voxels.begin() + components.offsets[c],
+                             components.voxels.begin() + components.offsets[c + 1],
+                             [&](std::uint32_t voxel) { return other[voxel] != 0; });
+    return hit;
+}
+
+ReportPrediction read_prediction(const fs::path& file, const ReportCase& scan, const fs::path& label,
+                                 const std::vector<std::uint8_t>& target) {
+    ReportPrediction read;
+    read.lesion_found.resize(static_cast<std::size_t>(scan.lesions.size()));
+    if (!fs::exists(file)) return read;
+    Geometry geometry;
+    const std::vector<std::uint8_t> mask = read_mask(file, {}, geometry);
+    require_same_geometry(geometry, file, scan.geometry, label);
+    read.present = true;
+    // The records join voxels that touch at a corner, whatever the training joined.
+    read.detections = list_components(mask, geometry.shape, 26);
+    read.lesion_found = overlapping(scan.lesions, mask);
+    read.detection_false = overlapping(read.detections, target);
+    read.detection_false.flip();
+    Overlap overlap;
+    overlap.target = static_cast<std::int64_t>(scan.lesions.voxels.size());
+    overlap.prediction = static_cast<std::int64_t>(read.detections.voxels.size());
+    for (const std::uint32_t voxel : scan.lesions.voxels) overlap.both += mask[voxel];
+    read.dice = overlap.dice();
+    return read;
+}
+
+ReportCase read_case(const ReportData& data, const std::string& name) {
+    const Case& scan = data.dataset.find(name);
+    if (!scan.label)
+        throw InputError(fmt::format("{}: records name the scan {}, which has no label there",
+                                     data.dataset.folder.string(), name));
+    ReportCase read;
+    read.name = name;
+    const auto target = read_mask(*scan.label, data.runs.front().config.labels, read.geometry);
+    read.lesions = list_components(target, read.geometry.shape, 26);
+    for (const ReportRun& run : data.runs)
+        read.predictions.push_back(
+            read_prediction(run.folder / "predictions" / (name + "_mask.nii.gz"), read, *scan.label, target));
+    return read;
+}
+
+}  // namespace
+
+std::int64_t ReportCase::misses() const {
+    std::int64_t sum = 0;
+    for (const auto& run : predictions)
+        if (run.present) sum += std::count(run.lesion_found.begin(), run.lesion_found.end(), false);
+    return sum;
+}
+
+std::int64_t ReportCase::false_positives() const {
+    std::int64_t sum = 0;
+    for (const auto& run : predictions) sum += std::count(run.detection_false.begin(), run.detection_false.end(), true);
+    return sum;
+}
+
+double ReportData::mean_dice(std::size_t run) const {
+    double sum = 0;
+    std::int64_t scans = 0;
+    for (const ReportCase& scan : cases)
+        if (scan.predictions[run].present) {
+            sum += scan.predictions[run].dice;
+            ++scans;
+        }
+    return scans ? sum / static_cast<double>(scans) : std::numeric_limits<double>::quiet_NaN();
+}
+
+ReportData read_report_data(const fs::path& dataset, const std::vector<RunForReport>& runs) {
+    if (runs.empty()) throw InputError("a report needs at least one run, and none was given");
+    ReportData data;
+    data.dataset = open_dataset(dataset);
+    for (const RunForReport& run : runs) data.runs.push_back(read_run(run));
+    std::set<std::string> names;
+    for (const ReportRun& run : data.runs)
+        for (const auto& [name, records] : run.records) names.insert(name);
+    for (const std::string& name : names) data.cases.push_back(read_case(data, name));
+    std::stable_sort(data.cases.begin(), data.cases.end(), [](const ReportCase& a, const ReportCase& b) {
+        return std::tuple(-a.misses(), -a.false_positives()) < std::tuple(-b.misses(), -b.false_positives());
+    });
+    return data;
+}
+
+}  // namespace iwseg
