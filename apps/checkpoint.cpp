@@ -66,7 +66,7 @@ void require_state(const fs::path& folder, std::int64_t step) {
 
 }  // namespace
 
-void save_checkpoint(const fs::path& checkpoints, std::int64_t step, const Parameters& parameters,
+void save_checkpoint(const fs::path& checkpoints, std::int64_t step, Parameters& parameters,
                      const std::map<std::string, std::string>& metadata) {
     const fs::path folder = folder_of(checkpoints, step), part = folder.string() + ".part";
     std::error_code error;

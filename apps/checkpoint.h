@@ -12,7 +12,7 @@ namespace iwseg {
 /// Writes checkpoints/step_N/{model.safetensors, optimizer.safetensors, state.json}: beside, synced and renamed, so that
 /// a step_N folder is whole. Then removes all but the last two and what crashes left. Throws InputError where the disk
 /// is full or the folder cannot be written; nothing of the new checkpoint is left then.
-void save_checkpoint(const std::filesystem::path& checkpoints, std::int64_t step, const Parameters& parameters,
+void save_checkpoint(const std::filesystem::path& checkpoints, std::int64_t step, Parameters& parameters,
                      const std::map<std::string, std::string>& metadata);
 
 /// Sets parameters, running statistics and momentum from the newest whole checkpoint. Returns its step; 0, leaving
