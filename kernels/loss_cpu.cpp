@@ -74,16 +74,16 @@ template <LossFormula kFormula>
 [[gnu::always_inline]] inline void add_terms(const Piece& piece, const LossParameters& parameters, Lanes& sums) {
     [[maybe_unused]] float power[kPiece];
     if constexpr (kFormula == LossFormula::focal) focal_powers(piece, parameters.gamma, power);
+    [[maybe_unused]] float errors[kPiece];
     for (int i = 0; i < kPiece; ++i) {
         const float z = piece.z[i], t = piece.t[i], w = piece.w[i];
         const Sigmoid s = sigmoid(z);
-        [[maybe_unused]] const float error = softplus(t > 0 ? -z : z, s), miss = t > 0 ? s.q : s.p;
+        [[maybe_unused]] const float error = softplus((1.0f - 2.0f * t) * z, s), miss = t > 0 ? s.q : s.p;
         if constexpr (kFormula == LossFormula::bce) {
             sums[0][i] += w * error;
         } else if constexpr (kFormula == LossFormula::wce) {
             sums[0][i] += w * s.p;
-            sums[1][i] += t > 0 ? w * error : 0.0f;
-            sums[2][i] += t > 0 ? 0.0f : w * error;
+            errors[i] = w * error;
         } else if constexpr (kFormula == LossFormula::overlap) {
             sums[0][i] += w * s.p * t;
             sums[1][i] += w * (parameters.beta2 * t + s.p * s.p);
@@ -97,6 +97,10 @@ template <LossFormula kFormula>
             const float balance = t > 0 ? parameters.alpha : 1.0f - parameters.alpha;
             sums[0][i] += w * balance * power[i] * error;
         }
+    }
+    if constexpr (kFormula == LossFormula::wce) {  // in loops of their own, which become vector code
+        for (int i = 0; i < kPiece; ++i) sums[1][i] += piece.t[i] > 0 ? errors[i] : 0.0f;
+        for (int i = 0; i < kPiece; ++i) sums[2][i] += piece.t[i] > 0 ? 0.0f : errors[i];
     }
 }
 
@@ -126,11 +130,11 @@ template <LossFormula kFormula>
         if constexpr (kFormula == LossFormula::bce) {
             gradient[i] = c[0] * w * sign * miss;
         } else if constexpr (kFormula == LossFormula::wce) {
-            gradient[i] = (t > 0 ? -c[0] * s.q : c[1] * s.p) + c[2] * s.p * s.q;
+            gradient[i] = (1.0f - t) * c[1] * s.p - t * c[0] * s.q + c[2] * s.p * s.q;
         } else if constexpr (kFormula == LossFormula::overlap) {
             gradient[i] = w * s.p * s.q * (c[0] * t + c[1] * s.p);
         } else if constexpr (kFormula == LossFormula::generalised_dice) {
-            gradient[i] = s.p * s.q * ((t > 0 ? c[0] : c[1]) + c[2] * s.p + c[3] * s.q);
+            gradient[i] = s.p * s.q * (t * c[0] + (1.0f - t) * c[1] + c[2] * s.p + c[3] * s.q);
         } else {
             const float balance = t > 0 ? parameters.alpha : 1.0f - parameters.alpha;
             const float error = softplus(t > 0 ? -z : z, s), right = t > 0 ? s.p : s.q;

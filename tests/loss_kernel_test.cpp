@@ -4,6 +4,7 @@
 #include <omp.h>
 
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <limits>
@@ -140,9 +141,8 @@ TEST(LossKernel, GoldenLossesHoldTo1e6AndTheirGradientsTo1e5OfTheLargest) {
             for (std::size_t v = 0; v < gradient.size(); ++v)
                 worst = std::max(worst, std::fabs(found.gradient[v] - gradient[v]));
             EXPECT_LT(worst, 1e-5f * largest(gradient));
-            RecordProperty(std::string(name) + "." + loss_name,
-                           std::to_string(std::fabs(found.value / expected - 1)) + " " +
-                               std::to_string(worst / largest(gradient)));
+            std::printf("%-16s %-6s loss off by %.1e, gradient by %.1e of the largest\n", name, loss_name.c_str(),
+                        std::fabs(found.value / expected - 1), worst / largest(gradient));
         }
     }
 }
@@ -205,6 +205,19 @@ TEST(LossKernel, SureAndRightLogitsGiveFiniteLossesAndGradients) {
             if (name == "wce") continue;  // there every voxel moves the weight of the positive ones
             for (std::size_t v = 0; v < b.logit.size(); v += 3) ASSERT_NEAR(found.gradient[v], 0.0, 1e-9);
         }
+}
+
+TEST(LossKernel, FocalPowersOfInfinitelySureVoxelsAreRight) {
+    std::mt19937 random(std::random_device{}());
+    for (const float gamma : {0.0f, 0.5f, 1.0f, 2.5f}) {
+        Batch b = random_batch({1, 1, 2, 5, 9}, 1.0, random);
+        for (std::size_t v = 0; v < b.logit.size(); v += 3) b.logit[v] = b.target[v] ? kInfinity : -kInfinity;
+        const Loss loss = loss_from_name("fl", {.focal_gamma = gamma});
+        const Result found = compute(loss, b);
+        const double expected = reference::loss(kind_of(loss), in_double(loss, b));
+        EXPECT_NEAR(found.value, expected, 1e-6 * std::fabs(expected)) << "gamma " << gamma;
+        for (std::size_t v = 0; v < b.logit.size(); v += 3) ASSERT_EQ(found.gradient[v], 0.0f) << "gamma " << gamma;
+    }
 }
 
 TEST(LossKernel, SureAndWrongLogitsCostWhatTheFormulaSays) {

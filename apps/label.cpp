@@ -1,0 +1,88 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "apps/commands.h"
+#include "data/volume.h"
+#include "kernels/components.h"
+#include "kernels/error.h"
+#include "kernels/inverse_weights.h"
+
+namespace iwseg {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct LabelArguments {
+    fs::path mask, out, weights;
+    int connectivity = 26;
+};
+
+bool same_file(const fs::path& a, const fs::path& b) { return fs::weakly_canonical(a) == fs::weakly_canonical(b); }
+
+void require_own_names(const LabelArguments& arguments) {
+    for (const fs::path& written : {arguments.out, arguments.weights})
+        if (!written.empty() && same_file(written, arguments.mask))
+            throw InputError("the result " + written.string() + " would replace the mask: expected another name");
+    if (same_file(arguments.out, arguments.weights))
+        throw InputError("labels and weights would both be written to " + arguments.out.string() +
+                         ": expected two names");
+}
+
+std::vector<std::uint8_t> foreground_of(const Volume<std::int32_t>& volume) {
+    std::vector<std::uint8_t> mask(volume.voxels.size());
+    for (std::size_t v = 0; v < mask.size(); ++v) mask[v] = volume.voxels[v] > 0;
+    return mask;
+}
+
+void run_label(const LabelArguments& arguments) {
+    require_own_names(arguments);
+    Volume<std::int32_t> volume = read_labels(arguments.mask);
+    const Geometry& geometry = volume.geometry;
+    if (geometry.voxels() > INT32_MAX)
+        throw InputError(arguments.mask.string() + " has " + std::to_string(geometry.voxels()) +
+                         " voxels; expected at most 2147483647");
+    const Shape shape{1, 1, geometry.shape[0], geometry.shape[1], geometry.shape[2]};
+    std::vector<std::uint8_t> mask = foreground_of(volume);
+    const View labels{volume.voxels.data(), shape, Type::i32};
+    std::int32_t count = 0;
+    const auto start = std::chrono::steady_clock::now();
+    cpu::label_components({}, {mask.data(), shape, Type::u8}, labels, &count, arguments.connectivity);
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    write_volume(arguments.out, volume);
+    fmt::print("{} components, {} voxels of {}, labelled in {:.4f} s: {}\n", count,
+               shape.voxels() - std::count(mask.begin(), mask.end(), 0), shape.voxels(), seconds.count(),
+               arguments.out.string());
+    if (arguments.weights.empty()) return;
+    std::vector<float> table(static_cast<std::size_t>(count) + 1);
+    cpu::inverse_weight_table({}, labels, table.data(), count + 1, {});
+    Volume<float> weights{geometry, std::vector<float>(volume.voxels.size())};
+    cpu::look_up_weights({}, labels, table.data(), count + 1, {weights.voxels.data(), shape, Type::f32});
+    write_volume(arguments.weights, weights);
+    fmt::print("inverse weights from {:g} to {:g}: {}\n", *std::min_element(weights.voxels.begin(), weights.voxels.end()),
+               *std::max_element(weights.voxels.begin(), weights.voxels.end()), arguments.weights.string());
+}
+
+}  // namespace
+
+void add_label_command(CLI::App& app) {
+    auto arguments = std::make_shared<LabelArguments>();
+    CLI::App* command = app.add_subcommand("label", "Number the connected components of a mask");
+    command->add_option("MASK", arguments->mask, "mask, .nii or .nii.gz; values above 0 are foreground")->required();
+    command->add_option("--out", arguments->out, "labels to write, in the raster order of first voxels")->required();
+    command->add_option("--connectivity", arguments->connectivity, "neighbours of a voxel: 6, 18 or 26")
+        ->check(CLI::IsMember({6, 18, 26}))
+        ->capture_default_str();
+    command->add_option("--weights", arguments->weights, "inverse weights of the whole volume to write too");
+    command->footer("Example:\n  iwseg label case_mask.nii.gz --out case_labels.nii.gz --weights case_weights.nii.gz");
+    command->callback([arguments] { run_label(*arguments); });
+}
+
+}  // namespace iwseg
