@@ -1,0 +1,290 @@
+#include "data/dataset.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <iostream>
+#include <limits>
+#include <random>
+#include <set>
+#include <string>
+
+#include "data/preparation.h"
+#include "engine/atomic_file.h"
+#include "kernels/error.h"
+
+namespace iwseg {
+namespace {
+
+using std::filesystem::path;
+using Names = std::vector<std::string>;
+
+std::string refusal(const std::function<void()>& work) {
+    try {
+        work();
+    } catch (const InputError& error) {
+        EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos) << error.what();
+        return error.what();
+    }
+    ADD_FAILURE() << "nothing was refused";
+    return "";
+}
+
+bool says(const std::string& message, const std::string& part) { return message.find(part) != std::string::npos; }
+
+class DatasetFolder : public testing::Test {
+  protected:
+    DatasetFolder() {
+        folder_ = std::filesystem::temp_directory_path() / ("iwseg_dataset_" + std::to_string(std::random_device{}()));
+        for (const char* sub : {"imagesTr", "labelsTr", "imagesTs"}) std::filesystem::create_directories(folder_ / sub);
+        std::cout << "seed " << seed_ << "\n";
+    }
+    ~DatasetFolder() override { std::filesystem::remove_all(folder_); }
+
+    void describe(const std::string& text = R"({"channel_names": {"0": "FLAIR", "1": "T1"}, "file_ending": ".nii"})") {
+        write_text(folder_ / "dataset.json", text);
+    }
+
+    /// A case with two channels and a label, every voxel drawn by the functions.
+    void add_case(const std::string& name, const std::string& images = "imagesTr") {
+        Volume<float> image;
+        image.geometry.shape = shape_;
+        image.voxels.resize(static_cast<std::size_t>(image.geometry.voxels()));
+        for (const char* channel : {"_0000.nii", "_0001.nii"}) {
+            std::normal_distribution<float> value(100, 20);
+            for (float& voxel : image.voxels) voxel = random_() % 4 ? value(random_) : 0;
+            write_volume(folder_ / images / (name + channel), image);
+        }
+        if (images == "imagesTr") write_label(name, [this](std::size_t) { return static_cast<std::int32_t>(random_() % 3); });
+    }
+
+    void write_label(const std::string& name, const std::function<std::int32_t(std::size_t)>& value) {
+        Volume<std::int32_t> label;
+        label.geometry.shape = shape_;
+        for (std::size_t v = 0; v < static_cast<std::size_t>(label.geometry.voxels()); ++v) label.voxels.push_back(value(v));
+        write_volume(folder_ / "labelsTr" / (name + ".nii"), label);
+    }
+
+    void write_channel(const std::string& file, float odd, float rest) {
+        Volume<float> image;
+        image.geometry.shape = shape_;
+        image.voxels.assign(static_cast<std::size_t>(image.geometry.voxels()), rest);
+        image.voxels[7] = odd;
+        write_volume(folder_ / "imagesTr" / file, image);
+    }
+
+    path folder_;
+    std::array<std::int64_t, 3> shape_{6, 5, 4};
+    unsigned seed_ = std::random_device{}();
+    std::mt19937 random_{seed_};
+};
+
+TEST_F(DatasetFolder, CasesChannelsAndLabelsAreListedByName) {
+    describe();
+    for (const char* name : {"b", "a", "c"}) add_case(name);
+    add_case("held_out", "imagesTs");
+    std::filesystem::remove(folder_ / "labelsTr/c.nii");
+    const Dataset dataset = open_dataset(folder_);
+    ASSERT_EQ(dataset.cases.size(), 3u);
+    EXPECT_EQ(dataset.cases[0].name, "a");
+    EXPECT_EQ(dataset.cases[1].images[1], folder_ / "imagesTr/b_0001.nii");
+    EXPECT_TRUE(dataset.cases[1].label);
+    EXPECT_FALSE(dataset.cases[2].label);
+    EXPECT_EQ(dataset.find("held_out").images.size(), 2u);
+    EXPECT_EQ(dataset.channels, (Names{"FLAIR", "T1"}));
+    EXPECT_EQ(dataset.name, folder_.filename().string());
+}
+
+TEST_F(DatasetFolder, DecathlonFoldersHoldChannelsInAFourthAxis) {
+    describe(R"({"name": "Lesions", "modality": {"0": "FLAIR", "1": "T1"}, "test": ["./imagesTs/q.nii.gz"],
+                 "training": [{"image": "./imagesTr/x.nii", "label": "./labelsTr/x.nii"}]})");
+    // One file of shape (6, 5, 4, 2) is one of shape (6, 5, 8) with other dimensions in its header.
+    Volume<float> both;
+    both.geometry.shape = {6, 5, 8};
+    both.voxels.resize(240);
+    for (std::size_t v = 0; v < 240; ++v) both.voxels[v] = static_cast<float>(v);
+    write_volume(folder_ / "imagesTr/x.nii", both);
+    std::string bytes = read_text(folder_ / "imagesTr/x.nii");
+    bytes[40] = 4, bytes[46] = 4, bytes[48] = 2;
+    write_text(folder_ / "imagesTr/x.nii", bytes);
+    write_label("x", [](std::size_t v) { return v == 3; });
+    const Dataset dataset = open_dataset(folder_);
+    EXPECT_EQ(dataset.name, "Lesions");
+    EXPECT_EQ(dataset.test_cases[0].name, "q");
+    const PreparedCase scan = prepare_case(dataset, dataset.find("x"), {});
+    ASSERT_EQ(scan.channels, 2);
+    // Voxel (2, 3, 1) of channel 1 is (2, 3, 4 + 1) of the file of three axes.
+    EXPECT_EQ(scan.image[120 + (2 * 5 + 3) * 4 + 1], static_cast<float>((2 * 5 + 3) * 8 + 5));
+    EXPECT_EQ(scan.lesions.size(), 1);
+}
+
+TEST_F(DatasetFolder, UnusableFoldersAreRefused) {
+    EXPECT_TRUE(says(refusal([&] { open_dataset(folder_ / "absent"); }), "absent"));
+    EXPECT_TRUE(says(refusal([&] { open_dataset(folder_); }), "dataset.json"));
+    describe("{");
+    EXPECT_TRUE(says(refusal([&] { open_dataset(folder_); }), "not valid JSON"));
+    describe("{}");
+    EXPECT_TRUE(says(refusal([&] { open_dataset(folder_); }), "channel_names"));
+    describe();
+    EXPECT_TRUE(says(refusal([&] { open_dataset(folder_); }), "no cases"));
+    add_case("a");
+    std::filesystem::remove(folder_ / "imagesTr/a_0001.nii");
+    EXPECT_TRUE(says(refusal([&] { open_dataset(folder_); }), "a_0001.nii"));
+}
+
+Dataset named(const Names& names) {
+    Dataset dataset{"somewhere", "test", {"CT"}, {}, {}};
+    for (const std::string& name : names) dataset.cases.push_back({name, {name + ".nii"}, name + ".nii"});
+    return dataset;
+}
+
+TEST(Split, DrawnSplitHoldsEveryCaseOnce) {
+    for (int cases = 2; cases <= 60; ++cases) {
+        Names names;
+        for (int c = 0; c < cases; ++c) names.push_back("case_" + std::to_string(100 + c));
+        const Dataset dataset = named(names);
+        const unsigned seed = std::random_device{}();
+        SCOPED_TRACE(testing::Message() << cases << " cases, seed " << seed);
+        const Split split = make_split(dataset, std::nullopt, seed);
+        EXPECT_EQ(split, make_split(dataset, std::nullopt, seed));
+        std::multiset<std::string> all;
+        for (const auto* part : {&split.train, &split.validation, &split.test}) all.insert(part->begin(), part->end());
+        EXPECT_EQ(Names(all.begin(), all.end()), names);
+        EXPECT_GE(split.train.size(), 1u);
+        EXPECT_NEAR(static_cast<double>(split.test.size()), std::max(1.0, 0.2 * cases), 0.5);
+        if (cases < 10) continue;
+        EXPECT_NEAR(static_cast<double>(split.validation.size()), 0.1 * cases, 0.5);
+    }
+    EXPECT_TRUE(says(refusal([] { make_split(named({"only"}), std::nullopt, 1); }), "1 labelled case"));
+}
+
+TEST(Split, ConfiguredSplitIsChecked) {
+    const Dataset dataset = named({"liver_1", "liver_2", "spleen_3"});
+    const Split good{{"liver_1"}, {}, {"spleen_3"}};
+    EXPECT_EQ(make_split(dataset, good, 1), good);
+    EXPECT_TRUE(says(refusal([&] { make_split(dataset, Split{{"liver_1"}, {}, {"spleen_4"}}, 1); }), "spleen_3?"));
+    EXPECT_TRUE(says(refusal([&] { make_split(dataset, Split{{"liver_1"}, {"liver_1"}, {}}, 1); }), "both"));
+    EXPECT_TRUE(says(refusal([&] { make_split(dataset, Split{{}, {}, {"liver_1"}}, 1); }), "no case to train"));
+}
+
+TEST_F(DatasetFolder, SplitsFinalGivesItsFirstFold) {
+    describe();
+    for (const char* name : {"a", "b", "c"}) add_case(name);
+    write_text(folder_ / "splits_final.json", R"([{"train": ["c", "a"], "val": ["b"]}, {"train": ["b"], "val": ["a"]}])");
+    EXPECT_EQ(make_split(open_dataset(folder_), std::nullopt, 1), (Split{{"c", "a"}, {"b"}, {"b"}}));
+    write_text(folder_ / "splits_final.json", R"({"train": []})");
+    EXPECT_TRUE(says(refusal([&] { make_split(open_dataset(folder_), std::nullopt, 1); }), "splits_final.json"));
+}
+
+TEST_F(DatasetFolder, IntensityStepsMatchTheirDefinitions) {
+    std::vector<float> values(1000);
+    std::normal_distribution<float> draw(50, 30);
+    for (float& value : values) value = random_() % 3 ? draw(random_) : 0.0f;
+    double count = 0, sum = 0, squares = 0;
+    for (const float value : values) count += value != 0, sum += value;
+    for (const float value : values) squares += value != 0 ? std::pow(value - sum / count, 2) : 0;
+    std::vector<float> scored = values, windowed = values;
+    const float lowest = apply_intensity({Intensity::Kind::zscore, 0, 1}, scored);
+    EXPECT_EQ(lowest, *std::min_element(scored.begin(), scored.end()));
+    apply_intensity({Intensity::Kind::window, 20, 70}, windowed);
+    for (std::size_t v = 0; v < values.size(); ++v) {
+        ASSERT_NEAR(scored[v], (values[v] - sum / count) / std::sqrt(squares / count), 1e-5);
+        ASSERT_NEAR(windowed[v], std::clamp((values[v] - 20.0) / 50.0, 0.0, 1.0), 1e-6);
+    }
+    std::vector<float> constant(10, 0.0f);
+    apply_intensity({Intensity::Kind::zscore, 0, 1}, constant);
+    EXPECT_EQ(constant, std::vector<float>(10, 0.0f));
+    EXPECT_THROW(apply_intensity({Intensity::Kind::window, 1, 1}, constant), InputError);
+}
+
+TEST_F(DatasetFolder, ChannelsAreSelectedByNameOrNumber) {
+    describe();
+    add_case("a");
+    const Dataset dataset = open_dataset(folder_);
+    PreparationOptions options;
+    options.channels = {"T1", "0"};
+    EXPECT_EQ(selected_channels(dataset, options), (std::vector<std::int64_t>{1, 0}));
+    const PreparedCase swapped = prepare_case(dataset, dataset.cases[0], options);
+    const PreparedCase plain = prepare_case(dataset, dataset.cases[0], {});
+    EXPECT_TRUE(std::equal(plain.image.begin(), plain.image.begin() + 120, swapped.image.begin() + 120));
+    options.channels = {"FLAR"};
+    EXPECT_TRUE(says(refusal([&] { selected_channels(dataset, options); }), "did you mean FLAIR?"));
+}
+
+TEST_F(DatasetFolder, OutsideTheMaskChannelLiesTheMaskedMinimum) {
+    describe();
+    add_case("a");
+    write_channel("a_0000.nii", -50.0f, 30.0f);
+    Volume<float> mask;
+    mask.geometry.shape = shape_;
+    mask.voxels.assign(120, 1.0f);
+    mask.voxels[11] = mask.voxels[12] = 0.0f;
+    write_volume(folder_ / "imagesTr/a_0001.nii", mask);
+    PreparationOptions options;
+    options.mask_channel = "T1";
+    const Dataset dataset = open_dataset(folder_);
+    const PreparedCase scan = prepare_case(dataset, dataset.cases[0], options);
+    EXPECT_EQ(scan.channels, 1);
+    EXPECT_EQ(scan.image[11], -50.0f);
+    EXPECT_EQ(scan.image[13], 30.0f);
+}
+
+TEST_F(DatasetFolder, ComponentListsHoldExactlyTheLesionVoxels) {
+    describe();
+    add_case("a");
+    const Dataset dataset = open_dataset(folder_);
+    PreparationOptions options;
+    const Volume<std::int32_t> label = read_labels(*dataset.cases[0].label);
+    for (const std::vector<int>& chosen : {std::vector<int>{}, {2}, {0, 1}}) {
+        options.labels = chosen;
+        options.connectivity = 6;
+        const ComponentList lesions = prepare_case(dataset, dataset.cases[0], options).lesions;
+        std::set<std::uint32_t> expected;
+        for (std::uint32_t v = 0; v < label.voxels.size(); ++v)
+            if (chosen.empty() ? label.voxels[v] > 0 : std::count(chosen.begin(), chosen.end(), label.voxels[v]) > 0)
+                expected.insert(v);
+        EXPECT_EQ(std::set<std::uint32_t>(lesions.voxels.begin(), lesions.voxels.end()), expected);
+        EXPECT_EQ(lesions.voxels.size(), expected.size());
+        EXPECT_EQ(lesions.offsets.back(), static_cast<std::int64_t>(expected.size()));
+        std::uint32_t last_first = 0;
+        for (std::int64_t c = 0; c < lesions.size(); ++c) {
+            const auto begin = lesions.voxels.begin() + lesions.offsets[c], end = lesions.voxels.begin() + lesions.offsets[c + 1];
+            EXPECT_TRUE(std::is_sorted(begin, end));
+            EXPECT_TRUE(c == 0 || *begin > last_first);
+            last_first = *begin;
+            std::int64_t first_k = 99;
+            for (auto v = begin; v != end; ++v) first_k = std::min<std::int64_t>(first_k, *v % 4);
+            EXPECT_EQ(lesions.boxes[c].first[2], first_k);
+        }
+    }
+}
+
+TEST_F(DatasetFolder, UnusableScansAreRefusedByFileName) {
+    describe();
+    add_case("a");
+    add_case("b");
+    const Dataset dataset = open_dataset(folder_);
+    const auto prepare = [&] { prepare_training_cases(dataset, {"a", "b"}, {}, 2); };
+    prepare();
+    write_label("a", [](std::size_t) { return 0; });
+    write_label("b", [](std::size_t) { return 0; });
+    EXPECT_TRUE(says(refusal(prepare), "no lesion"));
+    write_label("b", [](std::size_t v) { return v == 4; });
+    prepare();
+    for (const float bad : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
+        write_channel("a_0001.nii", bad, 1.0f);
+        EXPECT_TRUE(says(refusal(prepare), "a_0001.nii"));
+    }
+    write_channel("a_0001.nii", 1.0f, 1.0f);
+    shape_[0] += 1;
+    write_label("a", [](std::size_t) { return 1; });
+    const std::string message = refusal(prepare);
+    EXPECT_TRUE(says(message, "a.nii") && says(message, "a_0000.nii")) << message;
+    std::filesystem::remove(folder_ / "labelsTr/a.nii");
+    EXPECT_TRUE(says(refusal([&] { prepare_case(dataset, open_dataset(folder_).find("a"), {}); }), "no label"));
+}
+
+}  // namespace
+}  // namespace iwseg
