@@ -13,16 +13,19 @@ struct Curve {
 };
 
 struct ChartOptions {
-    std::string title, x_label, y_label;
+    std::string title = {}, x_label = {}, y_label = {};
     bool log_x = false, log_y = false;
     double x_min = 0, x_max = 0, y_min = 0, y_max = 0;  ///< equal: taken from the data
     int width = 640, height = 400;                      ///< pixels
 };
 
 /// One self-contained <svg> element: axes with round ticks, grid, legend; colours that the colour-blind tell apart.
+/// What cannot be shown (not finite, or not above 0 on a logarithmic axis) leaves a gap. A page that holds the element
+/// may set the CSS variables --chart-ink (text and lines) and --chart-background.
 std::string line_chart(const std::vector<Curve>& curves, const ChartOptions& options);
 
-/// Groups of bars side by side, with error bars where low and high are given.
+/// Groups of bars side by side, with error bars where low and high are given; a value that is not finite has no bar.
+/// A group's name may have several lines.
 struct BarSeries {
     std::string name;
     std::vector<double> values, low, high;

@@ -1,0 +1,126 @@
+#include "apps/chart.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <random>
+#include <regex>
+
+#include "apps/chart_axis.h"
+
+namespace iwseg {
+namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+std::size_t count(const std::string& text, const std::string& part) {
+    std::size_t found = 0;
+    for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
+    return found;
+}
+
+/// Every element is closed in the order it was opened, and no number is "nan" or "inf".
+void expect_well_formed(const std::string& svg) {
+    std::vector<std::string> open;
+    const std::regex tag("<(/?)([a-z]+)([^<>]*?)(/?)>");
+    for (std::sregex_iterator it(svg.begin(), svg.end(), tag), end; it != end; ++it) {
+        if ((*it)[1].length()) {
+            ASSERT_FALSE(open.empty());
+            EXPECT_EQ(open.back(), (*it)[2]);
+            open.pop_back();
+        } else if (!(*it)[4].length()) {
+            open.push_back((*it)[2]);
+        }
+    }
+    EXPECT_TRUE(open.empty());
+    EXPECT_FALSE(std::regex_search(svg, std::regex("[ML \"](-?nan|-?inf)\\b"))) << svg;
+}
+
+TEST(ChartAxis, TicksAreRoundEvenAndInside) {
+    const unsigned seed = std::random_device{}();
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937 random(seed);
+    std::uniform_real_distribution<double> exponent(-6, 6), sign(-1, 1);
+    for (int round = 0; round < 500; ++round) {
+        Range range;
+        range.include({sign(random) * std::pow(10, exponent(random)), sign(random) * std::pow(10, exponent(random))}, false);
+        const ChartAxis axis = make_axis(false, 0, 0, range, 6);
+        ASSERT_GE(axis.ticks.size(), 2u);
+        ASSERT_LE(axis.ticks.size(), 10u);
+        const double step = axis.ticks[1] - axis.ticks[0];
+        EXPECT_LE(axis.low, range.low + 1e-8 * step);  // a hair outside is not worth a step
+        EXPECT_GE(axis.high, range.high - 1e-8 * step);
+        for (std::size_t i = 0; i < axis.ticks.size(); ++i) {
+            EXPECT_NEAR(axis.ticks[i] / step, std::round(axis.ticks[i] / step), 1e-6);
+            EXPECT_NEAR(std::stod(axis.labels[i]), axis.ticks[i], 1e-3 * step) << axis.labels[i];
+        }
+        const double leading = step / std::pow(10, std::floor(std::log10(step) + 1e-9));
+        EXPECT_TRUE(std::abs(leading - 1) < 1e-6 || std::abs(leading - 2) < 1e-6 || std::abs(leading - 5) < 1e-6) << step;
+    }
+}
+
+TEST(ChartAxis, LogarithmicTicksHoldTheRangeAndLieEvenly) {
+    const unsigned seed = std::random_device{}();
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937 random(seed);
+    std::uniform_real_distribution<double> exponent(-8, 8);
+    for (int round = 0; round < 500; ++round) {
+        Range range;
+        range.include({std::pow(10, exponent(random)), std::pow(10, exponent(random)), 0.0, -3.0}, true);
+        ChartAxis axis = make_axis(true, 0, 0, range, 6);
+        axis.to = 100;
+        ASSERT_GE(axis.ticks.size(), 2u);
+        ASSERT_LE(axis.ticks.size(), 12u);
+        EXPECT_LE(axis.low, range.low * (1 + 1e-6));
+        EXPECT_GE(axis.high, range.high * (1 - 1e-6));
+        EXPECT_NEAR(axis.at(std::sqrt(axis.low * axis.high)), 50, 1e-6);
+    }
+}
+
+TEST(LineChart, HoldsEachCurveBandNameAndAxis) {
+    const Curve a{"dl & \"co\"", {0, 1, 2}, {0.1, 0.4, 0.5}, {0, 0.3, 0.4}, {0.2, 0.5, 0.6}}, b{"iwdl", {0, 2}, {0.2, 0.9}, {}, {}};
+    const std::string svg = line_chart({a, b}, {.title = "A <title>", .x_label = "step", .y_label = "loss"});
+    expect_well_formed(svg);
+    EXPECT_EQ(count(svg, "fill-opacity=\"0.14\""), 1u);  // one band
+    EXPECT_EQ(count(svg, "stroke-linejoin"), 2u);        // two curves
+    EXPECT_EQ(count(svg, "dl &amp; &quot;co&quot;</text>"), 1u);
+    EXPECT_EQ(count(svg, "A &lt;title&gt;</text>"), 1u);
+    EXPECT_EQ(count(svg, ">step</text>"), 1u);
+    EXPECT_EQ(count(svg, ">loss</text>"), 1u);
+    EXPECT_EQ(count(svg, "http"), 1u);  // the name space: nothing is fetched
+}
+
+TEST(LineChart, LeavesGapsWhereNothingCanBeShown) {
+    const Curve broken{"a", {0, 1, 2, 3, 4}, {1, 2, nan, 3, 4}, {}, {}};
+    EXPECT_EQ(count(line_chart({broken}, {}), "stroke-linejoin"), 2u);
+    const Curve falling{"b", {1, 2, 3, 4}, {10, 1, 0, -1}, {}, {}};
+    const std::string svg = line_chart({falling}, {.log_y = true});
+    expect_well_formed(svg);
+    EXPECT_EQ(count(svg, "stroke-linejoin"), 1u);
+}
+
+TEST(LineChart, TakesNothingOnePointAndEqualValues) {
+    for (const bool log : {false, true}) {
+        const ChartOptions options{.title = "", .x_label = "", .y_label = "", .log_x = log, .log_y = log};
+        expect_well_formed(line_chart({}, options));
+        expect_well_formed(line_chart({{"a", {1}, {3}, {}, {}}}, options));
+        expect_well_formed(line_chart({{"a", {1, 2, 3}, {0, 0, 0}, {}, {}}}, options));
+        expect_well_formed(line_chart({{"a", {nan}, {nan}, {nan}, {nan}}}, options));
+        expect_well_formed(bar_chart({}, {}, options));
+        expect_well_formed(bar_chart({"one"}, {{"a", {nan}, {nan}, {nan}}}, options));
+    }
+}
+
+TEST(BarChart, DrawsABarForEachValueAndErrorBarsWhereGiven) {
+    const std::string svg = bar_chart({"small\nlesions", "large"}, {{"dl", {0.2, 0.9}, {0.1, 0.8}, {0.3, 1.0}}, {"iwdl", {nan, 0.9}, {}, {}}},
+                                      {.title = "Recall", .x_label = "size", .y_label = "recall", .y_max = 1});
+    expect_well_formed(svg);
+    EXPECT_EQ(count(svg, "fill-opacity=\"0.88\""), 3u);
+    EXPECT_EQ(count(svg, "stroke-width=\"1.3\""), 2u);
+    EXPECT_EQ(count(svg, ">small</text>"), 1u);
+    EXPECT_EQ(count(svg, ">lesions</text>"), 1u);
+}
+
+}  // namespace
+}  // namespace iwseg
