@@ -25,7 +25,7 @@ p { margin: 6px 0 12px; max-width: 75ch; }
 .note, figcaption { font-size: 0.9rem; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 20px; margin: 20px 0; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 16px; }
-.chart { background: #ffffff; border-radius: 8px; padding: 4px; overflow-x: auto; }
+.chart { --chart-ink: var(--text); --chart-background: var(--card); overflow-x: auto; }
 .chart svg { display: block; width: 100%; height: auto; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
@@ -35,7 +35,7 @@ thead th { color: var(--soft); font-weight: 600; font-size: 0.9rem; }
 td.best { font-weight: 700; background: var(--strong); }
 .scan { border-top: 1px solid var(--line); padding-top: 14px; margin-top: 18px; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 260px), 1fr)); gap: 12px;
-  margin: 10px 0; max-width: 1000px; }
+  margin: 10px 0; max-width: 820px; }
 figure { margin: 0; }
 figure svg { display: block; width: 100%; height: auto; background: #000; border-radius: 6px; }
 figure image { image-rendering: pixelated; }

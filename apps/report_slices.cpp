@@ -204,8 +204,8 @@ std::string picture_row(const ShownScan& view, const Picture& picture, const std
         const ReportPrediction& prediction = view.scan.predictions[run];
         if (!prediction.present) continue;
         html += fmt::format(
-            R"(<figure><svg viewBox="0 0 {0:.2f} {1:.2f}" role="img" aria-label="{2}"><g transform="scale({3:.5f} {4:.5f})">)",
-            mm_wide, mm_high, escape_html(fmt::format("slice {} with {}", picture.slice, view.data.runs[run].name)),
+            R"x(<figure><svg viewBox="0 0 {:.2f} {:.2f}" role="img" aria-label="{}"><g transform="scale({:.5f},{:.5f})">)x",
+            mm_wide, mm_high, escape_html(fmt::format("slice {} with {}", picture.slice + 1, view.data.runs[run].name)),
             view.shown.pixel_width, view.shown.pixel_height);
         html += first ? fmt::format(R"(<image id="{}" width="{}" height="{}" preserveAspectRatio="none" )"
                                     R"(href="data:image/png;base64,{}"/>)",

@@ -1,0 +1,91 @@
+#include "apps/report.h"
+
+#include <fmt/format.h>
+
+#include "apps/report_charts.h"
+#include "apps/report_data.h"
+#include "apps/report_page.h"
+#include "apps/report_slices.h"
+#include "engine/atomic_file.h"
+
+namespace iwseg {
+namespace {
+
+constexpr const char* kRecallText =
+    R"(<p>A network gives every voxel a score. Lower the bar for what counts as a lesion and it finds more of them, but
+also raises more false alarms. Each curve (FROC) shows that trade: how large a share of the lesions is found, against
+false positives a scan. Higher and further to the left is better. The band is where the curve lies for 95 % of
+resampled sets of scans: with few scans it is wide, and curves whose bands overlap much may differ by chance.</p>)";
+
+constexpr const char* kWeightsText =
+    R"(<p>An ordinary loss counts voxels, so a large lesion outweighs a small one by the ratio of their volumes. Inverse
+weighting gives each voxel of a lesion a weight inversely proportional to the lesion's size. Taken together, every
+lesion then counts about the same (flat dots at the right), however small. Shown are the lesions of the scans below, each
+in the middle of a training patch.</p>)";
+
+constexpr const char* kTrainingText =
+    R"(<p>The loss is what training makes small. The line is its mean over stretches of steps; the band holds four fifths
+of the single steps. Values of different losses measure different things and cannot be compared.</p>)";
+
+constexpr const char* kSlicesText =
+    R"(<p>The scans with most missed lesions come first. Each row is one plane of the scan, chosen for what went wrong
+there. Point at a ring to read how large the object is.</p>
+<ul class="key">
+<li><svg viewBox="0 0 28 16"><path class="target" d="M1 8H27"/></svg>lesion as labelled</li>
+<li><svg viewBox="0 0 28 16"><path class="prediction" d="M1 8H27"/></svg>lesion as predicted</li>
+<li><svg viewBox="0 0 28 16"><ellipse class="missed" cx="14" cy="8" rx="12" ry="6.5"/></svg>missed lesion</li>
+<li><svg viewBox="0 0 28 16"><ellipse class="false" cx="14" cy="8" rx="12" ry="6.5"/></svg>false positive</li>
+</ul>)";
+
+constexpr const char* kWordsText =
+    R"(<details><summary>Words used here</summary><dl>
+<dt>Lesion</dt><dd>A connected piece of the label; voxels that touch at a face, edge or corner belong together.</dd>
+<dt>Found</dt><dd>A lesion is found when any predicted voxel (probability above one half) lies in it.</dd>
+<dt>False positive</dt><dd>A connected piece of the prediction that touches no lesion.</dd>
+<dt>Smaller half</dt><dd>Lesions no larger than the median lesion.</dd>
+<dt>Diameter</dt><dd>Of the ball of equal volume, in voxels.</dd>
+<dt>Dice</dt><dd>Twice the shared volume divided by the sum of both volumes: 1 is a perfect match, 0 none. Of scans: over
+whole masks, averaged over scans; large lesions dominate it. Of found lesions: of each with the piece that hits it.</dd>
+<dt>Average recall</dt><dd>Mean share of lesions found at 0 to 5 false positives a scan, with its 95 % interval over
+resampled scans.</dd>
+</dl></details>)";
+
+std::string section(const char* heading, const std::string& content) {
+    return fmt::format("<section><h2>{}</h2>{}</section>", heading, content);
+}
+
+std::string introduction(const ReportData& data) {
+    const ReportRun& run = data.runs.front();
+    return fmt::format(
+        "<h1>{}</h1><p class=\"lead\">{} scan{} judged lesion by lesion. {} lesions; the smaller half is at most {:.1f} "
+        "voxels wide.</p>",
+        escape_html(data.dataset.name.empty() ? data.dataset.folder.filename().string() : data.dataset.name),
+        data.cases.size(), data.cases.size() == 1 ? "" : "s", run.counts.lesions,
+        run.froc.strata.front().diameter_high);
+}
+
+std::string configurations(const ReportData& data) {
+    std::string html;
+    for (const ReportRun& run : data.runs)
+        html += fmt::format("<details><summary>Configuration of {}</summary><pre>{}</pre></details>",
+                            escape_html(run.name), escape_html(config_toml(run.config)));
+    return html;
+}
+
+}  // namespace
+
+void write_report(const std::filesystem::path& dataset, const std::vector<RunForReport>& runs,
+                  const std::filesystem::path& html) {
+    const ReportData data = read_report_data(dataset, runs);
+    std::string body = introduction(data) + section("Results", results_table(data) + kWordsText);
+    body += section("Which lesions are found", kRecallText + recall_section(data));
+    body += section("What each lesion weighs", kWeightsText + weights_section(data));
+    if (const std::string curves = training_section(data); !curves.empty())
+        body += section("Training", kTrainingText + curves);
+    if (const std::string slices = slices_section(data); !slices.empty())
+        body += section("Scans, worst first", kSlicesText + slices);
+    body += section("How it was trained", configurations(data));
+    write_text(html, html_page("iwseg: " + data.dataset.name, body));
+}
+
+}  // namespace iwseg

@@ -1,0 +1,220 @@
+#include "apps/report_charts.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "apps/report_page.h"
+#include "kernels/inverse_weights.h"
+#include "losses/loss.h"
+
+namespace iwseg {
+namespace {
+
+std::string chart_card(const std::string& svg) { return "<div class=\"chart\">" + svg + "</div>"; }
+
+Curve froc_curve(const ReportRun& run, const FrocCurve& curve) {
+    return {run.name, run.froc.false_positives, curve.recall, curve.low, curve.high};
+}
+
+std::string froc_chart(const std::string& title, const std::vector<Curve>& curves) {
+    ChartOptions options{title, "false positives a scan", "lesions found (share)"};
+    options.y_max = 1;
+    return chart_card(line_chart(curves, options));
+}
+
+std::string size_name(const SizeStratum& stratum) {
+    return fmt::format("{:.1f}–{:.1f}", stratum.diameter_low, stratum.diameter_high);
+}
+
+/// Bars need the same groups in every run: those of the first, whose lesions are the same unless labels differ.
+std::string recall_by_size_chart(const ReportData& data) {
+    std::vector<std::string> groups;
+    for (const SizeStratum& stratum : data.runs.front().groups)
+        groups.push_back(fmt::format("{} ({})", size_name(stratum), stratum.lesions));
+    std::vector<BarSeries> series;
+    for (const ReportRun& run : data.runs) {
+        BarSeries bars{run.name, {}, {}, {}};
+        for (std::size_t g = 0; g < groups.size() && g < run.groups.size(); ++g) {
+            bars.values.push_back(run.groups[g].recall.value);
+            bars.low.push_back(run.groups[g].recall.low);
+            bars.high.push_back(run.groups[g].recall.high);
+        }
+        if (bars.values.size() == groups.size()) series.push_back(bars);
+    }
+    ChartOptions options{"Lesions found, by size", "diameter in voxels (number of lesions)", "lesions found (share)"};
+    options.y_max = 1;
+    return chart_card(bar_chart(groups, series, options));
+}
+
+/// One row of the table: its values, the best of which is marked.
+struct TableColumn {
+    std::string heading;
+    std::vector<double> values;
+    std::vector<std::string> shown;
+    bool higher_is_better = true;
+
+    bool best(std::size_t run) const {
+        const double value = values[run];
+        return values.size() > 1 && std::all_of(values.begin(), values.end(), [&](double other) {
+                   return higher_is_better ? value >= other : value <= other;
+               }) && std::any_of(values.begin(), values.end(), [&](double other) { return other != value; });
+    }
+};
+
+TableColumn column(const ReportData& data, const std::string& heading, bool higher_is_better, auto&& value,
+                   auto&& shown) {
+    TableColumn filled{heading, {}, {}, higher_is_better};
+    for (std::size_t run = 0; run < data.runs.size(); ++run) {
+        filled.values.push_back(value(run));
+        filled.shown.push_back(shown(run));
+    }
+    return filled;
+}
+
+bool is_weighted(const ReportRun& run) { return loss_from_name(run.config.loss).weighted; }
+
+}  // namespace
+
+Curve loss_curve(const ReportRun& run, int points) {
+    Curve curve{run.name, {}, {}, {}, {}};
+    const std::size_t stretch = run.log.size() / static_cast<std::size_t>(points) + 1;
+    for (std::size_t begin = 0; begin < run.log.size(); begin += stretch) {
+        const std::size_t end = std::min(begin + stretch, run.log.size());
+        std::vector<double> losses;
+        double sum = 0;
+        for (std::size_t i = begin; i < end; ++i) {
+            losses.push_back(run.log[i].loss);
+            sum += run.log[i].loss;
+        }
+        std::sort(losses.begin(), losses.end());
+        const auto percentile = [&](double part) {
+            return losses[static_cast<std::size_t>(std::lround(part * static_cast<double>(losses.size() - 1)))];
+        };
+        curve.x.push_back(run.log[end - 1].step);
+        curve.y.push_back(sum / static_cast<double>(losses.size()));
+        curve.low.push_back(percentile(0.1));
+        curve.high.push_back(percentile(0.9));
+    }
+    return curve;
+}
+
+std::vector<LesionWeight> lesion_weights(const ReportCase& scan, const Config& config) {
+    const auto& shape = scan.geometry.shape;
+    const auto& patch = config.patch;
+    const ComponentList& lesions = scan.lesions;
+    const std::int64_t stride = lesions.size() + 1;
+    std::vector<std::int32_t> labels(static_cast<std::size_t>(patch[0] * patch[1] * patch[2]));
+    std::vector<float> table(static_cast<std::size_t>(stride));
+    const View view{labels.data(), {1, 1, patch[0], patch[1], patch[2]}, Type::i32, Layout::ncdhw};
+    const WeightClip clip{static_cast<float>(config.weight_clip[0]), static_cast<float>(config.weight_clip[1])};
+    std::vector<LesionWeight> weights;
+    for (const ComponentList::Box& centre : lesions.boxes) {
+        std::array<std::int64_t, 3> begin;
+        for (int axis = 0; axis < 3; ++axis)
+            begin[axis] = (centre.first[axis] + centre.last[axis]) / 2 - patch[axis] / 2;
+        const std::int64_t lesion = &centre - lesions.boxes.data() + 1;
+        double inside = 0;
+        std::fill(labels.begin(), labels.end(), 0);
+        for (std::int64_t other = 1; other < stride; ++other)
+            for (std::int64_t v = lesions.offsets[other - 1]; v < lesions.offsets[other]; ++v) {
+                const std::int64_t voxel = lesions.voxels[v];
+                const std::int64_t i = voxel / (shape[1] * shape[2]) - begin[0];
+                const std::int64_t j = voxel / shape[2] % shape[1] - begin[1];
+                const std::int64_t k = voxel % shape[2] - begin[2];
+                if (i < 0 || j < 0 || k < 0 || i >= patch[0] || j >= patch[1] || k >= patch[2]) continue;
+                labels[(i * patch[1] + j) * patch[2] + k] = static_cast<std::int32_t>(other);
+                inside += other == lesion;
+            }
+        cpu::inverse_weight_table({}, view, table.data(), stride, clip);
+        if (inside > 0) weights.push_back({inside, static_cast<double>(table[lesion])});
+    }
+    return weights;
+}
+
+std::string results_table(const ReportData& data) {
+    const auto& runs = data.runs;
+    const auto share = [](std::int64_t part, std::int64_t whole) { return fmt::format("{} of {}", part, whole); };
+    const std::vector<TableColumn> columns{
+        column(data, "lesions found", true, [&](auto r) { return runs[r].counts.recall(); },
+               [&](auto r) { return share(runs[r].counts.found, runs[r].counts.lesions); }),
+        column(data, "of the smaller half", true, [&](auto r) { return runs[r].counts.small_recall(); },
+               [&](auto r) { return share(runs[r].counts.small_found, runs[r].counts.small_lesions); }),
+        column(data, "false positives", false,
+               [&](auto r) { return static_cast<double>(runs[r].counts.false_positives); },
+               [&](auto r) { return fmt::format("{}", runs[r].counts.false_positives); }),
+        column(data, "Dice of scans", true, [&](auto r) { return data.mean_dice(r); },
+               [&](auto r) { return fmt::format("{:.3f}", data.mean_dice(r)); }),
+        column(data, "Dice of found lesions", true, [&](auto r) { return runs[r].froc.object_dice.value; },
+               [&](auto r) { return fmt::format("{:.3f}", runs[r].froc.object_dice.value); }),
+        column(data, "average recall (95 %)", true, [&](auto r) { return runs[r].froc.average_recall.value; },
+               [&](auto r) {
+                   const Estimate& recall = runs[r].froc.average_recall;
+                   return fmt::format("{:.3f} ({:.2f}–{:.2f})", recall.value, recall.low, recall.high);
+               })};
+    std::string html = "<div class=\"scroll\"><table><thead><tr><th>run</th>";
+    for (const TableColumn& c : columns) html += fmt::format("<th>{}</th>", c.heading);
+    html += "</tr></thead><tbody>";
+    for (std::size_t r = 0; r < runs.size(); ++r) {
+        html += fmt::format("<tr><td>{}</td>", escape_html(runs[r].name));
+        for (const TableColumn& c : columns)
+            html += fmt::format("<td{}>{}</td>", c.best(r) ? " class=\"best\"" : "", c.shown[r]);
+        html += "</tr>";
+    }
+    return html + "</tbody></table></div>";
+}
+
+std::string recall_section(const ReportData& data) {
+    std::vector<Curve> all, small, large;
+    for (const ReportRun& run : data.runs) {
+        all.push_back(froc_curve(run, run.froc.curve));
+        if (run.froc.strata.size() < 2) continue;
+        small.push_back(froc_curve(run, run.froc.strata.front().curve));
+        large.push_back(froc_curve(run, run.froc.strata.back().curve));
+    }
+    std::string html = "<div class=\"charts\">" + recall_by_size_chart(data) + froc_chart("All lesions", all);
+    if (!small.empty()) {
+        const auto& strata = data.runs.front().froc.strata;
+        html += froc_chart(fmt::format("Smaller half: up to {:.1f} voxels wide", strata.front().diameter_high), small);
+        html += froc_chart(fmt::format("Larger half: {:.1f} voxels and more", strata.back().diameter_low), large);
+    }
+    return html + "</div>";
+}
+
+std::string weights_section(const ReportData& data) {
+    constexpr std::size_t enough_scans = 12;
+    const auto weighted = std::find_if(data.runs.begin(), data.runs.end(), is_weighted);
+    const ReportRun& shown = weighted == data.runs.end() ? data.runs.front() : *weighted;
+    Curve with{weighted == data.runs.end() ? "if it were weighted" : shown.name + ": inverse weights", {}, {}, {}, {}};
+    with.points_only = true;
+    Curve total{"the whole lesion: weight × voxels", {}, {}, {}, {}};
+    total.points_only = true;
+    for (std::size_t s = 0; s < data.cases.size() && s < enough_scans; ++s)
+        for (const auto& [voxels, weight] : lesion_weights(data.cases[s], shown.config)) {
+            with.x.push_back(voxels), with.y.push_back(weight);
+            total.x.push_back(voxels), total.y.push_back(weight * voxels);
+        }
+    if (with.x.empty()) return "<p>No lesion to weigh.</p>";
+    const auto [least, most] = std::minmax_element(with.x.begin(), with.x.end());
+    const Curve without{"without weights: 1 everywhere", {*least, *most}, {1, 1}, {}, {}};
+    ChartOptions options{"Weight of one voxel of a lesion", "lesion's voxels in the patch", "weight"};
+    options.log_x = options.log_y = true;
+    std::string html = "<div class=\"charts\">" + chart_card(line_chart({with, without}, options));
+    options.title = "Weight of a whole lesion";
+    options.y_label = "weight × voxels";
+    const Curve size{"without weights: its voxels", {*least, *most}, {*least, *most}, {}, {}};
+    return html + chart_card(line_chart({total, size}, options)) + "</div>";
+}
+
+std::string training_section(const ReportData& data) {
+    std::string html;
+    for (const ReportRun& run : data.runs) {
+        if (run.log.empty()) continue;
+        const ChartOptions options{fmt::format("Loss of {}", run.name), "step", run.config.loss};
+        html += chart_card(line_chart({loss_curve(run)}, options));
+    }
+    return html.empty() ? html : "<div class=\"charts\">" + html + "</div>";
+}
+
+}  // namespace iwseg
