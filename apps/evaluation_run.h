@@ -1,0 +1,42 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "evaluation/metrics.h"
+#include "evaluation/records.h"
+
+namespace iwseg {
+
+struct EvaluationOptions {
+    std::filesystem::path dataset;
+    std::filesystem::path predictions;  ///< holds CASE_prob.nii.gz and CASE_logit.nii.gz
+    std::filesystem::path out;          ///< records.json to write
+    std::vector<std::string> cases;     ///< empty: every labelled case that has a prediction
+    std::vector<int> labels;            ///< label values that are lesion; empty: every value above 0
+};
+
+struct EvaluatedCase {
+    std::string name;
+    LesionCounts counts;
+    Overlap overlap;
+};
+
+struct Evaluation {
+    Records records;
+    std::vector<EvaluatedCase> cases;  ///< by name
+    double small_diameter = 0;         ///< largest diameter of the smaller half of all lesions, in voxels
+
+    LesionCounts counts() const;  ///< of all cases together
+    double mean_dice() const;     ///< over cases
+};
+
+/// Judges predicted scans per lesion and writes their records. Throws InputError, naming the file, where a case is
+/// unknown, has no label or no prediction, a prediction lies elsewhere in space or holds a value that is not finite.
+Evaluation evaluate_cases(const EvaluationOptions& options);
+
+/// One line a case and one for all, for a terminal.
+std::string evaluation_table(const Evaluation& evaluation);
+
+}  // namespace iwseg
