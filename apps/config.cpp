@@ -156,7 +156,7 @@ std::string written(Integer value) { return std::to_string(value); }
 std::string written(double value) { return fmt::format("{}", value); }
 std::string written(const std::string& value) {
     std::ostringstream text;
-    text << toml::value<std::string>(value);
+    text << toml::toml_formatter{toml::value<std::string>(value), toml::format_flags::none};
     return text.str();
 }
 std::string written(const LearningRateDrop& drop) { return fmt::format("[{}, {}]", drop.epoch, drop.factor); }
@@ -178,7 +178,7 @@ std::string written(const Intensity& intensity) {
 
 std::string written(const toml::node& node) {
     std::ostringstream text;
-    node.visit([&](const auto& value) { text << value; });
+    node.visit([&](const auto& value) { text << toml::toml_formatter{value, toml::format_flags::none}; });
     std::string line = text.str();
     std::replace(line.begin(), line.end(), '\n', ' ');
     return line.size() > 60 ? line.substr(0, 57) + "..." : line;

@@ -28,10 +28,9 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-/// Keys that shape neither the network nor the order of its steps.
+/// Keys that shape neither the network, nor its steps, nor what is made of it.
 bool may_change(const std::string& key) {
-    return key == "epochs" || key == "checkpoint_every" || key == "workers" || key == "threads" ||
-           key.starts_with("predict.");
+    return key == "epochs" || key == "checkpoint_every" || key == "workers" || key == "threads";
 }
 
 SamplingOptions sampling_options(const Config& config) {

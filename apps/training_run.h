@@ -21,7 +21,7 @@ std::map<std::string, std::string> model_metadata(const Config& config);
 
 /// The configuration of a training in the run folder: that of the run where it exists, else the defaults, with the
 /// file's and the settings' keys. Throws InputError where the run was begun and resume is false, or where a key that
-/// shaped the run is to change. Free to change: epochs, checkpoint_every, workers, threads, predict.*.
+/// shaped the run is to change. Free to change: epochs, checkpoint_every, workers, threads.
 Config config_of_run(const RunFolder& run, const std::optional<std::filesystem::path>& file,
                      const std::vector<std::string>& settings, bool resume);
 

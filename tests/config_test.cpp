@@ -129,7 +129,7 @@ TEST(Config, UnknownLossNamesTheNearest) { EXPECT_TRUE(contains(setting_refusal(
 
 TEST(Config, WrongTypeNamesKeyValueAndWhatWasExpected) {
     EXPECT_EQ(text_refusal("\nbatch = \"two\"\n"),
-              "lesions.toml, line 2: batch is 'two', but a whole number was expected");
+              "lesions.toml, line 2: batch is \"two\", but a whole number was expected");
     EXPECT_TRUE(contains(setting_refusal("batch=2.5"), "batch is 2.5, but a whole number was expected"));
     EXPECT_TRUE(contains(setting_refusal("loss=3"), "loss is 3, but a string was expected"));
     EXPECT_TRUE(contains(setting_refusal("widths=[16, 64, 128]"), "four whole numbers"));
