@@ -72,7 +72,7 @@ Curve curve_of(const NamedFroc& named, const FrocCurve& froc_curve) {
 }
 
 std::string chart_of(const std::vector<Curve>& curves, const std::string& title) {
-    double most = 0.01;
+    double most = 0.5;
     for (const Curve& curve : curves)
         if (!curve.x.empty()) most = std::max(most, curve.x.back());
     return line_chart(curves, {.title = title,
@@ -117,7 +117,7 @@ std::string froc_table(const std::vector<NamedFroc>& frocs, FrocProtocol protoco
     const bool paper = protocol == FrocProtocol::paper;
     std::size_t width = 4;
     for (const NamedFroc& named : frocs) width = std::max(width, named.name.size());
-    std::string table = fmt::format("{:<{}}  scans  lesions  FP/scan  {:<22}  {:<22}  {:<22}\n", "name", width,
+    std::string table = fmt::format("{:<{}}  scans  lesions  FP/scan  {:<22}  {:<22}  {}\n", "name", width,
                                     paper ? "object Dice +- std" : "object Dice [95 %]",
                                     paper ? "average recall +- std" : "average recall [95 %]",
                                     paper ? "LUNA score +- std" : "LUNA score [95 %]");
@@ -125,13 +125,13 @@ std::string froc_table(const std::vector<NamedFroc>& frocs, FrocProtocol protoco
         const auto text = [&](const Estimate& estimate) {
             return paper ? with_deviation(estimate) : with_interval(estimate);
         };
-        table += fmt::format("{:<{}}  {:>5}  {:>7}  {:>7.2f}  {:<22}  {:<22}  {:<22}\n", name, width, froc.scans,
+        table += fmt::format("{:<{}}  {:>5}  {:>7}  {:>7.2f}  {:<22}  {:<22}  {}\n", name, width, froc.scans,
                              froc.lesions, froc.all_false_positives, text(froc.object_dice), text(froc.average_recall),
                              text(froc.luna_score));
     }
     table += fmt::format("\n{:<{}}  recall at false positives a scan of\n{:<{}}", "", width, "name", width);
     for (const double rate : luna_rates) table += fmt::format("  {:>5g}", rate);
-    table += "    any  by lesion size, smallest first\n";
+    table += paper ? "    any\n" : "    any  by diameter in voxels\n";
     for (const auto& [name, froc] : frocs) {
         table += fmt::format("{:<{}}", name, width);
         for (const Estimate& at : froc.sensitivity) table += fmt::format("  {:>5.3f}", at.value);

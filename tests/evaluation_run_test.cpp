@@ -1,0 +1,121 @@
+#include "apps/evaluation_run.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "apps/froc_files.h"
+#include "data/volume.h"
+#include "engine/atomic_file.h"
+#include "kernels/error.h"
+
+namespace iwseg {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A dataset of two scans of 4 x 4 x 12 voxels and a folder of predictions, removed at the end.
+class EvaluateCases : public testing::Test {
+  protected:
+    EvaluateCases() : folder_(fs::path(testing::TempDir()) / ("iwseg_evaluate_" + std::to_string(::getpid()))) {
+        for (const char* name : {"imagesTr", "labelsTr", "predictions"}) fs::create_directories(folder_ / name);
+        write_text(folder_ / "dataset.json",
+                   R"({"channel_names": {"0": "CT"}, "labels": {"background": 0, "lesion": 1}, "file_ending": ".nii.gz"})");
+        // a: two lesions, of which the larger is found, and one false positive. b: nothing, and nothing predicted.
+        write_case("a", {{5, 1}, {6, 1}, {7, 1}, {100, 2}}, {{6, 2.0f}, {7, 3.0f}, {60, 1.0f}});
+        write_case("b", {}, {});
+        options_ = {folder_, folder_ / "predictions", folder_ / "records.json", {}, {}};
+    }
+    ~EvaluateCases() override { fs::remove_all(folder_); }
+
+    void write_case(const std::string& name, const std::vector<std::pair<int, int>>& labels,
+                    const std::vector<std::pair<int, float>>& logits) {
+        Geometry geometry;
+        geometry.shape = {4, 4, 12};
+        Volume<std::int32_t> label{geometry, std::vector<std::int32_t>(192)};
+        Volume<float> probability{geometry, std::vector<float>(192)}, logit{geometry, std::vector<float>(192, -4.0f)};
+        for (const auto& [voxel, value] : labels) label.voxels[voxel] = value;
+        for (const auto& [voxel, value] : logits) {
+            logit.voxels[voxel] = value;
+            probability.voxels[voxel] = 0.9f;
+        }
+        write_volume(folder_ / "imagesTr" / (name + "_0000.nii.gz"), logit);
+        write_volume(folder_ / "labelsTr" / (name + ".nii.gz"), label);
+        write_volume(folder_ / "predictions" / (name + "_prob.nii.gz"), probability);
+        write_volume(folder_ / "predictions" / (name + "_logit.nii.gz"), logit);
+    }
+    void expect_refused(const std::string& named) {
+        try {
+            evaluate_cases(options_);
+            FAIL() << "expected a refusal that names " << named;
+        } catch (const InputError& error) {
+            EXPECT_NE(std::string(error.what()).find(named), std::string::npos) << error.what();
+        }
+        EXPECT_FALSE(fs::exists(options_.out));
+    }
+
+    fs::path folder_;
+    EvaluationOptions options_;
+};
+
+TEST_F(EvaluateCases, CountsLesionsAndWritesTheirRecords) {
+    const Evaluation evaluation = evaluate_cases(options_);
+    ASSERT_EQ(evaluation.cases.size(), 2u);
+    const LesionCounts& a = evaluation.cases[0].counts;
+    EXPECT_EQ(a.lesions, 2);
+    EXPECT_EQ(a.found, 1);
+    EXPECT_EQ(a.false_positives, 1);
+    EXPECT_EQ(a.small_lesions, 1);  // the single voxel
+    EXPECT_EQ(a.small_found, 0);
+    EXPECT_NEAR(evaluation.cases[0].overlap.dice(), 4.0 / 7.0, 1e-12);
+    EXPECT_EQ(evaluation.cases[1].overlap.dice(), 1.0);
+    EXPECT_EQ(read_records(options_.out), evaluation.records);
+    EXPECT_TRUE(evaluation.records.at("b").empty());
+    EXPECT_NE(evaluation_table(evaluation).find("0 of 1"), std::string::npos);
+}
+
+TEST_F(EvaluateCases, OnlyChosenLabelsAreLesions) {
+    options_.labels = {2};
+    options_.cases = {"a"};
+    const LesionCounts counts = evaluate_cases(options_).counts();
+    EXPECT_EQ(counts.lesions, 1);
+    EXPECT_EQ(counts.false_positives, 2);
+}
+
+TEST_F(EvaluateCases, MissingAndUnusablePredictionsAreRefused) {
+    options_.cases = {"c"};
+    expect_refused("c");
+    options_.cases = {"a"};
+    const fs::path logit = folder_ / "predictions" / "a_logit.nii.gz";
+    Volume<float> volume = read_image(logit);
+    volume.voxels[3] = std::numeric_limits<float>::infinity();
+    write_volume(logit, volume);
+    expect_refused("a_logit.nii.gz");
+    volume.voxels[3] = 0;
+    volume.geometry.affine[0][3] += 5;  // mm
+    write_volume(logit, volume);
+    expect_refused("a_logit.nii.gz");
+    fs::remove(logit);
+    expect_refused("a_logit.nii.gz");
+    options_.cases.clear();
+    options_.predictions = folder_ / "imagesTr";
+    expect_refused("imagesTr");
+}
+
+TEST_F(EvaluateCases, FrocFilesHoldWhatTheRecordsSay) {
+    const std::vector<NamedFroc> frocs{{"dl", compute_froc(evaluate_cases(options_).records, {})}};
+    const auto json = nlohmann::json::parse(froc_json(frocs, FrocProtocol::corrected));
+    EXPECT_EQ(json["dl"]["scans"], 2);
+    EXPECT_EQ(json["dl"]["lesions"], 2);
+    EXPECT_NEAR(json["dl"]["object_dice"].get<double>(), 0.8, 1e-12);
+    EXPECT_NEAR(json["dl"]["fp_per_scan_at_lowest"].get<double>(), 0.5, 1e-12);
+    EXPECT_EQ(json["dl"]["sensitivity"].size(), 7u);
+    EXPECT_NE(froc_chart(frocs, "FROC").find("</svg>"), std::string::npos);
+    EXPECT_NE(froc_table(frocs, FrocProtocol::corrected).find("0 of 1 (1.2-1.2)"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace iwseg
