@@ -7,6 +7,7 @@
 #include "data/batch.h"
 #include "engine/context.h"
 #include "engine/parameters.h"
+#include "engine/plan.h"
 #include "losses/loss.h"
 #include "models/unet.h"
 
@@ -25,7 +26,8 @@ struct TrainingOptions {
 /// Network, loss, backward pass and update for one input shape: the plan behind `iwseg train` and `bench step`.
 class TrainingSession {
   public:
-    /// parameters: empty (the network's are added and left zero) or those of the same network.
+    /// parameters: empty (the network's are added and left zero) or those of the same network. Throws InputError where
+    /// the patch is not usable or the memory does not suffice.
     TrainingSession(Context& context, Parameters& parameters, const TrainingOptions& options);
     ~TrainingSession();
 
@@ -33,6 +35,12 @@ class TrainingSession {
     std::int64_t arena_bytes() const;
     /// Forward, loss, backward, update. Returns the loss. Allocates nothing.
     double step(const Batch& batch, float learning_rate);
+
+    /// For tests and measurements: the plan, the last step's logits and their gradient's place in it.
+    Plan& plan();
+    View logits() const;  ///< (N, 1, D, H, W) f32, of the last step
+    /// Prepares everything of a step but runs nothing.
+    void bind(const Batch& batch, float learning_rate);
 
   private:
     struct State;

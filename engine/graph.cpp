@@ -26,7 +26,8 @@ Tensor Graph::input(const std::string& name, const Shape& shape) {
     bound_input_ = program_.add({name, shape, Type::f32, Layout::ncdhw, true});
     if (type() == Type::f32) return bound_input_;
     rounded_input_ = program_.add({name + " rounded", shape, type(), Layout::ncdhw});
-    return add(std::make_unique<CopyOperation>(context_, bound_input_, rounded_input_));
+    add(std::make_unique<CopyOperation>(context_, bound_input_, rounded_input_));
+    return bound_input_;
 }
 
 Tensor Graph::convolution(Tensor x, const ConvolutionNode& node) {

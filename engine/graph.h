@@ -59,7 +59,7 @@ class Graph {
     Parameters& parameters() { return parameters_; }
     const GraphOptions& options() const { return options_; }
 
-    /// The caller's (N, C, D, H, W) f32 memory, bound before each run. In bf16 graphs it is rounded first.
+    /// The caller's (N, C, D, H, W) f32 memory: what to bind before each run.
     Tensor input(const std::string& name, const Shape& shape);
     Tensor convolution(Tensor x, const ConvolutionNode& node);
     /// name: of the parameters, as in NAME.weight. Epsilon 1e-5, momentum 0.1.
@@ -69,7 +69,8 @@ class Graph {
     /// The same numbers, to be summed into; no work where nobody else reads x.
     Tensor copy(Tensor x);
 
-    Tensor bound_input() const { return bound_input_; }
+    /// What the network reads: the input, rounded in bf16 graphs.
+    Tensor image() const { return rounded_input_ < 0 ? bound_input_ : rounded_input_; }
     /// Adds all forward steps.
     void forward();
     /// Adds all backward steps, given the gradient of one tensor.

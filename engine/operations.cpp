@@ -23,7 +23,7 @@ void ConvolutionOperation::forward(Program& program) {
     program.add({name() + " forward", reads, {dst, scratch}, [=, this, kept = convolution_](const Plan& plan) {
                      kept->forward(context_.stream(), plan[src], parameters_.value(weight_),
                                    bias_ < 0 ? nullptr : parameters_.value(bias_), plan[dst], plan[scratch].data);
-                 }});
+                 }, {}, false, operations()});
 }
 
 void ConvolutionOperation::backward(Program& program, Gradients& gradients) {
@@ -33,7 +33,7 @@ void ConvolutionOperation::backward(Program& program, Gradients& gradients) {
     program.add({name() + " weight gradient", {src, diff_dst}, {scratch}, [=, this, kept = convolution_](const Plan& plan) {
                      kept->backward_weights(context_.stream(), plan[src], plan[diff_dst], parameters_.gradient(weight_),
                                             bias_ < 0 ? nullptr : parameters_.gradient(bias_), plan[scratch].data);
-                 }});
+                 }, {}, false, operations()});
     if (!passes_.backward_data) return;
     const GradientDestination to = gradients.destination(tensors_.src);
     if (to.write == Write::overwrite) return add_data_gradient(program, diff_dst, to.tensor);
@@ -51,7 +51,7 @@ void ConvolutionOperation::add_data_gradient(Program& program, Tensor diff_dst, 
     program.add({name() + " data gradient", {diff_dst}, {diff_src, scratch}, [=, this, kept = convolution_](const Plan& plan) {
                      kept->backward_data(context_.stream(), plan[diff_dst], parameters_.value(weight_), plan[diff_src],
                                          plan[scratch].data);
-                 }});
+                 }, {}, false, operations()});
 }
 
 BatchNormOperation::BatchNormOperation(Context& context, Parameters& parameters, Program& program,

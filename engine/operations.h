@@ -24,6 +24,9 @@ class ConvolutionOperation final : public Operation {
 
   private:
     std::string name() const { return parameters_[weight_].name; }
+    std::int64_t operations() const {
+        return 2 * options_.src.elements() * options_.dst_channels * options_.kernel * options_.kernel * options_.kernel;
+    }
     void add_data_gradient(Program& program, Tensor diff_dst, Tensor diff_src);
 
     Context& context_;

@@ -70,10 +70,10 @@ std::vector<float>& Parameters::momentum() {
     return momentum_;
 }
 
-const Parameter& Parameters::find(const std::string& name) const {
+int Parameters::index(const std::string& name) const {
     const auto found = index_.find(name);
     if (found == index_.end()) throw std::out_of_range("no parameter " + name);
-    return list_[found->second];
+    return found->second;
 }
 
 float* Parameters::value(int index) {

@@ -29,8 +29,9 @@ class Parameters {
 
     int size() const { return static_cast<int>(list_.size()); }
     const Parameter& operator[](int index) const { return list_[index]; }
-    /// Throws std::out_of_range where there is none of that name.
-    const Parameter& find(const std::string& name) const;
+    /// By name; throw std::out_of_range where there is none of it.
+    int index(const std::string& name) const;
+    const Parameter& find(const std::string& name) const { return list_[index(name)]; }
 
     std::int64_t learned_elements() const { return static_cast<std::int64_t>(values_.size()); }
     float* value(int index);     ///< of a learned parameter or a statistic

@@ -112,11 +112,19 @@ void Plan::run() {
     for (const Step& step : steps_) step.run(*this);
 }
 
-void Plan::run_timed(const std::function<void(const std::string&, double)>& after) {
+std::int64_t Plan::bytes_moved(const Step& step) const {
+    std::int64_t bytes = 0;
+    for (const auto* list : {&step.reads, &step.writes})
+        for (const Tensor t : *list)
+            if (tensors_[t].type != Type::u8) bytes += tensors_[t].bytes();
+    return bytes;
+}
+
+void Plan::run_timed(const std::function<void(const Step&, double)>& after) {
     for (const Step& step : steps_) {
         const auto begin = std::chrono::steady_clock::now();
         step.run(*this);
-        after(step.name, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+        after(step, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     }
 }
 

@@ -37,8 +37,10 @@ class Plan {
     }
 
     void run();
-    /// The same, calling after(step's name, seconds) after each step.
-    void run_timed(const std::function<void(const std::string&, double)>& after);
+    /// The same, calling after(step, seconds) after each step.
+    void run_timed(const std::function<void(const Step&, double)>& after);
+    /// Bytes of the tensors a step reads and writes, each once; scratch left out.
+    std::int64_t bytes_moved(const Step& step) const;
 
     const std::vector<TensorSpec>& tensors() const { return tensors_; }
     const std::vector<Placement>& placements() const { return placements_; }

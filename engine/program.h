@@ -35,6 +35,7 @@ struct Step {
     /// The second may take the first's memory over, where nothing reads the first afterwards.
     std::optional<std::pair<Tensor, Tensor>> in_place = {};
     bool copies_only = false;            ///< nothing is left to do once its result has taken the source over
+    std::int64_t operations = 0;         ///< multiplications and additions of a convolution, for measurements
 };
 
 /// Everything one run does, in order: forward, loss, backward, update. Made by a graph, executed by a plan.
