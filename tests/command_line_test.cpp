@@ -1,0 +1,141 @@
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+
+#include "data/volume.h"
+#include "engine/atomic_file.h"
+
+namespace iwseg {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Result {
+    int code = -1;
+    std::string out, error;
+};
+
+/// Runs the program in a folder that lives as long as the test suite.
+class CommandLine : public testing::Test {
+  protected:
+    static void SetUpTestSuite() {
+        folder() = fs::path(testing::TempDir()) / fmt::format("command_line_{}", ::getpid());
+        fs::create_directories(folder());
+    }
+    static void TearDownTestSuite() { fs::remove_all(folder()); }
+
+    static fs::path& folder() {
+        static fs::path path;
+        return path;
+    }
+    static Result iwseg(const std::string& arguments) {
+        const std::string command =
+            fmt::format("cd {} && OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive {} {} > out.txt 2> error.txt",
+                        folder().string(), IWSEG_PROGRAM, arguments);
+        const int status = std::system(command.c_str());
+        return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_text(folder() / "out.txt"),
+                read_text(folder() / "error.txt")};
+    }
+    static void expect_done(const std::string& arguments) {
+        const Result result = iwseg(arguments);
+        EXPECT_EQ(result.code, 0) << arguments << "\n" << result.out << result.error;
+    }
+    static Result expect_refused(const std::string& arguments) {
+        const Result result = iwseg(arguments);
+        EXPECT_EQ(result.code, 2) << arguments;
+        EXPECT_EQ(std::count(result.error.begin(), result.error.end(), '\n'), 1) << result.error;
+        return result;
+    }
+};
+
+constexpr const char* kTiny =
+    "--set widths=[2,3,4,5] --set patch=16 --set epochs=2 --set steps_per_epoch=3 "
+    "--set intensity={window=[-200,300]} --set predict.patch=32 --set predict.stride=24";
+
+TEST_F(CommandLine, EverySubcommandHasHelpWithAnExample) {
+    for (const char* command :
+         {"demo", "phantom", "train", "predict", "evaluate", "run", "froc", "label", "bench", "info"}) {
+        const Result result = iwseg(fmt::format("{} --help", command));
+        EXPECT_EQ(result.code, 0) << command;
+        EXPECT_NE(result.out.find("Example"), std::string::npos) << command;
+        EXPECT_NE(result.out.find(fmt::format("iwseg {}", command)), std::string::npos) << command;
+    }
+}
+
+TEST_F(CommandLine, VersionAndInfoNameTheVersion) {
+    const Result version = iwseg("--version"), info = iwseg("info");
+    EXPECT_EQ(version.code, 0);
+    EXPECT_TRUE(version.out.starts_with("iwseg "));
+    EXPECT_NE(info.out.find(version.out.substr(6)), std::string::npos) << info.out;
+}
+
+TEST_F(CommandLine, BadUsageIsOneSentenceAndExitCode2) {
+    expect_refused("");
+    expect_refused("frobnicate");
+    expect_refused("train --data x");
+    expect_refused("train --data x --out y extra");
+    EXPECT_NE(expect_refused("train --data nowhere --out y").error.find("nowhere"), std::string::npos);
+    EXPECT_NE(expect_refused("predict --out y").error.find("--weights"), std::string::npos);
+    EXPECT_FALSE(fs::exists(folder() / "y"));
+}
+
+TEST_F(CommandLine, RunTrainsPredictsJudgesAndThenSkipsWhatExists) {
+    expect_done("phantom --out data --cases 4 --size 32");
+    write_text(folder() / "tiny.toml", "loss = \"dl\"\n");
+    const std::string run = fmt::format("run --data data --config tiny.toml --out whole {}", kTiny);
+    expect_done(run);
+    for (const char* file : {"config.toml", "split.json", "log.jsonl", "model.safetensors", "records.json", "report.html"})
+        EXPECT_TRUE(fs::exists(folder() / "whole" / file)) << file;
+
+    std::istringstream log(read_text(folder() / "whole/log.jsonl"));
+    int steps = 0;
+    for (std::string line; std::getline(log, line);) {
+        const auto step = nlohmann::json::parse(line);
+        EXPECT_EQ(step.at("step"), ++steps);
+        for (const char* key : {"loss", "rate", "seconds", "wait", "lesion_voxels", "components"})
+            EXPECT_TRUE(step.at(key).is_number()) << key;
+    }
+    EXPECT_EQ(steps, 6);
+
+    const auto model_time = fs::last_write_time(folder() / "whole/model.safetensors");
+    const auto report_time = fs::last_write_time(folder() / "whole/report.html");
+    expect_done(run);
+    EXPECT_EQ(fs::last_write_time(folder() / "whole/model.safetensors"), model_time);
+    EXPECT_EQ(fs::last_write_time(folder() / "whole/report.html"), report_time);
+}
+
+TEST_F(CommandLine, PredictionsKeepTheScansGeometryAndAgreeWithEachOther) {
+    if (!fs::exists(folder() / "data")) expect_done("phantom --out data --cases 4 --size 32");
+    expect_done(fmt::format("train --data data --out trained {}", kTiny));
+    const auto split = nlohmann::json::parse(read_text(folder() / "trained/split.json"));
+    const std::string name = split.at("test").at(0);
+    expect_done("predict --run trained --data data --out predicted");
+    const auto file = [&](const std::string& out, const char* what) {
+        return folder() / out / fmt::format("{}_{}.nii.gz", name, what);
+    };
+    const fs::path scan = folder() / fmt::format("data/imagesTr/{}_0000.nii.gz", name);
+    const auto image = read_image(scan), probability = read_image(file("predicted", "prob")),
+               logit = read_image(file("predicted", "logit"));
+    const auto mask = read_labels(file("predicted", "mask"));
+    require_same_geometry(image.geometry, scan, mask.geometry, "mask");
+    require_same_geometry(image.geometry, scan, logit.geometry, "logit");
+    ASSERT_EQ(mask.voxels.size(), probability.voxels.size());
+    for (std::size_t v = 0; v < mask.voxels.size(); ++v)
+        ASSERT_EQ(mask.voxels[v], probability.voxels[v] > 0.5f ? 1 : 0) << v;
+
+    // The model's file alone says how its scans are read.
+    expect_done(fmt::format("predict --weights trained/model.safetensors --input {} --out alone --save logit,prob --patch 32 "
+                            "--stride 24", scan.string()));
+    EXPECT_EQ(read_image(file("alone", "logit")).voxels, logit.voxels);
+    EXPECT_FALSE(fs::exists(file("alone", "mask")));
+}
+
+}  // namespace
+}  // namespace iwseg
