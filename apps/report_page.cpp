@@ -38,7 +38,6 @@ td.best { font-weight: 700; background: var(--strong); }
   margin: 10px 0; max-width: 820px; }
 figure { margin: 0; }
 figure svg { display: block; width: 100%; height: auto; background: #000; border-radius: 6px; }
-figure image { image-rendering: pixelated; }
 figure path, figure ellipse, .key path, .key ellipse { fill: none; vector-effect: non-scaling-stroke; }
 .target { stroke: var(--target); stroke-width: 2.6; }
 .prediction { stroke: var(--prediction); stroke-width: 1.4; }

@@ -208,7 +208,7 @@ std::string picture_row(const ShownScan& view, const Picture& picture, const std
             mm_wide, mm_high, escape_html(fmt::format("slice {} with {}", picture.slice + 1, view.data.runs[run].name)),
             view.shown.pixel_width, view.shown.pixel_height);
         html += first ? fmt::format(R"(<image id="{}" width="{}" height="{}" preserveAspectRatio="none" )"
-                                    R"(href="data:image/png;base64,{}"/>)",
+                                    R"(style="image-rendering:pixelated" href="data:image/png;base64,{}"/>)",
                                     id, width, height, base64(png_of(view, picture)))
                       : fmt::format(R"(<use href="#{}"/>)", id);
         html += fmt::format(R"(<path class="target" d="{}"/><path class="prediction" d="{}"/>{}</g></svg>)", target,

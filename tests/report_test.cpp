@@ -1,0 +1,279 @@
+#include "apps/report.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <png.h>
+
+#include <cmath>
+#include <filesystem>
+#include <random>
+#include <regex>
+#include <string>
+
+#include "apps/report_charts.h"
+#include "apps/report_data.h"
+#include "apps/report_page.h"
+#include "apps/report_slices.h"
+#include "apps/slice_image.h"
+#include "data/volume.h"
+#include "engine/atomic_file.h"
+#include "evaluation/records.h"
+#include "kernels/error.h"
+
+namespace iwseg {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::mt19937 fresh_random() {
+    const unsigned seed = std::random_device{}();
+    std::printf("seed %u\n", seed);
+    return std::mt19937(seed);
+}
+
+TEST(SliceImage, PngDecodesToThePixelsGiven) {
+    std::mt19937 random = fresh_random();
+    const std::int64_t width = 1 + random() % 70, height = 1 + random() % 70;
+    std::vector<std::uint8_t> pixels(static_cast<std::size_t>(width * height)), decoded(pixels.size());
+    for (auto& pixel : pixels) pixel = static_cast<std::uint8_t>(random());
+    const std::string png = grey_png(pixels, width, height);
+    png_image image{};
+    image.version = PNG_IMAGE_VERSION;
+    ASSERT_TRUE(png_image_begin_read_from_memory(&image, png.data(), png.size()));
+    EXPECT_EQ(image.width, width);
+    EXPECT_EQ(image.height, height);
+    image.format = PNG_FORMAT_GRAY;
+    ASSERT_TRUE(png_image_finish_read(&image, nullptr, decoded.data(), 0, nullptr));
+    EXPECT_EQ(decoded, pixels);
+}
+
+TEST(SliceImage, Base64IsThatOfRfc4648) {
+    const std::pair<const char*, const char*> vectors[] = {{"", ""},         {"f", "Zg=="},         {"fo", "Zm8="},
+                                                           {"foo", "Zm9v"},  {"foob", "Zm9vYg=="},  {"fooba", "Zm9vYmE="},
+                                                           {"foobar", "Zm9vYmFy"}, {"\xff\xfe", "//4="}};
+    for (const auto& [bytes, text] : vectors) EXPECT_EQ(base64(bytes), text);
+}
+
+TEST(SliceImage, OutlineOfOnePixelIsItsFourSides) {
+    EXPECT_EQ(outline_path({0, 0, 0, 0, 1, 0}, 3, 2), "M1 1H2M1 2H2M1 1V2M2 1V2");
+    EXPECT_EQ(outline_path({1}, 1, 1), "M0 0H1M0 1H1M0 0V1M1 0V1");
+    EXPECT_EQ(outline_path({0, 0}, 2, 1), "");
+}
+
+TEST(SliceImage, OutlineIsAsLongAsTheBorder) {
+    std::mt19937 random = fresh_random();
+    const std::int64_t width = 1 + random() % 30, height = 1 + random() % 30;
+    std::vector<std::uint8_t> mask(static_cast<std::size_t>(width * height));
+    for (auto& pixel : mask) pixel = random() % 3 == 0;
+    std::int64_t border = 0, drawn = 0;
+    const auto inside = [&](std::int64_t y, std::int64_t x) {
+        return x >= 0 && y >= 0 && x < width && y < height && mask[y * width + x];
+    };
+    for (std::int64_t y = -1; y < height; ++y)
+        for (std::int64_t x = -1; x < width; ++x)
+            border += (inside(y, x) != inside(y + 1, x)) + (inside(y, x) != inside(y, x + 1));
+    const std::string path = outline_path(mask, width, height);
+    const std::regex segment("M(\\d+) (\\d+)([HV])(\\d+)");
+    for (std::sregex_iterator match(path.begin(), path.end(), segment), end; match != end; ++match)
+        drawn += std::stoll((*match)[4]) - std::stoll((*match)[(*match)[3] == "H" ? 1 : 2]);
+    EXPECT_EQ(drawn, border);
+}
+
+/// A geometry whose file axes run along the world's axes, in mm, negative for backwards.
+Geometry geometry_along(std::array<int, 3> world_of_axis, std::array<double, 3> step) {
+    Geometry geometry;
+    geometry.shape = {5, 6, 7};
+    geometry.affine = {};
+    for (int axis = 0; axis < 3; ++axis) geometry.affine[world_of_axis[axis]][axis] = step[axis];
+    return geometry;
+}
+
+TEST(SliceImage, RightOfThePatientIsShownAtTheLeftAndAnteriorAtTheTop) {
+    // Voxel (0, 0, k) of a right-anterior-superior scan lies left and behind: bottom right of the picture.
+    const Geometry geometry = geometry_along({0, 1, 2}, {1, 1, 1});
+    const SliceOrientation shown = slice_orientation(geometry);
+    EXPECT_EQ(shown.across, 2);
+    EXPECT_EQ(shown.width, 5);
+    EXPECT_EQ(shown.height, 6);
+    const SliceIndex index(geometry, shown, 3);
+    EXPECT_EQ(index(shown.height - 1, shown.width - 1), 3);
+    EXPECT_EQ(index(0, 0), (4 * 6 + 5) * 7 + 3);
+}
+
+TEST(SliceImage, PictureDoesNotDependOnHowTheFileOrdersItsAxes) {
+    const std::array<std::array<int, 3>, 6> orders{{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}}};
+    for (const auto& order : orders)
+        for (int signs = 0; signs < 8; ++signs) {
+            const Geometry geometry = geometry_along(
+                order, {signs & 1 ? -1.0 : 1.0, signs & 2 ? -1.0 : 1.0, signs & 4 ? -1.0 : 1.0});
+            const SliceOrientation shown = slice_orientation(geometry);
+            EXPECT_EQ(order[shown.across], 2);
+            EXPECT_EQ(order[shown.right], 0);
+            EXPECT_EQ(order[shown.down], 1);
+            EXPECT_EQ(shown.reverse_right, !(signs >> shown.right & 1));
+            EXPECT_EQ(shown.reverse_down, !(signs >> shown.down & 1));
+        }
+}
+
+TEST(SliceImage, ClearlyThickestAxisIsLookedAlong) {
+    EXPECT_EQ(slice_orientation(geometry_along({0, 1, 2}, {5, 1, 1})).across, 0);
+    EXPECT_EQ(slice_orientation(geometry_along({0, 1, 2}, {1, 5, 1})).across, 1);
+    EXPECT_EQ(slice_orientation(geometry_along({0, 1, 2}, {1.2, 1, 1})).across, 2);
+}
+
+TEST(ReportPage, TextIsEscaped) {
+    EXPECT_EQ(escape_html("<a href=\"x\">T&'</a>"), "&lt;a href=&quot;x&quot;&gt;T&amp;&#39;&lt;/a&gt;");
+}
+
+/// A dataset of two scans with two lesions each and two runs: one finds all, the other nothing in the second scan.
+class Report : public ::testing::Test {
+  protected:
+    static constexpr std::int64_t size = 24;
+    fs::path folder = fs::temp_directory_path() / fmt::format("iwseg_report_{}", std::random_device{}());
+
+    static void fill(std::vector<float>& voxels, std::int64_t corner, std::int64_t edge, float value) {
+        for (std::int64_t i = corner; i < corner + edge; ++i)
+            for (std::int64_t j = corner; j < corner + edge; ++j)
+                for (std::int64_t k = corner; k < corner + edge; ++k) voxels[(i * size + j) * size + k] = value;
+    }
+    static Volume<float> empty(float value) {
+        Volume<float> volume;
+        volume.geometry.shape = {size, size, size};
+        volume.voxels.assign(size * size * size, value);
+        return volume;
+    }
+    static void write_mask(const fs::path& file, const std::vector<float>& voxels) {
+        Volume<std::uint8_t> mask{empty(0).geometry, {}};
+        for (const float voxel : voxels) mask.voxels.push_back(voxel > 0.5f);
+        write_volume(file, mask);
+    }
+
+    void SetUp() override {
+        for (const char* name : {"dataset/imagesTr", "dataset/labelsTr", "careless/predictions", "careful/predictions"})
+            fs::create_directories(folder / name);
+        write_text(folder / "dataset/dataset.json",
+                   R"({"name": "two <cubes>", "channel_names": {"0": "CT"}, "labels": {"background": 0, "lesion": 1},
+                       "numTraining": 2, "file_ending": ".nii.gz"})");
+        Records careful, careless;
+        for (const std::string name : {"a", "b"}) {
+            Volume<float> image = empty(10);
+            std::vector<float> target(image.voxels.size()), nothing(image.voxels.size());
+            fill(target, 3, 2, 1);
+            fill(target, 12, 5, 1);
+            fill(image.voxels, 3, 2, 50);
+            fill(image.voxels, 12, 5, 50);
+            write_volume(folder / "dataset/imagesTr" / (name + "_0000.nii.gz"), image);
+            write_mask(folder / "dataset/labelsTr" / (name + ".nii.gz"), target);
+            careful[name] = predict("careful", name, target, target);
+            careless[name] = predict("careless", name, target, name == "b" ? nothing : target);
+        }
+        write_records(folder / "careful/records.json", careful);
+        write_records(folder / "careless/records.json", careless);
+        for (const std::string run : {"careful", "careless"}) {
+            write_text(folder / run / "config.toml", "loss = \"iwdl\"\npatch = 16\n");
+            write_text(folder / run / "log.jsonl",
+                       "{\"step\": 1, \"loss\": 0.9}\n{\"step\": 2, \"loss\": 0.5}\n{\"step\": 3, \"lo");
+        }
+    }
+    void TearDown() override { fs::remove_all(folder); }
+
+    std::vector<Record> predict(const std::string& run, const std::string& name, const std::vector<float>& target,
+                                const std::vector<float>& probability) {
+        write_mask(folder / run / "predictions" / (name + "_mask.nii.gz"), probability);
+        const std::vector<std::uint8_t> mask(target.begin(), target.end());
+        return lesion_records({size, size, size, mask.data(), probability.data(), probability.data()});
+    }
+    std::vector<RunForReport> runs() const {
+        return {{"careless", folder / "careless"}, {"careful & slow", folder / "careful"}};
+    }
+};
+
+TEST_F(Report, IsOnePageThatNeedsNothingBesideIt) {
+    write_report(folder / "dataset", runs(), folder / "report.html");
+    const std::string page = read_text(folder / "report.html");
+    EXPECT_EQ(page.rfind("<!doctype html>", 0), 0u);
+    for (const char* outside : {"src=", "@import", "<link", "<script", "href=\"http", "url("})
+        EXPECT_EQ(page.find(outside), std::string::npos) << outside;
+    EXPECT_NE(page.find("careful &amp; slow"), std::string::npos);
+    EXPECT_NE(page.find("two &lt;cubes&gt;"), std::string::npos);
+    EXPECT_EQ(page.find("<cubes>"), std::string::npos);
+    EXPECT_NE(page.find("data:image/png;base64,"), std::string::npos);
+    EXPECT_EQ(page.find("nan"), std::string::npos);
+}
+
+TEST_F(Report, EveryElementOpenedIsClosedInOrder) {
+    write_report(folder / "dataset", runs(), folder / "report.html");
+    std::string page = read_text(folder / "report.html");
+    page = std::regex_replace(page, std::regex("<style>[^<]*</style>"), "");
+    std::vector<std::string> open;
+    const std::regex tag("<(/?)([a-zA-Z][a-zA-Z0-9]*)[^>]*?(/?)>");
+    for (std::sregex_iterator match(page.begin(), page.end(), tag), end; match != end; ++match) {
+        const std::string name = (*match)[2];
+        if (name == "meta" || (*match)[3].length()) continue;
+        if (!(*match)[1].length()) {
+            open.push_back(name);
+            continue;
+        }
+        ASSERT_FALSE(open.empty()) << name;
+        ASSERT_EQ(open.back(), name);
+        open.pop_back();
+    }
+    EXPECT_TRUE(open.empty());
+}
+
+TEST_F(Report, WorstScanComesFirst) {
+    const ReportData data = read_report_data(folder / "dataset", runs());
+    ASSERT_EQ(data.cases.size(), 2u);
+    EXPECT_EQ(data.cases[0].name, "b");
+    EXPECT_EQ(data.cases[0].misses(), 2);
+    EXPECT_EQ(data.cases[1].misses(), 0);
+    const std::string html = slices_section(data);
+    EXPECT_LT(html.find("<h3>b</h3>"), html.find("<h3>a</h3>"));
+    EXPECT_NE(html.find("missed lesion of 125 voxels"), std::string::npos);
+}
+
+TEST_F(Report, FiguresAreThoseOfTheRecordsAndMasks) {
+    const ReportData data = read_report_data(folder / "dataset", runs());
+    EXPECT_EQ(data.runs[0].counts.found, 2);
+    EXPECT_EQ(data.runs[0].counts.small_found, 1);
+    EXPECT_EQ(data.runs[1].counts.found, 4);
+    EXPECT_EQ(data.runs[1].counts.lesions, 4);
+    EXPECT_DOUBLE_EQ(data.mean_dice(0), 0.5);  // 1 in the first scan, 0 in the second
+    EXPECT_DOUBLE_EQ(data.mean_dice(1), 1.0);
+    EXPECT_EQ(data.runs[0].log.size(), 2u) << "a torn last line is left out";
+}
+
+TEST_F(Report, LesionsWeighWhatTheFormulaGivesInAPatchAroundThem) {
+    const ReportData data = read_report_data(folder / "dataset", runs());
+    const std::vector<LesionWeight> weights = lesion_weights(data.cases[0], data.runs[0].config);
+    ASSERT_EQ(weights.size(), 2u);
+    // The patch of 16^3 around the small lesion begins at 3 - 8 and ends before 11: the large one is outside.
+    EXPECT_EQ(weights[0].voxels, 8);
+    EXPECT_FLOAT_EQ(static_cast<float>(weights[0].weight), 4096.0f / (2 * 8));
+    // Around the large one from 6 to 22: the small one is outside.
+    EXPECT_EQ(weights[1].voxels, 125);
+    EXPECT_FLOAT_EQ(static_cast<float>(weights[1].weight), 4096.0f / (2 * 125));
+}
+
+TEST_F(Report, MissingPiecesAreLeftOut) {
+    fs::remove_all(folder / "careless/predictions");
+    fs::remove(folder / "careless/log.jsonl");
+    fs::remove(folder / "careful/config.toml");
+    write_report(folder / "dataset", runs(), folder / "report.html");
+    EXPECT_TRUE(fs::exists(folder / "report.html"));
+}
+
+TEST_F(Report, MissingRecordsAreNamed) {
+    fs::remove(folder / "careful/records.json");
+    try {
+        write_report(folder / "dataset", runs(), folder / "report.html");
+        FAIL() << "no error";
+    } catch (const InputError& error) {
+        EXPECT_NE(std::string(error.what()).find("records.json"), std::string::npos) << error.what();
+    }
+    EXPECT_FALSE(fs::exists(folder / "report.html"));
+    EXPECT_THROW(write_report(folder / "dataset", {}, folder / "report.html"), InputError);
+}
+
+}  // namespace
+}  // namespace iwseg
