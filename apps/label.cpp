@@ -66,8 +66,8 @@ void run_label(const LabelArguments& arguments) {
     Volume<float> weights{geometry, std::vector<float>(volume.voxels.size())};
     cpu::look_up_weights({}, labels, table.data(), count + 1, {weights.voxels.data(), shape, Type::f32});
     write_volume(arguments.weights, weights);
-    fmt::print("inverse weights from {:g} to {:g}: {}\n", *std::min_element(weights.voxels.begin(), weights.voxels.end()),
-               *std::max_element(weights.voxels.begin(), weights.voxels.end()), arguments.weights.string());
+    const auto [least, most] = std::minmax_element(weights.voxels.begin(), weights.voxels.end());
+    fmt::print("inverse weights from {:g} to {:g}: {}\n", *least, *most, arguments.weights.string());
 }
 
 }  // namespace

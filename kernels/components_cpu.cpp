@@ -31,8 +31,8 @@
 //      above_right  -       0       1
 //
 // Runs are numbered in raster order and a union keeps the smaller number, so a root is the run that holds the
-// component's first voxel, and one sweep over the runs turns roots into consecutive labels. Every thread takes a slab of
-// slices; the seams between slabs are joined after it. The result does not depend on how the volume was cut.
+// component's first voxel, and one sweep over the runs turns roots into consecutive labels. Every thread takes a slab
+// of slices; the seams between slabs are joined after it. The result does not depend on how the volume was cut.
 namespace iwseg::cpu {
 namespace {
 

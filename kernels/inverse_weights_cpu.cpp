@@ -62,9 +62,10 @@ void inverse_weight_table(Stream, View labels, float* table, std::int64_t stride
     const std::int64_t voxels = labels.shape.voxels();
     bool inside = true;
 #pragma omp parallel for schedule(static) reduction(&& : inside)
-    for (std::int64_t n = 0; n < labels.shape.n; ++n)
-        inside = weights_of_patch(labels.as<const std::int32_t>() + n * voxels, voxels, table + n * stride, stride, clip) &&
-                 inside;
+    for (std::int64_t n = 0; n < labels.shape.n; ++n) {
+        const auto* patch = labels.as<const std::int32_t>() + n * voxels;
+        inside = weights_of_patch(patch, voxels, table + n * stride, stride, clip) && inside;
+    }
     if (!inside)
         throw std::invalid_argument("inverse_weight_table: a label is outside of the table's 0 to " +
                                     std::to_string(stride - 1));

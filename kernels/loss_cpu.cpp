@@ -10,7 +10,7 @@
 // Each loss is a function of a few sums over voxels, so that its gradient is a short expression in the voxel's own p, t
 // and w with coefficients made of those sums. loss_value sums, and leaves the coefficients of each sample in scratch;
 // loss_gradient evaluates the expression. Sums are over fixed chunks of voxels, joined in order: the thread count does
-// not show. Numerators are summed as errors, (p - t)^2, and not as 1 minus an agreement: small losses keep their digits.
+// not show. Numerators are summed as errors, (p - t)^2, not as 1 minus an agreement: small losses keep their digits.
 //
 // Written with p = sigmoid(z), q = 1 - p; s is the logit towards the wrong answer (-z where t = 1, else z).
 //
@@ -219,8 +219,8 @@ void require_input(const LossParameters& parameters, const LossInput& input) {
         throw std::invalid_argument("loss: expected logits of one channel, ncdhw, and a target");
     if (input.labels && (!input.weights || input.stride < 1))
         throw std::invalid_argument("loss: labels are given without the weights to look up");
-    const bool unweighted = parameters.formula == LossFormula::wce || parameters.formula == LossFormula::generalised_dice;
-    if (input.labels && unweighted)
+    const LossFormula formula = parameters.formula;
+    if (input.labels && (formula == LossFormula::wce || formula == LossFormula::generalised_dice))
         throw std::invalid_argument("loss: weighted cross-entropy and generalised Dice take no inverse weights");
 }
 

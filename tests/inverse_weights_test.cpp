@@ -58,7 +58,8 @@ Labels random_labels(const Shape& shape, int most, std::mt19937& random) {
 }  // namespace
 
 TEST(InverseWeights, GoldenMasksGiveTheOriginalsLabelsAndWeightsExactly) {
-    const auto golden = read_safetensors(std::filesystem::path(IWSEG_GOLDEN_DIR) / "inverse_weights.golden.safetensors");
+    const std::filesystem::path folder = IWSEG_GOLDEN_DIR;
+    const auto golden = read_safetensors(folder / "inverse_weights.golden.safetensors");
     int cases = 0;
     for (const auto& [name, mask] : golden) {
         if (!name.ends_with(".mask")) continue;

@@ -124,8 +124,9 @@ Batch golden_batch(const std::map<std::string, StoredTensor>& golden) {
 }  // namespace
 
 TEST(LossKernel, GoldenLossesHoldTo1e6AndTheirGradientsTo1e5OfTheLargest) {
+    const std::filesystem::path folder = std::filesystem::path(IWSEG_SHARED_DIR) / "golden";
     for (const char* name : {"unet_narrow", "unet_two_channel"}) {
-        const auto file = std::filesystem::path(IWSEG_SHARED_DIR) / "golden" / (std::string(name) + ".golden.safetensors");
+        const std::filesystem::path file = folder / (std::string(name) + ".golden.safetensors");
         if (!std::filesystem::exists(file)) GTEST_SKIP() << "no " << file << " here";
         const auto golden = read_safetensors(file);
         const Batch b = golden_batch(golden);
