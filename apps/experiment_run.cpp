@@ -31,8 +31,9 @@ void run_experiment(Context& context, const Config& config, const std::filesyste
     prediction.skip_finished = true;
     predict_cases(context, open_network(run.model(), run.config()), dataset, cases, prediction);
 
+    // A case's mask is the last of its files to be written.
     const bool judged = std::all_of(cases.begin(), cases.end(), [&](const Case& scan) {
-        return is_newer(run.records(), run.predictions() / (scan.name + "_logit.nii.gz"));
+        return is_newer(run.records(), run.predictions() / (scan.name + "_mask.nii.gz"));
     });
     if (judged) {
         fmt::print("{} is there already\n", run.records().string());

@@ -62,15 +62,14 @@ bool is_finished(const TrainedNetwork& network, const PredictionOptions& options
 
 void write_prediction(Prediction prediction, const Geometry& geometry, const PredictionOptions& options,
                       const std::string& name) {
-    if (options.mask) {
-        Volume<std::uint8_t> mask{geometry, std::vector<std::uint8_t>(prediction.probability.size())};
-        for (std::size_t v = 0; v < mask.voxels.size(); ++v) mask.voxels[v] = prediction.probability[v] > kLesion;
-        write_volume(output_file(options, name, "mask"), mask);
-    }
-    if (options.probability)
-        write_volume(output_file(options, name, "prob"), Volume<float>{geometry, std::move(prediction.probability)});
-    if (options.logit)
-        write_volume(output_file(options, name, "logit"), Volume<float>{geometry, std::move(prediction.logit)});
+    const Volume<float> logit{geometry, std::move(prediction.logit)};
+    const Volume<float> probability{geometry, std::move(prediction.probability)};
+    if (options.logit) write_volume(output_file(options, name, "logit"), logit);
+    if (options.probability) write_volume(output_file(options, name, "prob"), probability);
+    if (!options.mask) return;
+    Volume<std::uint8_t> mask{geometry, std::vector<std::uint8_t>(probability.voxels.size())};
+    for (std::size_t v = 0; v < mask.voxels.size(); ++v) mask.voxels[v] = probability.voxels[v] > kLesion;
+    write_volume(output_file(options, name, "mask"), mask);
 }
 
 PreparationOptions reading_options(const TrainedNetwork& network) {
@@ -162,8 +161,9 @@ Dataset dataset_of_files(const std::vector<fs::path>& files, TrainedNetwork& net
     const auto wanted = static_cast<std::size_t>(network.options.in_channels) + masked;
     // One file may hold all channels along its fourth axis.
     if (files.size() != wanted && files.size() != 1)
-        throw InputError(fmt::format("--input names {} files, but the network in {} takes {}{}", files.size(),
-                                     network.weights.string(), wanted, masked ? ", the mask being the last" : ""));
+        throw InputError(fmt::format("--input names {} files, but the network in {} takes {}, one a channel{}",
+                                     files.size(), network.weights.string(), wanted,
+                                     masked ? ", the mask being the last" : ""));
     std::string name = files.front().filename().string();
     for (const std::string_view ending : {".gz", ".nii", "_0000"})
         if (name.ends_with(ending) && name.size() > ending.size()) name.resize(name.size() - ending.size());

@@ -79,7 +79,7 @@ cp -r data single
 ls single/labelsTr/*.gz | tail -n +2 | xargs rm
 ls single/imagesTr/*.gz | tail -n +2 | xargs rm
 refuses "dataset with one case" "one" $(train_on single)
-refuses "unknown case" "case_1|did you mean|unknown" "$iwseg" predict --run run --data data --cases nobody --out out
+refuses "unknown case" "no case nobody" "$iwseg" predict --run run --data data --cases nobody --out out
 
 # Configuration
 refuses "unknown key" "did you mean learning_rate" $(train_on data) --set learnin_rate=0.1
