@@ -76,7 +76,10 @@ std::string configurations(const ReportData& data) {
 
 void write_report(const std::filesystem::path& dataset, const std::vector<RunForReport>& runs,
                   const std::filesystem::path& html) {
-    const ReportData data = read_report_data(dataset, runs);
+    write_report(read_report_data(dataset, runs), html);
+}
+
+void write_report(const ReportData& data, const std::filesystem::path& html) {
     std::string body = introduction(data) + section("Results", results_table(data) + kWordsText);
     body += section("Which lesions are found", kRecallText + recall_section(data));
     body += section("What each lesion weighs", kWeightsText + weights_section(data));

@@ -21,4 +21,8 @@ struct RunForReport {
 void write_report(const std::filesystem::path& dataset, const std::vector<RunForReport>& runs,
                   const std::filesystem::path& html);
 
+struct ReportData;
+/// The same from what read_report_data (apps/report_data.h) gave.
+void write_report(const ReportData& data, const std::filesystem::path& html);
+
 }  // namespace iwseg

@@ -48,13 +48,14 @@ std::string recall_by_size_chart(const ReportData& data) {
     return chart_card(bar_chart(groups, series, options));
 }
 
-/// One row of the table: its values, the best of which is marked.
+/// A column of the table of results: a value for each run.
 struct TableColumn {
     std::string heading;
     std::vector<double> values;
     std::vector<std::string> shown;
     bool higher_is_better = true;
 
+    /// Better than another and no worse than any.
     bool best(std::size_t run) const {
         const double value = values[run];
         return values.size() > 1 && std::all_of(values.begin(), values.end(), [&](double other) {
@@ -71,6 +72,28 @@ TableColumn column(const ReportData& data, const std::string& heading, bool high
         filled.shown.push_back(shown(run));
     }
     return filled;
+}
+
+std::vector<TableColumn> result_columns(const ReportData& data) {
+    const auto& runs = data.runs;
+    const auto share = [](std::int64_t part, std::int64_t whole) { return fmt::format("{} of {}", part, whole); };
+    return {
+        column(data, "lesions found", true, [&](auto r) { return runs[r].counts.recall(); },
+               [&](auto r) { return share(runs[r].counts.found, runs[r].counts.lesions); }),
+        column(data, "of the smaller half", true, [&](auto r) { return runs[r].counts.small_recall(); },
+               [&](auto r) { return share(runs[r].counts.small_found, runs[r].counts.small_lesions); }),
+        column(data, "false positives", false,
+               [&](auto r) { return static_cast<double>(runs[r].counts.false_positives); },
+               [&](auto r) { return fmt::format("{}", runs[r].counts.false_positives); }),
+        column(data, "Dice of scans", true, [&](auto r) { return data.mean_dice(r); },
+               [&](auto r) { return fmt::format("{:.3f}", data.mean_dice(r)); }),
+        column(data, "Dice of found lesions", true, [&](auto r) { return runs[r].froc.object_dice.value; },
+               [&](auto r) { return fmt::format("{:.3f}", runs[r].froc.object_dice.value); }),
+        column(data, "average recall (95 %)", true, [&](auto r) { return runs[r].froc.average_recall.value; },
+               [&](auto r) {
+                   const Estimate& recall = runs[r].froc.average_recall;
+                   return fmt::format("{:.3f} ({:.2f}–{:.2f})", recall.value, recall.low, recall.high);
+               })};
 }
 
 bool is_weighted(const ReportRun& run) { return loss_from_name(run.config.loss).weighted; }
@@ -133,31 +156,30 @@ std::vector<LesionWeight> lesion_weights(const ReportCase& scan, const Config& c
     return weights;
 }
 
+std::string results_text(const ReportData& data) {
+    std::vector<TableColumn> columns{{"run", {}, {}}};
+    for (const ReportRun& run : data.runs) columns.front().shown.push_back(run.name);
+    for (TableColumn& c : result_columns(data)) columns.push_back(std::move(c));
+    std::string text;
+    for (std::size_t line = 0; line <= data.runs.size(); ++line) {
+        for (const TableColumn& c : columns) {
+            std::size_t width = c.heading.size();
+            for (const std::string& value : c.shown) width = std::max(width, value.size());
+            const std::string& cell = line == 0 ? c.heading : c.shown[line - 1];
+            text += &c == &columns.front() ? fmt::format("{:<{}}", cell, width) : fmt::format("  {:>{}}", cell, width);
+        }
+        text += '\n';
+    }
+    return text;
+}
+
 std::string results_table(const ReportData& data) {
-    const auto& runs = data.runs;
-    const auto share = [](std::int64_t part, std::int64_t whole) { return fmt::format("{} of {}", part, whole); };
-    const std::vector<TableColumn> columns{
-        column(data, "lesions found", true, [&](auto r) { return runs[r].counts.recall(); },
-               [&](auto r) { return share(runs[r].counts.found, runs[r].counts.lesions); }),
-        column(data, "of the smaller half", true, [&](auto r) { return runs[r].counts.small_recall(); },
-               [&](auto r) { return share(runs[r].counts.small_found, runs[r].counts.small_lesions); }),
-        column(data, "false positives", false,
-               [&](auto r) { return static_cast<double>(runs[r].counts.false_positives); },
-               [&](auto r) { return fmt::format("{}", runs[r].counts.false_positives); }),
-        column(data, "Dice of scans", true, [&](auto r) { return data.mean_dice(r); },
-               [&](auto r) { return fmt::format("{:.3f}", data.mean_dice(r)); }),
-        column(data, "Dice of found lesions", true, [&](auto r) { return runs[r].froc.object_dice.value; },
-               [&](auto r) { return fmt::format("{:.3f}", runs[r].froc.object_dice.value); }),
-        column(data, "average recall (95 %)", true, [&](auto r) { return runs[r].froc.average_recall.value; },
-               [&](auto r) {
-                   const Estimate& recall = runs[r].froc.average_recall;
-                   return fmt::format("{:.3f} ({:.2f}–{:.2f})", recall.value, recall.low, recall.high);
-               })};
+    const std::vector<TableColumn> columns = result_columns(data);
     std::string html = "<div class=\"scroll\"><table><thead><tr><th>run</th>";
     for (const TableColumn& c : columns) html += fmt::format("<th>{}</th>", c.heading);
     html += "</tr></thead><tbody>";
-    for (std::size_t r = 0; r < runs.size(); ++r) {
-        html += fmt::format("<tr><td>{}</td>", escape_html(runs[r].name));
+    for (std::size_t r = 0; r < data.runs.size(); ++r) {
+        html += fmt::format("<tr><td>{}</td>", escape_html(data.runs[r].name));
         for (const TableColumn& c : columns)
             html += fmt::format("<td{}>{}</td>", c.best(r) ? " class=\"best\"" : "", c.shown[r]);
         html += "</tr>";

@@ -19,6 +19,9 @@ struct LesionWeight {
 /// those inside the patch.
 std::vector<LesionWeight> lesion_weights(const ReportCase& scan, const Config& config);
 
+/// The results as a table for a terminal.
+std::string results_text(const ReportData& data);
+
 /// Parts of the page as HTML.
 std::string results_table(const ReportData& data);
 std::string recall_section(const ReportData& data);
