@@ -1,3 +1,5 @@
+#include "data/phantom.h"
+
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -5,7 +7,6 @@
 
 #include "apps/commands.h"
 #include "apps/progress.h"
-#include "data/phantom.h"
 
 namespace iwseg {
 
@@ -14,7 +15,8 @@ void add_phantom_command(CLI::App& app) {
     const auto options = std::make_shared<PhantomOptions>();
     command->add_option("--out", options->folder, "Folder of the new dataset")->required();
     command->add_option("--cases", options->cases, "Number of scans")->required();
-    command->add_option("--size", options->size, "Voxels along the first two axes; the third has 3/4")->capture_default_str();
+    command->add_option("--size", options->size, "Voxels along the first two axes; the third has 3/4")
+        ->capture_default_str();
     command->add_option("--seed", options->seed, "The same seed gives the same scans")->capture_default_str();
     command->footer("Example: iwseg phantom --out phantom --cases 20 --size 96");
     command->callback([options] {

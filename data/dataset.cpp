@@ -28,7 +28,8 @@ json read_json(const path& file) {
 /// Names by number: {"0": "FLAIR", "1": "T1"}, or a list.
 std::vector<std::string> read_channels(const json& description, const path& file) {
     const char* key = description.contains("channel_names") ? "channel_names" : "modality";
-    const InputError wrong(fmt::format("{} must name its channels: \"channel_names\": {{\"0\": \"CT\"}}", file.string()));
+    const InputError wrong(
+        fmt::format("{} must name its channels: \"channel_names\": {{\"0\": \"CT\"}}", file.string()));
     if (!description.contains(key)) throw wrong;
     const json& names = description[key];
     std::vector<std::string> channels;
@@ -43,7 +44,9 @@ std::vector<std::string> read_channels(const json& description, const path& file
     return channels;
 }
 
-bool by_name(const Case& a, const Case& b) { return a.name < b.name; }
+bool by_name(const Case& a, const Case& b) {
+    return a.name < b.name;
+}
 
 /// Cases of a folder with files CASE_0000.nii.gz, CASE_0001.nii.gz, …
 std::vector<Case> list_cases(const path& images, const path& labels, const std::string& ending, std::size_t channels) {
@@ -58,8 +61,8 @@ std::vector<Case> list_cases(const path& images, const path& labels, const std::
         for (std::size_t channel = 0; channel < channels; ++channel) {
             const path file = images / fmt::format("{}_{:04}{}", scan.name, channel, ending);
             if (!std::filesystem::exists(file))
-                throw InputError(fmt::format("{} is missing: case {} must have {} channels", file.string(), scan.name,
-                                             channels));
+                throw InputError(
+                    fmt::format("{} is missing: case {} must have {} channels", file.string(), scan.name, channels));
             scan.images.push_back(file);
         }
         const path label = labels / (scan.name + ending);
@@ -173,8 +176,8 @@ Dataset open_dataset(const path& folder) {
     } else {
         const json ending = description.value("file_ending", json(".nii.gz"));
         if (ending != ".nii.gz" && ending != ".nii")
-            throw InputError(fmt::format("{} gives file_ending {}; .nii and .nii.gz can be read", file.string(),
-                                         ending.dump()));
+            throw InputError(
+                fmt::format("{} gives file_ending {}; .nii and .nii.gz can be read", file.string(), ending.dump()));
         const std::size_t channels = dataset.channels.size();
         dataset.cases = list_cases(folder / "imagesTr", folder / "labelsTr", ending, channels);
         dataset.test_cases = list_cases(folder / "imagesTs", folder / "labelsTs", ending, channels);

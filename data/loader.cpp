@@ -8,7 +8,10 @@
 namespace iwseg {
 
 BatchLoader::BatchLoader(const PatchSampler& sampler, std::uint64_t first_step, int workers)
-    : sampler_(sampler), slots_(static_cast<std::size_t>(2 * std::max(workers, 1))), claim_(first_step), take_(first_step) {
+    : sampler_(sampler),
+      slots_(static_cast<std::size_t>(2 * std::max(workers, 1))),
+      claim_(first_step),
+      take_(first_step) {
     for (int worker = 0; worker < std::max(workers, 1); ++worker) workers_.emplace_back([this] { work(); });
 }
 

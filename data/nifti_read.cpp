@@ -31,7 +31,8 @@ class ByteSource {
   public:
     explicit ByteSource(const path& name) : name_(name) {
         std::error_code error;
-        if (std::filesystem::is_directory(name, error)) throw InputError(name.string() + " is a folder, not a NIfTI file");
+        if (std::filesystem::is_directory(name, error))
+            throw InputError(name.string() + " is a folder, not a NIfTI file");
         size_ = static_cast<std::int64_t>(std::filesystem::file_size(name, error));
         if (error) throw InputError("cannot read " + name.string() + ": " + error.message());
         unsigned char magic[2] = {};
@@ -129,7 +130,8 @@ Geometry geometry_of(const nifti_image& image, const path& file) {
     for (int row = 0; row < 3; ++row)
         for (int column = 0; column < 4; ++column) {
             geometry.affine[row][column] = affine.m[row][column];
-            if (!std::isfinite(affine.m[row][column])) throw InputError(file.string() + " has an affine that is not finite");
+            if (!std::isfinite(affine.m[row][column]))
+                throw InputError(file.string() + " has an affine that is not finite");
         }
     return geometry;
 }
@@ -144,7 +146,8 @@ void require_three_axes(const nifti_image& image, const path& file, std::optiona
         throw InputError(fmt::format("{} has {} channels, so there is no channel {}", file.string(),
                                      axes == 4 ? image.dim[4] : 1, *channel));
     std::string shape;
-    for (std::int64_t axis = 1; axis <= axes; ++axis) shape += fmt::format("{}{}", axis > 1 ? " x " : "", image.dim[axis]);
+    for (std::int64_t axis = 1; axis <= axes; ++axis)
+        shape += fmt::format("{}{}", axis > 1 ? " x " : "", image.dim[axis]);
     throw InputError(fmt::format("{} has {} axes ({}); a scan has three", file.string(), axes, shape));
 }
 
@@ -186,7 +189,8 @@ Out converted(double value, const path& file) {
 
 /// The file has i fastest, a volume k. Blocks of 16 x 16 keep both sides in cache.
 template <class T, class Out>
-void transpose(const std::vector<unsigned char>& raw, const nifti_image& image, const path& file, std::vector<Out>& out) {
+void transpose(const std::vector<unsigned char>& raw, const nifti_image& image, const path& file,
+               std::vector<Out>& out) {
     constexpr std::int64_t block = 16;
     const std::int64_t ni = image.nx, nj = image.ny, nk = image.nz;
     const bool scaled = image.scl_slope != 0.0 && std::isfinite(image.scl_slope) && std::isfinite(image.scl_inter);
@@ -205,17 +209,28 @@ void transpose(const std::vector<unsigned char>& raw, const nifti_image& image, 
 template <class Out>
 void decode(const std::vector<unsigned char>& raw, const nifti_image& image, const path& file, std::vector<Out>& out) {
     switch (image.datatype) {
-        case DT_UINT8: return transpose<std::uint8_t>(raw, image, file, out);
-        case DT_INT8: return transpose<std::int8_t>(raw, image, file, out);
-        case DT_UINT16: return transpose<std::uint16_t>(raw, image, file, out);
-        case DT_INT16: return transpose<std::int16_t>(raw, image, file, out);
-        case DT_UINT32: return transpose<std::uint32_t>(raw, image, file, out);
-        case DT_INT32: return transpose<std::int32_t>(raw, image, file, out);
-        case DT_UINT64: return transpose<std::uint64_t>(raw, image, file, out);
-        case DT_INT64: return transpose<std::int64_t>(raw, image, file, out);
-        case DT_FLOAT32: return transpose<float>(raw, image, file, out);
-        case DT_FLOAT64: return transpose<double>(raw, image, file, out);
-        case DT_FLOAT128: return transpose<Quadruple>(raw, image, file, out);
+        case DT_UINT8:
+            return transpose<std::uint8_t>(raw, image, file, out);
+        case DT_INT8:
+            return transpose<std::int8_t>(raw, image, file, out);
+        case DT_UINT16:
+            return transpose<std::uint16_t>(raw, image, file, out);
+        case DT_INT16:
+            return transpose<std::int16_t>(raw, image, file, out);
+        case DT_UINT32:
+            return transpose<std::uint32_t>(raw, image, file, out);
+        case DT_INT32:
+            return transpose<std::int32_t>(raw, image, file, out);
+        case DT_UINT64:
+            return transpose<std::uint64_t>(raw, image, file, out);
+        case DT_INT64:
+            return transpose<std::int64_t>(raw, image, file, out);
+        case DT_FLOAT32:
+            return transpose<float>(raw, image, file, out);
+        case DT_FLOAT64:
+            return transpose<double>(raw, image, file, out);
+        case DT_FLOAT128:
+            return transpose<Quadruple>(raw, image, file, out);
         default:
             throw InputError(fmt::format("{} holds voxels of NIfTI type {}; whole and real numbers can be read",
                                          file.string(), image.datatype));
@@ -229,16 +244,17 @@ Volume<Out> read_volume(const path& file, std::optional<std::int64_t> channel) {
     nifti_image& image = *header.image;
     require_three_axes(image, file, channel);
     // In floating point, since a lying header's product may not fit whole numbers.
-    const double promised = static_cast<double>(image.nx) * static_cast<double>(image.ny) *
-                            static_cast<double>(image.nz) * image.nbyper;
+    const double promised =
+        static_cast<double>(image.nx) * static_cast<double>(image.ny) * static_cast<double>(image.nz) * image.nbyper;
     const auto first = static_cast<double>(image.iname_offset) + static_cast<double>(channel.value_or(0)) * promised;
     const auto too_short = [&](const std::string& what_is_there) {
-        return InputError(fmt::format("{} ends too early: its header promises {:.0f} bytes of voxels ({} x {} x {}) but {}",
-                                      file.string(), promised, image.nx, image.ny, image.nz, what_is_there));
+        return InputError(
+            fmt::format("{} ends too early: its header promises {:.0f} bytes of voxels ({} x {} x {}) but {}",
+                        file.string(), promised, image.nx, image.ny, image.nz, what_is_there));
     };
     if (image.iname_offset < 0 || first + promised > static_cast<double>(source.most_bytes()))
-        throw too_short(fmt::format("the file {} {} bytes in all", source.compressed() ? "can inflate to at most" : "has",
-                                    source.most_bytes()));
+        throw too_short(fmt::format("the file {} {} bytes in all",
+                                    source.compressed() ? "can inflate to at most" : "has", source.most_bytes()));
 
     const std::int64_t bytes = image.nx * image.ny * image.nz * image.nbyper;
     std::vector<unsigned char> raw(static_cast<std::size_t>(bytes));
@@ -260,8 +276,14 @@ Volume<Out> read_volume(const path& file, std::optional<std::int64_t> channel) {
 
 }  // namespace
 
-Volume<float> read_image(const path& file) { return read_volume<float>(file, std::nullopt); }
-Volume<std::int32_t> read_labels(const path& file) { return read_volume<std::int32_t>(file, std::nullopt); }
-Volume<float> read_channel(const path& file, std::int64_t channel) { return read_volume<float>(file, channel); }
+Volume<float> read_image(const path& file) {
+    return read_volume<float>(file, std::nullopt);
+}
+Volume<std::int32_t> read_labels(const path& file) {
+    return read_volume<std::int32_t>(file, std::nullopt);
+}
+Volume<float> read_channel(const path& file, std::int64_t channel) {
+    return read_volume<float>(file, channel);
+}
 
 }  // namespace iwseg

@@ -48,8 +48,8 @@ void set_affine(nifti_image& image, const Geometry& geometry) {
     double worst = 0.0;  // mm over the scan
     for (int row = 0; row < 3; ++row)
         for (int axis = 0; axis < 3; ++axis)
-            worst = std::max(worst, std::abs(rigid.m[row][axis] - affine.m[row][axis]) *
-                                        static_cast<double>(geometry.shape[axis]));
+            worst = std::max(
+                worst, std::abs(rigid.m[row][axis] - affine.m[row][axis]) * static_cast<double>(geometry.shape[axis]));
     image.qform_code = worst < 1e-3 ? NIFTI_XFORM_SCANNER_ANAT : NIFTI_XFORM_UNKNOWN;
     image.qto_xyz = rigid;
 }
@@ -103,8 +103,7 @@ std::vector<std::byte> gzip(const std::vector<std::byte>& bytes) {
     std::unique_ptr<libdeflate_compressor, void (*)(libdeflate_compressor*)> compressor(
         libdeflate_alloc_compressor(compression), libdeflate_free_compressor);
     std::vector<std::byte> packed(libdeflate_gzip_compress_bound(compressor.get(), bytes.size()));
-    packed.resize(
-        libdeflate_gzip_compress(compressor.get(), bytes.data(), bytes.size(), packed.data(), packed.size()));
+    packed.resize(libdeflate_gzip_compress(compressor.get(), bytes.data(), bytes.size(), packed.data(), packed.size()));
     return packed;
 }
 
@@ -123,9 +122,17 @@ void write(const path& file, const Volume<T>& volume) {
 
 }  // namespace
 
-void write_volume(const path& file, const Volume<float>& volume) { write(file, volume); }
-void write_volume(const path& file, const Volume<std::uint8_t>& volume) { write(file, volume); }
-void write_volume(const path& file, const Volume<std::int16_t>& volume) { write(file, volume); }
-void write_volume(const path& file, const Volume<std::int32_t>& volume) { write(file, volume); }
+void write_volume(const path& file, const Volume<float>& volume) {
+    write(file, volume);
+}
+void write_volume(const path& file, const Volume<std::uint8_t>& volume) {
+    write(file, volume);
+}
+void write_volume(const path& file, const Volume<std::int16_t>& volume) {
+    write(file, volume);
+}
+void write_volume(const path& file, const Volume<std::int32_t>& volume) {
+    write(file, volume);
+}
 
 }  // namespace iwseg

@@ -20,9 +20,11 @@ enum Part : std::uint32_t { anatomy, organ_shape, texture, vessels, lesions, noi
 
 constexpr double air = -1000, fat = -90, muscle = 45, bone = 420;  // Hounsfield units
 constexpr double noise_hu = 14, texture_hu = 10;
-constexpr double median_volume = 35, volume_spread = 2.0;          // voxels; deviation of its logarithm
+constexpr double median_volume = 35, volume_spread = 2.0;  // voxels; deviation of its logarithm
 
-double range(Random& random, double low, double high) { return low + (high - low) * random.uniform(); }
+double range(Random& random, double low, double high) {
+    return low + (high - low) * random.uniform();
+}
 
 Point direction(Random& random) {
     const Point d{random.normal(), random.normal(), random.normal()};
@@ -51,7 +53,8 @@ class SmoothNoise {
         double sum = 0;
         for (int corner = 0; corner < 8; ++corner) {
             const int a = corner >> 2, b = corner >> 1 & 1, c = corner & 1;
-            const double weight = (a ? part[0] : 1 - part[0]) * (b ? part[1] : 1 - part[1]) * (c ? part[2] : 1 - part[2]);
+            const double weight =
+                (a ? part[0] : 1 - part[0]) * (b ? part[1] : 1 - part[1]) * (c ? part[2] : 1 - part[2]);
             sum += weight * corners_[((low[0] + a) * size_[1] + low[1] + b) * size_[2] + low[2] + c];
         }
         return sum;
@@ -86,7 +89,9 @@ struct Phantom {
     std::vector<std::uint8_t> target;
 
     Random random(Part part) const { return {seed, number, part, Purpose::phantom}; }
-    std::int64_t index(std::int64_t i, std::int64_t j, std::int64_t k) const { return (i * shape[1] + j) * shape[2] + k; }
+    std::int64_t index(std::int64_t i, std::int64_t j, std::int64_t k) const {
+        return (i * shape[1] + j) * shape[2] + k;
+    }
     bool inside(const std::array<std::int64_t, 3>& x) const {
         for (int axis = 0; axis < 3; ++axis)
             if (x[axis] < 0 || x[axis] >= shape[axis]) return false;
@@ -107,10 +112,10 @@ struct Phantom {
 };
 
 std::vector<Organ> draw_organs(Random& random) {
-    std::vector<Organ> organs{{{-0.36, -0.05, 0.0}, {0.42, 0.44, 0.85}, 105},   // liver
-                              {{0.55, 0.20, 0.1}, {0.20, 0.26, 0.50}, 120},     // spleen
-                              {{0.30, -0.25, 0.1}, {0.28, 0.20, 0.55}, 20},     // stomach
-                              {{-0.30, 0.42, -0.4}, {0.13, 0.14, 0.40}, 150},   // kidneys
+    std::vector<Organ> organs{{{-0.36, -0.05, 0.0}, {0.42, 0.44, 0.85}, 105},  // liver
+                              {{0.55, 0.20, 0.1}, {0.20, 0.26, 0.50}, 120},    // spleen
+                              {{0.30, -0.25, 0.1}, {0.28, 0.20, 0.55}, 20},    // stomach
+                              {{-0.30, 0.42, -0.4}, {0.13, 0.14, 0.40}, 150},  // kidneys
                               {{0.32, 0.42, -0.4}, {0.13, 0.14, 0.40}, 150}};
     for (Organ& organ : organs) {
         for (int axis = 0; axis < 3; ++axis) {
@@ -217,8 +222,8 @@ bool surrounded(const Phantom& phantom, const Lesion& lesion) {
     return all;
 }
 
-/// Exactly `volume` voxels (fewer at the scan's edge): those nearest to the centre by a distance that is an ellipsoid's,
-/// bumped.
+/// Exactly `volume` voxels (fewer at the scan's edge): those nearest to the centre by a distance that is an
+/// ellipsoid's, bumped.
 void paint_lesion(Phantom& phantom, Random& random, const Lesion& lesion, std::int64_t volume, double contrast) {
     Point stretch{range(random, 0.75, 1.3), range(random, 0.75, 1.3), range(random, 0.75, 1.3)};
     const double mean = std::cbrt(stretch[0] * stretch[1] * stretch[2]);
@@ -233,8 +238,10 @@ void paint_lesion(Phantom& phantom, Random& random, const Lesion& lesion, std::i
             for (std::int64_t k = -reach; k <= reach; ++k) {
                 const std::array<std::int64_t, 3> at{middle[0] + i, middle[1] + j, middle[2] + k};
                 if (!phantom.inside(at)) continue;
-                const double distance = std::hypot(static_cast<double>(i) / stretch[0], static_cast<double>(j) / stretch[1],
-                                                   static_cast<double>(k) / stretch[2]) * mean;
+                const double distance =
+                    std::hypot(static_cast<double>(i) / stretch[0], static_cast<double>(j) / stretch[1],
+                               static_cast<double>(k) / stretch[2]) *
+                    mean;
                 const double bump = bumps.at(static_cast<double>(i + reach), static_cast<double>(j + reach),
                                              static_cast<double>(k + reach));
                 candidates.emplace_back(distance * (1 + 0.25 * bump), phantom.index(at[0], at[1], at[2]));
@@ -243,7 +250,8 @@ void paint_lesion(Phantom& phantom, Random& random, const Lesion& lesion, std::i
     std::partial_sort(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(count), candidates.end());
     for (std::size_t c = 0; c < count; ++c) {
         const std::int64_t voxel = candidates[c].second;
-        if (!phantom.target[voxel]) phantom.hu[voxel] = std::max(phantom.hu[voxel], 20.0f) + static_cast<float>(contrast);
+        if (!phantom.target[voxel])
+            phantom.hu[voxel] = std::max(phantom.hu[voxel], 20.0f) + static_cast<float>(contrast);
         phantom.target[voxel] = 1;
     }
 }
@@ -270,10 +278,11 @@ void draw_lesions(Phantom& phantom) {
                 for (int axis = 0; axis < 3; ++axis)
                     candidate.centre[axis] = other.centre[axis] + away[axis] * (other.radius + radius);
             }
-            const bool clear = touching || std::none_of(placed.begin(), placed.end(), [&](const Lesion& other) {
-                return std::hypot(other.centre[0] - candidate.centre[0], other.centre[1] - candidate.centre[1],
-                                  other.centre[2] - candidate.centre[2]) < 1.4 * (other.radius + radius) + 3;
-            });
+            const bool clear =
+                touching || std::none_of(placed.begin(), placed.end(), [&](const Lesion& other) {
+                    return std::hypot(other.centre[0] - candidate.centre[0], other.centre[1] - candidate.centre[1],
+                                      other.centre[2] - candidate.centre[2]) < 1.4 * (other.radius + radius) + 3;
+                });
             if (!clear || !surrounded(phantom, candidate)) continue;
             paint_lesion(phantom, random, candidate, volume, contrast);
             placed.push_back(candidate);

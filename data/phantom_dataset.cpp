@@ -31,7 +31,8 @@ void make_folder(const std::filesystem::path& folder) {
 }  // namespace
 
 void write_phantom_dataset(const PhantomOptions& options, const CaseProgress& progress) {
-    if (options.cases < 2) throw InputError(fmt::format("{} phantom cases make no dataset: at least 2 are needed", options.cases));
+    if (options.cases < 2)
+        throw InputError(fmt::format("{} phantom cases make no dataset: at least 2 are needed", options.cases));
     if (options.size < 32 || options.size > 1024)
         throw InputError(fmt::format("a phantom cannot have {} voxels a side: 32 to 1024 are possible", options.size));
     const std::filesystem::path description = options.folder / "dataset.json";
@@ -56,7 +57,8 @@ void write_phantom_dataset(const PhantomOptions& options, const CaseProgress& pr
             }
         }
     };
-    const auto threads = options.threads > 0 ? static_cast<unsigned>(options.threads) : std::thread::hardware_concurrency();
+    const auto threads =
+        options.threads > 0 ? static_cast<unsigned>(options.threads) : std::thread::hardware_concurrency();
     std::vector<std::jthread> workers;
     for (unsigned thread = 0; thread < std::max(threads, 1u); ++thread) workers.emplace_back(work);
     workers.clear();  // joins

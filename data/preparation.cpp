@@ -33,7 +33,8 @@ Volume<float> read_case_channel(const Dataset& dataset, const Case& scan, std::i
     const auto files = static_cast<std::int64_t>(scan.images.size());
     if (files == 1 && dataset.channels.size() > 1) return read_channel(scan.images[0], channel);
     if (channel >= files)
-        throw InputError(fmt::format("case {} has {} image files, so there is no channel {}", scan.name, files, channel));
+        throw InputError(
+            fmt::format("case {} has {} image files, so there is no channel {}", scan.name, files, channel));
     return read_image(scan.images[channel]);
 }
 
@@ -66,7 +67,8 @@ ComponentList read_lesions(const Case& scan, const Geometry& geometry, const Pre
     std::vector<std::uint8_t> mask(labels.voxels.size());
     for (std::size_t v = 0; v < mask.size(); ++v) {
         const std::int32_t label = labels.voxels[v];
-        mask[v] = options.labels.empty() ? label > 0 : std::count(options.labels.begin(), options.labels.end(), label) > 0;
+        mask[v] =
+            options.labels.empty() ? label > 0 : std::count(options.labels.begin(), options.labels.end(), label) > 0;
     }
     return list_components(mask, geometry.shape, options.connectivity);
 }
@@ -75,7 +77,8 @@ ComponentList read_lesions(const Case& scan, const Geometry& geometry, const Pre
 
 std::vector<std::int64_t> selected_channels(const Dataset& dataset, const PreparationOptions& options) {
     std::vector<std::int64_t> channels;
-    for (const std::string& channel : options.channels) channels.push_back(channel_number(dataset, channel, "channels"));
+    for (const std::string& channel : options.channels)
+        channels.push_back(channel_number(dataset, channel, "channels"));
     if (!channels.empty()) return channels;
     const std::int64_t mask =
         options.mask_channel.empty() ? -1 : channel_number(dataset, options.mask_channel, "mask_channel");
@@ -129,7 +132,8 @@ ComponentList list_components(const std::vector<std::uint8_t>& mask, const std::
         const std::int32_t component = labels[v] - 1;
         list.voxels[place[component]++] = static_cast<std::uint32_t>(v);
         const auto voxel = static_cast<std::int64_t>(v);
-        const std::array<std::int64_t, 3> at{voxel / (shape[1] * shape[2]), voxel / shape[2] % shape[1], voxel % shape[2]};
+        const std::array<std::int64_t, 3> at{voxel / (shape[1] * shape[2]), voxel / shape[2] % shape[1],
+                                             voxel % shape[2]};
         ComponentList::Box& box = list.boxes[component];
         for (int axis = 0; axis < 3; ++axis) {
             box.first[axis] = std::min(box.first[axis], static_cast<std::int32_t>(at[axis]));
@@ -194,8 +198,8 @@ std::vector<PreparedCase> prepare_training_cases(const Dataset& dataset, const s
     workers.clear();  // joins
     if (error) std::rethrow_exception(error);
     if (std::all_of(cases.begin(), cases.end(), [](const auto& scan) { return scan.lesions.size() == 0; }))
-        throw InputError(fmt::format("{} has no lesion in any of the {} labels to train on", dataset.folder.string(),
-                                     names.size()));
+        throw InputError(
+            fmt::format("{} has no lesion in any of the {} labels to train on", dataset.folder.string(), names.size()));
     return cases;
 }
 

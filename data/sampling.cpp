@@ -65,7 +65,8 @@ void apply(const Change& change, const Extent& patch, T* values, std::vector<T>&
 
 }  // namespace
 
-void crop(const float* volume, const Extent& shape, const Extent& centre, const Extent& patch, float padding, float* out) {
+void crop(const float* volume, const Extent& shape, const Extent& centre, const Extent& patch, float padding,
+          float* out) {
     const std::int64_t first = centre[2] - patch[2] / 2;
     const std::int64_t inside = std::clamp<std::int64_t>(-first, 0, patch[2]);
     const std::int64_t outside = std::clamp<std::int64_t>(shape[2] - first, inside, patch[2]);
@@ -83,8 +84,8 @@ void crop(const float* volume, const Extent& shape, const Extent& centre, const 
         }
 }
 
-std::int64_t crop_components(const ComponentList& lesions, const Extent& shape, const Extent& centre, const Extent& patch,
-                             std::int32_t* out) {
+std::int64_t crop_components(const ComponentList& lesions, const Extent& shape, const Extent& centre,
+                             const Extent& patch, std::int32_t* out) {
     std::fill_n(out, patch[0] * patch[1] * patch[2], 0);
     Extent first{};
     for (int axis = 0; axis < 3; ++axis) first[axis] = centre[axis] - patch[axis] / 2;
@@ -112,7 +113,8 @@ PatchSampler::PatchSampler(std::vector<PreparedCase> cases, const SamplingOption
     : cases_(std::move(cases)), options_(options) {
     std::uint64_t lesions = 0;
     for (const PreparedCase& scan : cases_) {
-        if (scan.channels != cases_[0].channels) throw InputError("case " + scan.name + " has another number of channels");
+        if (scan.channels != cases_[0].channels)
+            throw InputError("case " + scan.name + " has another number of channels");
         lesions_before_.push_back(lesions += static_cast<std::uint64_t>(scan.lesions.size()));
     }
     if (lesions == 0) throw InputError("there is no lesion in any case to train on");
@@ -154,7 +156,8 @@ void PatchSampler::draw(std::uint64_t step, Batch& batch) const {
         const Change change = draw_change(options_, step, sample);
         for (std::int64_t c = 0; c < channels; ++c) {
             float* image = &batch.image[(n * channels + c) * voxels];
-            crop(&scan->image[c * scan->geometry.voxels()], scan->geometry.shape, centre, patch, scan->minimum[c], image);
+            crop(&scan->image[c * scan->geometry.voxels()], scan->geometry.shape, centre, patch, scan->minimum[c],
+                 image);
             apply(change, patch, image, image_scratch);
         }
         std::int32_t* labels = &batch.labels[n * voxels];

@@ -10,8 +10,7 @@ namespace iwseg {
 
 std::array<double, 3> Geometry::spacing() const {
     std::array<double, 3> mm{};
-    for (int axis = 0; axis < 3; ++axis)
-        mm[axis] = std::hypot(affine[0][axis], affine[1][axis], affine[2][axis]);
+    for (int axis = 0; axis < 3; ++axis) mm[axis] = std::hypot(affine[0][axis], affine[1][axis], affine[2][axis]);
     return mm;
 }
 
@@ -25,7 +24,8 @@ double farthest_corner(const Geometry& a, const Geometry& b) {
             if (corner >> axis & 1) voxel[axis] = static_cast<double>(a.shape[axis] - 1);
         std::array<double, 3> apart{};
         for (int row = 0; row < 3; ++row)
-            for (int axis = 0; axis < 4; ++axis) apart[row] += (a.affine[row][axis] - b.affine[row][axis]) * voxel[axis];
+            for (int axis = 0; axis < 4; ++axis)
+                apart[row] += (a.affine[row][axis] - b.affine[row][axis]) * voxel[axis];
         farthest = std::max(farthest, std::hypot(apart[0], apart[1], apart[2]));
     }
     return farthest;
@@ -41,9 +41,10 @@ void require_same_geometry(const Geometry& a, const std::filesystem::path& file_
                                      b.shape[1], b.shape[2]));
     const double apart = farthest_corner(a, b);
     if (!(apart <= 1e-3))
-        throw InputError(fmt::format("{} and {} lie {:.4g} mm apart by their affines; they must be the same within "
-                                     "0.001 mm",
-                                     file_a.string(), file_b.string(), apart));
+        throw InputError(
+            fmt::format("{} and {} lie {:.4g} mm apart by their affines; they must be the same within "
+                        "0.001 mm",
+                        file_a.string(), file_b.string(), apart));
 }
 
 }  // namespace iwseg

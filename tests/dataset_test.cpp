@@ -32,7 +32,9 @@ std::string refusal(const std::function<void()>& work) {
     return "";
 }
 
-bool says(const std::string& message, const std::string& part) { return message.find(part) != std::string::npos; }
+bool says(const std::string& message, const std::string& part) {
+    return message.find(part) != std::string::npos;
+}
 
 class DatasetFolder : public testing::Test {
   protected:
@@ -57,13 +59,15 @@ class DatasetFolder : public testing::Test {
             for (float& voxel : image.voxels) voxel = random_() % 4 ? value(random_) : 0;
             write_volume(folder_ / images / (name + channel), image);
         }
-        if (images == "imagesTr") write_label(name, [this](std::size_t) { return static_cast<std::int32_t>(random_() % 3); });
+        if (images == "imagesTr")
+            write_label(name, [this](std::size_t) { return static_cast<std::int32_t>(random_() % 3); });
     }
 
     void write_label(const std::string& name, const std::function<std::int32_t(std::size_t)>& value) {
         Volume<std::int32_t> label;
         label.geometry.shape = shape_;
-        for (std::size_t v = 0; v < static_cast<std::size_t>(label.geometry.voxels()); ++v) label.voxels.push_back(value(v));
+        for (std::size_t v = 0; v < static_cast<std::size_t>(label.geometry.voxels()); ++v)
+            label.voxels.push_back(value(v));
         write_volume(folder_ / "labelsTr" / (name + ".nii"), label);
     }
 
@@ -172,7 +176,8 @@ TEST(Split, ConfiguredSplitIsChecked) {
 TEST_F(DatasetFolder, SplitsFinalGivesItsFirstFold) {
     describe();
     for (const char* name : {"a", "b", "c"}) add_case(name);
-    write_text(folder_ / "splits_final.json", R"([{"train": ["c", "a"], "val": ["b"]}, {"train": ["b"], "val": ["a"]}])");
+    write_text(folder_ / "splits_final.json",
+               R"([{"train": ["c", "a"], "val": ["b"]}, {"train": ["b"], "val": ["a"]}])");
     EXPECT_EQ(make_split(open_dataset(folder_), std::nullopt, 1), (Split{{"c", "a"}, {"b"}, {"b"}}));
     write_text(folder_ / "splits_final.json", R"({"train": []})");
     EXPECT_TRUE(says(refusal([&] { make_split(open_dataset(folder_), std::nullopt, 1); }), "splits_final.json"));
@@ -250,7 +255,8 @@ TEST_F(DatasetFolder, ComponentListsHoldExactlyTheLesionVoxels) {
         EXPECT_EQ(lesions.offsets.back(), static_cast<std::int64_t>(expected.size()));
         std::uint32_t last_first = 0;
         for (std::int64_t c = 0; c < lesions.size(); ++c) {
-            const auto begin = lesions.voxels.begin() + lesions.offsets[c], end = lesions.voxels.begin() + lesions.offsets[c + 1];
+            const auto begin = lesions.voxels.begin() + lesions.offsets[c],
+                       end = lesions.voxels.begin() + lesions.offsets[c + 1];
             EXPECT_TRUE(std::is_sorted(begin, end));
             EXPECT_TRUE(c == 0 || *begin > last_first);
             last_first = *begin;

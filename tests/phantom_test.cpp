@@ -29,7 +29,7 @@ TEST(Phantom, LesionsSpanThreeDecadesAndStandOutFromTheirSurroundings) {
     std::cout << "seed " << seed << "\n";
     std::vector<std::int64_t> sizes;
     int without = 0;
-    for (std::int64_t number = 0; number < 20; ++number) {
+    for (std::int64_t number = 0; number < 10; ++number) {
         const PhantomScan scan = make_phantom(seed, number, 96);
         const ComponentList lesions = list_components(scan.target.voxels, scan.target.geometry.shape, 26);
         without += lesions.size() == 0;
@@ -39,8 +39,8 @@ TEST(Phantom, LesionsSpanThreeDecadesAndStandOutFromTheirSurroundings) {
         for (const std::uint32_t v : lesions.voxels) sum += scan.image.voxels[v];
         EXPECT_TRUE(lesions.size() == 0 || sum / static_cast<double>(lesions.voxels.size()) > 80.0) << number;
     }
-    EXPECT_EQ(without, 2);
-    ASSERT_GT(sizes.size(), 100u);
+    EXPECT_EQ(without, 1);
+    ASSERT_GT(sizes.size(), 50u);
     std::sort(sizes.begin(), sizes.end());
     EXPECT_LE(sizes.front(), 3);
     EXPECT_GE(sizes.back(), 1000);

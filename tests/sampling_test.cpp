@@ -80,9 +80,10 @@ TEST_F(Sampling, CropPadsOutsideTheScan) {
         for (std::int64_t i = 0; i < patch[0]; ++i)
             for (std::int64_t j = 0; j < patch[1]; ++j)
                 for (std::int64_t k = 0; k < patch[2]; ++k, ++at) {
-                    const Extent v{centre[0] - patch[0] / 2 + i, centre[1] - patch[1] / 2 + j, centre[2] - patch[2] / 2 + k};
-                    const bool inside = v[0] >= 0 && v[0] < shape[0] && v[1] >= 0 && v[1] < shape[1] && v[2] >= 0 &&
-                                        v[2] < shape[2];
+                    const Extent v{centre[0] - patch[0] / 2 + i, centre[1] - patch[1] / 2 + j,
+                                   centre[2] - patch[2] / 2 + k};
+                    const bool inside =
+                        v[0] >= 0 && v[0] < shape[0] && v[1] >= 0 && v[1] < shape[1] && v[2] >= 0 && v[2] < shape[2];
                     const float expected = inside ? scan.image[(v[0] * shape[1] + v[1]) * shape[2] + v[2]] : -7.0f;
                     ASSERT_EQ(out[at], expected);
                     ASSERT_EQ(labels[at] > 0, inside && expected != std::floor(expected));
@@ -177,8 +178,9 @@ TEST_F(Sampling, WeightsAreInverseToSizesInThePatch) {
             std::map<std::int32_t, int> sizes;
             for (std::int64_t v = 0; v < 512; ++v) ++sizes[batch.labels[n * 512 + v]];
             for (const auto& [label, size] : sizes)
-                ASSERT_FLOAT_EQ(batch.weights[n * batch.stride + label],
-                                std::clamp(512.0f / (static_cast<float>(sizes.size()) * static_cast<float>(size)), 1.0f, 2e5f));
+                ASSERT_FLOAT_EQ(
+                    batch.weights[n * batch.stride + label],
+                    std::clamp(512.0f / (static_cast<float>(sizes.size()) * static_cast<float>(size)), 1.0f, 2e5f));
             for (std::int64_t v = 0; v < 512; ++v) {  // both channels come from the same place
                 const float first = batch.image[n * 1024 + v], second = batch.image[n * 1024 + 512 + v];
                 ASSERT_TRUE((first == -1.0f && second == -2.0f) || second == first + 100000);

@@ -190,7 +190,8 @@ TEST_F(VolumeFiles, MalformedFilesAreRefusedInOneSentence) {
     const path whole = save_gz("whole.nii.gz", noisy);
     const std::string packed = read_text(whole);
     for (const std::size_t lost : {1, 9, 50})
-        EXPECT_NE(refusal(save("cut.nii.gz", packed.substr(0, packed.size() - lost))).find("too early"), std::string::npos);
+        EXPECT_NE(refusal(save("cut.nii.gz", packed.substr(0, packed.size() - lost))).find("too early"),
+                  std::string::npos);
     refusal(save("cut.nii.gz", packed.substr(0, 40)));
     std::string flipped = packed;
     flipped[packed.size() - 6] ^= 1;  // the checksum
