@@ -17,7 +17,7 @@
 #include "kernels/error.h"
 #include "kernels/exp_log.h"
 #include "losses/loss.h"
-#include "tests/reference.h"
+#include "tests/reference_losses.h"
 
 namespace iwseg {
 namespace {
