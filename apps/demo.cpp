@@ -63,7 +63,7 @@ void run_demo(const DemoArguments& arguments) {
 
 std::vector<std::string> demo_settings(const std::string& loss) {
     return {"loss=" + loss,
-            "widths=[4, 8, 16, 32]",
+            "widths=[8, 16, 32, 64]",
             "patch=[40, 40, 40]",
             "batch=4",
             "epochs=10",
