@@ -103,6 +103,13 @@ TEST(PaperFroc, EqualsThePublishedNumbersOfEightExperiments) {
     std::printf("eight files read and judged in %.3f s\n", seconds);
 }
 
+TEST(PaperFroc, LogitAtAThresholdFindsALesionButIsNoFalsePositive) {
+    const Records records{{"a", {lesion(2, 0.5, -0.1), detection(-0.1, 0), detection(3, 0)}}};
+    const Froc froc = compute_froc(records, {.protocol = FrocProtocol::paper});
+    EXPECT_EQ(froc.all_recall, 1);
+    EXPECT_EQ(froc.all_false_positives, 1);
+}
+
 TEST(CorrectedFroc, RecallAgreesWithCountingAtEveryLogit) {
     const unsigned seed = std::random_device{}();
     SCOPED_TRACE("seed " + std::to_string(seed));

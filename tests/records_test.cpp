@@ -71,12 +71,12 @@ TEST(LesionRecords, EqualTheOriginalOnSixScans) {
 TEST(LesionRecords, LesionHitTwiceReportsTheDetectionOfHigherDice) {
     Scan scan{1, 1, 12};
     for (int v : {0, 1, 2, 3, 4, 5}) scan.target[v] = 1;
-    scan.detect(0, 8.0f);                             // sure, but one voxel
-    for (int v : {2, 3, 4}) scan.detect(v, 1.0f);     // Dice 2 * 3 / 9
+    for (int v : {0, 1, 2}) scan.detect(v, 1.0f);     // Dice 2 * 3 / 9
+    scan.detect(4, 8.0f);                             // sure, but one voxel
     scan.detect(9, 2.0f);                             // a false positive
     const std::vector<Record> records = scan.records();
     ASSERT_EQ(records.size(), 4u);
-    EXPECT_EQ(records[0].hit_obj, "pred_2");
+    EXPECT_EQ(records[0].hit_obj, "pred_1");
     EXPECT_NEAR(records[0].hit_dice, 6.0 / 9.0, 1e-12);
     EXPECT_FLOAT_EQ(static_cast<float>(records[0].hit_logit), 1.0f);
     EXPECT_EQ(records[1].hit_obj, "tum_1");           // so neither detection is a false positive
