@@ -15,7 +15,8 @@ constexpr const char* kRecallText =
     R"(<p>A network gives every voxel a score. Lower the bar for what counts as a lesion and it finds more of them, but
 also raises more false alarms. Each curve (FROC) shows that trade: how large a share of the lesions is found, against
 false positives a scan. Higher and further to the left is better. The band is where the curve lies for 95 % of
-resampled sets of scans: with few scans it is wide, and curves whose bands overlap much may differ by chance.</p>)";
+resampled sets of scans: with few scans it is wide, and curves whose bands overlap much may differ by chance. One scan
+gives no band at all, and says little.</p>)";
 
 constexpr const char* kWeightsText =
     R"(<p>An ordinary loss counts voxels, so a large lesion outweighs a small one by the ratio of their volumes. Inverse
@@ -57,8 +58,8 @@ std::string section(const char* heading, const std::string& content) {
 std::string introduction(const ReportData& data) {
     const ReportRun& run = data.runs.front();
     return fmt::format(
-        "<h1>{}</h1><p class=\"lead\">{} scan{} judged lesion by lesion. {} lesions; the smaller half is at most {:.1f} "
-        "voxels wide.</p>",
+        "<h1>{}</h1><p class=\"lead\">{} scan{} judged lesion by lesion. {} lesions; those of the smaller half are at most "
+        "{:.1f} voxels in diameter.</p>",
         escape_html(data.dataset.name.empty() ? data.dataset.folder.filename().string() : data.dataset.name),
         data.cases.size(), data.cases.size() == 1 ? "" : "s", run.counts.lesions,
         run.froc.strata.front().diameter_high);

@@ -14,8 +14,13 @@ namespace {
 
 std::string chart_card(const std::string& svg) { return "<div class=\"chart\">" + svg + "</div>"; }
 
+/// Scans are resampled for the intervals: of one scan there is none.
+bool has_intervals(const ReportRun& run) { return run.froc.scans > 1; }
+
 Curve froc_curve(const ReportRun& run, const FrocCurve& curve) {
-    return {run.name, run.froc.false_positives, curve.recall, curve.low, curve.high};
+    Curve shown{run.name, run.froc.false_positives, curve.recall, {}, {}};
+    if (has_intervals(run)) shown.low = curve.low, shown.high = curve.high;
+    return shown;
 }
 
 std::string froc_chart(const std::string& title, const std::vector<Curve>& curves) {
@@ -38,6 +43,7 @@ std::string recall_by_size_chart(const ReportData& data) {
         BarSeries bars{run.name, {}, {}, {}};
         for (std::size_t g = 0; g < groups.size() && g < run.groups.size(); ++g) {
             bars.values.push_back(run.groups[g].recall.value);
+            if (!has_intervals(run)) continue;
             bars.low.push_back(run.groups[g].recall.low);
             bars.high.push_back(run.groups[g].recall.high);
         }
@@ -92,6 +98,7 @@ std::vector<TableColumn> result_columns(const ReportData& data) {
         column(data, "average recall (95 %)", true, [&](auto r) { return runs[r].froc.average_recall.value; },
                [&](auto r) {
                    const Estimate& recall = runs[r].froc.average_recall;
+                   if (!has_intervals(runs[r])) return fmt::format("{:.3f}", recall.value);
                    return fmt::format("{:.3f} ({:.2f}–{:.2f})", recall.value, recall.low, recall.high);
                })};
 }

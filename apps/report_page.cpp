@@ -39,8 +39,8 @@ td.best { font-weight: 700; background: var(--strong); }
 figure { margin: 0; }
 figure svg { display: block; width: 100%; height: auto; background: #000; border-radius: 6px; }
 figure path, figure ellipse, .key path, .key ellipse { fill: none; vector-effect: non-scaling-stroke; }
-.target { stroke: var(--target); stroke-width: 2.6; }
-.prediction { stroke: var(--prediction); stroke-width: 1.4; }
+.target { stroke: var(--target); stroke-width: 2.2; }
+.prediction { stroke: var(--prediction); stroke-width: 1.2; }
 .missed { stroke: var(--missed); stroke-width: 2; stroke-dasharray: 5 4; }
 .false { stroke: var(--prediction); stroke-width: 1.6; stroke-dasharray: 2 4; }
 .key { display: flex; flex-wrap: wrap; gap: 6px 20px; padding: 0; list-style: none; font-size: 0.9rem; }

@@ -255,6 +255,18 @@ TEST_F(Report, LesionsWeighWhatTheFormulaGivesInAPatchAroundThem) {
     EXPECT_FLOAT_EQ(static_cast<float>(weights[1].weight), 4096.0f / (2 * 125));
 }
 
+TEST_F(Report, OneScanHasNoIntervals) {
+    for (const RunForReport& run : runs()) {
+        Records records = read_records(run.run / "records.json");
+        const std::vector<Record> only = records.at("a");
+        records = {{"a", only}};
+        write_records(run.run / "records.json", records);
+    }
+    const ReportData data = read_report_data(folder / "dataset", runs());
+    EXPECT_EQ(results_table(data).find("–"), std::string::npos);
+    EXPECT_NE(results_table(data).find("2 of 2"), std::string::npos);
+}
+
 TEST_F(Report, MissingPiecesAreLeftOut) {
     fs::remove_all(folder / "careless/predictions");
     fs::remove(folder / "careless/log.jsonl");
