@@ -2,7 +2,8 @@
 
 # Flags every target of ours is compiled with.
 add_library(iwseg_flags INTERFACE)
-target_compile_options(iwseg_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wno-psabi -fno-math-errno
+# -Wrestrict warns of std::string itself in g++ 12.
+target_compile_options(iwseg_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wno-psabi -Wno-restrict -fno-math-errno
                        -fno-trapping-math)
 if(IWSEG_WERROR)
     target_compile_options(iwseg_flags INTERFACE -Werror)
