@@ -136,8 +136,9 @@ class TrainingLoop {
         const std::int64_t epoch = done_ / config_.steps_per_epoch;
         ++done_;
         if (!std::isfinite(loss))
-            throw std::runtime_error(fmt::format("the loss is not a number at step {}, with learning_rate {}: try a lower "
-                                                 "one (the checkpoint of step {} is kept)", done_, rate, saved_));
+            throw std::runtime_error(fmt::format(
+                "the loss is not a number at step {}, with learning_rate {}: try a lower one ({})", done_, rate,
+                saved_ > 0 ? fmt::format("the checkpoint of step {} is kept", saved_) : "there is no checkpoint yet"));
         log_.append(fmt::format(R"({{"step": {}, "epoch": {}, "loss": {}, "rate": {}, "seconds": {:.6f}, "wait": {:.6f}, )"
                                 R"("lesion_voxels": {}, "components": {}}})",
                                 done_, epoch, loss, rate, seconds, wait, batch.lesion_voxels, batch.components));
