@@ -17,8 +17,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path probability_file(const fs::path& folder, const std::string& name) { return folder / (name + "_prob.nii.gz"); }
-fs::path logit_file(const fs::path& folder, const std::string& name) { return folder / (name + "_logit.nii.gz"); }
+fs::path probability_file(const fs::path& folder, const std::string& name) {
+    return folder / (name + "_prob.nii.gz");
+}
+fs::path logit_file(const fs::path& folder, const std::string& name) {
+    return folder / (name + "_logit.nii.gz");
+}
 
 std::vector<Case> cases_to_judge(const Dataset& dataset, const EvaluationOptions& options) {
     std::vector<Case> cases;
@@ -58,14 +62,13 @@ struct Target {
 Target read_target(const fs::path& file, const std::vector<int>& lesion_labels) {
     const Volume<std::int32_t> labels = read_labels(file);
     if (labels.geometry.voxels() > std::numeric_limits<std::int32_t>::max())
-        throw InputError(fmt::format("{} has {} voxels; expected at most 2147483647", file.string(),
-                                     labels.geometry.voxels()));
+        throw InputError(
+            fmt::format("{} has {} voxels; expected at most 2147483647", file.string(), labels.geometry.voxels()));
     Target target{labels.geometry, std::vector<std::uint8_t>(labels.voxels.size())};
     for (std::size_t v = 0; v < labels.voxels.size(); ++v) {
         const std::int32_t label = labels.voxels[v];
-        target.lesion[v] = lesion_labels.empty()
-                               ? label > 0
-                               : std::count(lesion_labels.begin(), lesion_labels.end(), label) > 0;
+        target.lesion[v] =
+            lesion_labels.empty() ? label > 0 : std::count(lesion_labels.begin(), lesion_labels.end(), label) > 0;
     }
     return target;
 }
@@ -94,8 +97,8 @@ Evaluation evaluate_cases(const EvaluationOptions& options) {
         const Volume<float> probability = read(probability_file(options.predictions, scan.name));
         const Volume<float> logit = read(logit_file(options.predictions, scan.name));
         const auto& shape = target.geometry.shape;
-        evaluation.records[scan.name] = lesion_records({shape[0], shape[1], shape[2], target.lesion.data(),
-                                                        probability.voxels.data(), logit.voxels.data()});
+        evaluation.records[scan.name] = lesion_records(
+            {shape[0], shape[1], shape[2], target.lesion.data(), probability.voxels.data(), logit.voxels.data()});
         evaluation.cases.push_back(
             {scan.name, {}, count_overlap(target.lesion.data(), probability.voxels.data(), target.geometry.voxels())});
         progress.update(static_cast<std::int64_t>(evaluation.cases.size()), scan.name);
@@ -111,8 +114,8 @@ Evaluation evaluate_cases(const EvaluationOptions& options) {
 std::string evaluation_table(const Evaluation& evaluation) {
     std::size_t width = 4;
     for (const EvaluatedCase& one : evaluation.cases) width = std::max(width, one.name.size());
-    std::string table = fmt::format("{:<{}}  lesions   found  false positives    Dice  found of the smaller half\n", "case",
-                                    width);
+    std::string table =
+        fmt::format("{:<{}}  lesions   found  false positives    Dice  found of the smaller half\n", "case", width);
     const auto add_row = [&](const std::string& name, const LesionCounts& counts, double dice) {
         const std::string small = counts.small_lesions ? fmt::format("{} of {} ({:.0f} %)", counts.small_found,
                                                                      counts.small_lesions, 100 * counts.small_recall())
@@ -122,8 +125,9 @@ std::string evaluation_table(const Evaluation& evaluation) {
     };
     for (const EvaluatedCase& one : evaluation.cases) add_row(one.name, one.counts, one.overlap.dice());
     add_row("all", evaluation.counts(), evaluation.mean_dice());
-    return table + fmt::format("Dice of all is the mean over scans; the smaller half is at most {:.1f} voxels in diameter.\n",
-                               evaluation.small_diameter);
+    return table +
+           fmt::format("Dice of all is the mean over scans; the smaller half is at most {:.1f} voxels in diameter.\n",
+                       evaluation.small_diameter);
 }
 
 }  // namespace iwseg

@@ -17,7 +17,9 @@ FrocGrid::FrocGrid() {
     std::stable_sort(rising_.begin(), rising_.end(), [&](auto a, auto b) { return rates_[a] < rates_[b]; });
 }
 
-double FrocGrid::average_recall(const double* recall) const { return std::accumulate(recall, recall + 501, 0.0) / 501; }
+double FrocGrid::average_recall(const double* recall) const {
+    return std::accumulate(recall, recall + 501, 0.0) / 501;
+}
 
 double FrocGrid::luna_score(const double* recall) const {
     return std::accumulate(recall + curve_points(), recall + rates_.size(), 0.0) /
@@ -81,14 +83,16 @@ Froc compute_froc(const Records& records, const FrocOptions& options) {
                          " scans hold none");
     if (options.protocol == FrocProtocol::paper) {
         if (options.scans)
-            throw InputError("the number of scans cannot be given with the protocol paper, which counts the scans that "
-                             "have records");
+            throw InputError(
+                "the number of scans cannot be given with the protocol paper, which counts the scans that "
+                "have records");
         return compute_paper_froc(records);
     }
     if (options.scans && options.scans < static_cast<std::int64_t>(records.size()))
         throw InputError("the number of scans given is " + std::to_string(options.scans) + ", but the records hold " +
                          std::to_string(records.size()));
-    if (options.draws < 1) throw InputError("a bootstrap needs at least one draw, not " + std::to_string(options.draws));
+    if (options.draws < 1)
+        throw InputError("a bootstrap needs at least one draw, not " + std::to_string(options.draws));
     return compute_corrected_froc(records, options);
 }
 

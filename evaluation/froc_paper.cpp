@@ -51,9 +51,8 @@ Counts count_scan(const std::vector<Record>& scan, const std::vector<double>& th
     for (const Record& record : scan) {
         counts.lesions += record.is_tum;
         if (record.is_tum != (record.hit_dice > 0)) continue;
-        const auto end = record.is_tum
-                             ? std::upper_bound(thresholds.begin(), thresholds.end(), record.hit_logit)
-                             : std::lower_bound(thresholds.begin(), thresholds.end(), record.self_logit);
+        const auto end = record.is_tum ? std::upper_bound(thresholds.begin(), thresholds.end(), record.hit_logit)
+                                       : std::lower_bound(thresholds.begin(), thresholds.end(), record.self_logit);
         if (end == thresholds.begin()) continue;
         ++(record.is_tum ? counts.found : counts.false_positives)[end - thresholds.begin() - 1];
     }
@@ -68,7 +67,8 @@ double recall_of(const Counts& counts, std::size_t threshold) {
     return counts.lesions ? counts.found[threshold] / static_cast<double>(counts.lesions) : 1.0;
 }
 
-/// Recall at each rate, as np.interp gives it on (false positives, recall) from the highest threshold down, after (0, 0).
+/// Recall at each rate, as np.interp gives it on (false positives, recall) from the highest threshold down, after (0,
+/// 0).
 void interpolate(const Counts& counts, double scans, const std::vector<double>& rates, double* recall) {
     std::vector<double> x{0}, y{0};
     for (std::size_t i = counts.found.size(); i-- > 0;) {
@@ -109,7 +109,8 @@ Froc compute_paper_froc(const Records& records) {
         all.add(counts.back());
         froc.records += static_cast<std::int64_t>(scan->size());
         for (const Record& record : *scan)
-            if (record.is_tum && record.hit_dice > 0 && record.hit_logit >= thresholds[0]) dice.push_back(record.hit_dice);
+            if (record.is_tum && record.hit_dice > 0 && record.hit_logit >= thresholds[0])
+                dice.push_back(record.hit_dice);
     }
     froc.lesions = all.lesions;
     froc.object_dice = estimate_of(dice);

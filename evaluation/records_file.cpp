@@ -160,7 +160,10 @@ class RecordsParser {
     }
 
     static const char* name_of(std::size_t key) {
-        return key < obj_key ? number_keys[key].key : key == obj_key ? "obj" : key == hit_obj_key ? "hit_obj" : "is_tum";
+        return key < obj_key        ? number_keys[key].key
+               : key == obj_key     ? "obj"
+               : key == hit_obj_key ? "hit_obj"
+                                    : "is_tum";
     }
 
     const std::filesystem::path& file_;
@@ -177,7 +180,9 @@ std::string python_number(double value) {
     return text.find_first_of(".e") == std::string::npos ? text + ".0" : text;
 }
 
-std::string quoted(const std::string& text) { return nlohmann::json(text).dump(); }
+std::string quoted(const std::string& text) {
+    return nlohmann::json(text).dump();
+}
 
 void append_record(std::string& text, const Record& record) {
     text += fmt::format(R"({{"obj": {}, "is_tum": {})", quoted(record.obj), record.is_tum);

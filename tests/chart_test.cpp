@@ -47,7 +47,8 @@ TEST(ChartAxis, TicksAreRoundEvenAndInside) {
     std::uniform_real_distribution<double> exponent(-6, 6), sign(-1, 1);
     for (int round = 0; round < 500; ++round) {
         Range range;
-        range.include({sign(random) * std::pow(10, exponent(random)), sign(random) * std::pow(10, exponent(random))}, false);
+        range.include({sign(random) * std::pow(10, exponent(random)), sign(random) * std::pow(10, exponent(random))},
+                      false);
         const ChartAxis axis = make_axis(false, 0, 0, range, 6);
         ASSERT_GE(axis.ticks.size(), 2u);
         ASSERT_LE(axis.ticks.size(), 10u);
@@ -59,7 +60,8 @@ TEST(ChartAxis, TicksAreRoundEvenAndInside) {
             EXPECT_NEAR(std::stod(axis.labels[i]), axis.ticks[i], 1e-3 * step) << axis.labels[i];
         }
         const double leading = step / std::pow(10, std::floor(std::log10(step) + 1e-9));
-        EXPECT_TRUE(std::abs(leading - 1) < 1e-6 || std::abs(leading - 2) < 1e-6 || std::abs(leading - 5) < 1e-6) << step;
+        EXPECT_TRUE(std::abs(leading - 1) < 1e-6 || std::abs(leading - 2) < 1e-6 || std::abs(leading - 5) < 1e-6)
+            << step;
     }
 }
 
@@ -82,7 +84,8 @@ TEST(ChartAxis, LogarithmicTicksHoldTheRangeAndLieEvenly) {
 }
 
 TEST(LineChart, HoldsEachCurveBandNameAndAxis) {
-    const Curve a{"dl & \"co\"", {0, 1, 2}, {0.1, 0.4, 0.5}, {0, 0.3, 0.4}, {0.2, 0.5, 0.6}}, b{"iwdl", {0, 2}, {0.2, 0.9}, {}, {}};
+    const Curve a{"dl & \"co\"", {0, 1, 2}, {0.1, 0.4, 0.5}, {0, 0.3, 0.4}, {0.2, 0.5, 0.6}},
+        b{"iwdl", {0, 2}, {0.2, 0.9}, {}, {}};
     const std::string svg = line_chart({a, b}, {.title = "A <title>", .x_label = "step", .y_label = "loss"});
     expect_well_formed(svg);
     EXPECT_EQ(count(svg, "fill-opacity=\"0.14\""), 1u);  // one band
@@ -116,7 +119,8 @@ TEST(LineChart, TakesNothingOnePointAndEqualValues) {
 }
 
 TEST(BarChart, DrawsABarForEachValueAndErrorBarsWhereGiven) {
-    const std::string svg = bar_chart({"small\nlesions", "large"}, {{"dl", {0.2, 0.9}, {0.1, 0.8}, {0.3, 1.0}}, {"iwdl", {nan, 0.9}, {}, {}}},
+    const std::string svg = bar_chart({"small\nlesions", "large"},
+                                      {{"dl", {0.2, 0.9}, {0.1, 0.8}, {0.3, 1.0}}, {"iwdl", {nan, 0.9}, {}, {}}},
                                       {.title = "Recall", .x_label = "size", .y_label = "recall", .y_max = 1});
     expect_well_formed(svg);
     EXPECT_EQ(count(svg, "fill-opacity=\"0.88\""), 3u);

@@ -21,11 +21,13 @@ namespace {
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
 Record lesion(double diameter, double dice, double logit) {
-    return {"tum_1", true, diameter, dice, 1, 1, 1, dice > 0 ? logit : -infinity, 1, dice > 0 ? "pred_1" : "pred_None",
-            1, infinity};
+    return {
+        "tum_1", true,    diameter, dice, 1, 1, 1, dice > 0 ? logit : -infinity, 1, dice > 0 ? "pred_1" : "pred_None",
+        1,       infinity};
 }
 Record detection(double logit, double dice) {
-    return {"pred_1", false, 1, dice, 1, 1, 1, dice > 0 ? infinity : -infinity, 1, dice > 0 ? "tum_1" : "tum_None", 1, logit};
+    return {"pred_1", false, 1, dice, 1, 1, 1, dice > 0 ? infinity : -infinity, 1, dice > 0 ? "tum_1" : "tum_None",
+            1,        logit};
 }
 
 /// Scans of a few lesions and detections; logits are rounded so that many are equal.
@@ -35,7 +37,8 @@ Records random_records(std::mt19937& random, int scans) {
     for (int s = 0; s < scans; ++s) {
         std::vector<Record>& list = records["scan" + std::to_string(s)];
         for (unsigned i = random() % 5; i > 0; --i)
-            list.push_back(lesion(diameter(random), random() % 3 ? share(random) : 0, std::round(logit(random) * 4) / 4));
+            list.push_back(
+                lesion(diameter(random), random() % 3 ? share(random) : 0, std::round(logit(random) * 4) / 4));
         for (unsigned i = random() % 9; i > 0; --i) list.push_back(detection(std::round(logit(random) * 4) / 4, 0));
     }
     records["certain"] = {lesion(4, 0.5, 3), detection(3, 0.5), detection(1, 0)};
@@ -87,16 +90,16 @@ TEST(PaperFroc, EqualsThePublishedNumbersOfEightExperiments) {
         EXPECT_EQ(froc.scans, numbers["scans"].get<int>());
         EXPECT_EQ(froc.records, numbers["records"].get<int>());
         EXPECT_EQ(froc.lesions, numbers["lesions"].get<int>());
-        for (const auto& [key, value] : std::vector<std::pair<const char*, double>>{
-                 {"object_dice", froc.object_dice.value},
-                 {"object_dice_std", froc.object_dice.deviation},
-                 {"avg_recall", froc.average_recall.value},
-                 {"avg_recall_std", froc.average_recall.deviation},
-                 {"luna_score", froc.luna_score.value},
-                 {"luna_score_std", froc.luna_score.deviation},
-                 {"full_set_avg_recall", froc.whole_set_average_recall},
-                 {"fp_per_scan_at_lowest", froc.all_false_positives},
-                 {"recall_at_lowest", froc.all_recall}})
+        for (const auto& [key, value] :
+             std::vector<std::pair<const char*, double>>{{"object_dice", froc.object_dice.value},
+                                                         {"object_dice_std", froc.object_dice.deviation},
+                                                         {"avg_recall", froc.average_recall.value},
+                                                         {"avg_recall_std", froc.average_recall.deviation},
+                                                         {"luna_score", froc.luna_score.value},
+                                                         {"luna_score_std", froc.luna_score.deviation},
+                                                         {"full_set_avg_recall", froc.whole_set_average_recall},
+                                                         {"fp_per_scan_at_lowest", froc.all_false_positives},
+                                                         {"recall_at_lowest", froc.all_recall}})
             EXPECT_NEAR(value, numbers[key].get<double>(), 1e-9) << key;  // 1e-4 is asked; only sums are reordered
     }
     RecordProperty("seconds", std::to_string(seconds));
@@ -118,8 +121,8 @@ TEST(CorrectedFroc, RecallAgreesWithCountingAtEveryLogit) {
         const Records records = random_records(random, 1 + static_cast<int>(random() % 12));
         const Froc froc = compute_froc(records, {.draws = 20, .seed = seed});
         for (std::size_t i = 0; i < luna_rates.size(); ++i)  // sums in another order: rounding only
-            ASSERT_NEAR(froc.sensitivity[i].value, slow_recall(records, static_cast<double>(records.size()), luna_rates[i]),
-                        1e-12);
+            ASSERT_NEAR(froc.sensitivity[i].value,
+                        slow_recall(records, static_cast<double>(records.size()), luna_rates[i]), 1e-12);
         for (std::size_t i = 0; i < froc.false_positives.size(); i += 37)
             ASSERT_NEAR(froc.curve.recall[i],
                         slow_recall(records, static_cast<double>(records.size()), froc.false_positives[i]), 1e-12);
@@ -152,7 +155,9 @@ TEST(CorrectedFroc, IntervalsHoldTheTruthAboutNinetyFiveTimesOfAHundred) {
             for (int i = 0; i < 4; ++i)
                 records["s" + std::to_string(scan)].push_back(lesion(3, random() % 10 < 6 ? 0.5 : 0, 1));
         const Estimate recall =
-            compute_froc(records, {.strata = 1, .draws = 200, .seed = static_cast<std::uint64_t>(study)}).strata[0].recall;
+            compute_froc(records, {.strata = 1, .draws = 200, .seed = static_cast<std::uint64_t>(study)})
+                .strata[0]
+                .recall;
         held += recall.low <= 0.6 && recall.high >= 0.6;
     }
     // Binomial(200, 0.93 to 0.95) leaves [170, 199] less than once in 10,000 times.

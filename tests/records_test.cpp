@@ -28,7 +28,9 @@ struct Scan {
     std::vector<std::uint8_t> target = std::vector<std::uint8_t>(d * h * w);
     std::vector<float> probability = std::vector<float>(d * h * w), logit = std::vector<float>(d * h * w, -5.0f);
 
-    std::vector<Record> records() const { return lesion_records({d, h, w, target.data(), probability.data(), logit.data()}); }
+    std::vector<Record> records() const {
+        return lesion_records({d, h, w, target.data(), probability.data(), logit.data()});
+    }
     void detect(std::int64_t voxel, float z) {
         logit[voxel] = z;
         probability[voxel] = 1.0f / (1.0f + std::exp(-z));
@@ -40,12 +42,13 @@ void expect_equal(const Record& expected, const Record& record) {
     EXPECT_EQ(expected.obj, record.obj);
     EXPECT_EQ(expected.is_tum, record.is_tum);
     EXPECT_EQ(expected.hit_obj, record.hit_obj);
-    for (double Record::*number : {&Record::diameter, &Record::hit_dice, &Record::hit_max, &Record::hit_median,
-                                   &Record::hit_q95, &Record::hit_logit, &Record::hit_stat, &Record::self_stat,
-                                   &Record::self_logit}) {
+    for (double Record::*number :
+         {&Record::diameter, &Record::hit_dice, &Record::hit_max, &Record::hit_median, &Record::hit_q95,
+          &Record::hit_logit, &Record::hit_stat, &Record::self_stat, &Record::self_logit}) {
         if (std::isinf(expected.*number)) EXPECT_EQ(expected.*number, record.*number);
         // The same formulas in another order of double operations; 1e-6 is what the design asks for.
-        else EXPECT_NEAR(expected.*number, record.*number, 1e-6);
+        else
+            EXPECT_NEAR(expected.*number, record.*number, 1e-6);
     }
 }
 
@@ -71,15 +74,15 @@ TEST(LesionRecords, EqualTheOriginalOnSixScans) {
 TEST(LesionRecords, LesionHitTwiceReportsTheDetectionOfHigherDice) {
     Scan scan{1, 1, 12};
     for (int v : {0, 1, 2, 3, 4, 5}) scan.target[v] = 1;
-    for (int v : {0, 1, 2}) scan.detect(v, 1.0f);     // Dice 2 * 3 / 9
-    scan.detect(4, 8.0f);                             // sure, but one voxel
-    scan.detect(9, 2.0f);                             // a false positive
+    for (int v : {0, 1, 2}) scan.detect(v, 1.0f);  // Dice 2 * 3 / 9
+    scan.detect(4, 8.0f);                          // sure, but one voxel
+    scan.detect(9, 2.0f);                          // a false positive
     const std::vector<Record> records = scan.records();
     ASSERT_EQ(records.size(), 4u);
     EXPECT_EQ(records[0].hit_obj, "pred_1");
     EXPECT_NEAR(records[0].hit_dice, 6.0 / 9.0, 1e-12);
     EXPECT_FLOAT_EQ(static_cast<float>(records[0].hit_logit), 1.0f);
-    EXPECT_EQ(records[1].hit_obj, "tum_1");           // so neither detection is a false positive
+    EXPECT_EQ(records[1].hit_obj, "tum_1");  // so neither detection is a false positive
     EXPECT_EQ(records[2].hit_obj, "tum_1");
     EXPECT_EQ(records[3].hit_obj, "tum_None");
     EXPECT_EQ(records[3].hit_logit, -infinity);
@@ -128,8 +131,8 @@ TEST(RecordsFile, ReadsBackWhatWasWritten) {
     records["empty"] = {};
     for (const char* name : {"1.3.6.1", "a \"quoted\" Infinity -Infinity\\", "b"})
         for (int i = 0; i < 5; ++i) {
-            Record record{"tum_1", i % 2 == 0, any(random), any(random), 1e-9 * any(random), 0.0, 1.0, -infinity,
-                          any(random), "pred_None", 1e22, infinity};
+            Record record{"tum_1",     i % 2 == 0,  any(random), any(random), 1e-9 * any(random), 0.0, 1.0, -infinity,
+                          any(random), "pred_None", 1e22,        infinity};
             records[name].push_back(record);
         }
     const auto file = scratch_file("round_trip.json");
