@@ -17,6 +17,7 @@
 #include "kernels/error.h"
 #include "kernels/exp_log.h"
 #include "losses/loss.h"
+#include "tests/golden.h"
 #include "tests/reference_losses.h"
 
 namespace iwseg {
@@ -124,9 +125,8 @@ Batch golden_batch(const std::map<std::string, StoredTensor>& golden) {
 }  // namespace
 
 TEST(LossKernel, GoldenLossesHoldTo1e6AndTheirGradientsTo1e5OfTheLargest) {
-    const std::filesystem::path folder = std::filesystem::path(IWSEG_SHARED_DIR) / "golden";
-    for (const char* name : {"unet_narrow", "unet_two_channel"}) {
-        const std::filesystem::path file = folder / (std::string(name) + ".golden.safetensors");
+    for (const char* name : {"unet_two_channel", "unet_narrow"}) {
+        const std::filesystem::path file = golden_file(std::string(name) + ".golden.safetensors");
         if (!std::filesystem::exists(file)) GTEST_SKIP() << "no " << file << " here";
         const auto golden = read_safetensors(file);
         const Batch b = golden_batch(golden);

@@ -9,6 +9,7 @@
 #include "kernels/inverse_weights.h"
 #include "models/grid_prediction.h"
 #include "tests/compare.h"
+#include "tests/golden.h"
 
 namespace iwseg {
 namespace {
@@ -22,13 +23,12 @@ struct Narrow {
 
 std::ostream& operator<<(std::ostream& out, const Narrow& narrow) { return out << narrow.name; }
 
-std::filesystem::path shared_golden(const std::string& file) { return std::filesystem::path(IWSEG_SHARED_DIR) / "golden" / file; }
-
 class GoldenUnet : public testing::TestWithParam<Narrow> {
   protected:
     void SetUp() override {
-        const auto& [name, network] = GetParam();
-        golden_ = read_safetensors(golden_file(name + ".golden.safetensors"));
+        const std::filesystem::path file = golden_file(GetParam().name + ".golden.safetensors");
+        if (!std::filesystem::exists(file)) GTEST_SKIP() << "needs ../shared/golden";
+        golden_ = read_safetensors(file);
         const StoredTensor& x = golden_.at("x");
         shape_ = {x.shape[0], x.shape[1], x.shape[2], x.shape[3], x.shape[4]};
         batch_.shape = shape_;
@@ -39,11 +39,6 @@ class GoldenUnet : public testing::TestWithParam<Narrow> {
         batch_.weights.resize(static_cast<std::size_t>(shape_.n * batch_.stride));
         cpu::inverse_weight_table({}, {batch_.labels.data(), {shape_.n, 1, shape_.d, shape_.h, shape_.w}, Type::i32},
                                   batch_.weights.data(), batch_.stride, {});
-    }
-
-    static std::filesystem::path golden_file(const std::string& name) {
-        const auto here = std::filesystem::path(IWSEG_GOLDEN_DIR) / name;
-        return std::filesystem::exists(here) ? here : shared_golden(name);
     }
 
     std::unique_ptr<TrainingSession> session(const std::string& loss) {
@@ -94,7 +89,7 @@ TEST_P(GoldenUnet, TrainingLogitsLossesAndTheirGradientsEqualTheOriginals) {
 // The goldens' own L.grad.* are those of the fifth step, where rounding has already spread (below). These were computed
 // at the first step in double precision by ../shared/reference/unet_torch.py, whose logits equal the original's.
 TEST_P(GoldenUnet, ParameterGradientsEqualThoseInDoublePrecision) {
-    const Tensors gradients = read_safetensors(golden_file(GetParam().name + ".gradients.safetensors"));
+    const Tensors gradients = read_safetensors(std::filesystem::path(IWSEG_GOLDEN_DIR) / (GetParam().name + ".gradients.safetensors"));
     for (const std::string loss : {"iwdl", "iwbce"}) {
         SCOPED_TRACE(loss);
         if (!gradients.contains(loss + ".grad.2.2.bias")) continue;
@@ -162,10 +157,10 @@ INSTANTIATE_TEST_SUITE_P(Narrow, GoldenUnet,
                          [](const auto& narrow) { return narrow.param.name; });
 
 TEST(GridPredictor, WholeScansOfOddShapesEqualTheOriginals) {
-    const auto file = shared_golden("sliding_window.golden.safetensors");
+    const auto file = golden_file("sliding_window.golden.safetensors");
     if (!std::filesystem::exists(file)) GTEST_SKIP() << "needs ../shared/golden";
     const Tensors golden = read_safetensors(file);
-    const auto weights = shared_golden("sliding_window.weights.safetensors");
+    const auto weights = golden_file("sliding_window.weights.safetensors");
     Context context;
     for (const std::string scan : {"a", "b", "c"}) {
         SCOPED_TRACE(scan);
