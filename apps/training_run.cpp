@@ -86,8 +86,8 @@ void print_start(const Context& context, const Dataset& dataset, const Split& sp
     std::int64_t lesions = 0;
     for (const PreparedCase& scan : sampler.cases()) lesions += scan.lesions.size();
     fmt::print("device   {}\n", context.description());
-    fmt::print("data     {}: {} cases to train with {} lesions, {} to validate, {} to test\n", dataset.folder.string(),
-               split.train.size(), lesions, split.validation.size(), split.test.size());
+    fmt::print("data     {}: {} lesions in the scans to train on; scans to train on {}, to validate {}, to test {}\n",
+               dataset.folder.string(), lesions, split.train.size(), split.validation.size(), split.test.size());
     fmt::print("network  {} parameters\n", count_text(parameters.learned_elements()));
     fmt::print("plan     {} in one arena\n", bytes_text(arena_bytes));
     std::fflush(stdout);
