@@ -41,7 +41,8 @@ there. Point at a ring to read how large the object is.</p>
 constexpr const char* kWordsText =
     R"(<details><summary>Words used here</summary><dl>
 <dt>Lesion</dt><dd>A connected piece of the label; voxels that touch at a face, edge or corner belong together.</dd>
-<dt>Found</dt><dd>A lesion is found when any predicted voxel (probability above one half) lies in it.</dd>
+<dt>Found</dt><dd>A lesion is found when any predicted voxel (probability above one half) lies in it. One
+blob over everything finds every lesion too, so read it together with Dice and false positives.</dd>
 <dt>False positive</dt><dd>A connected piece of the prediction that touches no lesion.</dd>
 <dt>Smaller half</dt><dd>Lesions no larger than the median lesion.</dd>
 <dt>Diameter</dt><dd>Of the ball of equal volume, in voxels.</dd>
