@@ -21,12 +21,12 @@ gives no band at all, and says little.</p>)";
 constexpr const char* kWeightsText =
     R"(<p>An ordinary loss counts voxels, so a large lesion outweighs a small one by the ratio of their volumes. Inverse
 weighting gives each voxel of a lesion a weight inversely proportional to the lesion's size. Taken together, every
-lesion then counts about the same (flat dots at the right), however small. Shown are the lesions of the scans below, each
-in the middle of a training patch.</p>)";
+lesion then counts about the same (flat dots at the right), however small. Shown are the lesions of the scans below,
+each in the middle of a training patch.</p>)";
 
 constexpr const char* kTrainingText =
-    R"(<p>The loss is what training makes small. The line is its mean over stretches of steps; the band holds four fifths
-of the single steps. Values of different losses measure different things and cannot be compared.</p>)";
+    R"(<p>The loss is what training makes small. The line is its mean over stretches of steps; the band holds four
+fifths of the single steps. Values of different losses measure different things and cannot be compared.</p>)";
 
 constexpr const char* kSlicesText =
     R"(<p>The scans with most missed lesions come first. Each row is one plane of the scan, chosen for what went wrong
@@ -46,8 +46,8 @@ blob over everything finds every lesion too, so read it together with Dice and f
 <dt>False positive</dt><dd>A connected piece of the prediction that touches no lesion.</dd>
 <dt>Smaller half</dt><dd>Lesions no larger than the median lesion.</dd>
 <dt>Diameter</dt><dd>Of the ball of equal volume, in voxels.</dd>
-<dt>Dice</dt><dd>Twice the shared volume divided by the sum of both volumes: 1 is a perfect match, 0 none. Of scans: over
-whole masks, averaged over scans; large lesions dominate it. Of found lesions: of each with the piece that hits it.</dd>
+<dt>Dice</dt><dd>Twice the shared volume divided by the sum of both volumes: 1 is a perfect match, 0 none. Of scans:
+over whole masks, averaged over scans; large lesions dominate it. Of found lesions: of each with the piece that hits it.</dd>
 <dt>Average recall</dt><dd>Mean share of lesions found at 0 to 5 false positives a scan, with its 95 % interval over
 resampled scans.</dd>
 </dl></details>)";
@@ -59,8 +59,8 @@ std::string section(const char* heading, const std::string& content) {
 std::string introduction(const ReportData& data) {
     const ReportRun& run = data.runs.front();
     return fmt::format(
-        "<h1>{}</h1><p class=\"lead\">{} scan{} judged lesion by lesion. {} lesions; those of the smaller half are at most "
-        "{:.1f} voxels in diameter.</p>",
+        "<h1>{}</h1><p class=\"lead\">{} scan{} judged lesion by lesion. {} lesions; those of the smaller half are "
+        "at most {:.1f} voxels in diameter.</p>",
         escape_html(data.dataset.name.empty() ? data.dataset.folder.filename().string() : data.dataset.name),
         data.cases.size(), data.cases.size() == 1 ? "" : "s", run.counts.lesions,
         run.froc.strata.front().diameter_high);

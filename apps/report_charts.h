@@ -8,7 +8,8 @@
 
 namespace iwseg {
 
-/// The loss over the steps: the mean of at most `points` stretches, with the band between their 10th and 90th percentile.
+/// The loss over the steps: the mean of at most `points` stretches, with the band between their 10th and 90th
+/// percentile.
 Curve loss_curve(const ReportRun& run, int points = 100);
 
 /// A lesion's size and the weight of each of its voxels.

@@ -204,7 +204,8 @@ std::string picture_row(const ShownScan& view, const Picture& picture, const std
         const ReportPrediction& prediction = view.scan.predictions[run];
         if (!prediction.present) continue;
         html += fmt::format(
-            R"x(<figure><svg viewBox="0 0 {:.2f} {:.2f}" role="img" aria-label="{}"><g transform="scale({:.5f},{:.5f})">)x",
+            R"(<figure><svg viewBox="0 0 {:.2f} {:.2f}" role="img" aria-label="{}">)"
+            "<g transform=\"scale({:.5f},{:.5f})\">",
             mm_wide, mm_high, escape_html(fmt::format("slice {} with {}", picture.slice + 1, view.data.runs[run].name)),
             view.shown.pixel_width, view.shown.pixel_height);
         html += first ? fmt::format(R"(<image id="{}" width="{}" height="{}" preserveAspectRatio="none" )"
@@ -212,7 +213,8 @@ std::string picture_row(const ShownScan& view, const Picture& picture, const std
                                     id, width, height, base64(png_of(view, picture)))
                       : fmt::format(R"(<use href="#{}"/>)", id);
         html += fmt::format(R"(<path class="target" d="{}"/><path class="prediction" d="{}"/>{}</g></svg>)", target,
-                            outline(view, prediction.detections, view.detections[run], picture), rings(view, run, picture));
+                            outline(view, prediction.detections, view.detections[run], picture),
+                            rings(view, run, picture));
         html += fmt::format("<figcaption><b>{}</b>, slice {} of {}{}</figcaption></figure>",
                             escape_html(view.data.runs[run].name), picture.slice + 1, view.shown.slices,
                             width < view.shown.width || height < view.shown.height ? ", detail" : "");
@@ -242,7 +244,8 @@ std::string summary_of(const ReportData& data, const ReportCase& scan) {
     for (std::size_t run = 0; run < data.runs.size(); ++run) {
         const auto& [present, detections, found, wrong, dice] = scan.predictions[run];
         if (present)
-            text += fmt::format(" · {}: {} found, {}", data.runs[run].name, std::count(found.begin(), found.end(), true),
+            text += fmt::format(" · {}: {} found, {}", data.runs[run].name,
+                                std::count(found.begin(), found.end(), true),
                                 counted(std::count(wrong.begin(), wrong.end(), true), "false positive"));
     }
     return text;

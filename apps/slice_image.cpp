@@ -95,7 +95,8 @@ std::string grey_png(const std::vector<std::uint8_t>& pixels, std::int64_t width
     png_alloc_size_t size = PNG_IMAGE_PNG_SIZE_MAX(image);
     std::string png(size, '\0');
     if (!png_image_write_to_memory(&image, png.data(), &size, 0, pixels.data(), 0, nullptr))
-        throw std::runtime_error(fmt::format("a picture of {}x{} cannot be encoded as PNG: {}", width, height, image.message));
+        throw std::runtime_error(
+            fmt::format("a picture of {}x{} cannot be encoded as PNG: {}", width, height, image.message));
     png.resize(size);
     return png;
 }

@@ -48,9 +48,9 @@ TEST(SliceImage, PngDecodesToThePixelsGiven) {
 }
 
 TEST(SliceImage, Base64IsThatOfRfc4648) {
-    const std::pair<const char*, const char*> vectors[] = {{"", ""},         {"f", "Zg=="},         {"fo", "Zm8="},
-                                                           {"foo", "Zm9v"},  {"foob", "Zm9vYg=="},  {"fooba", "Zm9vYmE="},
-                                                           {"foobar", "Zm9vYmFy"}, {"\xff\xfe", "//4="}};
+    const std::pair<const char*, const char*> vectors[] = {
+        {"", ""},           {"f", "Zg=="},         {"fo", "Zm8="},         {"foo", "Zm9v"},
+        {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}, {"\xff\xfe", "//4="}};
     for (const auto& [bytes, text] : vectors) EXPECT_EQ(base64(bytes), text);
 }
 
