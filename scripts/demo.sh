@@ -2,6 +2,10 @@
 # Builds iwseg, makes phantom scans, trains two networks on them and writes a report. Continues where it was stopped.
 # usage: scripts/demo.sh [folder; default: demo in the repository]
 set -euo pipefail
+if [[ ${1:-} == -* ]]; then
+    echo "usage: scripts/demo.sh [folder; default: demo in the repository]" >&2
+    exit 2
+fi
 root=$(realpath "$(dirname "${BASH_SOURCE[0]}")/..")
 out=$(realpath -m "${1:-$root/demo}")
 cd "$root"
