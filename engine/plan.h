@@ -44,6 +44,7 @@ class Plan {
 
     const std::vector<TensorSpec>& tensors() const { return tensors_; }
     const std::vector<Placement>& placements() const { return placements_; }
+    const Arena& arena() const { return *arena_; }
 
   private:
     std::vector<TensorSpec> tensors_;

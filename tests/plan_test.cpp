@@ -1,0 +1,136 @@
+#include "engine/plan.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <random>
+
+#include "apps/training_session.h"
+#include "kernels/error.h"
+
+namespace iwseg {
+namespace {
+
+void fill(const Plan& plan, Tensor tensor, float value) {
+    const std::int64_t count = plan.tensors()[static_cast<std::size_t>(tensor)].shape.elements();
+    std::fill_n(plan.data<float>(tensor), count, value);
+}
+
+bool holds(const Plan& plan, Tensor tensor, float value) {
+    const std::int64_t count = plan.tensors()[static_cast<std::size_t>(tensor)].shape.elements();
+    const float* data = plan.data<float>(tensor);
+    return std::all_of(data, data + count, [&](float v) { return v == value; });
+}
+
+TEST(Plan, NoTensorIsOverwrittenBeforeItsLastReader) {
+    const unsigned seed = std::random_device{}();
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937 random(seed);
+    const auto below = [&](int n) { return std::uniform_int_distribution<int>(0, n - 1)(random); };
+    for (int round = 0; round < 50; ++round) {
+        Program program;
+        auto expected = std::make_shared<std::map<Tensor, float>>();
+        auto wrong = std::make_shared<int>(0);
+        std::vector<Tensor> made;
+        const int steps = 5 + below(40);
+        for (int i = 0; i < steps; ++i) {
+            const Tensor to = program.add(TensorSpec{"t", {1, 1, 1, 1, 100 * (1 + below(3))}});
+            std::vector<Tensor> reads;
+            for (int k = 0; k < 3 && !made.empty(); ++k) reads.push_back(made[static_cast<std::size_t>(below(static_cast<int>(made.size())))]);
+            Step step{"step", reads, {to}, [=](const Plan& plan) {
+                          for (const Tensor t : reads) *wrong += !holds(plan, t, expected->at(t));
+                          (*expected)[to] = static_cast<float>(i);
+                          fill(plan, to, static_cast<float>(i));
+                      }};
+            if (!reads.empty() && below(2)) step.in_place = {reads[0], to};
+            program.add(std::move(step));
+            made.push_back(to);
+        }
+        program.keep(made[static_cast<std::size_t>(below(steps))]);
+        Plan plan(program);
+        plan.run();
+        EXPECT_EQ(*wrong, 0);
+        for (Tensor t = 0; t < static_cast<Tensor>(plan.tensors().size()); ++t) {
+            const bool kept = plan.tensors()[static_cast<std::size_t>(t)].output;
+            EXPECT_TRUE(!kept || holds(plan, t, expected->at(t)));
+        }
+        EXPECT_EQ(plan.bytes(), Plan::bytes_needed(program));
+    }
+}
+
+/// a -> b -> c, each the size of the one before.
+Program chain(bool in_place, int* runs) {
+    Program program;
+    const Tensor a = program.add(TensorSpec{"a", {1, 1, 1, 1, 1000}}), b = program.add(TensorSpec{"b", {1, 1, 1, 1, 1000}});
+    program.add({"make", {}, {a}, [=](const Plan& plan) { fill(plan, a, 3); }});
+    Step copy{"copy", {a}, {b}, [=](const Plan& plan) {
+                  ++*runs;
+                  fill(plan, b, *plan.data<float>(a));
+              }};
+    if (in_place) copy.in_place = {a, b};
+    copy.copies_only = true;
+    program.add(std::move(copy));
+    program.keep(b);
+    return program;
+}
+
+TEST(Plan, ACopyWhoseSourceIsDoneWithTakesItsMemoryAndDoesNothing) {
+    int runs = 0;
+    Plan apart(chain(false, &runs)), together(chain(true, &runs));
+    apart.run();
+    EXPECT_EQ(runs, 1);
+    together.run();
+    EXPECT_EQ(runs, 1);
+    EXPECT_TRUE(holds(together, 1, 3));
+    EXPECT_EQ(apart.bytes(), 2 * together.bytes());
+}
+
+TEST(Plan, BytesAreTheArenaThatIsAllocatedAndHoldEveryTensor) {
+    Context context;
+    Parameters parameters;
+    TrainingOptions options;
+    options.network.widths = {4, 6, 8, 10};
+    options.loss = loss_from_name("iwdl");
+    options.input = {1, 1, 16, 16, 16};
+    TrainingSession session(context, parameters, options);
+    const Plan& plan = session.plan();
+    EXPECT_EQ(plan.bytes(), plan.arena().bytes());
+    std::int64_t end = 0;
+    for (std::size_t t = 0; t < plan.tensors().size(); ++t) {
+        const Placement& p = plan.placements()[t];
+        if (plan.tensors()[t].external || p.last < p.first) continue;
+        EXPECT_EQ(p.offset % 64, 0);
+        end = std::max(end, p.offset + plan.tensors()[t].bytes());
+    }
+    EXPECT_LE(end, plan.bytes());
+    EXPECT_GT(end, plan.bytes() - 64);
+}
+
+TEST(Plan, MoreMemoryThanThereIsIsRefusedInASentence) {
+    Program program;
+    const Tensor huge = program.add(TensorSpec{"huge", {1, 1, 1 << 20, 1 << 15, 1 << 10}});
+    program.add({"never", {}, {huge}, [](const Plan&) {}});
+    try {
+        Plan plan(program);
+        FAIL() << "131072 GB were given";
+    } catch (const InputError& error) {
+        EXPECT_NE(std::string(error.what()).find("the plan needs"), std::string::npos) << error.what();
+    }
+}
+
+TEST(Plan, ASmallerPatchNeedsLessAndAPatchThatIsNotAMultipleOfEightIsRefused) {
+    Context context;
+    const auto bytes = [&](std::int64_t side) {
+        Parameters parameters;
+        TrainingOptions options;
+        options.network.widths = {4, 4, 8, 8};
+        options.loss = loss_from_name("dl");
+        options.input = {1, 1, side, 16, 16};
+        return TrainingSession(context, parameters, options).arena_bytes();
+    };
+    EXPECT_LT(bytes(8), bytes(16));
+    EXPECT_THROW(bytes(12), InputError);
+}
+
+}  // namespace
+}  // namespace iwseg
