@@ -68,41 +68,37 @@ class BatchNormOperation final : public Operation {
     std::string name_;
 };
 
-class MaxPoolOperation final : public Operation {
+/// One tensor in, one out, no parameters.
+class UnaryOperation : public Operation {
   public:
-    MaxPoolOperation(Context& context, Tensor x, Tensor y) : context_(context), x_(x), y_(y) {}
+    UnaryOperation(Context& context, Tensor x, Tensor y) : context_(context), x_(x), y_(y) {}
     Tensor output() const override { return y_; }
-    void forward(Program& program) override;
-    void backward(Program& program, Gradients& gradients) override;
 
-  private:
+  protected:
     Context& context_;
     Tensor x_, y_;
 };
 
-class UpsampleOperation final : public Operation {
+class MaxPoolOperation final : public UnaryOperation {
   public:
-    UpsampleOperation(Context& context, Tensor x, Tensor y) : context_(context), x_(x), y_(y) {}
-    Tensor output() const override { return y_; }
+    using UnaryOperation::UnaryOperation;
     void forward(Program& program) override;
     void backward(Program& program, Gradients& gradients) override;
+};
 
-  private:
-    Context& context_;
-    Tensor x_, y_;
+class UpsampleOperation final : public UnaryOperation {
+  public:
+    using UnaryOperation::UnaryOperation;
+    void forward(Program& program) override;
+    void backward(Program& program, Gradients& gradients) override;
 };
 
 /// The same numbers in other memory, or of another type.
-class CopyOperation final : public Operation {
+class CopyOperation final : public UnaryOperation {
   public:
-    CopyOperation(Context& context, Tensor x, Tensor y) : context_(context), x_(x), y_(y) {}
-    Tensor output() const override { return y_; }
+    using UnaryOperation::UnaryOperation;
     void forward(Program& program) override;
     void backward(Program& program, Gradients& gradients) override;
-
-  private:
-    Context& context_;
-    Tensor x_, y_;
 };
 
 }  // namespace iwseg
