@@ -1,10 +1,10 @@
 #include "engine/arena.h"
 
-#include <fmt/format.h>
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <limits>
@@ -13,6 +13,15 @@
 #include "kernels/error.h"
 
 namespace iwseg {
+namespace {
+
+std::string gigabytes(std::int64_t bytes) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.2f GB", static_cast<double>(bytes) / 1e9);
+    return text;
+}
+
+}  // namespace
 
 std::int64_t available_memory() {
     std::int64_t available = std::numeric_limits<std::int64_t>::max();
@@ -30,13 +39,11 @@ std::int64_t available_memory() {
 Arena::Arena(std::int64_t bytes) : bytes_(bytes) {
     if (bytes == 0) return;
     if (const std::int64_t free = available_memory(); bytes > free)
-        throw InputError(fmt::format("the plan needs {:.2f} GB of memory, but {:.2f} GB are free; a smaller patch or batch "
-                                     "needs less",
-                                     static_cast<double>(bytes) / 1e9, static_cast<double>(free) / 1e9));
+        throw InputError("the plan needs " + gigabytes(bytes) + " of memory, but " + gigabytes(free) +
+                         " are free; a smaller patch or batch needs less");
     void* memory = ::mmap(nullptr, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
-        throw InputError(fmt::format("cannot allocate {:.2f} GB of memory: {}", static_cast<double>(bytes) / 1e9,
-                                     std::strerror(errno)));
+        throw InputError("cannot allocate " + gigabytes(bytes) + " of memory: " + std::strerror(errno));
     // Advice only: without huge pages everything works, with more misses in the translation buffer.
     ::madvise(memory, static_cast<std::size_t>(bytes), MADV_HUGEPAGE);
     data_ = static_cast<char*>(memory);

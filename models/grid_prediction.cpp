@@ -1,10 +1,9 @@
 #include "models/grid_prediction.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <string>
 
 #include "engine/plan.h"
 #include "kernels/error.h"
@@ -62,8 +61,8 @@ struct GridPredictor::State {
 
     static GridOptions check(const GridOptions& grid) {
         if (grid.patch < 1 || grid.stride < 1 || grid.stride > grid.patch)
-            throw InputError(fmt::format("a grid of patch {} and stride {} is not usable: expected 1 <= stride <= patch",
-                                         grid.patch, grid.stride));
+            throw InputError("a grid of patch " + std::to_string(grid.patch) + " and stride " +
+                             std::to_string(grid.stride) + " is not usable: expected 1 <= stride <= patch");
         return grid;
     }
 
@@ -124,7 +123,7 @@ void GridPredictor::State::accumulate(const std::array<Axis, 3>& axes, const std
 GridPredictor::GridPredictor(Context& context, Parameters& parameters, const UnetOptions& network, const GridOptions& grid)
     : state_(std::make_unique<State>(context, parameters, network, grid)) {
     if (network.out_channels != 1)
-        throw InputError(fmt::format("prediction takes networks of one output channel, not {}", network.out_channels));
+        throw InputError("prediction takes networks of one output channel, not " + std::to_string(network.out_channels));
 }
 
 GridPredictor::~GridPredictor() = default;
@@ -142,7 +141,9 @@ std::int64_t GridPredictor::patches(std::int64_t d, std::int64_t h, std::int64_t
 Prediction GridPredictor::predict(const float* image, std::int64_t d, std::int64_t h, std::int64_t w,
                                   const PatchProgress& progress) {
     State& s = *state_;
-    if (d < 1 || h < 1 || w < 1) throw InputError(fmt::format("a scan of {} x {} x {} voxels is empty", d, h, w));
+    if (d < 1 || h < 1 || w < 1)
+        throw InputError("a scan of " + std::to_string(d) + " x " + std::to_string(h) + " x " + std::to_string(w) +
+                         " voxels is empty");
     if (!s.plan) {
         s.plan = std::make_unique<Plan>(s.graph.program());
         s.patch.resize(static_cast<std::size_t>(s.network.in_channels * s.padded * s.padded * s.padded));

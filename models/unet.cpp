@@ -1,7 +1,5 @@
 #include "models/unet.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <vector>
 
@@ -17,7 +15,7 @@ constexpr int kLevels = 3;  ///< of halving; under the last lies the bridge
 /// Residual blocks in a row, NAME.0, NAME.1, …
 Tensor blocks(Graph& graph, const std::string& name, Tensor x, const std::vector<int>& channels) {
     for (std::size_t i = 0; i < channels.size(); ++i)
-        x = residual_block(graph, fmt::format("{}.{}", name, i), x, channels[i], 3);
+        x = residual_block(graph, name + "." + std::to_string(i), x, channels[i], 3);
     return x;
 }
 
@@ -28,8 +26,8 @@ int UnetOptions::narrowest() const { return *std::min_element(widths.begin(), wi
 Tensor add_unet(Graph& graph, const UnetOptions& options, Tensor image) {
     const Shape shape = graph.program()[image].shape;
     if (shape.d % 8 || shape.h % 8 || shape.w % 8 || shape.voxels() == 0)
-        throw InputError(fmt::format("a patch of {} x {} x {} voxels is not usable: every side must be a multiple of 8",
-                                     shape.d, shape.h, shape.w));
+        throw InputError("a patch of " + std::to_string(shape.d) + " x " + std::to_string(shape.h) + " x " +
+                         std::to_string(shape.w) + " voxels is not usable: every side must be a multiple of 8");
     const auto& w = options.widths;
     ConvolutionNode first;
     first.weight = "0.0.weight";
@@ -39,16 +37,16 @@ Tensor add_unet(Graph& graph, const UnetOptions& options, Tensor image) {
     const std::vector<std::vector<int>> up{{w[0], w[0]}, {w[1], w[0]}, {w[2], w[1]}};
     std::vector<Tensor> levels;
     for (int level = 0; level < kLevels; ++level) {
-        x = blocks(graph, fmt::format("1.down_path.{}", level), x, down[level]);
+        x = blocks(graph, "1.down_path." + std::to_string(level), x, down[level]);
         levels.push_back(x);
         x = graph.max_pool(x);
     }
     x = blocks(graph, "1.bridge", x, {w[3], w[3], w[2]});
     for (int level = kLevels - 1; level >= 0; --level) {
         // The skip is computed only here, into the upsampled tensor: nothing is kept for it meanwhile.
-        x = pre_activation(graph, fmt::format("1.middle_path.{}", level), levels[level],
+        x = pre_activation(graph, "1.middle_path." + std::to_string(level), levels[level],
                            {.channels = w[level], .kernel = 1, .sum_into = graph.upsample(x)});
-        x = blocks(graph, fmt::format("1.up_path.{}", level), x, up[level]);
+        x = blocks(graph, "1.up_path." + std::to_string(level), x, up[level]);
     }
     x = residual_block(graph, "2.0", x, w[0], 1);
     x = pre_activation(graph, "2.1", x,
