@@ -31,7 +31,7 @@ Tensor Graph::input(const std::string& name, const Shape& shape) {
 }
 
 Tensor Graph::convolution(Tensor x, const ConvolutionNode& node) {
-    const TensorSpec& src = program_[x];
+    const TensorSpec src = program_[x];  // a copy: adding tensors moves the others
     ConvolutionOptions options;
     options.src = src.shape;
     options.dst_channels = node.channels;
