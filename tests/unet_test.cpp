@@ -119,7 +119,8 @@ TEST_P(GoldenUnet, ParameterGradientsEqualThoseInDoublePrecision) {
 }
 
 // Training amplifies rounding: in unet_narrow, PyTorch in double precision is 1e-7 from the goldens at the second step,
-// 1e-3 at the fourth and 7e-3 at the fifth; PyTorch in float32 4e-4. So its last steps can be held to 1e-2 only.
+// 1e-3 at the fourth and 7e-3 at the fifth; PyTorch in float32 4e-4. So its last steps can be held to 1e-2 only. In unet_two_channel
+// losses hold to 1e-4; statistics of the deepest layers, over a few voxels, move by 1e-3 from one instruction set to another.
 TEST_P(GoldenUnet, FiveStepsFollowTheOriginals) {
     const bool chaotic = GetParam().name == "unet_narrow";
     for (const std::string loss : {"iwdl", "iwbce"}) {
@@ -133,7 +134,7 @@ TEST_P(GoldenUnet, FiveStepsFollowTheOriginals) {
             if (!name.starts_with(start) || name.ends_with("num_batches_tracked")) continue;
             const std::string of = name.substr(start.size());
             EXPECT_LT(largest_difference(parameters_->value(parameters_->index(of)), tensor.as_f32()),
-                      chaotic ? 1e-1 : 1e-3) << of;
+                      chaotic ? 1e-1 : 5e-3) << of;
         }
     }
 }
