@@ -66,7 +66,7 @@ std::vector<std::string> demo_settings(const std::string& loss) {
             "widths=[8, 16, 32, 64]",
             "patch=[32, 32, 32]",
             "batch=4",
-            "epochs=6",
+            "epochs=7",
             "steps_per_epoch=50",
             "learning_rate=0.05",
             "lr_schedule=[[5, 0.2]]",
