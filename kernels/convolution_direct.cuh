@@ -1,0 +1,64 @@
+#pragma once
+
+#include "kernels/pack.cuh"
+#include "kernels/view.h"
+
+// What the direct convolutions share: where numbers lie, and groups of eight channels.
+namespace iwseg::IWSEG_BACKEND {
+
+/// A tensor (N, C, D, H, W) in ncdhw or ndhwc: numbers from one sample, channel and voxel to the next.
+struct Strides {
+    std::int64_t sample, channel, voxel;
+};
+
+inline Strides strides_of(const View& view) {
+    const std::int64_t c = view.shape.c, voxels = view.shape.voxels();
+    if (view.layout == Layout::ndhwc) return {c * voxels, 1, c};
+    return {c * voxels, voxels, 1};
+}
+
+/// Voxels of a sample along each axis.
+struct Size {
+    int d, h, w;
+};
+
+inline Size size_of(const Shape& shape) {
+    return {static_cast<int>(shape.d), static_cast<int>(shape.h), static_cast<int>(shape.w)};
+}
+
+/// Channels a thread holds: 16 bytes of bf16, twice 16 of f32.
+constexpr int kEight = 8;
+
+template <class T>
+__device__ __forceinline__ void load_eight(const T* from, float (&to)[kEight]) {
+    constexpr int W = kPackWidth<T>;
+#pragma unroll
+    for (int first = 0; first < kEight; first += W) {
+        float part[W];
+        load_pack<W>(from + first, part);
+#pragma unroll
+        for (int i = 0; i < W; ++i) to[first + i] = part[i];
+    }
+}
+
+template <class T>
+__device__ __forceinline__ void store_eight(T* to, const float (&from)[kEight]) {
+    constexpr int W = kPackWidth<T>;
+#pragma unroll
+    for (int first = 0; first < kEight; first += W) {
+        float part[W];
+#pragma unroll
+        for (int i = 0; i < W; ++i) part[i] = from[first + i];
+        store_pack<W>(to + first, part);
+    }
+}
+
+/// A weight as a convolution with operands of type T multiplies it.
+template <class T>
+__device__ __forceinline__ float as_operand(float weight) {
+    T operand;
+    store(operand, weight);
+    return to_f32(operand);
+}
+
+}  // namespace iwseg::IWSEG_BACKEND
