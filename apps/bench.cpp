@@ -11,8 +11,10 @@
 #include <vector>
 
 #include "apps/commands.h"
+#include "apps/step_floor.h"
 #include "apps/training_session.h"
 #include "data/volume.h"
+#include "engine/device_copy.h"
 #include "engine/random.h"
 #include "kernels/components.h"
 #include "kernels/error.h"
@@ -28,6 +30,7 @@ struct BenchOptions {
     std::int64_t patch = 64, batch = 2, stride = 0, size = 128;
     std::vector<int> widths{16, 64, 128, 256};
     std::string precision = "fp32", loss = "iwdl", device = "auto", mask;
+    FloorRates rates;
     int steps = 5, threads = 0, connectivity = 26;
     bool json = false;
 };
@@ -133,48 +136,99 @@ struct Measured {
 
 /// Medians of every step of the plan.
 std::vector<Measured> measure_kernels(Trained& trained, int steps) {
-    std::vector<std::vector<double>> seconds;
-    std::vector<Measured> kernels;
+    Plan& plan = trained.session->plan();
+    std::vector<std::vector<double>> runs;
     for (int i = 0; i <= steps; ++i) {
         trained.session->bind(trained.batch, 1e-2f);
-        std::size_t place = 0;
-        trained.session->plan().run_timed([&](const Step& step, double taken) {
-            if (i == 0) {
-                seconds.emplace_back();
-                kernels.push_back({step.name, 0, static_cast<double>(step.operations) / 1e9,
-                                   static_cast<double>(trained.session->plan().bytes_moved(step)) / 1e9});
-            } else {
-                seconds[place].push_back(taken);
-            }
-            ++place;
-        });
+        std::vector<double> seconds = plan.run_timed();
+        if (i > 0) runs.push_back(std::move(seconds));
     }
-    for (std::size_t k = 0; k < kernels.size(); ++k) kernels[k].seconds = median(seconds[k]);
+    std::vector<Measured> kernels;
+    for (std::size_t k = 0; k < plan.steps().size(); ++k) {
+        const Step& step = plan.steps()[k];
+        if (!step.run) continue;
+        std::vector<double> seconds;
+        for (const std::vector<double>& run : runs) seconds.push_back(run[k]);
+        kernels.push_back({step.name, median(seconds), static_cast<double>(step.operations) / 1e9,
+                           static_cast<double>(plan.bytes_moved(step)) / 1e9});
+    }
     return kernels;
+}
+
+/// What the device can do, measured here: the ceilings that a kernel's figures are a share of.
+struct Peaks {
+    double gigabytes_per_second = 0, gflop_per_second = 0;
+};
+
+Peaks measure_peaks(const Context& context, bool bf16) {
+    const Kernels& device = context.kernels();
+    const Stream stream = context.stream();
+    const std::int64_t bytes = std::min<std::int64_t>(std::int64_t{1} << 28, device.free_memory() / 4);
+    const DeviceMemory from(device, bytes), to(device, bytes);
+    const Shape shape{1, 1, 1, 1, bytes / 4};
+    device.set_zero(stream, from.data(), bytes);
+    double best = 0;
+    for (int round = 0; round < 7; ++round) {
+        const Mark begin = device.set_mark(stream);
+        device.copy(stream, {from.data(), shape}, {to.data(), shape});
+        const Mark end = device.set_mark(stream);
+        device.synchronise(stream);
+        best = std::max(best, 2.0 * static_cast<double>(bytes) / device.seconds_between(begin, end));
+        device.release_mark(begin);
+        device.release_mark(end);
+    }
+    return {best / 1e9, device.matrix_peak(stream, bf16) / 1e9};
+}
+
+/// The larger of both shares: what a kernel is bound by.
+double share_of_peak(const Measured& k, const Peaks& peaks) {
+    const double floor = std::max(k.gigabytes / peaks.gigabytes_per_second,
+                                  peaks.gflop_per_second > 0 ? k.gflop / peaks.gflop_per_second : 0);
+    return floor / k.seconds;
 }
 
 void bench_kernels(const BenchOptions& options) {
     Trained trained(options);
+    const Peaks peaks = measure_peaks(trained.context, is_bf16(options));
     std::vector<Measured> kernels = measure_kernels(trained, options.steps);
     double total = 0;
     for (const Measured& k : kernels) total += k.seconds;
     if (options.json) {
         nlohmann::ordered_json list = nlohmann::ordered_json::array();
         for (const Measured& k : kernels)
-            list.push_back({{"name", k.name}, {"seconds", k.seconds}, {"gflop", k.gflop}, {"gigabytes", k.gigabytes}});
+            list.push_back({{"name", k.name},
+                            {"seconds", k.seconds},
+                            {"gflop", k.gflop},
+                            {"gigabytes", k.gigabytes},
+                            {"share_of_peak", share_of_peak(k, peaks)}});
         fmt::print("{}\n", nlohmann::ordered_json{{"device", trained.context.description()},
                                                   {"precision", options.precision},
+                                                  {"copy_gigabytes_per_second", peaks.gigabytes_per_second},
+                                                  {"matrix_gflop_per_second", peaks.gflop_per_second},
                                                   {"step_seconds", total},
                                                   {"kernels", list}}
                                .dump());
         return;
     }
     std::stable_sort(kernels.begin(), kernels.end(), [](const auto& a, const auto& b) { return a.seconds > b.seconds; });
-    fmt::print("{}\n{:>9} {:>6} {:>9} {:>7}  kernel\n", trained.context.description(), "ms", "share", "GFLOP/s", "GB/s");
+    fmt::print("{}\nmeasured here: copying {:.1f} GB/s, matrix products {:.0f} GFLOP/s\n", trained.context.description(),
+               peaks.gigabytes_per_second, peaks.gflop_per_second);
+    fmt::print("{:>9} {:>6} {:>9} {:>7} {:>7}  kernel\n", "ms", "share", "GFLOP/s", "GB/s", "of peak");
     for (const Measured& k : kernels)
-        fmt::print("{:9.3f} {:5.1f}% {:>9} {:7.1f}  {}\n", k.seconds * 1e3, 100 * k.seconds / total,
-                   k.gflop > 0 ? fmt::format("{:.1f}", k.gflop / k.seconds) : "", k.gigabytes / k.seconds, k.name);
-    fmt::print("{:9.3f} 100.0%                    all\n", total * 1e3);
+        fmt::print("{:9.3f} {:5.1f}% {:>9} {:7.1f} {:6.0f}%  {}\n", k.seconds * 1e3, 100 * k.seconds / total,
+                   k.gflop > 0 ? fmt::format("{:.1f}", k.gflop / k.seconds) : "", k.gigabytes / k.seconds,
+                   100 * share_of_peak(k, peaks), k.name);
+    fmt::print("{:9.3f} 100.0%                            all\n", total * 1e3);
+}
+
+void bench_floor(const BenchOptions& options) {
+    TrainingOptions training;
+    training.network = network_of(options);
+    training.loss = loss_from_name(options.loss);
+    training.bf16 = is_bf16(options);
+    training.input = {options.batch, 1, options.patch, options.patch, options.patch};
+    training.layout = Layout::ndhwc;  // a GPU's
+    print_step_floor(training, options.rates);
 }
 
 void bench_label(const BenchOptions& options) {
@@ -193,13 +247,23 @@ void bench_label(const BenchOptions& options) {
     const auto& s = mask.geometry.shape;
     const Shape shape{1, 1, s[0], s[1], s[2]};
     std::int32_t count = 0;
+    const Kernels& device = context.kernels();
+    const DeviceCopy masks(context, bytes.data(), shape.voxels());
+    const DeviceCopy labelled(context, labels.data(), shape.voxels());
+    const DeviceCopy counts(context, &count, 1);
+    const DeviceMemory scratch(device, device.components_scratch_bytes(shape, options.connectivity));
     std::vector<double> seconds;
     for (int i = 0; i <= options.steps; ++i) {
-        const auto begin = Clock::now();
-        cpu::label_components({}, {bytes.data(), shape, Type::u8}, {labels.data(), shape, Type::i32}, &count,
-                              options.connectivity);
-        if (i > 0) seconds.push_back(seconds_since(begin));
+        const Mark begin = device.set_mark(context.stream());
+        device.label_components(context.stream(), {masks.data(), shape, Type::u8}, {labelled.data(), shape, Type::i32},
+                                counts.data(), options.connectivity, scratch.data());
+        const Mark end = device.set_mark(context.stream());
+        device.synchronise(context.stream());
+        if (i > 0) seconds.push_back(device.seconds_between(begin, end));
+        device.release_mark(begin);
+        device.release_mark(end);
     }
+    counts.copy_back();
     if (options.json)
         fmt::print("{}\n", nlohmann::ordered_json{{"device", context.description()},
                                                   {"voxels", shape.voxels()},
@@ -245,7 +309,7 @@ void bench_predict(const BenchOptions& options) {
 CLI::App* add_measurement(CLI::App& bench, const std::string& name, const std::string& what, void (*run)(const BenchOptions&)) {
     auto options = std::make_shared<BenchOptions>();
     CLI::App* app = bench.add_subcommand(name, what);
-    app->add_option("--device", options->device, "auto, cpu or cuda");
+    if (name != "floor") app->add_option("--device", options->device, "auto, cpu or cuda");
     app->add_option("--threads", options->threads, "threads; 0: as many as the processor has cores");
     app->add_option("--steps", options->steps, "repetitions after a first one that is left out")->check(CLI::Range(1, 100000));
     app->add_flag("--json", options->json, "one JSON object instead of text");
@@ -257,7 +321,11 @@ CLI::App* add_measurement(CLI::App& bench, const std::string& name, const std::s
         app->add_option("--widths", options->widths, "channels of the four levels")->expected(4)->check(CLI::Range(1, 65536));
         app->add_option("--precision", options->precision, "fp32 or bf16");
     }
-    if (name == "step" || name == "kernels") {
+    if (name == "floor") {
+        app->add_option("--bandwidth", options->rates.bytes, "bytes a second");
+        app->add_option("--operations", options->rates.operations, "multiplications and additions a second");
+    }
+    if (name == "step" || name == "kernels" || name == "floor") {
         app->add_option("--batch", options->batch, "patches a step")->check(CLI::Range(1, 4096));
         app->add_option("--loss", options->loss, "one of the ten losses");
     } else {
@@ -278,6 +346,8 @@ void add_bench_command(CLI::App& app) {
         ->footer("Example:\n  iwseg bench step --patch 64 --batch 2 --precision bf16 --json");
     add_measurement(*bench, "kernels", "Every kernel of a training step: time, arithmetic, bytes", bench_kernels)
         ->footer("Example:\n  iwseg bench kernels --patch 64");
+    add_measurement(*bench, "floor", "What each kernel of a training step costs at least on a GPU", bench_floor)
+        ->footer("Example:\n  iwseg bench floor --patch 128 --batch 2 --precision bf16");
     add_measurement(*bench, "label", "Connected components of a mask", bench_label)
         ->footer("Example:\n  iwseg bench label --mask lesions.nii.gz");
     add_measurement(*bench, "predict", "Prediction of a whole scan by a grid of patches", bench_predict)

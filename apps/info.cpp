@@ -3,6 +3,7 @@
 #include <zlib.h>
 
 #include <CLI/CLI.hpp>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "apps/commands.h"
@@ -12,11 +13,11 @@
 namespace iwseg {
 namespace {
 
-void run_info() {
-    const Context context;
+void run_info(const std::string& device) {
+    const Context context({.device = device});
     fmt::print("iwseg     {}\n", kVersion);
-    fmt::print("device    {}\n", context.device() == Device::cuda ? "cuda" : "cpu");
-    fmt::print("processor {}\n", context.description());
+    fmt::print("device    {}\n", context.kernels().name);
+    fmt::print("computes  on {}\n", context.description());
     fmt::print("compiler  {}\n", __VERSION__);
     fmt::print("fmt       {}.{}.{}\n", FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100);
     fmt::print("CLI11     {}\n", CLI11_VERSION);
@@ -31,7 +32,9 @@ void run_info() {
 void add_info_command(CLI::App& app) {
     CLI::App* command = app.add_subcommand("info", "Say what this build is and what it computes on");
     command->footer("Example:\n  iwseg info");
-    command->callback(run_info);
+    auto device = std::make_shared<std::string>("auto");
+    command->add_option("--device", *device, "auto, cpu or cuda");
+    command->callback([device] { run_info(*device); });
 }
 
 }  // namespace iwseg

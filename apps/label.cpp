@@ -54,7 +54,7 @@ void run_label(const LabelArguments& arguments) {
     const View labels{volume.voxels.data(), shape, Type::i32};
     std::int32_t count = 0;
     const auto start = std::chrono::steady_clock::now();
-    cpu::label_components({}, {mask.data(), shape, Type::u8}, labels, &count, arguments.connectivity);
+    cpu::label_components({}, {mask.data(), shape, Type::u8}, labels, &count, arguments.connectivity, nullptr);
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     write_volume(arguments.out, volume);
     fmt::print("{} components, {} voxels of {}, labelled in {:.4f} s: {}\n", count,

@@ -11,6 +11,7 @@ struct TrainArguments {
     std::string data, out, config, device = "auto";
     std::vector<std::string> settings;
     bool resume = false;
+    int profile = 0;
 };
 
 void run_train(const TrainArguments& arguments) {
@@ -19,7 +20,7 @@ void run_train(const TrainArguments& arguments) {
         arguments.config.empty() ? std::nullopt : std::optional<std::filesystem::path>(arguments.config);
     const Config config = config_of_run(run, file, arguments.settings, arguments.resume);
     Context context({.device = arguments.device, .threads = config.threads, .deterministic = config.deterministic});
-    train(context, config, arguments.data, run);
+    train(context, config, arguments.data, run, arguments.profile);
 }
 
 }  // namespace
@@ -33,6 +34,8 @@ void add_train_command(CLI::App& app) {
     command->add_option("--set", arguments->settings, "one key=value over the config, may be repeated")
         ->allow_extra_args(false);
     command->add_flag("--resume", arguments->resume, "go on from the newest checkpoint in --out, or start where none is");
+    command->add_option("--profile", arguments->profile, "time so many steps kernel by kernel into profile.json")
+        ->check(CLI::Range(1, 1000));
     command->add_option("--device", arguments->device, "auto, cpu or cuda");
     command->footer("Example:\n  iwseg train --data lesions --out runs/iwdl --set loss=iwdl --set patch=[64,64,64]\n"
                     "  iwseg train --data lesions --out runs/iwdl --resume");

@@ -12,10 +12,12 @@
 #include "apps/interrupt.h"
 #include "apps/progress.h"
 #include "apps/tensorboard.h"
+#include "apps/step_profile.h"
 #include "apps/training_session.h"
 #include "apps/version.h"
 #include "data/dataset.h"
 #include "data/loader.h"
+#include "data/resident_scans.h"
 #include "data/sampling.h"
 #include "engine/atomic_file.h"
 #include "kernels/error.h"
@@ -46,8 +48,10 @@ SamplingOptions sampling_options(const Config& config) {
     return options;
 }
 
-TrainingOptions training_options(const Config& config, std::int64_t channels) {
+TrainingOptions training_options(const Config& config, const PatchSampler& sampler) {
+    const std::int64_t channels = sampler.cases()[0].channels;
     TrainingOptions options;
+    options.sampler = &sampler;
     options.network.in_channels = static_cast<int>(channels);
     options.network.widths = config.widths;
     options.loss = loss_from_name(config.loss, {static_cast<float>(config.focal_alpha),
@@ -82,14 +86,19 @@ std::vector<PreparedCase> load_cases(const Dataset& dataset, const Split& split,
 }
 
 void print_start(const Context& context, const Dataset& dataset, const Split& split, const PatchSampler& sampler,
-                 const Parameters& parameters, std::int64_t arena_bytes) {
+                 const Parameters& parameters, const TrainingSession& session) {
     std::int64_t lesions = 0;
     for (const PreparedCase& scan : sampler.cases()) lesions += scan.lesions.size();
     fmt::print("device   {}\n", context.description());
     fmt::print("data     {}: {} lesions in the scans to train on; scans to train on {}, to validate {}, to test {}\n",
                dataset.folder.string(), lesions, split.train.size(), split.validation.size(), split.test.size());
     fmt::print("network  {} parameters\n", count_text(parameters.learned_elements()));
-    fmt::print("plan     {} in one arena\n", bytes_text(arena_bytes));
+    fmt::print("plan     {} in one arena\n", bytes_text(session.arena_bytes()));
+    if (session.resident_bytes() > 0)
+        fmt::print("scans    resident on the GPU, {}\n", bytes_text(session.resident_bytes()));
+    else if (!context.kernels().host_memory)
+        fmt::print("scans    cut by the host: the GPU has no room for {} beside the plan\n",
+                   bytes_text(ResidentScans::bytes_needed(sampler.cases())));
     std::fflush(stdout);
 }
 
@@ -97,17 +106,21 @@ void print_start(const Context& context, const Dataset& dataset, const Split& sp
 class TrainingLoop {
   public:
     TrainingLoop(const Config& config, const RunFolder& run, Parameters& parameters, TrainingSession& session,
-                 const PatchSampler& sampler, std::int64_t first_step, int workers)
+                 const PatchSampler& sampler, std::int64_t first_step, int workers, int profile_steps)
         : config_(config),
           run_(run),
           parameters_(parameters),
           session_(session),
+          sampler_(sampler),
           metadata_(model_metadata(config)),
-          loader_(sampler, static_cast<std::uint64_t>(first_step), workers),
           log_(run.log(), first_step),
           events_(run.root(), first_step + 1),
+          profile_(profile_steps),
+          first_(first_step),
           done_(first_step),
-          saved_(first_step) {}
+          saved_(first_step) {
+        if (session.resident_bytes() == 0) loader_.emplace(sampler, static_cast<std::uint64_t>(first_step), workers);
+    }
 
     void run() {
         const InterruptGuard guard;
@@ -127,12 +140,39 @@ class TrainingLoop {
     }
 
   private:
+    /// Gives the session what the next step reads. Returns what lies in it.
+    PatchContent bind(float rate) {
+        if (!loader_) {
+            const std::vector<PatchPlace> places = sampler_.places(static_cast<std::uint64_t>(done_));
+            session_.bind(places, rate);
+            return sampler_.content(places);
+        }
+        const Batch& batch = loader_->next();
+        session_.bind(batch, rate);
+        return {batch.lesion_voxels, batch.components};
+    }
+
+    double seconds_waited() const { return loader_ ? loader_->seconds_waited() : 0.0; }
+
+    double compute() {
+        if (done_ == first_ || !profile_.wants_more()) return session_.run();
+        std::vector<double> seconds;
+        const double loss = session_.run_timed(seconds);
+        profile_.add(session_.plan(), seconds, seconds_waited());
+        if (!profile_.wants_more() || done_ + 1 == config_.steps()) {
+            const fs::path file = run_.root() / "profile.json";
+            profile_.write(file);
+            fmt::print("profile  {}, to be opened in chrome://tracing or ui.perfetto.dev\n", file.string());
+        }
+        return loss;
+    }
+
     double step() {
         const double rate = config_.learning_rate_at(done_);
-        const Batch& batch = loader_.next();
         const Clock::time_point start = Clock::now();
-        const double loss = session_.step(batch, static_cast<float>(rate));
-        const double seconds = seconds_since(start), wait = loader_.seconds_waited();
+        const PatchContent content = bind(static_cast<float>(rate));
+        const double loss = compute();
+        const double wait = seconds_waited(), seconds = seconds_since(start) - wait;
         const std::int64_t epoch = done_ / config_.steps_per_epoch;
         ++done_;
         if (!std::isfinite(loss))
@@ -141,13 +181,13 @@ class TrainingLoop {
                 saved_ > 0 ? fmt::format("the checkpoint of step {} is kept", saved_) : "there is no checkpoint yet"));
         log_.append(fmt::format(R"({{"step": {}, "epoch": {}, "loss": {}, "rate": {}, "seconds": {:.6f}, "wait": {:.6f}, )"
                                 R"("lesion_voxels": {}, "components": {}}})",
-                                done_, epoch, loss, rate, seconds, wait, batch.lesion_voxels, batch.components));
+                                done_, epoch, loss, rate, seconds, wait, content.lesion_voxels, content.components));
         events_.add_scalars(done_, {{"loss", static_cast<float>(loss)},
                                     {"learning_rate", static_cast<float>(rate)},
                                     {"time/step_seconds", static_cast<float>(seconds)},
                                     {"time/wait_seconds", static_cast<float>(wait)},
-                                    {"batch/lesion_voxels", static_cast<float>(batch.lesion_voxels)},
-                                    {"batch/components", static_cast<float>(batch.components)}});
+                                    {"batch/lesion_voxels", static_cast<float>(content.lesion_voxels)},
+                                    {"batch/components", static_cast<float>(content.components)}});
         return loss;
     }
 
@@ -161,11 +201,13 @@ class TrainingLoop {
     const RunFolder& run_;
     Parameters& parameters_;
     TrainingSession& session_;
+    const PatchSampler& sampler_;
     std::map<std::string, std::string> metadata_;
-    BatchLoader loader_;
+    std::optional<BatchLoader> loader_;  ///< none where patches are cut on the device
     StepLog log_;
     EventWriter events_;
-    std::int64_t done_, saved_;  ///< steps
+    StepProfile profile_;
+    std::int64_t first_, done_, saved_;  ///< steps
 };
 
 }  // namespace
@@ -215,19 +257,19 @@ Split read_split(const fs::path& file) {
     return split;
 }
 
-bool train(Context& context, const Config& config, const fs::path& dataset_folder, const RunFolder& run) {
+bool train(Context& context, const Config& config, const fs::path& dataset_folder, const RunFolder& run,
+           int profile_steps) {
     if (is_finished(config, run)) {
         fmt::print("{} is trained already: {} steps\n", run.root().string(), config.steps());
         return false;
     }
     const Dataset dataset = open_dataset(dataset_folder);
     const Split split = split_of_run(dataset, config, run);
-    const auto channels = static_cast<std::int64_t>(selected_channels(dataset, preparation_options(config)).size());
     const PatchSampler sampler(load_cases(dataset, split, config, context), sampling_options(config));
     Parameters parameters;
-    TrainingSession session(context, parameters, training_options(config, channels));
+    TrainingSession session(context, parameters, training_options(config, sampler));
     initialise(parameters, config.seed);
-    print_start(context, dataset, split, sampler, parameters, session.arena_bytes());
+    print_start(context, dataset, split, sampler, parameters, session);
 
     const std::int64_t first_step = load_newest_checkpoint(run.checkpoints(), parameters);
     write_text(run.config(), config_toml(config));
@@ -236,7 +278,7 @@ bool train(Context& context, const Config& config, const fs::path& dataset_folde
     if (first_step > 0) fmt::print("resumed  after step {} of {}\n", first_step, config.steps());
     std::fflush(stdout);
     const int workers = config.workers > 0 ? config.workers : std::clamp(context.threads() / 4, 1, 8);
-    TrainingLoop(config, run, parameters, session, sampler, first_step, workers).run();
+    TrainingLoop(config, run, parameters, session, sampler, first_step, workers, profile_steps).run();
     fmt::print("trained  {}\n", run.model().string());
     return true;
 }

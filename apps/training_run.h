@@ -33,6 +33,8 @@ Split read_split(const std::filesystem::path& file);
 /// where the training was finished already.
 /// Throws InputError on unusable data, Interrupted (a checkpoint saved) on Ctrl-C, std::runtime_error where the loss
 /// is no longer a number.
-bool train(Context& context, const Config& config, const std::filesystem::path& dataset, const RunFolder& run);
+/// profile_steps: so many steps, after a first one, are timed kernel by kernel into profile.json (chrome://tracing).
+bool train(Context& context, const Config& config, const std::filesystem::path& dataset, const RunFolder& run,
+           int profile_steps = 0);
 
 }  // namespace iwseg

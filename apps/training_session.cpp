@@ -1,8 +1,11 @@
 #include "apps/training_session.h"
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
+#include "apps/step_inputs.h"
+#include "data/resident_scans.h"
 #include "engine/random.h"
 #include "losses/loss_operation.h"
 
@@ -13,35 +16,59 @@ struct TrainingSession::State {
         : context(c),
           parameters(p),
           options(o),
-          graph(c, p, {true, o.bf16, c.kernels().preferred_layout(o.network.narrowest())}) {
+          inputs(c, o.input, o.loss.weighted),
+          graph(c, p, {true, o.bf16, o.layout.value_or(c.kernels().preferred_layout(o.network.narrowest()))}) {
         image = graph.input("image", o.input);
+        const bool may_cut = o.sampler && !c.kernels().host_memory;
+        if (may_cut) inputs.add_cutting(graph.program(), image, sampling());
         logit = add_unet(graph, o.network, graph.image());
         graph.program().keep(logit);
         graph.forward();
-        loss = add_loss(graph, o.loss.parameters, logit, targets);
+        loss = add_loss(graph, o.loss.parameters, logit, inputs.targets());
         graph.backward(logit, loss.diff_logit);
         graph.program().add({"update", {}, {}, [this](const Plan&) { update(); }});
-        // Made now: a step allocates nothing.
-        parameters.gradients();
-        parameters.momentum();
-        plan = std::make_unique<Plan>(graph.program());
+        parameters.place(c.kernels(), c.stream(), true);
+        plan = std::make_unique<Plan>(c, graph.program());
+        if (may_cut) upload_scans();
+    }
+
+    const SamplingOptions& sampling() const {
+        const SamplingOptions& chosen = options.sampler->options();
+        const Shape shape{chosen.batch, options.sampler->cases()[0].channels, chosen.patch[0], chosen.patch[1], chosen.patch[2]};
+        if (!(shape == options.input)) throw std::invalid_argument("a sampler whose patches are not the session's input");
+        return chosen;
+    }
+
+    void upload_scans() {
+        // The plan has its arena by now; a fifth of it is kept free for what libraries allocate later.
+        constexpr std::int64_t kLeastFree = 256 << 20;
+        const std::int64_t room = options.memory_for_scans.value_or(
+            context.kernels().free_memory() - std::max(kLeastFree, plan->bytes() / 5));
+        if (ResidentScans::bytes_needed(options.sampler->cases()) > room) return;
+        scans = std::make_unique<ResidentScans>(context, options.sampler->cases());
+        inputs.use(*scans);
+    }
+
+    void bind(bool recorded_holds) {
+        if (!recorded_holds) plan->forget_recorded();
+        plan->bind(image, inputs.image());
     }
 
     void update() {
-        context.kernels().sgd_update(context.stream(), {learning_rate, options.momentum, options.weight_decay, options.nesterov},
-                                     parameters.learned_elements(), parameters.gradients().data(),
-                                     parameters.momentum().data(), parameters.values().data());
-        ++parameters.batches_tracked;
+        context.kernels().sgd_update(context.stream(), {options.momentum, options.weight_decay, options.nesterov},
+                                     inputs.learning_rate(), parameters.learned_elements(),
+                                     parameters.device_gradients(), parameters.device_momentum(),
+                                     parameters.device_values());
     }
 
     Context& context;
     Parameters& parameters;
     TrainingOptions options;
+    std::unique_ptr<ResidentScans> scans;
+    StepInputs inputs;
     Graph graph;
     Tensor image = -1, logit = -1;
-    LossTargets targets;
     LossNodes loss;
-    float learning_rate = 0;
     std::unique_ptr<Plan> plan;
 };
 
@@ -51,25 +78,50 @@ TrainingSession::TrainingSession(Context& context, Parameters& parameters, const
 TrainingSession::~TrainingSession() = default;
 
 std::int64_t TrainingSession::arena_bytes() const { return state_->plan->bytes(); }
+std::int64_t TrainingSession::resident_bytes() const { return state_->scans ? state_->scans->bytes() : 0; }
 Plan& TrainingSession::plan() { return *state_->plan; }
-View TrainingSession::logits() const { return (*state_->plan)[state_->logit]; }
+std::vector<float> TrainingSession::logits() const {
+    const State& s = *state_;
+    const View view = (*s.plan)[s.logit];
+    std::vector<float> host(static_cast<std::size_t>(view.shape.elements()));
+    s.context.kernels().copy_to_host(s.context.stream(), view.data, host.data(), view.shape.elements() * 4);
+    s.context.kernels().synchronise(s.context.stream());
+    return host;
+}
 
 void TrainingSession::bind(const Batch& batch, float learning_rate) {
     State& s = *state_;
     if (!(batch.shape == s.options.input)) throw std::invalid_argument("a batch of another shape than the session's");
-    // The plan reads the batch where it lies; it only ever reads.
-    s.plan->bind(s.image, const_cast<float*>(batch.image.data()));
-    s.targets.target = batch.target.data();
-    s.targets.labels = s.options.loss.weighted ? batch.labels.data() : nullptr;
-    s.targets.weights = s.options.loss.weighted ? batch.weights.data() : nullptr;
-    s.targets.stride = batch.stride;
-    s.learning_rate = learning_rate;
+    s.bind(s.inputs.set(batch, learning_rate));
+}
+
+void TrainingSession::bind(const std::vector<PatchPlace>& places, float learning_rate) {
+    State& s = *state_;
+    s.bind(s.inputs.set(places, learning_rate));
+}
+
+double TrainingSession::finish_step() {
+    State& s = *state_;
+    double loss = 0;
+    s.context.kernels().copy_to_host(s.context.stream(), s.plan->data<double>(s.loss.value), &loss, sizeof loss);
+    s.context.kernels().synchronise(s.context.stream());
+    ++s.parameters.batches_tracked;
+    return loss;
+}
+
+double TrainingSession::run() {
+    state_->plan->run();
+    return finish_step();
+}
+
+double TrainingSession::run_timed(std::vector<double>& seconds) {
+    seconds = state_->plan->run_timed();
+    return finish_step();
 }
 
 double TrainingSession::step(const Batch& batch, float learning_rate) {
     bind(batch, learning_rate);
-    state_->plan->run();
-    return *state_->plan->data<double>(state_->loss.value);
+    return run();
 }
 
 void initialise(Parameters& parameters, std::uint64_t seed) {
@@ -96,6 +148,7 @@ void initialise(Parameters& parameters, std::uint64_t seed) {
     }
     std::fill(parameters.momentum().begin(), parameters.momentum().end(), 0.0f);
     parameters.batches_tracked = 0;
+    parameters.upload();
 }
 
 }  // namespace iwseg

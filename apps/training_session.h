@@ -2,9 +2,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "data/batch.h"
+#include "data/sampling.h"
 #include "engine/context.h"
 #include "engine/parameters.h"
 #include "engine/plan.h"
@@ -17,10 +20,15 @@ struct TrainingOptions {
     UnetOptions network;
     Loss loss;
     bool bf16 = false;
+    std::optional<Layout> layout = {};  ///< of activations, where it is not to be the device's preferred one
     Shape input;  ///< (N, C, D, H, W)
     float momentum = 0.9f;
     bool nesterov = true;
     float weight_decay = 0.0f;
+    /// Where given, on a device with memory of its own that holds these scans beside the plan, they are uploaded once and a
+    /// step takes places instead of a batch. Must outlive the session; its patches have the input's shape.
+    const PatchSampler* sampler = nullptr;
+    std::optional<std::int64_t> memory_for_scans = {};  ///< bytes; else what is free when the plan is made
 };
 
 /// Network, loss, backward pass and update for one input shape: the plan behind `iwseg train` and `bench step`.
@@ -33,16 +41,28 @@ class TrainingSession {
 
     /// Bytes of the one arena every tensor lies in.
     std::int64_t arena_bytes() const;
-    /// Forward, loss, backward, update. Returns the loss. Allocates nothing.
+    /// Bytes of the scans that lie on the device; 0: they do not, and only batches can be given.
+    std::int64_t resident_bytes() const;
+
+    /// Prepares everything of a step but runs nothing: from a batch, which must stay as it is until the step is done, or
+    /// from places in the resident scans.
+    void bind(const Batch& batch, float learning_rate);
+    void bind(const std::vector<PatchPlace>& places, float learning_rate);
+    /// Forward, loss, backward, update of what is bound; patches are cut first where places are. Returns the loss.
+    /// Allocates nothing.
+    double run();
+    /// The same, kernel by kernel; `seconds` receives the time of each of the plan's steps.
+    double run_timed(std::vector<double>& seconds);
+    /// bind and run.
     double step(const Batch& batch, float learning_rate);
 
     /// For tests and measurements: the plan, the last step's logits and their gradient's place in it.
     Plan& plan();
-    View logits() const;  ///< (N, 1, D, H, W) f32, of the last step
-    /// Prepares everything of a step but runs nothing.
-    void bind(const Batch& batch, float learning_rate);
+    std::vector<float> logits() const;  ///< (N, 1, D, H, W) f32, of the last step
 
   private:
+    double finish_step();
+
     struct State;
     std::unique_ptr<State> state_;
 };

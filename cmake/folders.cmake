@@ -3,18 +3,18 @@
 # Flags every target of ours is compiled with.
 add_library(iwseg_flags INTERFACE)
 # -Wrestrict warns of std::string itself in g++ 12.
-target_compile_options(iwseg_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wno-psabi -Wno-restrict -fno-math-errno
-                       -fno-trapping-math)
+set(iwseg_cxx_flags -Wall -Wextra -Wpedantic -Wshadow -Wno-psabi -Wno-restrict -fno-math-errno -fno-trapping-math)
 if(IWSEG_WERROR)
-    target_compile_options(iwseg_flags INTERFACE -Werror)
+    list(APPEND iwseg_cxx_flags -Werror)
 endif()
 if(IWSEG_SANITIZE)
     # g++ 12 takes instrumented code of the standard library's own for uninitialised reads.
-    target_compile_options(iwseg_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined
-                           -fno-omit-frame-pointer -Wno-maybe-uninitialized)
+    list(APPEND iwseg_cxx_flags -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+         -Wno-maybe-uninitialized)
     target_link_options(iwseg_flags INTERFACE -fsanitize=address,undefined)
     target_compile_definitions(iwseg_flags INTERFACE IWSEG_SANITIZED=1)
 endif()
+target_compile_options(iwseg_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${iwseg_cxx_flags}>")
 
 # The CMake package file of Debian's oneDNN asks for OpenCL, which the CPU library does not need.
 find_path(ONEDNN_INCLUDE dnnl.hpp REQUIRED)
@@ -38,7 +38,7 @@ endif()
 function(iwseg_folder name)
     cmake_parse_arguments(ARG "" "" "USES;LINK" ${ARGN})
     file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${name}/*.cpp)
-    list(FILTER sources EXCLUDE REGEX "apps/main\\.cpp$")
+    list(FILTER sources EXCLUDE REGEX "(apps/main|kernels/no_cuda)\\.cpp$")
     if(NOT sources)
         file(WRITE ${CMAKE_BINARY_DIR}/empty.cpp "")
         set(sources ${CMAKE_BINARY_DIR}/empty.cpp)

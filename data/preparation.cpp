@@ -118,8 +118,9 @@ ComponentList list_components(const std::vector<std::uint8_t>& mask, const std::
     std::int32_t count = 0;
     const Shape one{1, 1, shape[0], shape[1], shape[2]};
     cpu::label_components({}, {const_cast<std::uint8_t*>(mask.data()), one, Type::u8}, {labels.data(), one, Type::i32},
-                          &count, connectivity);
+                          &count, connectivity, nullptr);
     ComponentList list;
+    list.connectivity = connectivity;
     list.offsets.assign(static_cast<std::size_t>(count) + 1, 0);
     list.boxes.assign(count, {{INT32_MAX, INT32_MAX, INT32_MAX}, {-1, -1, -1}});
     for (const std::int32_t label : labels)

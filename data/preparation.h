@@ -39,6 +39,7 @@ struct ComponentList {
     std::vector<std::uint32_t> voxels;  ///< index (i * J + j) * K + k
     std::vector<std::int64_t> offsets{0};
     std::vector<Box> boxes;
+    int connectivity = 26;
 
     std::int64_t size() const { return static_cast<std::int64_t>(boxes.size()); }
 };

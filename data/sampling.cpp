@@ -1,7 +1,6 @@
 #include "data/sampling.h"
 
 #include <algorithm>
-#include <bit>
 #include <utility>
 
 #include "kernels/components.h"
@@ -12,99 +11,109 @@ namespace {
 
 using Extent = std::array<std::int64_t, 3>;
 
-/// What is done to a patch: quarter turns in the planes (0, 1), (0, 2), (1, 2), then flips.
-struct Change {
-    std::array<int, 3> turns{};
-    std::array<bool, 3> flips{};
-
-    bool none() const { return *this == Change{}; }
-    bool operator==(const Change&) const = default;
-};
-
 constexpr std::array<std::pair<int, int>, 3> planes{{{0, 1}, {0, 2}, {1, 2}}};
 
-Change draw_change(const SamplingOptions& options, std::uint64_t step, std::uint32_t sample) {
+/// Quarter turns in the planes (0, 1), (0, 2), (1, 2), then flips.
+void augment(const SamplingOptions& options, std::uint64_t step, std::uint32_t sample, PatchPlace& place) {
     // Every number is drawn whether or not it is used, so that one option does not change the other's draws.
     Random random(options.seed, step, sample, Purpose::augmentation);
-    Change change;
-    for (int plane = 0; plane < 3; ++plane) {
-        const auto turns = static_cast<int>(random.below(4));
-        const bool square = options.patch[planes[plane].first] == options.patch[planes[plane].second];
-        if (options.augmentation.rotate && square) change.turns[plane] = turns;
+    for (const auto& [a, b] : planes) {
+        const std::uint64_t turns = random.below(4);
+        if (!options.augmentation.rotate || options.patch[a] != options.patch[b]) continue;
+        for (std::uint64_t turn = 0; turn < turns; ++turn) {
+            std::swap(place.axis[a], place.axis[b]);
+            std::swap(place.reversed[a], place.reversed[b]);
+            place.reversed[a] = !place.reversed[a];
+        }
     }
     for (int axis = 0; axis < 3; ++axis) {
         const bool flip = random.below(2) == 1;
-        change.flips[axis] = options.augmentation.flip && flip;
+        if (options.augmentation.flip && flip) place.reversed[axis] = !place.reversed[axis];
     }
-    return change;
 }
 
-/// Every change here only permutes and reverses axes: out[x] = in[start + strides . x].
-template <class T>
-void apply(const Change& change, const Extent& patch, T* values, std::vector<T>& scratch) {
-    if (change.none()) return;
-    std::array<std::int64_t, 3> strides{patch[1] * patch[2], patch[2], 1};
-    std::int64_t start = 0;
-    const auto reverse = [&](int axis) {
-        start += strides[axis] * (patch[axis] - 1);
-        strides[axis] = -strides[axis];
-    };
-    for (int plane = 0; plane < 3; ++plane)
-        for (int turn = 0; turn < change.turns[plane]; ++turn) {
-            std::swap(strides[planes[plane].first], strides[planes[plane].second]);
-            reverse(planes[plane].first);
+/// How a component lies to a place: with all, some or none of its bounding box inside.
+enum class Overlap : std::uint8_t { none, partial, whole };
+
+Overlap overlap_of(const ComponentList::Box& box, const PatchPlace& place, const Extent& patch) {
+    Overlap overlap = Overlap::whole;
+    for (int a = 0; a < 3; ++a) {
+        const int axis = place.axis[a];
+        const std::int64_t low = place.first[axis], high = low + patch[a];
+        if (box.last[axis] < low || box.first[axis] >= high) return Overlap::none;
+        if (box.first[axis] < low || box.last[axis] >= high) overlap = Overlap::partial;
+    }
+    return overlap;
+}
+
+/// Calls body(d, h, w), in the patch's own axes, for each voxel of a component that the place holds.
+template <class Body>
+void each_voxel_inside(const ComponentList& lesions, std::int64_t component, const Extent& shape,
+                       const PatchPlace& place, const Extent& patch, Body&& body) {
+    for (std::int64_t at = lesions.offsets[component]; at < lesions.offsets[component + 1]; ++at) {
+        const std::int64_t voxel = lesions.voxels[at];
+        const Extent v{voxel / (shape[1] * shape[2]), voxel / shape[2] % shape[1], voxel % shape[2]};
+        Extent x{};
+        bool inside = true;
+        for (int a = 0; a < 3; ++a) {
+            const std::int64_t along = v[place.axis[a]] - place.first[place.axis[a]];
+            inside &= along >= 0 && along < patch[a];
+            x[a] = place.reversed[a] ? patch[a] - 1 - along : along;
         }
-    for (int axis = 0; axis < 3; ++axis)
-        if (change.flips[axis]) reverse(axis);
-    scratch.assign(values, values + patch[0] * patch[1] * patch[2]);
-    for (std::int64_t i = 0; i < patch[0]; ++i)
-        for (std::int64_t j = 0; j < patch[1]; ++j)
-            for (std::int64_t k = 0; k < patch[2]; ++k)
-                *values++ = scratch[start + i * strides[0] + j * strides[1] + k * strides[2]];
+        if (inside) body(x[0], x[1], x[2]);
+    }
+}
+
+/// How many components these voxels form by themselves.
+std::int64_t count_components(const std::vector<Extent>& voxels, int connectivity) {
+    if (voxels.empty()) return 0;
+    Extent low = voxels[0], high = voxels[0];
+    for (const Extent& v : voxels)
+        for (int a = 0; a < 3; ++a) {
+            low[a] = std::min(low[a], v[a]);
+            high[a] = std::max(high[a], v[a]);
+        }
+    const Shape box{1, 1, high[0] - low[0] + 1, high[1] - low[1] + 1, high[2] - low[2] + 1};
+    std::vector<std::uint8_t> mask(static_cast<std::size_t>(box.voxels()));
+    for (const Extent& v : voxels) mask[((v[0] - low[0]) * box.h + v[1] - low[1]) * box.w + v[2] - low[2]] = 1;
+    std::vector<std::int32_t> labels(mask.size());
+    std::int32_t count = 0;
+    cpu::label_components({}, {mask.data(), box, Type::u8}, {labels.data(), box, Type::i32}, &count, connectivity,
+                          nullptr);
+    return count;
 }
 
 }  // namespace
 
-void crop(const float* volume, const Extent& shape, const Extent& centre, const Extent& patch, float padding,
-          float* out) {
-    const std::int64_t first = centre[2] - patch[2] / 2;
-    const std::int64_t inside = std::clamp<std::int64_t>(-first, 0, patch[2]);
-    const std::int64_t outside = std::clamp<std::int64_t>(shape[2] - first, inside, patch[2]);
-    for (std::int64_t di = 0; di < patch[0]; ++di)
-        for (std::int64_t dj = 0; dj < patch[1]; ++dj, out += patch[2]) {
-            const std::int64_t i = centre[0] - patch[0] / 2 + di, j = centre[1] - patch[1] / 2 + dj;
-            if (i < 0 || i >= shape[0] || j < 0 || j >= shape[1]) {
-                std::fill_n(out, patch[2], padding);
-                continue;
-            }
-            const float* row = volume + (i * shape[1] + j) * shape[2] + first;
-            std::fill(out, out + inside, padding);
-            std::copy(row + inside, row + outside, out + inside);
-            std::fill(out + outside, out + patch[2], padding);
-        }
+PatchSource source_of(const PatchPlace& place, const Extent& shape, const Extent& patch) {
+    const Extent strides{shape[1] * shape[2], shape[2], 1};
+    PatchSource source;
+    source.voxels = shape[0] * strides[0];
+    for (int a = 0; a < 3; ++a) {
+        const int axis = place.axis[a];
+        // The patch's voxels i show first + i of the scan, or last - i.
+        const std::int64_t first = place.first[axis], last = first + patch[a] - 1;
+        const bool back = place.reversed[a];
+        const std::int64_t inside = back ? last - shape[axis] + 1 : -first, end = back ? last + 1 : shape[axis] - first;
+        source.start += strides[axis] * (back ? last : first);
+        source.strides[a] = back ? -strides[axis] : strides[axis];
+        source.inside_first[a] = static_cast<std::int32_t>(std::clamp<std::int64_t>(inside, 0, patch[a]));
+        source.inside_end[a] = static_cast<std::int32_t>(std::clamp<std::int64_t>(end, source.inside_first[a], patch[a]));
+    }
+    return source;
 }
 
-std::int64_t crop_components(const ComponentList& lesions, const Extent& shape, const Extent& centre,
+std::int64_t crop_components(const ComponentList& lesions, const Extent& shape, const PatchPlace& place,
                              const Extent& patch, std::int32_t* out) {
     std::fill_n(out, patch[0] * patch[1] * patch[2], 0);
-    Extent first{};
-    for (int axis = 0; axis < 3; ++axis) first[axis] = centre[axis] - patch[axis] / 2;
     std::int32_t count = 0;
     for (std::int64_t component = 0; component < lesions.size(); ++component) {
-        const ComponentList::Box& box = lesions.boxes[component];
-        bool apart = false;
-        for (int axis = 0; axis < 3; ++axis)
-            apart |= box.last[axis] < first[axis] || box.first[axis] >= first[axis] + patch[axis];
-        if (apart) continue;
+        if (overlap_of(lesions.boxes[component], place, patch) == Overlap::none) continue;
         bool seen = false;
-        for (std::int64_t at = lesions.offsets[component]; at < lesions.offsets[component + 1]; ++at) {
-            const std::int64_t voxel = lesions.voxels[at];
-            const std::int64_t i = voxel / (shape[1] * shape[2]) - first[0];
-            const std::int64_t j = voxel / shape[2] % shape[1] - first[1], k = voxel % shape[2] - first[2];
-            if (i < 0 || i >= patch[0] || j < 0 || j >= patch[1] || k < 0 || k >= patch[2]) continue;
+        each_voxel_inside(lesions, component, shape, place, patch, [&](std::int64_t d, std::int64_t h, std::int64_t w) {
             count += !std::exchange(seen, true);
-            out[(i * patch[1] + j) * patch[2] + k] = count;
-        }
+            out[(d * patch[1] + h) * patch[2] + w] = count;
+        });
     }
     return count;
 }
@@ -120,55 +129,97 @@ PatchSampler::PatchSampler(std::vector<PreparedCase> cases, const SamplingOption
     if (lesions == 0) throw InputError("there is no lesion in any case to train on");
 }
 
-PatchSampler::Choice PatchSampler::choose(std::uint64_t step, std::uint32_t sample) const {
+PatchPlace PatchSampler::place(std::uint64_t step, std::uint32_t sample) const {
     Random random(options_.seed, step, sample, Purpose::sampling);
     const std::uint64_t drawn = random.below(lesions_before_.back());
     const auto found = std::upper_bound(lesions_before_.begin(), lesions_before_.end(), drawn);
-    const PreparedCase& scan = cases_[found - lesions_before_.begin()];
+    PatchPlace place;
+    place.scan = static_cast<std::size_t>(found - lesions_before_.begin());
+    const PreparedCase& scan = cases_[place.scan];
     const Extent& shape = scan.geometry.shape;
+    Extent centre{};
     if (random.uniform() < options_.nonzero_fraction) {
         const ComponentList& lesions = scan.lesions;
         const std::uint64_t component = random.below(static_cast<std::uint64_t>(lesions.size()));
         const std::int64_t first = lesions.offsets[component], size = lesions.offsets[component + 1] - first;
         const std::int64_t voxel = lesions.voxels[first + random.below(static_cast<std::uint64_t>(size))];
-        return {&scan, {voxel / (shape[1] * shape[2]), voxel / shape[2] % shape[1], voxel % shape[2]}};
+        centre = {voxel / (shape[1] * shape[2]), voxel / shape[2] % shape[1], voxel % shape[2]};
+    } else {
+        for (int axis = 0; axis < 3; ++axis)
+            centre[axis] = static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(shape[axis])));
     }
-    Extent centre{};
-    for (int axis = 0; axis < 3; ++axis)
-        centre[axis] = static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(shape[axis])));
-    return {&scan, centre};
+    for (int axis = 0; axis < 3; ++axis) place.first[axis] = centre[axis] - options_.patch[axis] / 2;
+    augment(options_, step, sample, place);
+    return place;
+}
+
+std::vector<PatchPlace> PatchSampler::places(std::uint64_t step) const {
+    std::vector<PatchPlace> places;
+    for (std::int64_t n = 0; n < options_.batch; ++n) places.push_back(place(step, static_cast<std::uint32_t>(n)));
+    return places;
+}
+
+PatchContent PatchSampler::content(const std::vector<PatchPlace>& places) const {
+    PatchContent content;
+    std::vector<Extent> voxels;
+    for (const PatchPlace& place : places) {
+        const PreparedCase& scan = cases_[place.scan];
+        const ComponentList& lesions = scan.lesions;
+        const bool volume = options_.components == ComponentMode::volume;
+        // Components of the scan do not touch each other, unless the patch's are of another connectivity.
+        const bool apart = volume || lesions.connectivity == options_.connectivity;
+        const auto count_pieces = [&] {
+            content.lesion_voxels += static_cast<std::int64_t>(voxels.size());
+            content.components += volume ? !voxels.empty() : count_components(voxels, options_.connectivity);
+            voxels.clear();
+        };
+        for (std::int64_t component = 0; component < lesions.size(); ++component) {
+            const Overlap overlap = overlap_of(lesions.boxes[component], place, options_.patch);
+            if (overlap == Overlap::none) continue;
+            if (overlap == Overlap::whole && apart) {
+                content.lesion_voxels += lesions.offsets[component + 1] - lesions.offsets[component];
+                ++content.components;
+                continue;
+            }
+            each_voxel_inside(lesions, component, scan.geometry.shape, place, options_.patch,
+                              [&](std::int64_t d, std::int64_t h, std::int64_t w) { voxels.push_back({d, h, w}); });
+            if (apart) count_pieces();
+        }
+        count_pieces();
+    }
+    return content;
 }
 
 void PatchSampler::draw(std::uint64_t step, Batch& batch) const {
     const Extent& patch = options_.patch;
-    const std::int64_t voxels = patch[0] * patch[1] * patch[2], channels = cases_[0].channels;
-    batch.shape = {options_.batch, channels, patch[0], patch[1], patch[2]};
+    const std::int64_t voxels = patch[0] * patch[1] * patch[2];
+    batch.shape = {options_.batch, cases_[0].channels, patch[0], patch[1], patch[2]};
     batch.image.resize(static_cast<std::size_t>(batch.shape.elements()));
     batch.target.resize(static_cast<std::size_t>(options_.batch * voxels));
     batch.labels.resize(batch.target.size());
     batch.components = 0;
     std::int64_t most = 0;
-    std::vector<float> image_scratch;
-    std::vector<std::int32_t> label_scratch;
+    const std::vector<PatchPlace> chosen = places(step);
+    std::vector<PatchSource> sources;
+    for (const PatchPlace& place : chosen) {
+        const PreparedCase& scan = cases_[place.scan];
+        sources.push_back(source_of(place, scan.geometry.shape, patch));
+        sources.back().image = scan.image.data();
+        sources.back().padding = scan.minimum.data();
+    }
+    cpu::cut_patches({}, sources.data(), {batch.image.data(), batch.shape}, nullptr, nullptr);
     for (std::int64_t n = 0; n < options_.batch; ++n) {
-        const auto sample = static_cast<std::uint32_t>(n);
-        const auto [scan, centre] = choose(step, sample);
-        const Change change = draw_change(options_, step, sample);
-        for (std::int64_t c = 0; c < channels; ++c) {
-            float* image = &batch.image[(n * channels + c) * voxels];
-            crop(&scan->image[c * scan->geometry.voxels()], scan->geometry.shape, centre, patch, scan->minimum[c],
-                 image);
-            apply(change, patch, image, image_scratch);
-        }
+        const PatchPlace& place = chosen[static_cast<std::size_t>(n)];
+        const PreparedCase& scan = cases_[place.scan];
         std::int32_t* labels = &batch.labels[n * voxels];
-        std::int64_t count = crop_components(scan->lesions, scan->geometry.shape, centre, patch, labels);
-        apply(change, patch, labels, label_scratch);
+        std::int64_t count = crop_components(scan.lesions, scan.geometry.shape, place, patch, labels);
         std::uint8_t* target = &batch.target[n * voxels];
         for (std::int64_t v = 0; v < voxels; ++v) target[v] = labels[v] > 0;
         if (options_.components == ComponentMode::patch) {
             const Shape one{1, 1, patch[0], patch[1], patch[2]};
             std::int32_t found = 0;
-            cpu::label_components({}, {target, one, Type::u8}, {labels, one, Type::i32}, &found, options_.connectivity);
+            cpu::label_components({}, {target, one, Type::u8}, {labels, one, Type::i32}, &found, options_.connectivity,
+                                  nullptr);
             count = found;
         }
         batch.components += count;

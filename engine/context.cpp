@@ -2,48 +2,29 @@
 
 #include <omp.h>
 
-#include <cstdlib>
-#include <fstream>
-#include <thread>
-
 #include "kernels/error.h"
 
 namespace iwseg {
 namespace {
 
-std::string processor_name() {
-    std::ifstream in("/proc/cpuinfo");
-    for (std::string line; std::getline(in, line);)
-        if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
-    return "unknown processor";
-}
-
-const char* instruction_set() {
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512bw")) return "AVX-512";
-    if (__builtin_cpu_supports("avx2")) return "AVX2";
-#endif
-    return "baseline";
+const Kernels& backend(const std::string& device) {
+    if (device == "cuda") return cuda::kernels();
+    if (device == "cpu") return cpu::kernels();
+    if (device == "auto") return cuda::available() ? cuda::kernels() : cpu::kernels();
+    throw InputError("unknown device " + device + ": expected auto, cpu or cuda");
 }
 
 }  // namespace
 
-Context::Context(const ContextOptions& options) : deterministic_(options.deterministic) {
-    if (options.device == "cuda") {
-        device_ = Device::cuda;
-        kernels_ = &cuda::kernels();
-    } else if (options.device == "auto" || options.device == "cpu") {
-        kernels_ = &cpu::kernels();
-    } else {
-        throw InputError("unknown device " + options.device + ": expected auto, cpu or cuda");
-    }
+Context::Context(const ContextOptions& options) : Context(backend(options.device), options) {}
+
+Context::Context(const Kernels& kernels, const ContextOptions& options)
+    : kernels_(&kernels), deterministic_(options.deterministic), records_(options.record) {
     threads_ = options.threads > 0 ? options.threads : omp_get_max_threads();
     omp_set_num_threads(threads_);
+    stream_ = kernels.open_stream();
 }
 
-std::string Context::description() const {
-    return processor_name() + ", " + instruction_set() + ", " + std::to_string(threads_) +
-           (threads_ == 1 ? " thread" : " threads");
-}
+Context::~Context() { kernels_->close_stream(stream_); }
 
 }  // namespace iwseg

@@ -42,6 +42,7 @@ Tensor Graph::convolution(Tensor x, const ConvolutionNode& node) {
     options.dst_type = node.plain_f32 ? Type::f32 : type();
     options.bias = !node.bias.empty();
     options.write = node.sum_into < 0 ? Write::overwrite : Write::accumulate;
+    options.deterministic = context_.deterministic();
     ConvolutionTensors tensors{x, node.sum_into};
     if (node.sum_into < 0)
         tensors.dst = program_.add({node.weight + " result", options.dst(), options.dst_type, options.dst_layout});

@@ -21,8 +21,8 @@ void ConvolutionOperation::forward(Program& program) {
     std::vector<Tensor> reads{src};
     if (options_.write == Write::accumulate) reads.push_back(dst);
     program.add({name() + " forward", reads, {dst, scratch}, [=, this, kept = convolution_](const Plan& plan) {
-                     kept->forward(context_.stream(), plan[src], parameters_.value(weight_),
-                                   bias_ < 0 ? nullptr : parameters_.value(bias_), plan[dst], plan[scratch].data);
+                     kept->forward(context_.stream(), plan[src], parameters_.device_value(weight_),
+                                   bias_ < 0 ? nullptr : parameters_.device_value(bias_), plan[dst], plan[scratch].data);
                  }, {}, false, operations()});
 }
 
@@ -31,8 +31,8 @@ void ConvolutionOperation::backward(Program& program, Gradients& gradients) {
     const Tensor scratch = program.add_bytes(name() + " scratch", convolution_->scratch_bytes());
     // Weights first: the rebuilt input is free when the data gradient is written, and gives its place to it.
     program.add({name() + " weight gradient", {src, diff_dst}, {scratch}, [=, this, kept = convolution_](const Plan& plan) {
-                     kept->backward_weights(context_.stream(), plan[src], plan[diff_dst], parameters_.gradient(weight_),
-                                            bias_ < 0 ? nullptr : parameters_.gradient(bias_), plan[scratch].data);
+                     kept->backward_weights(context_.stream(), plan[src], plan[diff_dst], parameters_.device_gradient(weight_),
+                                            bias_ < 0 ? nullptr : parameters_.device_gradient(bias_), plan[scratch].data);
                  }, {}, false, operations()});
     if (!passes_.backward_data) return;
     const GradientDestination to = gradients.destination(tensors_.src);
@@ -49,7 +49,7 @@ void ConvolutionOperation::backward(Program& program, Gradients& gradients) {
 void ConvolutionOperation::add_data_gradient(Program& program, Tensor diff_dst, Tensor diff_src) {
     const Tensor scratch = program.add_bytes(name() + " scratch", convolution_->scratch_bytes());
     program.add({name() + " data gradient", {diff_dst}, {diff_src, scratch}, [=, this, kept = convolution_](const Plan& plan) {
-                     kept->backward_data(context_.stream(), plan[diff_dst], parameters_.value(weight_), plan[diff_src],
+                     kept->backward_data(context_.stream(), plan[diff_dst], parameters_.device_value(weight_), plan[diff_src],
                                          plan[scratch].data);
                  }, {}, false, operations()});
 }
@@ -77,7 +77,7 @@ BatchNormStatistics BatchNormOperation::statistics(const Plan& plan) const {
 void BatchNormOperation::forward(Program& program) {
     constexpr float kEpsilon = 1e-5f, kMomentum = 0.1f;  // as the original's
     const auto running = [this] {
-        return RunningStatistics{parameters_.value(used_.mean), parameters_.value(used_.variance), kMomentum};
+        return RunningStatistics{parameters_.device_value(used_.mean), parameters_.device_value(used_.variance), kMomentum};
     };
     if (training_) {
         const Tensor scratch = program.add_bytes(
@@ -112,7 +112,7 @@ void BatchNormOperation::backward(Program& program, Gradients& gradients) {
     Step step{name_ + " backward", {x_, diff_y, statistics_}, {to.tensor, scratch}, [=, this](const Plan& plan) {
                   context_.kernels().batch_norm_backward(
                       context_.stream(), plan[x_], plan[diff_y], statistics(plan), weights(), relu_, plan[to.tensor],
-                      to.write, parameters_.gradient(used_.scale), parameters_.gradient(used_.shift), plan[scratch].data);
+                      to.write, parameters_.device_gradient(used_.scale), parameters_.device_gradient(used_.shift), plan[scratch].data);
               }};
     if (to.write == Write::accumulate)
         step.reads.push_back(to.tensor);

@@ -57,7 +57,7 @@ class BatchNormOperation final : public Operation {
   private:
     void add_apply(Program& program, Tensor y, const std::string& pass);
     BatchNormStatistics statistics(const Plan& plan) const;
-    BatchNormWeights weights() const { return {parameters_.value(used_.scale), parameters_.value(used_.shift)}; }
+    BatchNormWeights weights() const { return {parameters_.device_value(used_.scale), parameters_.device_value(used_.shift)}; }
 
     Context& context_;
     Parameters& parameters_;

@@ -52,7 +52,8 @@ int Parameters::declare(const std::string& name, const std::vector<std::int64_t>
     }
     Parameter parameter{name, shape, 0, 1, learned};
     for (const std::int64_t side : shape) parameter.elements *= side;
-    std::vector<float>& flat = learned ? values_ : statistics_;
+    if (device_) throw std::logic_error("parameter " + name + " is declared after placing");
+    std::vector<float>& flat = (learned ? values_ : statistics_).host;
     parameter.offset = static_cast<std::int64_t>(flat.size());
     flat.resize(flat.size() + static_cast<std::size_t>(parameter.elements));
     index_.emplace(name, size());
@@ -61,13 +62,49 @@ int Parameters::declare(const std::string& name, const std::vector<std::int64_t>
 }
 
 std::vector<float>& Parameters::gradients() {
-    gradients_.resize(values_.size());
-    return gradients_;
+    gradients_.host.resize(values_.host.size());
+    return gradients_.host;
 }
 
 std::vector<float>& Parameters::momentum() {
-    momentum_.resize(values_.size());
-    return momentum_;
+    momentum_.host.resize(values_.host.size());
+    return momentum_.host;
+}
+
+void Parameters::place(const Kernels& device, Stream stream, bool training) {
+    // Made now: a step allocates nothing.
+    if (training) {
+        gradients();
+        momentum();
+    }
+    if (device.host_memory) return;
+    device_ = &device;
+    stream_ = stream;
+    for (Flat* flat : {&values_, &statistics_, &gradients_, &momentum_})
+        if (!flat->device && flat->bytes() > 0) flat->device = std::make_unique<DeviceMemory>(device, flat->bytes());
+    upload();
+}
+
+void Parameters::upload() {
+    for (const Flat* flat : {&values_, &statistics_, &momentum_})
+        if (flat->device) device_->copy_to_device(stream_, flat->host.data(), flat->device->data(), flat->bytes());
+    if (device_) device_->synchronise(stream_);
+}
+
+void Parameters::download() {
+    for (Flat* flat : {&values_, &statistics_, &gradients_, &momentum_})
+        if (flat->device) device_->copy_to_host(stream_, flat->device->data(), flat->host.data(), flat->bytes());
+    if (device_) device_->synchronise(stream_);
+}
+
+float* Parameters::device_value(int index) {
+    const Parameter& parameter = list_.at(index);
+    return on_device(parameter.learned ? values_ : statistics_) + parameter.offset;
+}
+
+float* Parameters::device_gradient(int index) {
+    if (!gradients_.device) gradients();
+    return on_device(gradients_) + list_.at(index).offset;
 }
 
 int Parameters::index(const std::string& name) const {
@@ -78,7 +115,7 @@ int Parameters::index(const std::string& name) const {
 
 float* Parameters::value(int index) {
     const Parameter& parameter = list_.at(index);
-    return (parameter.learned ? values_ : statistics_).data() + parameter.offset;
+    return (parameter.learned ? values_ : statistics_).host.data() + parameter.offset;
 }
 
 float* Parameters::gradient(int index) {
@@ -93,11 +130,12 @@ void Parameters::load(const std::filesystem::path& file) {
         if (!index_.contains(name) && !is_tracked(name))
             throw InputError(file.string() + " holds the array " + name + ", which the network does not have");
     // All is checked into a copy first: a bad file leaves the network as it was.
-    std::vector<float> values(values_.size()), statistics(statistics_.size());
+    std::vector<float> values(values_.host.size()), statistics(statistics_.host.size());
     for (const Parameter& parameter : list_)
         copy_stored(file, stored, parameter, (parameter.learned ? values : statistics).data() + parameter.offset);
-    values_.swap(values);
-    statistics_.swap(statistics);
+    values_.host.swap(values);
+    statistics_.host.swap(statistics);
+    upload();
     batches_tracked = 0;
     for (const auto& [name, tensor] : stored)
         if (is_tracked(name) && tensor.elements() == 1) {
@@ -106,11 +144,12 @@ void Parameters::load(const std::filesystem::path& file) {
         }
 }
 
-void Parameters::save(const std::filesystem::path& file, const std::map<std::string, std::string>& metadata) const {
+void Parameters::save(const std::filesystem::path& file, const std::map<std::string, std::string>& metadata) {
+    download();
     std::vector<TensorToStore> tensors;
     const auto tracked = std::as_bytes(std::span(&batches_tracked, 1));
     for (const Parameter& parameter : list_) {
-        const std::vector<float>& flat = parameter.learned ? values_ : statistics_;
+        const std::vector<float>& flat = (parameter.learned ? values_ : statistics_).host;
         tensors.push_back(stored_view(parameter, flat.data() + parameter.offset));
         // PyTorch keeps a counter, a scalar, after each pair of running statistics and asks for it when it loads.
         const std::string variance = "running_var";
@@ -125,9 +164,11 @@ void Parameters::load_momentum(const std::filesystem::path& file) {
     const auto stored = read_safetensors(file);
     for (const Parameter& parameter : list_)
         if (parameter.learned) copy_stored(file, stored, parameter, momentum().data() + parameter.offset);
+    upload();
 }
 
 void Parameters::save_momentum(const std::filesystem::path& file) {
+    download();
     std::vector<TensorToStore> tensors;
     for (const Parameter& parameter : list_)
         if (parameter.learned) tensors.push_back(stored_view(parameter, momentum().data() + parameter.offset));

@@ -1,14 +1,13 @@
 #include "engine/plan.h"
 
 #include <algorithm>
-#include <chrono>
 #include <numeric>
 #include <stdexcept>
 
 namespace iwseg {
 namespace {
 
-constexpr std::int64_t kAlignment = 64;  ///< a cache line, and the widest vector
+constexpr std::int64_t kAlignment = 256;  ///< of device memory; a cache line, and the widest vector, have 64
 
 std::int64_t aligned(std::int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -83,7 +82,8 @@ std::int64_t Plan::bytes_needed(const Program& program) {
     return place(program.tensors(), placements);
 }
 
-Plan::Plan(Program program) : tensors_(program.tensors()), steps_(program.take_steps()) {
+Plan::Plan(Context& context, Program program)
+    : context_(context), tensors_(program.tensors()), steps_(program.take_steps()) {
     placements_ = lifetimes(tensors_, steps_);
     const std::vector<bool> idle = take_over(tensors_, steps_, placements_);
     bytes_ = place(tensors_, placements_);
@@ -91,14 +91,21 @@ Plan::Plan(Program program) : tensors_(program.tensors()), steps_(program.take_s
         placements_[t].offset = placements_[root_of(placements_, static_cast<Tensor>(t))].offset;
     for (std::size_t i = 0; i < steps_.size(); ++i)
         if (idle[i]) steps_[i].run = nullptr;
-    std::erase_if(steps_, [](const Step& step) { return !step.run; });
     bound_.resize(tensors_.size());
-    arena_ = std::make_unique<Arena>(bytes_);
+    arena_ = std::make_unique<DeviceMemory>(context.kernels(), bytes_);
+}
+
+Plan::~Plan() { forget_recorded(); }
+
+void Plan::forget_recorded() {
+    if (recorded_.handle) context_.kernels().release_recorded(recorded_);
+    recorded_ = {};
 }
 
 void Plan::bind(Tensor external, void* memory) {
     if (!tensors_.at(static_cast<std::size_t>(external)).external)
         throw std::logic_error("only an external tensor can be bound, not " + tensors_[external].name);
+    if (bound_[external] != memory) forget_recorded();
     bound_[external] = memory;
 }
 
@@ -108,8 +115,30 @@ View Plan::operator[](Tensor tensor) const {
     return {data, spec.shape, spec.type, spec.layout};
 }
 
+void Plan::run_step(const Step& step) const {
+    if (!step.run) return;  // a copy with nothing left to do
+    context_.kernels().begin_range(step.name.c_str());
+    step.run(*this);
+    context_.kernels().end_range();
+}
+
+void Plan::run_steps() {
+    for (const Step& step : steps_) run_step(step);
+}
+
 void Plan::run() {
-    for (const Step& step : steps_) step.run(*this);
+    const Kernels& device = context_.kernels();
+    const Stream stream = context_.stream();
+    if (!recorded_.handle) {
+        if (!warm_ || !context_.records() || !device.begin_recording(stream)) {
+            run_steps();
+            warm_ = true;
+            return;
+        }
+        run_steps();
+        recorded_ = device.end_recording(stream);
+    }
+    device.replay(stream, recorded_);
 }
 
 std::int64_t Plan::bytes_moved(const Step& step) const {
@@ -120,12 +149,28 @@ std::int64_t Plan::bytes_moved(const Step& step) const {
     return bytes;
 }
 
-void Plan::run_timed(const std::function<void(const Step&, double)>& after) {
+std::vector<double> Plan::run_timed() {
+    const Kernels& device = context_.kernels();
+    std::vector<Mark> marks{device.set_mark(context_.stream())};
     for (const Step& step : steps_) {
-        const auto begin = std::chrono::steady_clock::now();
-        step.run(*this);
-        after(step, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+        run_step(step);
+        marks.push_back(device.set_mark(context_.stream()));
     }
+    device.synchronise(context_.stream());
+    std::vector<double> seconds;
+    for (std::size_t i = 0; i < steps_.size(); ++i) seconds.push_back(device.seconds_between(marks[i], marks[i + 1]));
+    for (const Mark mark : marks) device.release_mark(mark);
+    return seconds;
+}
+
+std::int64_t Plan::live_bytes(int step) const {
+    std::int64_t bytes = 0;
+    for (Tensor t = 0; t < static_cast<Tensor>(tensors_.size()); ++t) {
+        const Placement& placement = placements_[t];
+        if (!tensors_[t].external && placement.root == t && placement.first <= step && step <= placement.last)
+            bytes += tensors_[t].bytes();
+    }
+    return bytes;
 }
 
 }  // namespace iwseg

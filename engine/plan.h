@@ -1,12 +1,12 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "engine/arena.h"
+#include "engine/context.h"
+#include "engine/device_memory.h"
 #include "engine/program.h"
 
 namespace iwseg {
@@ -22,13 +22,17 @@ struct Placement {
 class Plan {
   public:
     /// Throws InputError where the device has less memory than the plan needs.
-    explicit Plan(Program program);
+    Plan(Context& context, Program program);
+    ~Plan();
+    Plan(const Plan&) = delete;
+    Plan& operator=(const Plan&) = delete;
 
     /// Bytes of the arena; what tensors alive at the same time need, up to the packing.
     std::int64_t bytes() const { return bytes_; }
     /// What the plan would take, without allocating it.
     static std::int64_t bytes_needed(const Program& program);
 
+    /// memory: of the device.
     void bind(Tensor external, void* memory);
     View operator[](Tensor tensor) const;
     template <class T>
@@ -36,23 +40,37 @@ class Plan {
         return static_cast<T*>((*this)[tensor].data);
     }
 
+    /// Queues all steps. Where the device can record them, they are from the second run on one piece of work (a CUDA
+    /// graph), recorded again when another memory is bound. What steps read by reference must stay where it is.
     void run();
-    /// The same, calling after(step, seconds) after each step.
-    void run_timed(const std::function<void(const Step&, double)>& after);
+    /// Queues all steps one by one and waits; the seconds each took, in order.
+    std::vector<double> run_timed();
+    const std::vector<Step>& steps() const { return steps_; }
+    /// Bytes of the arena that hold something while a step runs.
+    std::int64_t live_bytes(int step) const;
     /// Bytes of the tensors a step reads and writes, each once; scratch left out.
     std::int64_t bytes_moved(const Step& step) const;
 
     const std::vector<TensorSpec>& tensors() const { return tensors_; }
     const std::vector<Placement>& placements() const { return placements_; }
-    const Arena& arena() const { return *arena_; }
+    const DeviceMemory& arena() const { return *arena_; }
+
+    /// Has the next run record the steps anew: something they read by reference has moved.
+    void forget_recorded();
 
   private:
+    void run_step(const Step& step) const;
+    void run_steps();
+
+    Context& context_;
     std::vector<TensorSpec> tensors_;
     std::vector<Step> steps_;
     std::vector<Placement> placements_;
     std::vector<void*> bound_;
     std::int64_t bytes_ = 0;
-    std::unique_ptr<Arena> arena_;
+    std::unique_ptr<DeviceMemory> arena_;
+    RecordedWork recorded_;
+    bool warm_ = false;  ///< has run once, so that nothing is initialised while work is recorded
 };
 
 }  // namespace iwseg

@@ -26,7 +26,7 @@ Components find_components(const ScanToJudge& scan, std::vector<std::uint8_t>& m
     found.labels.resize(mask.size());
     std::int32_t count = 0;
     cpu::label_components({}, View{mask.data(), shape, Type::u8, Layout::ncdhw},
-                          View{found.labels.data(), shape, Type::i32, Layout::ncdhw}, &count, 26);
+                          View{found.labels.data(), shape, Type::i32, Layout::ncdhw}, &count, 26, nullptr);
     found.voxels.assign(static_cast<std::size_t>(count) + 1, 0);
     for (const std::int32_t label : found.labels) found.voxels[label] += label != 0;
     return found;

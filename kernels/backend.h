@@ -1,5 +1,12 @@
 #pragma once
 
+/// A function that kernels call too.
+#if defined(__CUDACC__)
+#define IWSEG_HOST_DEVICE __host__ __device__
+#else
+#define IWSEG_HOST_DEVICE
+#endif
+
 namespace iwseg {
 
 /// Where work is queued: a cudaStream_t on CUDA, unused on the CPU.

@@ -132,9 +132,8 @@ Reach reach_of(int connectivity) {
     switch (connectivity) {
         case 6: return {0, -1};
         case 18: return {1, 0};
-        case 26: return {1, 1};
+        default: return {1, 1};
     }
-    throw std::invalid_argument("label_components: connectivity is 6, 18 or 26, not " + std::to_string(connectivity));
 }
 
 /// Joins row y of a slice, found in `slab`, with the slice before it, found in `above`.
@@ -212,15 +211,14 @@ std::int32_t label_volume(const std::uint8_t* mask, const Shape& shape, Reach re
 
 }  // namespace
 
-void label_components(Stream, View mask, View labels, std::int32_t* counts, int connectivity) {
+std::int64_t components_scratch_bytes(const Shape&, int) { return 0; }
+
+void label_components(Stream, View mask, View labels, std::int32_t* counts, int connectivity, void*) {
+    require_mask(mask, connectivity, "label_components");
     require_same(mask, labels, "label_components");
+    if (labels.type != Type::i32) throw std::invalid_argument("label_components: labels are i32");
     const Shape& shape = mask.shape;
     const Reach reach = reach_of(connectivity);
-    if (mask.type != Type::u8 || labels.type != Type::i32 || shape.c != 1 || mask.layout != Layout::ncdhw)
-        throw std::invalid_argument("label_components: expected a u8 mask and i32 labels of one channel, ncdhw");
-    if (shape.voxels() > INT32_MAX)
-        throw std::invalid_argument("label_components: a volume of " + std::to_string(shape.voxels()) +
-                                    " voxels; at most 2147483647 can be labelled");
     for (std::int64_t n = 0; n < shape.n; ++n) {
         counts[n] = 0;
         if (shape.voxels() == 0) continue;

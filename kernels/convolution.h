@@ -23,6 +23,8 @@ struct ConvolutionOptions {
     bool bias = false;
     Write write = Write::overwrite;  ///< accumulate: dst += the result, a residual sum for free
     Bf16Operands bf16_operands = Bf16Operands::fastest;
+    bool deterministic = true;  ///< on CUDA: two runs give the same bits; off, cuDNN may sum in any order
+    bool tf32 = false;          ///< on CUDA: f32 operands may be rounded to 10 bits of fraction
 
     Shape dst() const { return {src.n, dst_channels, src.d, src.h, src.w}; }
 };

@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "kernels/bf16.h"
+#include "kernels/dispatch.h"
 #include "kernels/view.h"
 
 /// What the CPU kernels share: how a tensor falls into rows of blocks, and into chunks that do not depend on the number
@@ -40,19 +41,6 @@ void with_block(std::int64_t block, Body&& body) {
         case 16: return body(std::integral_constant<int, 16>{});
     }
     throw std::invalid_argument("the CPU kernels take channel blocks of 1, 8 or 16, not " + std::to_string(block));
-}
-
-/// Calls body(T{}) with float or Bf16.
-template <class Body>
-void with_real(Type type, Body&& body) {
-    if (type == Type::f32) return body(float{});
-    if (type == Type::bf16) return body(Bf16{});
-    throw std::invalid_argument("expected a tensor of f32 or bf16");
-}
-
-inline void require_same(const View& a, const View& b, const char* operation) {
-    if (!(a.shape == b.shape) || a.layout != b.layout)
-        throw std::invalid_argument(std::string(operation) + ": tensors of different shape or layout");
 }
 
 }  // namespace iwseg::cpu

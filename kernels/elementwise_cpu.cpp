@@ -32,10 +32,6 @@ IWSEG_VECTOR_CLONES void sum_piece(const T* x, std::int64_t voxels, double* sums
     }
 }
 
-std::int64_t numbers_of(const View& view) {
-    return view.shape.n * padded_channels(view.layout, view.shape.c) * view.shape.voxels();
-}
-
 template <class Body>
 void over_pieces(std::int64_t numbers, Body&& body) {
 #pragma omp parallel for schedule(static)

@@ -43,16 +43,9 @@ bool weights_of_patch(const std::int32_t* labels, std::int64_t voxels, float* ta
     for (std::int64_t l = 0; l < stride; ++l) {
         const std::uint32_t size = std::bit_cast<std::uint32_t>(table[l]);
         if (size == 0) continue;
-        const double weight = static_cast<double>(voxels) / (present * size);
-        table[l] = static_cast<float>(std::clamp<double>(weight, clip.low, clip.high));
+        table[l] = inverse_weight(static_cast<double>(voxels), present, size, clip);
     }
     return true;
-}
-
-void require_labels(const View& labels, std::int64_t stride, const char* operation) {
-    if (labels.type != Type::i32 || labels.shape.c != 1 || labels.layout != Layout::ncdhw || stride < 1)
-        throw std::invalid_argument(std::string(operation) +
-                                    ": expected i32 labels of one channel, ncdhw, and a table of one label or more");
 }
 
 }  // namespace

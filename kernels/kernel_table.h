@@ -1,26 +1,42 @@
 #pragma once
 
 #include "kernels/batch_norm.h"
+#include "kernels/component_weights.h"
+#include "kernels/components.h"
 #include "kernels/convolution.h"
+#include "kernels/cut_patch.h"
 #include "kernels/elementwise.h"
+#include "kernels/grid_patch.h"
 #include "kernels/inverse_weights.h"
 #include "kernels/loss.h"
 #include "kernels/max_pool.h"
+#include "kernels/memory.h"
 #include "kernels/reorder.h"
 #include "kernels/sgd.h"
+#include "kernels/timing.h"
 #include "kernels/upsample.h"
 
-/// Every kernel the engine calls, by name.
+/// Every function of a backend that the engine calls, by name.
 #define IWSEG_KERNELS(X)                                                                                            \
-    X(add) X(copy) X(reorder) X(batch_norm_scratch_bytes) X(batch_norm_statistics) X(batch_norm_running_statistics) \
+    X(allocate) X(release) X(free_memory) X(allocate_host) X(release_host) X(copy_to_device) X(copy_to_host)        \
+    X(set_zero) X(synchronise) X(open_stream) X(close_stream) X(begin_recording) X(end_recording) X(replay)             \
+    X(release_recorded) X(device_description) X(set_mark) X(seconds_between) X(release_mark) X(begin_range)          \
+    X(end_range) X(matrix_peak)                                                                       \
+    X(add) X(copy) X(channel_sum) X(channel_sum_scratch_bytes) X(reorder)                                           \
+    X(batch_norm_scratch_bytes) X(batch_norm_statistics) X(batch_norm_running_statistics)                           \
     X(batch_norm_apply) X(batch_norm_backward) X(make_convolution) X(preferred_layout) X(max_pool)                  \
     X(max_pool_backward) X(upsample) X(upsample_backward) X(loss_scratch_bytes) X(loss_value) X(loss_gradient)      \
-    X(sgd_update)
+    X(components_scratch_bytes) X(label_components) X(component_weights_scratch_bytes) X(component_weights)         \
+    X(inverse_weight_table) X(look_up_weights) X(sgd_update)                      \
+    X(cut_patches) X(extract_patch) X(extract_patch_scratch_bytes) X(accumulate_patch) X(average_patches)
 
 namespace iwseg {
 
-/// One backend's kernels. The context holds the table of its device, so that no operation asks which device it is on.
+/// One backend: its kernels and its memory. The context holds the table of its device, so that no operation asks which
+/// device it is on.
 struct Kernels {
+    const char* name;    ///< cpu, cuda or simt
+    bool host_memory;    ///< device memory is ordinary memory, which the host reads and writes
 #define IWSEG_KERNEL_MEMBER(name) decltype(&cpu::name) name;
     IWSEG_KERNELS(IWSEG_KERNEL_MEMBER)
 #undef IWSEG_KERNEL_MEMBER
@@ -30,8 +46,10 @@ namespace cpu {
 const Kernels& kernels();
 }
 namespace cuda {
-/// Throws InputError in a build without CUDA.
+/// True where this build has CUDA and the machine a usable GPU.
+bool available();
+/// Throws InputError, saying what is missing, in a build without CUDA, without a GPU, or with one too old.
 const Kernels& kernels();
-}
+}  // namespace cuda
 
 }  // namespace iwseg

@@ -21,8 +21,8 @@ struct LossParameters {
 struct LossInput {
     View logit;                             ///< (N, 1, D, H, W) f32 or bf16, ncdhw
     const std::uint8_t* target = nullptr;   ///< (N, D, H, W), 0 or 1
-    const std::int32_t* labels = nullptr;   ///< (N, D, H, W), or null: every weight is 1
-    const float* weights = nullptr;         ///< (N, stride): the weight of each label
+    const std::int32_t* labels = nullptr;   ///< (N, D, H, W), or null: every weight is 1; read where the target is 1
+    const float* weights = nullptr;         ///< (N, stride): the weight of each label; of background it is that of label 0
     std::int64_t stride = 0;
 };
 

@@ -7,6 +7,7 @@
 #include "apps/training_session.h"
 #include "kernels/bf16.h"
 #include "kernels/inverse_weights.h"
+#include "tests/backends.h"
 #include "tests/reference_losses.h"
 #include "tests/reference_operations.h"
 
@@ -62,7 +63,7 @@ class ReferenceUnet {
 };
 
 /// A narrow network on fresh noise, in the engine and in double precision.
-class NetworkGradient : public testing::Test {
+class NetworkGradient : public testing::TestWithParam<Backend> {
   protected:
     NetworkGradient() : seed_(std::random_device{}()), random_(seed_), trace_(__FILE__, __LINE__, "seed " + std::to_string(seed_)), image_(shape_) {
         batch_.shape = shape_;
@@ -81,13 +82,18 @@ class NetworkGradient : public testing::Test {
                                   batch_.weights.data(), 3, {});
     }
 
+    void SetUp() override {
+        IWSEG_SKIP_WITHOUT_DEVICE(GetParam());
+        context_ = std::make_unique<Context>(kernels_of(GetParam()), ContextOptions{});
+    }
+
     void make(bool bf16) {
         TrainingOptions options;
         options.network = network_;
         options.loss = loss_from_name("iwdl");
         options.bf16 = bf16;
         options.input = shape_;
-        session_ = std::make_unique<TrainingSession>(context_, parameters_, options);
+        session_ = std::make_unique<TrainingSession>(*context_, parameters_, options);
         initialise(parameters_, seed_);
         for (int i = 0; i < parameters_.size(); ++i)
             reference_.values[parameters_[i].name].assign(parameters_.value(i), parameters_.value(i) + parameters_[i].elements);
@@ -104,7 +110,7 @@ class NetworkGradient : public testing::Test {
         return reference::loss({"overlap", 1}, b);
     }
 
-    Context context_;
+    std::unique_ptr<Context> context_;
     unsigned seed_;
     std::mt19937 random_;
     testing::ScopedTrace trace_;
@@ -117,22 +123,24 @@ class NetworkGradient : public testing::Test {
     std::unique_ptr<TrainingSession> session_;
 };
 
-TEST_F(NetworkGradient, LogitsAndLossEqualDoublePrecision) {
+TEST_P(NetworkGradient, LogitsAndLossEqualDoublePrecision) {
     make(false);
     const double loss = session_->step(batch_, 0.0f);
+    const std::vector<float> logits = session_->logits();
     const Array expected = reference_.forward(image_, network_);
     double largest = 0, difference = 0;
     for (std::size_t i = 0; i < expected.values.size(); ++i) {
         largest = std::max(largest, std::abs(expected.values[i]));
-        difference = std::max(difference, std::abs(session_->logits().as<float>()[i] - expected.values[i]));
+        difference = std::max(difference, std::abs(logits[i] - expected.values[i]));
     }
     EXPECT_LT(difference, 1e-4 * largest);  // some twenty layers of f32 sums
     EXPECT_NEAR(loss, reference_loss(), 1e-5);
 }
 
-TEST_F(NetworkGradient, EveryKindOfParameterAgreesWithCentralDifferences) {
+TEST_P(NetworkGradient, EveryKindOfParameterAgreesWithCentralDifferences) {
     make(false);
     session_->step(batch_, 0.0f);
+    parameters_.download();
     double largest = 0;
     for (const float g : parameters_.gradients()) largest = std::max(largest, static_cast<double>(std::abs(g)));
     // One place of each of 24 arrays drawn anew each run; f32 rounding through the whole backward pass: 1e-3 of the
@@ -159,19 +167,22 @@ TEST_F(NetworkGradient, EveryKindOfParameterAgreesWithCentralDifferences) {
 
 // bf16 keeps 8 bits, and a network of a few channels on 16^3 amplifies rounding. PyTorch's autocast on the same network
 // is 5 to 10 % away in its logits, and its gradient has a cosine of 0.71 to 0.90 with that of float32 (four seeds).
-TEST_F(NetworkGradient, Bf16StaysCloseToDoublePrecision) {
+TEST_P(NetworkGradient, Bf16StaysCloseToDoublePrecision) {
     make(true);
     session_->step(batch_, 0.0f);
+    const std::vector<float> logits = session_->logits();
     const Array expected = reference_.forward(image_, network_);
     double difference = 0, size = 0;
     for (std::size_t i = 0; i < expected.values.size(); ++i) {
-        difference += std::pow(session_->logits().as<float>()[i] - expected.values[i], 2);
+        difference += std::pow(logits[i] - expected.values[i], 2);
         size += std::pow(expected.values[i], 2);
     }
     EXPECT_LT(std::sqrt(difference / size), 0.25);
+    parameters_.download();
     const std::vector<float> rounded = parameters_.gradients();
     make(false);
     session_->step(batch_, 0.0f);
+    parameters_.download();
     double product = 0, a = 0, b = 0;
     for (std::size_t i = 0; i < rounded.size(); ++i) {
         product += static_cast<double>(rounded[i]) * parameters_.gradients()[i];
@@ -180,6 +191,9 @@ TEST_F(NetworkGradient, Bf16StaysCloseToDoublePrecision) {
     }
     EXPECT_GT(product / std::sqrt(a * b), 0.4);
 }
+
+INSTANTIATE_TEST_SUITE_P(Backends, NetworkGradient, testing::Values(Backend::cpu, Backend::simt, Backend::cuda),
+                         [](const auto& backend) { return name_of(backend.param); });
 
 }  // namespace
 }  // namespace iwseg

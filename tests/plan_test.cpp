@@ -47,7 +47,8 @@ TEST(Plan, NoTensorIsOverwrittenBeforeItsLastReader) {
             made.push_back(to);
         }
         program.keep(made[static_cast<std::size_t>(below(steps))]);
-        Plan plan(program);
+        Context context({"cpu"});
+        Plan plan(context, program);
         plan.run();
         EXPECT_EQ(*wrong, 0);
         for (Tensor t = 0; t < static_cast<Tensor>(plan.tensors().size()); ++t) {
@@ -76,7 +77,8 @@ Program chain(bool in_place, int* runs) {
 
 TEST(Plan, ACopyWhoseSourceIsDoneWithTakesItsMemoryAndDoesNothing) {
     int runs = 0;
-    Plan apart(chain(false, &runs)), together(chain(true, &runs));
+    Context context({"cpu"});
+    Plan apart(context, chain(false, &runs)), together(context, chain(true, &runs));
     apart.run();
     EXPECT_EQ(runs, 1);
     together.run();
@@ -86,7 +88,7 @@ TEST(Plan, ACopyWhoseSourceIsDoneWithTakesItsMemoryAndDoesNothing) {
 }
 
 TEST(Plan, BytesAreTheArenaThatIsAllocatedAndHoldEveryTensor) {
-    Context context;
+    Context context({"cpu"});
     Parameters parameters;
     TrainingOptions options;
     options.network.widths = {4, 6, 8, 10};
@@ -99,19 +101,20 @@ TEST(Plan, BytesAreTheArenaThatIsAllocatedAndHoldEveryTensor) {
     for (std::size_t t = 0; t < plan.tensors().size(); ++t) {
         const Placement& p = plan.placements()[t];
         if (plan.tensors()[t].external || p.last < p.first) continue;
-        EXPECT_EQ(p.offset % 64, 0);
+        EXPECT_EQ(p.offset % 256, 0);
         end = std::max(end, p.offset + plan.tensors()[t].bytes());
     }
     EXPECT_LE(end, plan.bytes());
-    EXPECT_GT(end, plan.bytes() - 64);
+    EXPECT_GT(end, plan.bytes() - 256);
 }
 
 TEST(Plan, MoreMemoryThanThereIsIsRefusedInASentence) {
+    Context context({"cpu"});
     Program program;
     const Tensor huge = program.add(TensorSpec{"huge", {1, 1, 1 << 20, 1 << 15, 1 << 10}});
     program.add({"never", {}, {huge}, [](const Plan&) {}});
     try {
-        Plan plan(program);
+        Plan plan(context, program);
         FAIL() << "131072 GB were given";
     } catch (const InputError& error) {
         EXPECT_NE(std::string(error.what()).find("the plan needs"), std::string::npos) << error.what();
@@ -119,7 +122,7 @@ TEST(Plan, MoreMemoryThanThereIsIsRefusedInASentence) {
 }
 
 TEST(Plan, ASmallerPatchNeedsLessAndAPatchThatIsNotAMultipleOfEightIsRefused) {
-    Context context;
+    Context context({"cpu"});
     const auto bytes = [&](std::int64_t side) {
         Parameters parameters;
         TrainingOptions options;

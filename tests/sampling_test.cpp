@@ -60,7 +60,14 @@ class Sampling : public testing::Test {
     std::mt19937 random_{seed_};
 };
 
-TEST_F(Sampling, CropPadsOutsideTheScan) {
+/// The place of a patch around a centre, neither flipped nor turned.
+PatchPlace around(const Extent& centre, const Extent& patch) {
+    PatchPlace place;
+    for (int axis = 0; axis < 3; ++axis) place.first[axis] = centre[axis] - patch[axis] / 2;
+    return place;
+}
+
+TEST_F(Sampling, PatchesArePaddedOutsideTheScan) {
     for (int round = 0; round < 50; ++round) {
         const auto side = [&](int low, int high) {
             return static_cast<std::int64_t>(std::uniform_int_distribution<int>(low, high)(random_));
@@ -70,8 +77,11 @@ TEST_F(Sampling, CropPadsOutsideTheScan) {
         const PreparedCase scan = random_scan(random_, shape, 0.2);
         std::vector<float> out(static_cast<std::size_t>(patch[0] * patch[1] * patch[2]));
         std::vector<std::int32_t> labels(out.size());
-        crop(scan.image.data(), shape, centre, patch, -7.0f, out.data());
-        const std::int64_t count = crop_components(scan.lesions, shape, centre, patch, labels.data());
+        PatchSource source = source_of(around(centre, patch), shape, patch);
+        source.image = scan.image.data();
+        source.padding = scan.minimum.data();
+        cpu::cut_patches({}, &source, {out.data(), {1, 1, patch[0], patch[1], patch[2]}}, nullptr, nullptr);
+        const std::int64_t count = crop_components(scan.lesions, shape, around(centre, patch), patch, labels.data());
         std::set<std::int32_t> seen(labels.begin(), labels.end());
         seen.erase(0);
         EXPECT_EQ(static_cast<std::int64_t>(seen.size()), count);
@@ -84,7 +94,7 @@ TEST_F(Sampling, CropPadsOutsideTheScan) {
                                    centre[2] - patch[2] / 2 + k};
                     const bool inside =
                         v[0] >= 0 && v[0] < shape[0] && v[1] >= 0 && v[1] < shape[1] && v[2] >= 0 && v[2] < shape[2];
-                    const float expected = inside ? scan.image[(v[0] * shape[1] + v[1]) * shape[2] + v[2]] : -7.0f;
+                    const float expected = inside ? scan.image[(v[0] * shape[1] + v[1]) * shape[2] + v[2]] : -1.0f;
                     ASSERT_EQ(out[at], expected);
                     ASSERT_EQ(labels[at] > 0, inside && expected != std::floor(expected));
                 }
@@ -97,8 +107,75 @@ TEST_F(Sampling, LabelsKeepTheOrderOfTheWholeScan) {
     for (int k = 0; k < 7; k += 2) mask[k] = 1;
     const PreparedCase scan = scan_of({1, 1, 7}, mask);
     std::vector<std::int32_t> labels(5);
-    EXPECT_EQ(crop_components(scan.lesions, {1, 1, 7}, {0, 0, 4}, {1, 1, 5}, labels.data()), 3);
+    EXPECT_EQ(crop_components(scan.lesions, {1, 1, 7}, around({0, 0, 4}, {1, 1, 5}), {1, 1, 5}, labels.data()), 3);
     EXPECT_EQ(labels, (std::vector<std::int32_t>{1, 0, 2, 0, 3}));
+}
+
+// Patches larger and smaller than components, wholly in and over the edge; components of the scan split by a connectivity
+// that is finer than theirs, and joined by a coarser one.
+TEST_F(Sampling, ContentOfPlacesIsThatOfTheirBatch) {
+    for (const ComponentMode mode : {ComponentMode::volume, ComponentMode::patch})
+        for (const int of_scan : {6, 26})
+            for (const int of_patch : {6, 18, 26}) {
+                SamplingOptions options;
+                options.patch = {9, 8, 8};
+                options.components = mode;
+                options.connectivity = of_patch;
+                options.augmentation = {true, true};
+                options.seed = seed_;
+                std::vector<PreparedCase> cases{random_scan(random_, {20, 12, 7}, 0.05), random_scan(random_, {9, 30, 11}, 0.15)};
+                for (PreparedCase& scan : cases) {
+                    std::vector<std::uint8_t> mask(scan.image.size());
+                    for (std::size_t v = 0; v < mask.size(); ++v) mask[v] = scan.image[v] != std::floor(scan.image[v]);
+                    scan.lesions = list_components(mask, scan.geometry.shape, of_scan);
+                }
+                const PatchSampler sampler(std::move(cases), options);
+                Batch batch;
+                for (std::uint64_t step = 0; step < 20; ++step) {
+                    sampler.draw(step, batch);
+                    const PatchContent content = sampler.content(sampler.places(step));
+                    ASSERT_EQ(content.lesion_voxels, batch.lesion_voxels);
+                    ASSERT_EQ(content.components, batch.components) << of_scan << " in the scan, " << of_patch;
+                }
+            }
+}
+
+// What a seed draws must not change from one version to the next: runs would not be repeatable.
+TEST_F(Sampling, BatchesOfASeedStayTheSame) {
+    std::vector<PreparedCase> cases;
+    for (std::uint64_t c = 0; c < 3; ++c) {
+        const auto number = static_cast<std::int64_t>(c);
+        const Extent shape{20 + number, 13, 17 - number};
+        Random random(7, c, 0, Purpose::phantom);
+        std::vector<std::uint8_t> mask(static_cast<std::size_t>(shape[0] * shape[1] * shape[2]));
+        for (auto& voxel : mask) voxel = random.below(20) == 0;
+        cases.push_back(scan_of(shape, mask, 2));
+        for (float& value : cases.back().image) value = static_cast<float>(random.below(1000));
+    }
+    std::uint64_t hash = 14695981039346656037u;  // FNV-1a
+    const auto add = [&](const auto& values) {
+        const auto* bytes = reinterpret_cast<const unsigned char*>(values.data());
+        for (std::size_t i = 0; i < values.size() * sizeof values[0]; ++i) hash = (hash ^ bytes[i]) * 1099511628211u;
+    };
+    for (const ComponentMode mode : {ComponentMode::volume, ComponentMode::patch})
+        for (const bool augmented : {false, true}) {
+            SamplingOptions options;
+            options.patch = {8, 8, 6};
+            options.components = mode;
+            options.augmentation = {augmented, augmented};
+            options.seed = 5;
+            const PatchSampler sampler(cases, options);
+            Batch batch;
+            for (std::uint64_t step = 0; step < 20; ++step) {
+                sampler.draw(step, batch);
+                add(batch.image);
+                add(batch.target);
+                add(batch.labels);
+                add(batch.weights);
+                add(std::vector<std::int64_t>{batch.stride, batch.lesion_voxels, batch.components});
+            }
+        }
+    EXPECT_EQ(hash, 0x8518f03f7989cd0du);
 }
 
 TEST_F(Sampling, CutComponentIsOneInVolumeModeAndTwoInPatchMode) {

@@ -8,6 +8,7 @@
 #include "engine/safetensors.h"
 #include "kernels/inverse_weights.h"
 #include "models/grid_prediction.h"
+#include "tests/backends.h"
 #include "tests/compare.h"
 #include "tests/golden.h"
 
@@ -19,13 +20,16 @@ using Tensors = std::map<std::string, StoredTensor>;
 struct Narrow {
     std::string name;
     UnetOptions network;
+    Backend backend = Backend::cpu;
 };
 
-std::ostream& operator<<(std::ostream& out, const Narrow& narrow) { return out << narrow.name; }
+std::ostream& operator<<(std::ostream& out, const Narrow& n) { return out << n.name << " on " << name_of(n.backend); }
 
 class GoldenUnet : public testing::TestWithParam<Narrow> {
   protected:
     void SetUp() override {
+        IWSEG_SKIP_WITHOUT_DEVICE(GetParam().backend);
+        context_ = std::make_unique<Context>(kernels_of(GetParam().backend), ContextOptions{});
         const std::filesystem::path file = golden_file(GetParam().name + ".golden.safetensors");
         if (!std::filesystem::exists(file)) GTEST_SKIP() << "needs ../shared/golden";
         golden_ = read_safetensors(file);
@@ -47,12 +51,12 @@ class GoldenUnet : public testing::TestWithParam<Narrow> {
         options.network = GetParam().network;
         options.loss = loss_from_name(loss);
         options.input = shape_;
-        auto made = std::make_unique<TrainingSession>(context_, *parameters_, options);
+        auto made = std::make_unique<TrainingSession>(*context_, *parameters_, options);
         parameters_->load(golden_file(GetParam().name + ".weights.safetensors"));
         return made;
     }
 
-    Context context_;
+    std::unique_ptr<Context> context_;
     Tensors golden_;
     Shape shape_;
     Batch batch_;
@@ -62,24 +66,36 @@ class GoldenUnet : public testing::TestWithParam<Narrow> {
 // float32 sums of up to 10^5 products in another order than PyTorch's: 1e-4 of the largest logit.
 TEST_P(GoldenUnet, EvaluationLogitsEqualTheOriginals) {
     Parameters parameters;
-    Graph graph(context_, parameters, {false, false, context_.kernels().preferred_layout(GetParam().network.narrowest())});
+    const Kernels& device = context_->kernels();
+    Graph graph(*context_, parameters, {false, false, device.preferred_layout(GetParam().network.narrowest())});
     const Tensor image = graph.input("image", shape_);
     const Tensor logit = add_unet(graph, GetParam().network, graph.image());
     graph.program().keep(logit);
     graph.forward();
     parameters.load(golden_file(GetParam().name + ".weights.safetensors"));
-    Plan plan(graph.program());
-    plan.bind(image, batch_.image.data());
-    plan.run();
-    EXPECT_LT(largest_difference(plan[logit].as<float>(), golden_.at("logit.eval").as_f32()), 1e-4);
+    parameters.place(device, context_->stream(), false);
+    Plan plan(*context_, graph.program());
+    const auto bytes = static_cast<std::int64_t>(batch_.image.size() * sizeof(float));
+    const DeviceMemory memory(device, bytes);
+    device.copy_to_device(context_->stream(), batch_.image.data(), memory.data(), bytes);
+    plan.bind(image, memory.data());
+    std::vector<float> logits(static_cast<std::size_t>(shape_.n * shape_.voxels()));
+    for (int run = 0; run < 3; ++run) {  // on a GPU: queued one by one, recorded, replayed
+        plan.run();
+        device.copy_to_host(context_->stream(), plan[logit].data, logits.data(), static_cast<std::int64_t>(logits.size() * 4));
+        device.synchronise(context_->stream());
+        EXPECT_LT(largest_difference(logits.data(), golden_.at("logit.eval").as_f32()), 1e-4);
+    }
 }
 
 TEST_P(GoldenUnet, TrainingLogitsLossesAndTheirGradientsEqualTheOriginals) {
     for (const std::string& loss : loss_names()) {
+        // The executor takes seconds a step; every loss alone is in loss_kernel_test.
+        if (GetParam().backend == Backend::simt && loss != "iwdl" && loss != "fl") continue;
         SCOPED_TRACE(loss);
         const auto made = session(loss);
         const double value = made->step(batch_, 0.0f);
-        EXPECT_LT(largest_difference(made->logits().as<float>(), golden_.at("logit.train").as_f32()), 1e-4);
+        EXPECT_LT(largest_difference(made->logits().data(), golden_.at("logit.train").as_f32()), 1e-4);
         // The loss of logits that differ by 1e-5 or so differs by no more; the loss kernels alone are held to 1e-6.
         const double expected = stored_double(golden_.at(loss + ".loss"));
         EXPECT_NEAR(value, expected, 1e-5 * std::abs(expected));
@@ -89,12 +105,13 @@ TEST_P(GoldenUnet, TrainingLogitsLossesAndTheirGradientsEqualTheOriginals) {
 // The goldens' own L.grad.* are those of the fifth step, where rounding has already spread (below). These were computed
 // at the first step in double precision by ../shared/reference/unet_torch.py, whose logits equal the original's.
 TEST_P(GoldenUnet, ParameterGradientsEqualThoseInDoublePrecision) {
-    const Tensors gradients = read_safetensors(std::filesystem::path(IWSEG_GOLDEN_DIR) / (GetParam().name + ".gradients.safetensors"));
+    const Tensors gradients = read_safetensors(kept_golden(GetParam().name + ".gradients.safetensors"));
     for (const std::string loss : {"iwdl", "iwbce"}) {
         SCOPED_TRACE(loss);
         if (!gradients.contains(loss + ".grad.2.2.bias")) continue;
         const auto made = session(loss);
         made->step(batch_, 0.0f);
+        parameters_->download();
         float largest = 0;
         for (const auto& [name, tensor] : gradients)
             if (name.starts_with(loss))
@@ -129,6 +146,7 @@ TEST_P(GoldenUnet, FiveStepsFollowTheOriginals) {
         const std::vector<float> expected = golden_.at(loss + ".trajectory").as_f32();
         for (std::size_t i = 0; i < expected.size(); ++i)
             EXPECT_NEAR(made->step(batch_, 1e-2f), expected[i], (chaotic && i > 1 ? 2e-2 : 1e-4) * std::abs(expected[i]));
+        parameters_->download();
         for (const auto& [name, tensor] : golden_) {
             const std::string start = loss + ".after5.";
             if (!name.starts_with(start) || name.ends_with("num_batches_tracked")) continue;
@@ -142,27 +160,42 @@ TEST_P(GoldenUnet, FiveStepsFollowTheOriginals) {
 TEST_P(GoldenUnet, StepsOfOneSeedHaveTheSameBytesOnAnyNumberOfThreads) {
     std::vector<std::vector<float>> ends;
     for (const int threads : {1, 2, 3}) {
-        Context context({"cpu", threads, true});
+        ContextOptions options;
+        options.threads = threads;
+        context_ = std::make_unique<Context>(kernels_of(GetParam().backend), options);
         const auto made = session("iwdl");
-        for (int i = 0; i < 2; ++i) made->step(batch_, 1e-2f);
+        for (int i = 0; i < 3; ++i) made->step(batch_, 1e-2f);
+        parameters_->download();
         ends.push_back(parameters_->values());
+        parameters_.reset();
     }
-    context_ = Context();
+    context_ = std::make_unique<Context>(cpu::kernels(), ContextOptions{});  // as many threads as before
     EXPECT_EQ(ends[0], ends[1]);
     EXPECT_EQ(ends[0], ends[2]);
 }
 
-INSTANTIATE_TEST_SUITE_P(Narrow, GoldenUnet,
-                         testing::Values(Narrow{"unet_narrow", {1, 1, {4, 8, 12, 16}}},
-                                         Narrow{"unet_two_channel", {2, 1, {4, 4, 8, 8}}}),
-                         [](const auto& narrow) { return narrow.param.name; });
+std::vector<Narrow> networks() {
+    std::vector<Narrow> all;
+    for (const Backend backend : {Backend::cpu, Backend::simt, Backend::cuda}) {
+        all.push_back({"unet_narrow", {1, 1, {4, 8, 12, 16}}, backend});
+        all.push_back({"unet_two_channel", {2, 1, {4, 4, 8, 8}}, backend});
+    }
+    return all;
+}
 
-TEST(GridPredictor, WholeScansOfOddShapesEqualTheOriginals) {
+INSTANTIATE_TEST_SUITE_P(Narrow, GoldenUnet, testing::ValuesIn(networks()), [](const auto& narrow) {
+    return narrow.param.name + "_" + name_of(narrow.param.backend);
+});
+
+class GoldenGrid : public testing::TestWithParam<Backend> {};
+
+TEST_P(GoldenGrid, WholeScansOfOddShapesEqualTheOriginals) {
+    IWSEG_SKIP_WITHOUT_DEVICE(GetParam());
     const auto file = golden_file("sliding_window.golden.safetensors");
     if (!std::filesystem::exists(file)) GTEST_SKIP() << "needs ../shared/golden";
     const Tensors golden = read_safetensors(file);
     const auto weights = golden_file("sliding_window.weights.safetensors");
-    Context context;
+    Context context(kernels_of(GetParam()), {});
     for (const std::string scan : {"a", "b", "c"}) {
         SCOPED_TRACE(scan);
         const StoredTensor& x = golden.at(scan + ".x");
@@ -175,6 +208,9 @@ TEST(GridPredictor, WholeScansOfOddShapesEqualTheOriginals) {
         EXPECT_LT(largest_difference(prediction.logit.data(), golden.at(scan + ".logit").as_f32()), 1e-4);
     }
 }
+
+INSTANTIATE_TEST_SUITE_P(Backends, GoldenGrid, testing::Values(Backend::cpu, Backend::simt, Backend::cuda),
+                         [](const auto& backend) { return name_of(backend.param); });
 
 }  // namespace
 }  // namespace iwseg

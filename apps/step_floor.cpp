@@ -1,0 +1,63 @@
+#include "apps/step_floor.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
+
+#include "engine/plan.h"
+
+namespace iwseg {
+namespace {
+
+/// What kind of kernel a step of the plan is, by its name.
+std::string kind_of(const Step& step) {
+    const auto ends = [&](const char* part) { return step.name.ends_with(part); };
+    if (step.operations > 0)
+        return ends("data gradient") ? "convolution data gradient" : ends("weight gradient") ? "convolution weight gradient"
+                                                                                             : "convolution forward";
+    const std::string pass = step.name.substr(step.name.rfind(' ') + 1);
+    if (pass == "statistics" || pass == "rebuild") return "batch norm " + pass;
+    if (pass == "sum") return "copies and sums";
+    const std::string tail = pass == "backward" ? " backward" : "";
+    const std::string made = step.name.substr(0, step.name.size() - tail.size());
+    if (made.ends_with("copied")) return "copies and sums";
+    if (made.ends_with("upsampled")) return "upsample" + tail;
+    if (made.ends_with("pooled")) return "max pool" + tail;
+    if (pass == "forward" || pass == "backward") return "batch norm " + pass;
+    return step.name;
+}
+
+}  // namespace
+
+void print_step_floor(const TrainingOptions& options, const FloorRates& rates) {
+    Context context({"cpu"});
+    Parameters parameters;
+    TrainingSession session(context, parameters, options);
+    struct Sum {
+        int calls = 0;
+        double gflop = 0, megabytes = 0, microseconds = 0;
+    };
+    std::map<std::string, Sum> kinds;
+    const auto print = [](const Sum& sum, const std::string& name) {
+        fmt::print("{:5} {:9.1f} {:9.1f} {:9.1f}  {}\n", sum.calls, sum.gflop, sum.megabytes, sum.microseconds, name);
+    };
+    fmt::print("batch {}, patch {}, {}; at {:.2f} TB/s and {:.0f} TFLOP/s\n{:>5} {:>9} {:>9} {:>9}  kernel\n",
+               options.input.n, options.input.d, options.bf16 ? "bf16" : "fp32", rates.bytes / 1e12,
+               rates.operations / 1e12, "calls", "GFLOP", "MB", "us");
+    for (const Step& step : session.plan().steps()) {
+        if (!step.run) continue;
+        const auto bytes = static_cast<double>(session.plan().bytes_moved(step)), work = static_cast<double>(step.operations);
+        const Sum one{1, work / 1e9, bytes / 1e6, std::max(bytes / rates.bytes, work / rates.operations) * 1e6};
+        print(one, step.name);
+        for (Sum* sum : {&kinds[kind_of(step)], &kinds["all"]}) {
+            ++sum->calls;
+            sum->gflop += one.gflop, sum->megabytes += one.megabytes, sum->microseconds += one.microseconds;
+        }
+    }
+    fmt::print("\nby kind\n");
+    for (const auto& [name, sum] : kinds) print(sum, name);
+}
+
+}  // namespace iwseg

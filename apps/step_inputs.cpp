@@ -1,0 +1,161 @@
+#include "apps/step_inputs.h"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+#include "engine/plan.h"
+
+namespace iwseg {
+namespace {
+
+constexpr std::int64_t kAlignment = 256;
+
+std::int64_t aligned(std::int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+/// Where each part lies, bytes from the start: the learning rate, where patches are cut, image, target, labels, weights.
+struct Parts {
+    std::int64_t sources, image, target, labels, weights, end;
+
+    Parts(const Shape& shape, bool weighted, std::int64_t stride) {
+        const std::int64_t voxels = shape.n * shape.voxels();
+        sources = kAlignment;
+        image = sources + aligned(shape.n * static_cast<std::int64_t>(sizeof(PatchSource)));
+        target = image + aligned(shape.elements() * 4);
+        labels = target + aligned(voxels);
+        weights = labels + (weighted ? aligned(voxels * 4) : 0);
+        end = weights + (weighted ? aligned(shape.n * stride * 4) : 0);
+    }
+};
+
+}  // namespace
+
+StepInputs::StepInputs(Context& context, const Shape& input, bool weighted)
+    : context_(context), shape_(input), weighted_(weighted) {
+    if (!context.kernels().host_memory) make_room(1024);
+}
+
+StepInputs::~StepInputs() {
+    if (device_) context_.kernels().release_host(staging_, device_->bytes());
+}
+
+void StepInputs::make_room(std::int64_t stride) {
+    const Kernels& device = context_.kernels();
+    device.synchronise(context_.stream());
+    if (device_) device.release_host(staging_, device_->bytes());
+    stride_ = std::max(stride, 2 * stride_);
+    const Parts parts(shape_, weighted_, stride_);
+    device_ = std::make_unique<DeviceMemory>(device, parts.end);
+    staging_ = static_cast<char*>(device.allocate_host(parts.end));
+    char* data = device_->data();
+    image_ = reinterpret_cast<float*>(data + parts.image);
+    learning_rate_ = reinterpret_cast<const float*>(data);
+    targets_.target = reinterpret_cast<const std::uint8_t*>(data + parts.target);
+    if (!weighted_) return;
+    targets_.labels = reinterpret_cast<const std::int32_t*>(data + parts.labels);
+    targets_.weights = reinterpret_cast<const float*>(data + parts.weights);
+}
+
+bool StepInputs::fill_from(const ResidentScans* scans, std::int64_t stride) {
+    targets_.stride = weighted_ ? stride : 0;
+    const bool as_before = source_ == scans;
+    source_ = scans;
+    return as_before;
+}
+
+bool StepInputs::set(const Batch& batch, float learning_rate) {
+    const Kernels& device = context_.kernels();
+    if (device.host_memory) {
+        // Steps only ever read it.
+        image_ = const_cast<float*>(batch.image.data());
+        targets_ = {batch.target.data(), weighted_ ? batch.labels.data() : nullptr,
+                    weighted_ ? batch.weights.data() : nullptr, weighted_ ? batch.stride : 0};
+        host_rate_ = learning_rate;
+        return false;
+    }
+    const bool room = !weighted_ || batch.stride <= stride_;
+    if (!room) make_room(batch.stride);
+    device.synchronise(context_.stream());  // the copy before may still be reading what is overwritten now
+    const Parts parts(shape_, weighted_, stride_);
+    std::memcpy(staging_, &learning_rate, 4);
+    std::memcpy(staging_ + parts.image, batch.image.data(), batch.image.size() * 4);
+    std::memcpy(staging_ + parts.target, batch.target.data(), batch.target.size());
+    if (weighted_) {
+        std::memcpy(staging_ + parts.labels, batch.labels.data(), batch.labels.size() * 4);
+        for (std::int64_t n = 0; n < shape_.n; ++n)
+            std::memcpy(staging_ + parts.weights + n * stride_ * 4, &batch.weights[n * batch.stride],
+                        static_cast<std::size_t>(batch.stride) * 4);
+    }
+    device.copy_to_device(context_.stream(), staging_, device_->data(), parts.end);
+    return fill_from(nullptr, stride_) && room;
+}
+
+// ----------------------------------------------------------------------------------------------------------------------
+
+void StepInputs::use(const ResidentScans& scans) {
+    scans_ = &scans;
+    const Shape mask{shape_.n, 1, shape_.d, shape_.h, shape_.w};
+    scans_stride_ = sampling_.components == ComponentMode::patch ? component_label_bound(mask, sampling_.connectivity)
+                                                                 : scans.label_bound();
+    if (weighted_ && scans_stride_ > stride_) make_room(scans_stride_);
+}
+
+bool StepInputs::set(const std::vector<PatchPlace>& places, float learning_rate) {
+    if (!scans_ || static_cast<std::int64_t>(places.size()) != shape_.n)
+        throw std::invalid_argument("places of another number than the batch's, or no resident scans to cut them from");
+    const Kernels& device = context_.kernels();
+    device.synchronise(context_.stream());
+    const Parts parts(shape_, weighted_, stride_);
+    std::memcpy(staging_, &learning_rate, 4);
+    for (std::size_t n = 0; n < places.size(); ++n) {
+        const PatchSource source = scans_->source(places[n], sampling_.patch);
+        std::memcpy(staging_ + parts.sources + n * sizeof source, &source, sizeof source);
+    }
+    device.copy_to_device(context_.stream(), staging_, device_->data(), parts.image);
+    return fill_from(scans_, scans_stride_);
+}
+
+void StepInputs::add_cutting(Program& program, Tensor image, const SamplingOptions& sampling) {
+    sampling_ = sampling;
+    program.add({"cut patches", {}, {image}, [this](const Plan&) {
+                     if (source_) cut();
+                 }});
+    if (!weighted_) return;
+    Tensor scratch = -1;
+    Step step{"weigh components", {}, {}, {}};
+    if (sampling.components == ComponentMode::patch) {
+        const Shape mask{shape_.n, 1, shape_.d, shape_.h, shape_.w};
+        scratch = program.add_bytes("components", context_.kernels().component_weights_scratch_bytes(
+                                                      mask, sampling.connectivity));
+        step.writes.push_back(scratch);
+    }
+    step.run = [this, scratch](const Plan& plan) {
+        if (source_) weigh(scratch < 0 ? nullptr : plan[scratch].data);
+    };
+    program.add(std::move(step));
+}
+
+void StepInputs::cut() const {
+    const Parts parts(shape_, weighted_, stride_);
+    char* data = device_->data();
+    const bool labels = weighted_ && sampling_.components == ComponentMode::volume;  // else those of the patch are found
+    context_.kernels().cut_patches(context_.stream(), reinterpret_cast<const PatchSource*>(data + parts.sources),
+                                   {image_, shape_}, reinterpret_cast<std::uint8_t*>(data + parts.target),
+                                   labels ? reinterpret_cast<std::int32_t*>(data + parts.labels) : nullptr);
+}
+
+void StepInputs::weigh(void* scratch) const {
+    const Parts parts(shape_, weighted_, stride_);
+    char* data = device_->data();
+    const Shape one{shape_.n, 1, shape_.d, shape_.h, shape_.w};
+    const View target{data + parts.target, one, Type::u8}, labels{data + parts.labels, one, Type::i32};
+    auto* weights = reinterpret_cast<float*>(data + parts.weights);
+    const Kernels& device = context_.kernels();
+    if (sampling_.components == ComponentMode::patch)
+        device.component_weights(context_.stream(), target, sampling_.connectivity, sampling_.weight_clip, labels, weights,
+                                 scratch);
+    else
+        device.inverse_weight_table(context_.stream(), labels, weights, scans_stride_, sampling_.weight_clip);
+}
+
+}  // namespace iwseg

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "data/batch.h"
+#include "data/resident_scans.h"
+#include "engine/context.h"
+#include "engine/device_memory.h"
+#include "engine/program.h"
+#include "losses/loss_operation.h"
+
+namespace iwseg {
+
+/// What a training step reads, where the device reads it. On the CPU that is the batch's own memory. Elsewhere it is
+/// filled in one of two ways: by a copy of a batch, staged in host memory that the device copies from by itself, or, from
+/// the places of patches alone, by steps that cut them from resident scans. The places stay the same from step to step.
+class StepInputs {
+  public:
+    /// input: (N, C, D, H, W). weighted: labels and weights are wanted.
+    StepInputs(Context& context, const Shape& input, bool weighted);
+    ~StepInputs();
+    StepInputs(const StepInputs&) = delete;
+    StepInputs& operator=(const StepInputs&) = delete;
+
+    /// Adds the steps that cut patches and weigh their components; they do nothing where a batch is given. Once, at the
+    /// front of a program, on a device with memory of its own.
+    void add_cutting(Program& program, Tensor image, const SamplingOptions& sampling);
+    /// From here on places can be given; scans must outlive this.
+    void use(const ResidentScans& scans);
+
+    /// The batch must stay as it is until the step is done. Returns false where recorded work is out of date: on the CPU,
+    /// where a batch has more labels than any before, and where the step before was given places.
+    bool set(const Batch& batch, float learning_rate);
+    /// N places in the scans that are used. Returns false where the step before was given a batch.
+    bool set(const std::vector<PatchPlace>& places, float learning_rate);
+
+    float* image() const { return image_; }
+    const LossTargets& targets() const { return targets_; }
+    const float* learning_rate() const { return learning_rate_; }
+
+  private:
+    void make_room(std::int64_t stride);
+    void cut() const;
+    void weigh(void* scratch) const;
+    /// Whether recorded work, which depends on how inputs are filled, still holds.
+    bool fill_from(const ResidentScans* scans, std::int64_t stride);
+
+    Context& context_;
+    Shape shape_;
+    bool weighted_;
+    std::int64_t stride_ = 0;  ///< labels there is room for
+    std::unique_ptr<DeviceMemory> device_;
+    char* staging_ = nullptr;  ///< laid out as device_
+    float host_rate_ = 0;
+    float* image_ = nullptr;
+    const float* learning_rate_ = &host_rate_;
+    LossTargets targets_;
+    SamplingOptions sampling_;                ///< of add_cutting
+    const ResidentScans* scans_ = nullptr;    ///< that may be used
+    const ResidentScans* source_ = nullptr;   ///< that the coming step uses, or null: it has a batch
+    std::int64_t scans_stride_ = 0;           ///< labels in the scans' table of weights
+};
+
+}  // namespace iwseg

@@ -1,0 +1,36 @@
+#include "apps/step_profile.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/atomic_file.h"
+
+namespace iwseg {
+
+void StepProfile::add_bar(const std::string& name, double seconds, const std::string& arguments) {
+    events_.push_back(fmt::format(R"({{"name": {}, "cat": "step {}", "ph": "X", "pid": 1, "tid": 1, "ts": {:.3f}, "dur": {:.3f}, "args": {{{}}}}})",
+                                  nlohmann::json(name).dump(), taken_, now_ * 1e6, seconds * 1e6, arguments));
+    now_ += seconds;
+}
+
+void StepProfile::add(const Plan& plan, const std::vector<double>& seconds, double wait) {
+    ++taken_;
+    add_bar("wait for data", wait, "");
+    for (std::size_t i = 0; i < seconds.size(); ++i) {
+        const Step& step = plan.steps()[i];
+        if (!step.run) continue;
+        events_.push_back(fmt::format(R"({{"name": "arena", "ph": "C", "pid": 1, "ts": {:.3f}, "args": {{"bytes in use": {}}}}})",
+                                      now_ * 1e6, plan.live_bytes(static_cast<int>(i))));
+        add_bar(step.name, seconds[i],
+                fmt::format(R"("bytes": {}, "operations": {})", plan.bytes_moved(step), step.operations));
+    }
+}
+
+void StepProfile::write(const std::filesystem::path& file) const {
+    std::string text = R"({"displayTimeUnit": "ms", "traceEvents": [)";
+    text += "\n" + fmt::format("{}", fmt::join(events_, ",\n")) + "\n]}\n";
+    write_text(file, text);
+}
+
+}  // namespace iwseg

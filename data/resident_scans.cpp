@@ -1,0 +1,64 @@
+#include "data/resident_scans.h"
+
+#include <algorithm>
+
+namespace iwseg {
+namespace {
+
+std::int64_t aligned(std::int64_t bytes) { return (bytes + 255) / 256 * 256; }
+
+/// Where a scan's parts lie, bytes from its start: the image, labels, padding.
+struct Parts {
+    std::int64_t labels, padding, end;
+
+    explicit Parts(const PreparedCase& scan) {
+        const std::int64_t voxels = scan.geometry.voxels();
+        labels = aligned(scan.channels * voxels * 4);
+        padding = labels + aligned(voxels * 4);
+        end = padding + aligned(scan.channels * 4);
+    }
+};
+
+}  // namespace
+
+std::int64_t ResidentScans::bytes_needed(const std::vector<PreparedCase>& cases) {
+    std::int64_t bytes = 0;
+    for (const PreparedCase& scan : cases) bytes += Parts(scan).end;
+    return bytes;
+}
+
+ResidentScans::ResidentScans(const Context& context, const std::vector<PreparedCase>& cases)
+    : memory_(context.kernels(), bytes_needed(cases)) {
+    const Kernels& device = context.kernels();
+    const Stream stream = context.stream();
+    char* at = memory_.data();
+    std::vector<std::int32_t> labels;
+    for (const PreparedCase& scan : cases) {
+        const Parts parts(scan);
+        const ComponentList& lesions = scan.lesions;
+        labels.assign(static_cast<std::size_t>(scan.geometry.voxels()), 0);
+        for (std::int64_t component = 0; component < lesions.size(); ++component)
+            for (std::int64_t v = lesions.offsets[component]; v < lesions.offsets[component + 1]; ++v)
+                labels[lesions.voxels[v]] = static_cast<std::int32_t>(component) + 1;
+        label_bound_ = std::max(label_bound_, lesions.size() + 1);
+        device.copy_to_device(stream, scan.image.data(), at, static_cast<std::int64_t>(scan.image.size()) * 4);
+        device.copy_to_device(stream, labels.data(), at + parts.labels, scan.geometry.voxels() * 4);
+        device.copy_to_device(stream, scan.minimum.data(), at + parts.padding, scan.channels * 4);
+        device.synchronise(stream);  // labels are made anew for the next scan
+        scans_.push_back({scan.geometry.shape, reinterpret_cast<const float*>(at),
+                          reinterpret_cast<const std::int32_t*>(at + parts.labels),
+                          reinterpret_cast<const float*>(at + parts.padding)});
+        at += parts.end;
+    }
+}
+
+PatchSource ResidentScans::source(const PatchPlace& place, const std::array<std::int64_t, 3>& patch) const {
+    const Scan& scan = scans_.at(place.scan);
+    PatchSource source = source_of(place, scan.shape, patch);
+    source.image = scan.image;
+    source.labels = scan.labels;
+    source.padding = scan.padding;
+    return source;
+}
+
+}  // namespace iwseg

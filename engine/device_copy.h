@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "engine/context.h"
+#include "engine/device_memory.h"
+
+namespace iwseg {
+
+/// An array of the host's where the device works on it: the host's own memory on the CPU, else a copy.
+template <class T>
+class DeviceCopy {
+  public:
+    /// host: `count` elements, which must outlive this; copied to the device at once.
+    DeviceCopy(const Context& context, T* host, std::int64_t count)
+        : context_(context), host_(host), bytes_(count * static_cast<std::int64_t>(sizeof(T))) {
+        if (context.kernels().host_memory) return;
+        memory_ = std::make_unique<DeviceMemory>(context.kernels(), bytes_);
+        context.kernels().copy_to_device(context.stream(), host, memory_->data(), bytes_);
+    }
+
+    T* data() const { return memory_ ? reinterpret_cast<T*>(memory_->data()) : host_; }
+    /// Waits for what is queued and makes the host's array what the device has.
+    void copy_back() const {
+        if (memory_) context_.kernels().copy_to_host(context_.stream(), memory_->data(), host_, bytes_);
+        context_.kernels().synchronise(context_.stream());
+    }
+
+  private:
+    const Context& context_;
+    T* host_;
+    std::int64_t bytes_;
+    std::unique_ptr<DeviceMemory> memory_;
+};
+
+}  // namespace iwseg

@@ -1,0 +1,267 @@
+#include "kernels/batch_norm.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels/channel_table.cuh"
+#include "kernels/launch.h"
+#include "kernels/pack.cuh"
+
+// Statistics read x once. A thread sums x - p and (x - p)^2 over at most 64 rows in f32, p its first row. As p is one of
+// the numbers summed, (p - mean)^2 is at most their summed squares about the mean: however large the mean, 64 numbers
+// cancel two digits at worst. Threads are then moved, in double, to one pivot a channel, the tensor's first voxel, and
+// from there on all sums are plain.
+//
+// Backward reads x and diff_y twice: sums of g and g (x - mean), g being diff_y where the ReLU let through, then
+// diff_x = scale g + slope (x - mean) + offset. The mask is recomputed by the expression that apply computes.
+namespace iwseg::IWSEG_BACKEND {
+namespace {
+
+// ---- statistics ------------------------------------------------------------------------------------------------------
+
+/// origin: the first voxel of the table's channels.
+template <class T, int W>
+__global__ void __launch_bounds__(kTableThreads)
+    moments_kernel(const T* x, Table table, const T* origin, std::int64_t per_column, double* partial) {
+    const Seat seat = seat_of<W>(table);
+    float pivot[W] = {}, sum[W] = {}, square[W] = {};
+    int count = 0;
+    const std::int64_t first = std::int64_t{blockIdx.x} * table.rows_at_once + seat.row;
+    if (seat.taken && first < table.rows) load_pack<W>(x + first * table.columns + seat.column, pivot);
+    each_row(table, seat, [&](std::int64_t at) {
+        float value[W];
+        load_pack<W>(x + at, value);
+        ++count;
+#pragma unroll
+        for (int k = 0; k < W; ++k) {
+            const float away = value[k] - pivot[k];
+            sum[k] += away;
+            square[k] += away * away;
+        }
+    });
+    double a[W] = {}, b[W] = {};
+    if (count > 0)
+        each_channel<W>(seat.column, table.channels, [&](int k, int channel) {
+            const double gap = static_cast<double>(pivot[k]) - static_cast<double>(to_f32(origin[channel]));
+            a[k] = sum[k] + count * gap;
+            b[k] = square[k] + gap * (2.0 * sum[k] + count * gap);
+        });
+    join_rows(table, seat, a, b, per_column, partial);
+}
+
+template <class T>
+__global__ void finish_statistics_kernel(const double* partial, Table table, const T* origin, std::int64_t per_column,
+                                         double count, float epsilon, BatchNormStatistics statistics,
+                                         RunningStatistics running) {
+    const int c = static_cast<int>(blockIdx.x);
+    double sum, square;
+    join_blocks(table, partial, per_column, c, sum, square);
+    if (threadIdx.x != 0) return;
+    const double mean = static_cast<double>(to_f32(origin[c])) + sum / count;
+    // Rounding may leave a little less than nothing where all numbers are equal; a NaN is kept.
+    const double from_mean = square - sum * sum / count, squares = from_mean < 0 ? 0 : from_mean;
+    statistics.mean[c] = static_cast<float>(mean);
+    statistics.inverse_deviation[c] = static_cast<float>(1.0 / sqrt(squares / count + epsilon));
+    if (!running.mean) return;
+    const double unbiased = count > 1 ? squares / (count - 1) : squares;
+    running.mean[c] += running.momentum * (static_cast<float>(mean) - running.mean[c]);
+    running.variance[c] += running.momentum * (static_cast<float>(unbiased) - running.variance[c]);
+}
+
+__global__ void running_statistics_kernel(int channels, float epsilon, RunningStatistics running,
+                                          BatchNormStatistics statistics) {
+    const int c = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+    if (c >= channels) return;
+    statistics.mean[c] = running.mean[c];
+    statistics.inverse_deviation[c] = static_cast<float>(1.0 / sqrt(static_cast<double>(running.variance[c]) + epsilon));
+}
+
+// ---- apply and backward ----------------------------------------------------------------------------------------------
+
+/// The normalisation of a thread's columns as x * scale + shift.
+template <int W>
+struct Affine {
+    float scale[W], shift[W];
+
+    __device__ __forceinline__ void set(int k, int channel, const BatchNormStatistics& s, const BatchNormWeights& w) {
+        scale[k] = w.scale[channel] * s.inverse_deviation[channel];
+        shift[k] = w.shift[channel] - s.mean[channel] * scale[k];
+    }
+    __device__ __forceinline__ float of(int k, float x) const { return x * scale[k] + shift[k]; }
+};
+
+/// floor: 0 with ReLU, else minus infinity.
+template <class T, int W>
+__global__ void __launch_bounds__(kTableThreads)
+    apply_kernel(const T* x, Table table, BatchNormStatistics statistics, BatchNormWeights weights, float floor, T* y) {
+    const Seat seat = seat_of<W>(table);
+    Affine<W> affine;
+    each_channel<W>(seat.column, table.channels, [&](int k, int c) { affine.set(k, c, statistics, weights); });
+    each_row(table, seat, [&](std::int64_t at) {
+        float value[W];
+        load_pack<W>(x + at, value);
+#pragma unroll
+        for (int k = 0; k < W; ++k) {
+            const float normal = affine.of(k, value[k]);
+            value[k] = normal < floor ? floor : normal;  // a NaN passes through, as in fmaxf it would not
+        }
+        store_pack<W>(y + at, value);
+    });
+}
+
+template <class T, int W>
+__global__ void __launch_bounds__(kTableThreads)
+    gradient_sums_kernel(const T* x, const T* diff_y, Table table, BatchNormStatistics statistics, BatchNormWeights weights,
+                         float floor, std::int64_t per_column, double* partial) {
+    const Seat seat = seat_of<W>(table);
+    Affine<W> affine;
+    float mean[W], sum[W] = {}, product[W] = {};
+    each_channel<W>(seat.column, table.channels, [&](int k, int c) {
+        affine.set(k, c, statistics, weights);
+        mean[k] = statistics.mean[c];
+    });
+    each_row(table, seat, [&](std::int64_t at) {
+        float value[W], gradient[W];
+        load_pack<W>(x + at, value);
+        load_pack<W>(diff_y + at, gradient);
+#pragma unroll
+        for (int k = 0; k < W; ++k) {
+            const float g = affine.of(k, value[k]) > floor ? gradient[k] : 0.0f;
+            sum[k] += g;
+            product[k] += g * (value[k] - mean[k]);
+        }
+    });
+    double a[W], b[W];
+#pragma unroll
+    for (int k = 0; k < W; ++k) a[k] = sum[k], b[k] = product[k];
+    join_rows(table, seat, a, b, per_column, partial);
+}
+
+__global__ void finish_gradient_kernel(const double* partial, Table table, std::int64_t per_column,
+                                       BatchNormStatistics statistics, float* diff_scale, float* diff_shift) {
+    const int c = static_cast<int>(blockIdx.x);
+    double sum, product;
+    join_blocks(table, partial, per_column, c, sum, product);
+    if (threadIdx.x != 0) return;
+    diff_scale[c] = static_cast<float>(product * statistics.inverse_deviation[c]);
+    diff_shift[c] = static_cast<float>(sum);
+}
+
+/// slope and offset, the gradient through variance and mean, follow from diff_scale and diff_shift. share: 1 / numbers of
+/// a channel.
+template <class T, int W>
+__global__ void __launch_bounds__(kTableThreads)
+    gradient_kernel(const T* x, const T* diff_y, Table table, BatchNormStatistics statistics, BatchNormWeights weights,
+                    float floor, float share, const float* diff_scale, const float* diff_shift, bool accumulate, T* diff_x) {
+    const Seat seat = seat_of<W>(table);
+    Affine<W> affine;
+    float mean[W], slope[W], offset[W];
+    each_channel<W>(seat.column, table.channels, [&](int k, int c) {
+        affine.set(k, c, statistics, weights);
+        mean[k] = statistics.mean[c];
+        slope[k] = -affine.scale[k] * statistics.inverse_deviation[c] * (diff_scale[c] * share);
+        offset[k] = -affine.scale[k] * (diff_shift[c] * share);
+    });
+    each_row(table, seat, [&](std::int64_t at) {
+        float value[W], gradient[W], before[W] = {};
+        load_pack<W>(x + at, value);
+        load_pack<W>(diff_y + at, gradient);
+        if (accumulate) load_pack<W>(diff_x + at, before);
+#pragma unroll
+        for (int k = 0; k < W; ++k) {
+            const float g = affine.of(k, value[k]) > floor ? gradient[k] : 0.0f;
+            gradient[k] = before[k] + (affine.scale[k] * g + (slope[k] * (value[k] - mean[k]) + offset[k]));
+        }
+        store_pack<W>(diff_x + at, gradient);
+    });
+}
+
+// ---- launchers -------------------------------------------------------------------------------------------------------
+
+float floor_of(bool relu) { return relu ? 0.0f : -std::numeric_limits<float>::infinity(); }
+
+BatchNormStatistics from(const BatchNormStatistics& s, std::int64_t c) { return {s.mean + c, s.inverse_deviation + c}; }
+BatchNormWeights from(const BatchNormWeights& w, std::int64_t c) { return {w.scale + c, w.shift + c}; }
+
+}  // namespace
+
+std::int64_t batch_norm_scratch_bytes(const Shape& shape, Layout layout) {
+    const Tables tables(shape, layout, "batch_norm_scratch_bytes");
+    std::int64_t sums = 0;  // of the type that needs most
+    for (const int width : {1, kPackWidth<float>, kPackWidth<Bf16>}) {
+        const Table table = tables.table(width);
+        sums = std::max(sums, 2 * table.columns * tables.samples * sum_blocks(table));
+    }
+    return tables.groups * sums * static_cast<std::int64_t>(sizeof(double));
+}
+
+void batch_norm_statistics(Stream stream, View x, float epsilon, BatchNormStatistics statistics, RunningStatistics running,
+                           void* scratch) {
+    const Tables tables(x.shape, x.layout, "batch_norm_statistics");
+    const auto count = static_cast<double>(x.shape.n * x.shape.voxels());
+    with_table(x, tables, [&](auto real, auto width, const Table& table) {
+        using T = decltype(real);
+        const LaunchShape grid = sum_grid(table);
+        const std::int64_t per_column = tables.samples * grid.grid.x, sums = 2 * table.columns * per_column;
+        const auto* data = x.as<const T>();
+        auto* partial = static_cast<double*>(scratch);
+        tables.each([&](std::int64_t c, std::int64_t sample, std::int64_t first) {
+            launch(moments_kernel<T, width>, grid, stream, data + first, table, data + c * tables.numbers, per_column,
+                   partial + c * sums + sample * grid.grid.x);
+        });
+        for (std::int64_t c = 0; c < tables.groups; ++c) {
+            RunningStatistics of_channel = running;
+            if (running.mean) of_channel.mean += c, of_channel.variance += c;
+            launch(finish_statistics_kernel<T>, {static_cast<unsigned>(table.channels), kTableThreads}, stream, partial + c * sums,
+                   table, data + c * tables.numbers, per_column, count, epsilon, from(statistics, c), of_channel);
+        }
+    });
+}
+
+void batch_norm_running_statistics(Stream stream, std::int64_t channels, float epsilon, RunningStatistics running,
+                                   BatchNormStatistics statistics) {
+    const LaunchShape grid{blocks_for(channels, kTableThreads), kTableThreads};
+    launch(running_statistics_kernel, grid, stream, channels, epsilon, running, statistics);
+}
+
+void batch_norm_apply(Stream stream, View x, BatchNormStatistics statistics, BatchNormWeights weights, bool relu, View y) {
+    require_same(x, y, "batch_norm_apply");
+    const Tables tables(x.shape, x.layout, "batch_norm_apply");
+    with_table(x, tables, [&](auto real, auto width, const Table& table) {
+        using T = decltype(real);
+        tables.each([&](std::int64_t c, std::int64_t, std::int64_t first) {
+            launch(apply_kernel<T, width>, plain_grid(table), stream, x.as<const T>() + first, table, from(statistics, c),
+                   from(weights, c), floor_of(relu), y.as<T>() + first);
+        });
+    });
+}
+
+void batch_norm_backward(Stream stream, View x, View diff_y, BatchNormStatistics statistics, BatchNormWeights weights,
+                         bool relu, View diff_x, Write write, float* diff_scale, float* diff_shift, void* scratch) {
+    require_same(x, diff_y, "batch_norm_backward");
+    require_same(x, diff_x, "batch_norm_backward");
+    const Tables tables(x.shape, x.layout, "batch_norm_backward");
+    const auto share = static_cast<float>(1.0 / static_cast<double>(x.shape.n * x.shape.voxels()));
+    with_table(x, tables, [&](auto real, auto width, const Table& table) {
+        using T = decltype(real);
+        const LaunchShape grid = sum_grid(table);
+        const std::int64_t per_column = tables.samples * grid.grid.x, sums = 2 * table.columns * per_column;
+        const T *data = x.as<const T>(), *gradient = diff_y.as<const T>();
+        auto* partial = static_cast<double*>(scratch);
+        tables.each([&](std::int64_t c, std::int64_t sample, std::int64_t first) {
+            launch(gradient_sums_kernel<T, width>, grid, stream, data + first, gradient + first, table, from(statistics, c),
+                   from(weights, c), floor_of(relu), per_column, partial + c * sums + sample * grid.grid.x);
+        });
+        for (std::int64_t c = 0; c < tables.groups; ++c)
+            launch(finish_gradient_kernel, {static_cast<unsigned>(table.channels), kTableThreads}, stream, partial + c * sums,
+                   table, per_column, from(statistics, c), diff_scale + c, diff_shift + c);
+        tables.each([&](std::int64_t c, std::int64_t, std::int64_t first) {
+            launch(gradient_kernel<T, width>, plain_grid(table), stream, data + first, gradient + first, table,
+                   from(statistics, c), from(weights, c), floor_of(relu), share, diff_scale + c, diff_shift + c,
+                   write == Write::accumulate, diff_x.as<T>() + first);
+        });
+    });
+}
+
+}  // namespace iwseg::IWSEG_BACKEND

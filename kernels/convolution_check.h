@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "kernels/view.h"
+
+// Whether a convolution computes what it should, at its full size: libraries have been wrong on large volumes only. Its
+// operands are noise that any place can be asked for, so that some of the results are computed again, in double
+// precision, without holding the operands.
+namespace iwseg {
+
+/// A multiple of 1/128 in [-1, 1), which bf16 holds: what stands at a place of an operand.
+IWSEG_HOST_DEVICE inline float noise_at(std::uint32_t operand, std::int64_t place) {
+    auto bits = static_cast<std::uint64_t>(place) * 0x9E3779B97F4A7C15u + operand * 0xD1B54A32D192ED03u;
+    bits = (bits ^ bits >> 32) * 0xE9846AF9B1A615Du;
+    bits = (bits ^ bits >> 32) * 0xE9846AF9B1A615Du;
+    return static_cast<float>(static_cast<int>(bits >> 56) - 128) / 128.0f;
+}
+
+/// Numbers of the operands of noise.
+enum NoiseOperand : std::uint32_t { kNoiseSrc, kNoiseWeights, kNoiseDst, kNoiseBias };
+
+/// A convolution of noise with channels innermost, weights (O, k, k, k, C); dst and its gradient are the same noise.
+struct NoiseConvolution {
+    Shape src;
+    std::int64_t outputs;
+    int kernel;
+    bool bias, accumulate;
+};
+
+/// A place in a result, in its layout, and what should be there.
+struct ExpectedNumber {
+    std::int64_t place;
+    double value;
+};
+
+/// Some places, the first and last among them, of dst, of the gradient of src and of the gradient of weights.
+std::vector<ExpectedNumber> expected_forward(const NoiseConvolution& convolution, int count);
+std::vector<ExpectedNumber> expected_data_gradient(const NoiseConvolution& convolution, int count);
+std::vector<ExpectedNumber> expected_weight_gradient(const NoiseConvolution& convolution, int count);
+
+/// Empty where all numbers lie within `allowed` of the largest expected one, else the worst of them in words.
+std::string first_difference(const std::vector<ExpectedNumber>& expected, const std::vector<double>& got, double allowed);
+
+}  // namespace iwseg

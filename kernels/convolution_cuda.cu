@@ -1,0 +1,128 @@
+#include <algorithm>
+#include <cstdio>
+
+#include "kernels/convolution_direct.h"
+#include "kernels/convolution_weights.h"
+#include "kernels/cudnn_session.h"
+#include "kernels/elementwise.h"
+#include "kernels/error.h"
+#include "kernels/launch.h"
+
+// Convolutions on a GPU: the network's two ends by own kernels, all others by plans of cuDNN's, with channels innermost.
+// Weights are packed at each call, as they change at each step: 0.1 % of what a step moves. A sum with what dst holds is
+// part of the convolution, a bias too where cuDNN offers it.
+namespace iwseg::cuda {
+namespace {
+
+constexpr std::int64_t aligned(std::int64_t bytes) { return (bytes + 255) / 256 * 256; }
+
+class CudnnConvolution final : public Convolution {
+  public:
+    CudnnConvolution(const ConvolutionOptions& options, ConvolutionPasses passes);
+
+    std::string implementation() const override;
+    std::int64_t scratch_bytes() const override { return scratch_bytes_; }
+    void forward(Stream, View src, const float* weights, const float* bias, View dst, void* scratch) override;
+    void backward_data(Stream, View diff_dst, const float* weights, View diff_src, void* scratch) override;
+    void backward_weights(Stream, View src, View diff_dst, float* diff_weights, float* diff_bias, void* scratch) override;
+
+  private:
+    using Chosen = std::shared_ptr<const ChosenPlan>;
+
+    WeightShape weight_shape() const {
+        return {options_.dst_channels, options_.src.c, options_.kernel * options_.kernel * options_.kernel};
+    }
+    Chosen choose(Pass pass);
+    PassTensors tensors(View src, View dst, void* scratch) const;
+
+    std::shared_ptr<CudnnSession> session_;
+    ConvolutionOptions options_;
+    Chosen forward_, data_, weights_;
+    std::unique_ptr<Convolution> direct_;  ///< for passes that cuDNN has no plan for
+    std::int64_t bias_at_ = 0, workspace_at_ = 0, scratch_bytes_ = 0;
+};
+
+CudnnConvolution::CudnnConvolution(const ConvolutionOptions& options, ConvolutionPasses passes)
+    : session_(CudnnSession::shared()), options_(options) {
+    // Packed weights, the rounded bias, then cuDNN's workspace.
+    bias_at_ = aligned(weight_shape().count() * bytes_of(options_.src_type));
+    workspace_at_ = bias_at_ + aligned(options_.dst_channels * bytes_of(options_.src_type));
+    scratch_bytes_ = workspace_at_;
+    forward_ = choose(Pass::forward);
+    if (passes.backward_data) data_ = choose(Pass::data);
+    if (passes.backward_weights) weights_ = choose(Pass::weights);
+    if (options_.bias && passes.backward_weights)
+        scratch_bytes_ = std::max(scratch_bytes_, channel_sum_scratch_bytes(options_.dst(), options_.dst_layout));
+    if (forward_ && (data_ || !passes.backward_data) && (weights_ || !passes.backward_weights)) return;
+    direct_ = make_direct_convolution(options_, passes);
+    scratch_bytes_ = std::max(scratch_bytes_, direct_->scratch_bytes());
+}
+
+CudnnConvolution::Chosen CudnnConvolution::choose(Pass pass) {
+    const CudnnProblem problem = problem_of(options_, pass);
+    Chosen chosen = session_->choose(problem);
+    if (chosen)
+        scratch_bytes_ = std::max(scratch_bytes_, workspace_at_ + chosen->plan.workspace_bytes);
+    else
+        std::fprintf(stderr, "iwseg: cuDNN has nothing for convolution %s; an own kernel, a slow one, takes it\n", problem.name().c_str());
+    return chosen;
+}
+
+std::string CudnnConvolution::implementation() const {
+    const auto text = [](const Chosen& chosen) { return chosen ? "cudnn " + chosen->plan.engine.text() : std::string("direct"); };
+    return "forward " + text(forward_) + ", data " + text(data_) + ", weights " + text(weights_);
+}
+
+PassTensors CudnnConvolution::tensors(View src, View dst, void* scratch) const {
+    auto* base = static_cast<char*>(scratch);
+    return {src, dst, base, nullptr, base + bias_at_, base + workspace_at_};
+}
+
+void CudnnConvolution::forward(Stream stream, View src, const float* weights, const float* bias, View dst, void* scratch) {
+    if (!forward_) return direct_->forward(stream, src, weights, bias, dst, scratch);
+    PassTensors used = tensors(src, dst, scratch);
+    pack_weights(stream, weights, weight_shape(), options_.src_type, used.weights);
+    if (options_.bias) {
+        used.bias = bias;
+        if (forward_->problem.bias) pack_weights(stream, bias, {1, options_.dst_channels, 1}, options_.src_type, used.packed_bias);
+    }
+    session_->run(stream, *forward_, used);
+}
+
+void CudnnConvolution::backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) {
+    if (!data_) return direct_->backward_data(stream, diff_dst, weights, diff_src, scratch);
+    const PassTensors used = tensors(diff_src, diff_dst, scratch);
+    pack_weights(stream, weights, weight_shape(), options_.src_type, used.weights);
+    session_->run(stream, *data_, used);
+}
+
+void CudnnConvolution::backward_weights(Stream stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
+                                        void* scratch) {
+    if (!weights_) return direct_->backward_weights(stream, src, diff_dst, diff_weights, diff_bias, scratch);
+    const PassTensors used = tensors(src, diff_dst, scratch);
+    session_->run(stream, *weights_, used);
+    unpack_weights(stream, used.weights, weight_shape(), options_.src_type, diff_weights);
+    if (options_.bias && diff_bias) channel_sum(stream, diff_dst, diff_bias, scratch);
+}
+
+void refuse_bf16_without_support() {
+    int device = 0;
+    check(cudaGetDevice(&device), "asking for the GPU");
+    cudaDeviceProp card{};
+    check(cudaGetDeviceProperties(&card, device), "reading the GPU's properties");
+    require_bf16(card.major * 10 + card.minor, card.name);
+}
+
+}  // namespace
+
+std::unique_ptr<Convolution> make_convolution(const ConvolutionOptions& options, ConvolutionPasses passes) {
+    if (options.src_type == Type::bf16 || options.dst_type == Type::bf16) refuse_bf16_without_support();
+    if (!is_for_cudnn(options, passes)) return make_direct_convolution(options, passes);
+    if ((options.kernel != 1 && options.kernel != 3) || options.src.elements() <= 0 || options.dst_channels <= 0)
+        throw std::invalid_argument("convolution: expected a kernel of 1 or 3 and a source and channels of at least one");
+    return std::make_unique<CudnnConvolution>(options, passes);
+}
+
+Layout preferred_layout(std::int64_t) { return Layout::ndhwc; }
+
+}  // namespace iwseg::cuda

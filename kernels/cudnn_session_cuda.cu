@@ -1,0 +1,170 @@
+#include "kernels/cudnn_session.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <sstream>
+
+#include "kernels/convolution_weights.h"
+#include "kernels/cudnn_descriptor.cuh"
+#include "kernels/cudnn_trial.h"
+#include "kernels/error.h"
+#include "kernels/launch.h"
+#include "kernels/plan_choice.h"
+
+namespace iwseg::cuda {
+namespace {
+
+/// How many plans of a form are measured, in the heuristics' order: its first guesses are rarely far off.
+constexpr std::size_t kMostMeasured = 10;
+/// The same for engines compiled at run time, a second each.
+constexpr std::size_t kMostCompiled = 2;
+/// Numbers of a source that is not worth measuring.
+constexpr std::int64_t kSmall = 1 << 19;
+
+cudnnHandle_t open_handle() {
+    cudnnHandle_t handle = nullptr;
+    check(cudnnCreate(&handle), "making a handle");
+    return handle;
+}
+
+CudnnTarget target_of(cudnnHandle_t handle) {
+    int device = 0;
+    check(cudaGetDevice(&device), "asking for the GPU");
+    cudaDeviceProp card{};
+    check(cudaGetDeviceProperties(&card, device), "reading the GPU's properties");
+    return {handle, card.major * 10 + card.minor, card.name};
+}
+
+}  // namespace
+
+std::shared_ptr<CudnnSession> CudnnSession::shared() {
+    // Not an owner: the convolutions are.
+    static std::weak_ptr<CudnnSession> living;
+    std::shared_ptr<CudnnSession> session = living.lock();
+    if (!session) living = session = std::make_shared<CudnnSession>();
+    return session;
+}
+
+CudnnSession::CudnnSession() : handle_(open_handle()), target_(target_of(handle_)) {}
+
+CudnnSession::~CudnnSession() {
+    chosen_.clear();  // plans before the handle they were made with
+    cudnnDestroy(handle_);
+}
+
+void CudnnSession::run(Stream stream, const ChosenPlan& chosen, const PassTensors& tensors) const {
+    const CudnnProblem& problem = chosen.problem;
+    try {
+        std::vector<std::int64_t> numbers{kSrc, kWeights, kDst};
+        std::vector<void*> addresses{tensors.src.data, tensors.weights, tensors.dst.data};
+        if (problem.bias) numbers.push_back(kBias), addresses.push_back(tensors.packed_bias);
+        if (problem.residual) numbers.push_back(kResidual), addresses.push_back(tensors.dst.data);
+        const CudnnDescriptor variant(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
+        set(variant, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, numbers);
+        set(variant, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, addresses);
+        set(variant, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, tensors.workspace);
+        finalise(variant, "the list of tensors");
+        check(cudnnSetStream(handle_, static_cast<cudaStream_t>(stream.handle)), "setting the stream");
+        check(cudnnBackendExecute(handle_, chosen.plan.plan.get(), variant.get()), "running a plan");
+    } catch (const CudnnError& error) {
+        throw std::runtime_error("convolution " + problem.name() + ": " + error.what());
+    }
+    if (chosen.adds_bias) add_bias(stream, tensors.bias, tensors.dst);
+}
+
+// ----------------------------------------------------------------------------------------------------------------------
+
+std::string CudnnSession::key(const CudnnProblem& problem) const {
+    return target_.name() + ", cuDNN " + std::to_string(cudnnGetVersion()) + ", " + problem.name();
+}
+
+std::shared_ptr<const ChosenPlan> CudnnSession::choose(const CudnnProblem& problem) {
+    const std::string name = problem.name();
+    if (const auto found = chosen_.find(name); found != chosen_.end()) return found->second;
+    const std::vector<CudnnProblem> forms = forms_of(problem);
+    auto chosen = restore(forms, problem);
+    if (!chosen) chosen = measure(forms, problem);
+    return chosen_[name] = chosen;
+}
+
+/// From a line "form engine" of the file.
+std::shared_ptr<const ChosenPlan> CudnnSession::restore(const std::vector<CudnnProblem>& forms, const CudnnProblem& wanted) const {
+    const auto line = file_.find(key(wanted));
+    if (!line) return nullptr;
+    std::istringstream in(*line);
+    std::size_t form = 0;
+    std::string text, why_not;
+    if (!(in >> form >> text) || form >= forms.size()) return nullptr;
+    const auto engine = CudnnEngine::parse(text);
+    if (!engine) return nullptr;
+    auto plan = CudnnPlanSearch(target_, forms[form]).plan(*engine, why_not);
+    if (!plan) return nullptr;
+    return std::make_shared<ChosenPlan>(ChosenPlan{forms[form], wanted.bias && !forms[form].bias, std::move(*plan)});
+}
+
+std::vector<ChosenPlan> CudnnSession::candidates(const std::vector<CudnnProblem>& forms, const CudnnProblem& wanted) const {
+    std::vector<ChosenPlan> all;
+    for (const CudnnProblem& form : forms) {
+        const CudnnPlanSearch search(target_, form);
+        std::size_t taken = 0, compiled = 0;
+        std::string why_not;
+        for (const CudnnEngine& engine : search.engines()) {
+            if (taken == kMostMeasured) break;
+            if (engine.compiled_at_run_time && compiled++ >= kMostCompiled) continue;
+            auto plan = search.plan(engine, why_not);
+            if (!plan) continue;
+            ++taken;
+            all.push_back({form, wanted.bias && !form.bias, std::move(*plan)});
+        }
+    }
+    return all;
+}
+
+std::shared_ptr<const ChosenPlan> CudnnSession::measure(const std::vector<CudnnProblem>& forms, const CudnnProblem& wanted) {
+    std::vector<ChosenPlan> all = candidates(forms, wanted);
+    if (all.empty()) return nullptr;
+    // Where the time is the launch's, the heuristics' order decides, which is the same each time.
+    const bool small = wanted.src.elements() < kSmall;
+    std::int64_t workspace = 0;
+    for (const ChosenPlan& one : all) workspace = std::max(workspace, one.plan.workspace_bytes);
+    std::optional<std::size_t> best;
+    try {
+        CudnnTrial trial(*this, wanted, workspace);
+        if (!small) announce();
+        best = fastest_right(
+            all.size(),
+            [&](std::size_t i) {
+                const std::optional<double> seconds = trial.seconds(all[i]);
+                return seconds && small ? static_cast<double>(i) : seconds;
+            },
+            [&](std::size_t i) { return trial.wrong(all[i]); },
+            [&](std::size_t i, const std::string& what) {
+                std::fprintf(stderr, "iwseg: cuDNN's engine %s is wrong for convolution %s (%s); it is not used\n",
+                             all[i].plan.engine.text().c_str(), all[i].problem.name().c_str(), what.c_str());
+            });
+    } catch (const InputError&) {
+        return std::make_shared<ChosenPlan>(std::move(all[0]));  // no memory to measure in
+    }
+    if (!best) return nullptr;
+    if (!small) keep(forms, wanted, all[*best]);
+    return std::make_shared<ChosenPlan>(std::move(all[*best]));
+}
+
+void CudnnSession::announce() {
+    if (std::exchange(announced_, true)) return;
+    std::fprintf(stderr, "iwseg: measuring which of cuDNN's convolutions are fastest on %s; the next start knows\n",
+                 target_.name().c_str());
+}
+
+void CudnnSession::keep(const std::vector<CudnnProblem>& forms, const CudnnProblem& wanted, const ChosenPlan& chosen) {
+    const auto form = std::find_if(forms.begin(), forms.end(), [&](const CudnnProblem& one) {
+        return one.name() == chosen.problem.name();
+    });
+    if (file_.store(key(wanted), std::to_string(form - forms.begin()) + " " + chosen.plan.engine.text())) return;
+    if (std::exchange(complained_of_file_, true)) return;
+    const std::string place = file_.path().empty() ? "a file, as HOME is not set" : file_.path();
+    std::fprintf(stderr, "iwseg: the choice cannot be kept in %s: convolutions are measured again at each start, and results "
+                         "may differ in rounding from one start to the next\n", place.c_str());
+}
+
+}  // namespace iwseg::cuda

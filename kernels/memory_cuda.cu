@@ -1,0 +1,119 @@
+#include "kernels/memory.h"
+
+#include <cstdio>
+#include <string>
+
+#include "kernels/error.h"
+#include "kernels/launch.h"
+
+namespace iwseg::cuda {
+namespace {
+
+cudaStream_t queue(Stream stream) { return static_cast<cudaStream_t>(stream.handle); }
+
+std::string gigabytes(std::int64_t bytes) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.2f GB", static_cast<double>(bytes) / 1e9);
+    return text;
+}
+
+}  // namespace
+
+void check(cudaError_t status, const char* operation) {
+    if (status == cudaSuccess) return;
+    cudaGetLastError();  // not to be reported again by the next call
+    throw std::runtime_error(std::string("CUDA failed while ") + operation + ": " + cudaGetErrorString(status));
+}
+
+std::int64_t free_memory() {
+    std::size_t free = 0, all = 0;
+    check(cudaMemGetInfo(&free, &all), "asking for free memory");
+    return static_cast<std::int64_t>(free);
+}
+
+void* allocate(std::int64_t bytes) {
+    void* memory = nullptr;
+    if (bytes == 0) return memory;
+    const cudaError_t status = cudaMalloc(&memory, static_cast<std::size_t>(bytes));
+    if (status == cudaErrorMemoryAllocation) {
+        cudaGetLastError();
+        throw InputError("the plan needs " + gigabytes(bytes) + " of GPU memory, but " + gigabytes(free_memory()) +
+                         " are free; a smaller patch or batch, or precision bf16, needs less");
+    }
+    check(status, "allocating memory");
+    return memory;
+}
+
+void release(void* memory, std::int64_t) noexcept {
+    if (memory) cudaFree(memory);
+}
+
+void* allocate_host(std::int64_t bytes) {
+    void* memory = nullptr;
+    if (bytes > 0) check(cudaMallocHost(&memory, static_cast<std::size_t>(bytes)), "allocating pinned host memory");
+    return memory;
+}
+
+void release_host(void* memory, std::int64_t) noexcept {
+    if (memory) cudaFreeHost(memory);
+}
+
+void copy_to_device(Stream stream, const void* from, void* to, std::int64_t bytes) {
+    check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyHostToDevice, queue(stream)),
+          "copying to the GPU");
+}
+
+void copy_to_host(Stream stream, const void* from, void* to, std::int64_t bytes) {
+    check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToHost, queue(stream)),
+          "copying from the GPU");
+}
+
+void set_zero(Stream stream, void* memory, std::int64_t bytes) {
+    check(cudaMemsetAsync(memory, 0, static_cast<std::size_t>(bytes), queue(stream)), "filling memory with zeros");
+}
+
+void synchronise(Stream stream) { check(cudaStreamSynchronize(queue(stream)), "waiting for the GPU"); }
+
+Stream open_stream() {
+    cudaStream_t stream = nullptr;
+    check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
+    return {stream};
+}
+
+void close_stream(Stream stream) noexcept {
+    if (stream.handle) cudaStreamDestroy(queue(stream));
+}
+
+bool begin_recording(Stream stream) {
+    check(cudaStreamBeginCapture(queue(stream), cudaStreamCaptureModeThreadLocal), "starting to record a CUDA graph");
+    return true;
+}
+
+RecordedWork end_recording(Stream stream) {
+    cudaGraph_t graph = nullptr;
+    check(cudaStreamEndCapture(queue(stream), &graph), "recording a CUDA graph");
+    cudaGraphExec_t work = nullptr;
+    const cudaError_t status = cudaGraphInstantiate(&work, graph, 0);
+    cudaGraphDestroy(graph);
+    check(status, "making a CUDA graph ready");
+    return {work};
+}
+
+void replay(Stream stream, RecordedWork work) {
+    check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(work.handle), queue(stream)), "launching a CUDA graph");
+}
+
+void release_recorded(RecordedWork work) noexcept {
+    if (work.handle) cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(work.handle));
+}
+
+std::string device_description() {
+    int device = 0;
+    check(cudaGetDevice(&device), "asking for the GPU");
+    cudaDeviceProp card{};
+    check(cudaGetDeviceProperties(&card, device), "reading the GPU's properties");
+    return std::string(card.name) + ", compute capability " + std::to_string(card.major) + "." +
+           std::to_string(card.minor) + ", " + gigabytes(static_cast<std::int64_t>(card.totalGlobalMem));
+}
+
+}  // namespace iwseg::cuda

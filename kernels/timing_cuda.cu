@@ -1,0 +1,79 @@
+#include "kernels/timing.h"
+
+#include <cublas_v2.h>
+#include <nvtx3/nvToolsExt.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <type_traits>
+
+#include "kernels/launch.h"
+
+namespace iwseg::cuda {
+namespace {
+
+cudaEvent_t event_of(Mark mark) { return static_cast<cudaEvent_t>(mark.handle); }
+
+void check_blas(cublasStatus_t status, const char* operation) {
+    if (status != CUBLAS_STATUS_SUCCESS)
+        throw std::runtime_error(std::string("cuBLAS failed while ") + operation + ": " + cublasGetStatusString(status));
+}
+
+struct Released {
+    void operator()(cublasHandle_t handle) const { cublasDestroy(handle); }
+    void operator()(void* memory) const { cudaFree(memory); }
+};
+
+}  // namespace
+
+Mark set_mark(Stream stream) {
+    cudaEvent_t event = nullptr;
+    check(cudaEventCreate(&event), "making an event");
+    check(cudaEventRecord(event, static_cast<cudaStream_t>(stream.handle)), "recording an event");
+    return {event, 0};
+}
+
+double seconds_between(Mark from, Mark to) {
+    float milliseconds = 0;
+    check(cudaEventElapsedTime(&milliseconds, event_of(from), event_of(to)), "reading the time between events");
+    return milliseconds * 1e-3;
+}
+
+void release_mark(Mark mark) noexcept {
+    if (mark.handle) cudaEventDestroy(event_of(mark));
+}
+
+void begin_range(const char* name) { nvtxRangePushA(name); }
+void end_range() { nvtxRangePop(); }
+
+double matrix_peak(Stream stream, bool bf16) {
+    constexpr int kSide = 8192;
+    cublasHandle_t raw = nullptr;
+    check_blas(cublasCreate(&raw), "making a handle");
+    const std::unique_ptr<std::remove_pointer_t<cublasHandle_t>, Released> handle(raw);
+    check_blas(cublasSetStream(raw, static_cast<cudaStream_t>(stream.handle)), "choosing a stream");
+    const std::size_t bytes = std::size_t{kSide} * kSide * (bf16 ? 2 : 4);
+    void* memory = nullptr;
+    check(cudaMalloc(&memory, 3 * bytes), "allocating matrices");
+    const std::unique_ptr<void, Released> matrices(memory);
+    check(cudaMemsetAsync(memory, 0, 3 * bytes, static_cast<cudaStream_t>(stream.handle)), "filling matrices");
+    char* a = static_cast<char*>(memory);
+    const cudaDataType type = bf16 ? CUDA_R_16BF : CUDA_R_32F;
+    const float one = 1, zero = 0;
+    double best = 0;
+    for (int round = 0; round < 10; ++round) {
+        const Mark begin = set_mark(stream);
+        check_blas(cublasGemmEx(raw, CUBLAS_OP_N, CUBLAS_OP_N, kSide, kSide, kSide, &one, a, type, kSide, a + bytes, type,
+                                kSide, &zero, a + 2 * bytes, type, kSide, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
+                   "multiplying matrices");
+        const Mark end = set_mark(stream);
+        check(cudaStreamSynchronize(static_cast<cudaStream_t>(stream.handle)), "multiplying matrices");
+        best = std::max(best, 2.0 * kSide * kSide * kSide / seconds_between(begin, end));
+        release_mark(begin);
+        release_mark(end);
+    }
+    return best;
+}
+
+}  // namespace iwseg::cuda

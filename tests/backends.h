@@ -1,0 +1,36 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "kernels/error.h"
+#include "kernels/kernel_table.h"
+#include "tests/simt_backend.h"
+
+// Tests of kernels run on every backend: the CPU's, the CUDA kernels on the executor, and a GPU where there is one; where
+// there is none they are skipped, never passed.
+namespace iwseg {
+
+enum class Backend { cpu, simt, cuda };
+
+inline const char* name_of(Backend backend) {
+    return backend == Backend::cpu ? "cpu" : backend == Backend::simt ? "simt" : "cuda";
+}
+
+/// Throws InputError where there is no such device.
+inline const Kernels& kernels_of(Backend backend) {
+    switch (backend) {
+        case Backend::cpu: return cpu::kernels();
+        case Backend::simt: return simt::kernels();
+        case Backend::cuda: return cuda::kernels();
+    }
+    throw InputError("unknown backend");
+}
+
+/// Calls a test's body with each backend it names; random schedules on the executor are drawn by seed.
+#define IWSEG_SKIP_WITHOUT_DEVICE(backend) \
+    if ((backend) == ::iwseg::Backend::cuda && !::iwseg::cuda::available()) GTEST_SKIP() << "needs an NVIDIA GPU"
+
+}  // namespace iwseg

@@ -1,0 +1,443 @@
+// The SIMT executor: fibers, their switch, and the scheduler of one block.
+#define IWSEG_SIMT
+#include "tests/simt.h"
+
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include <exception>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#if defined(IWSEG_SANITIZED)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+namespace iwseg::simt::executor {
+
+Thread* current = nullptr;
+
+namespace {
+
+// ---- fibers ----------------------------------------------------------------------------------------------------------
+
+#if defined(IWSEG_SANITIZED)
+constexpr std::size_t kStack = 512 << 10;
+#else
+constexpr std::size_t kStack = 128 << 10;
+#endif
+
+#if defined(__x86_64__)
+// Saves what a called function must keep, changes stacks, and returns on the other one: 30 ns, where swapcontext, which
+// also saves the signal mask by a system call, takes 260.
+extern "C" void iwseg_simt_switch(void** save, void* to);
+asm(R"(
+.text
+.type iwseg_simt_switch,@function
+iwseg_simt_switch:
+    pushq %rbp
+    pushq %rbx
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    movq %rsp, (%rdi)
+    movq %rsi, %rsp
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbx
+    popq %rbp
+    ret
+.size iwseg_simt_switch,.-iwseg_simt_switch
+)");
+#endif
+
+/// A stack of its own, on which work() runs until it returns; work may hand control back in between.
+class Fiber {
+  public:
+    Fiber() {
+        void* memory = ::mmap(nullptr, kStack + kGuard, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (memory == MAP_FAILED) throw std::runtime_error("no memory for a fiber's stack");
+        ::mprotect(memory, kGuard, PROT_NONE);
+        stack_ = static_cast<char*>(memory) + kGuard;
+    }
+    ~Fiber() { ::munmap(stack_ - kGuard, kStack + kGuard); }
+    Fiber(const Fiber&) = delete;
+    Fiber& operator=(const Fiber&) = delete;
+
+    void start(std::function<void()> work) {
+        work_ = std::move(work);
+        ended_ = false;
+        starting = this;
+#if defined(__x86_64__)
+        auto* top = reinterpret_cast<void**>(stack_ + kStack);
+        *--top = nullptr;  // keeps the stack aligned as a called function expects it
+        *--top = reinterpret_cast<void*>(&Fiber::enter);
+        for (int kept = 0; kept < 6; ++kept) *--top = nullptr;
+        inner_ = top;
+#else
+        ::getcontext(&inner_);
+        inner_.uc_stack = {stack_, 0, kStack};
+        ::makecontext(&inner_, &Fiber::enter, 0);
+#endif
+        go_in();
+    }
+    void resume() { go_in(); }
+    /// From within: back to who started or resumed.
+    void leave() {
+#if defined(IWSEG_SANITIZED)
+        void* fake = nullptr;
+        __sanitizer_start_switch_fiber(ended_ ? nullptr : &fake, outer_stack_, outer_size_);
+#endif
+        change(inner_, outer_);
+#if defined(IWSEG_SANITIZED)
+        __sanitizer_finish_switch_fiber(fake, &outer_stack_, &outer_size_);
+#endif
+    }
+
+  private:
+    static constexpr std::size_t kGuard = 4096;
+    static Fiber* starting;
+
+#if defined(__x86_64__)
+    using Registers = void*;
+    static void change(Registers& from, Registers& to) { iwseg_simt_switch(&from, to); }
+#else
+    using Registers = ucontext_t;
+    static void change(Registers& from, Registers& to) { ::swapcontext(&from, &to); }
+#endif
+
+    void go_in() {
+#if defined(IWSEG_SANITIZED)
+        void* fake = nullptr;
+        __sanitizer_start_switch_fiber(&fake, stack_, kStack);
+#endif
+        change(outer_, inner_);
+#if defined(IWSEG_SANITIZED)
+        __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
+#endif
+    }
+    static void enter() {
+        Fiber& self = *starting;
+#if defined(IWSEG_SANITIZED)
+        __sanitizer_finish_switch_fiber(nullptr, &self.outer_stack_, &self.outer_size_);
+#endif
+        self.work_();
+        self.ended_ = true;
+        self.leave();
+    }
+
+    char* stack_ = nullptr;
+    Registers inner_{}, outer_{};
+    std::function<void()> work_;
+    bool ended_ = false;
+    [[maybe_unused]] const void* outer_stack_ = nullptr;
+    [[maybe_unused]] std::size_t outer_size_ = 0;
+};
+
+Fiber* Fiber::starting = nullptr;
+
+// ---- one block -------------------------------------------------------------------------------------------------------
+
+enum class State : unsigned char { ready, at_barrier, in_warp, done };
+
+struct Lane {
+    Thread thread;
+    State state = State::ready;
+    Fiber* fiber = nullptr;  ///< null before it starts
+    std::source_location site;
+    WarpOperation operation{};
+    unsigned mask = 0;
+    std::uint64_t value = 0, result = 0;
+    int source = 0;
+};
+
+struct SharedArray {
+    const void* key;
+    std::size_t bytes;
+    std::unique_ptr<char[]> memory;  ///< with kSentinel bytes of 0xA5 behind
+};
+constexpr std::size_t kSentinel = 64;
+constexpr std::size_t kSharedLimit = 48 << 10;  ///< of a block, on every card without opting in to more
+
+Schedule schedule;
+LaunchCount counted;
+
+std::string place(const std::source_location& site) {
+    const std::string file = site.file_name();
+    return file.substr(file.rfind('/') + 1) + ":" + std::to_string(site.line());
+}
+
+class Block {
+  public:
+    Block(dim3 grid, dim3 block, const std::function<void()>& work, std::mt19937_64& random)
+        : work_(work), random_(random), lanes_(std::size_t{block.x} * block.y * block.z) {
+        for (std::size_t i = 0; i < lanes_.size(); ++i) {
+            Thread& thread = lanes_[i].thread;
+            thread.number = static_cast<int>(i);
+            thread.block_size = block;
+            thread.grid_size = grid;
+            thread.thread_index = {static_cast<unsigned>(i % block.x), static_cast<unsigned>(i / block.x % block.y),
+                                   static_cast<unsigned>(i / block.x / block.y)};
+        }
+    }
+
+    void run(dim3 block_index) {
+        ready_.clear();
+        first_ready_ = 0;
+        for (Lane& lane : lanes_) {
+            lane.thread.block_index = block_index;
+            lane.state = State::ready;
+            lane.fiber = nullptr;
+            ready_.push_back(lane.thread.number);
+        }
+        if (schedule.random) std::shuffle(ready_.begin(), ready_.end(), random_);
+        for (;;) {
+            while (first_ready_ < ready_.size()) turn(lanes_[static_cast<std::size_t>(next())]);
+            if (failure_) std::rethrow_exception(failure_);
+            if (!release_barrier()) break;
+        }
+        check_shared_memory();
+        shared_.clear();
+    }
+
+    void barrier(const std::source_location& site) {
+        Lane& lane = *lane_;
+        lane.state = State::at_barrier;
+        lane.site = site;
+        suspend(lane);
+    }
+
+    std::uint64_t warp(WarpOperation operation, unsigned mask, std::uint64_t value, int source,
+                       const std::source_location& site) {
+        Lane& lane = *lane_;
+        if (!(mask >> lane.thread.number % 32 & 1u)) fail("a lane that is not in its own mask called a warp intrinsic");
+        lane.state = State::in_warp;
+        lane.operation = operation;
+        lane.mask = mask;
+        lane.value = value;
+        lane.source = source;
+        lane.site = site;
+        if (complete_warp(lane)) {
+            if (!schedule.random) return lane.result;
+            lane.state = State::ready;
+            make_ready(lane);
+        }
+        suspend(lane);
+        return lane.result;
+    }
+
+    void may_switch() {
+        if (!schedule.random || random_() % 4 != 0) return;
+        make_ready(*lane_);
+        suspend(*lane_);
+    }
+
+    void* shared_memory(const void* key, std::size_t bytes) {
+        std::size_t total = bytes;
+        for (const SharedArray& array : shared_) {
+            if (array.key == key) return array.memory.get();
+            total += array.bytes;
+        }
+        if (total > kSharedLimit) fail("a block asks for " + std::to_string(total) + " bytes of shared memory, above 48 KB");
+        shared_.push_back({key, bytes, std::make_unique<char[]>(bytes + kSentinel)});
+        std::memset(shared_.back().memory.get(), 0xFF, bytes);
+        std::memset(shared_.back().memory.get() + bytes, 0xA5, kSentinel);
+        return shared_.back().memory.get();
+    }
+
+  private:
+    [[noreturn]] void fail(const std::string& what) const {
+        const dim3& b = (lane_ ? *lane_ : lanes_[0]).thread.block_index;
+        throw std::logic_error(what + " (block " + std::to_string(b.x) + ", " + std::to_string(b.y) + ", " +
+                               std::to_string(b.z) + (lane_ ? ", thread " + std::to_string(lane_->thread.number) : "") + ")");
+    }
+
+    int next() {
+        if (schedule.random) std::swap(ready_[first_ready_], ready_[first_ready_ + random_() % (ready_.size() - first_ready_)]);
+        return ready_[first_ready_++];
+    }
+
+    void make_ready(Lane& lane) {
+        lane.state = State::ready;
+        ready_.push_back(lane.thread.number);
+    }
+
+    /// Lets a thread run until it waits or ends. A fiber that ends its thread goes on with the next that has not started.
+    void turn(Lane& lane) {
+        if (failure_) return;
+        if (lane.fiber) {
+            enter(lane);
+            lane.fiber->resume();
+        } else {
+            if (idle_.empty()) {
+                fibers_.push_back(std::make_unique<Fiber>());
+                idle_.push_back(fibers_.back().get());
+            }
+            Fiber* fiber = idle_.back();
+            idle_.pop_back();
+            lane.fiber = fiber;
+            enter(lane);
+            fiber->start([this, fiber] { run_threads(fiber); });
+        }
+        lane_ = nullptr;
+        ++counted.switches;
+    }
+
+    void enter(Lane& lane) {
+        lane_ = &lane;
+        current = &lane.thread;
+    }
+
+    void run_threads(Fiber* fiber) {
+        for (;;) {
+            try {
+                work_();
+            } catch (...) {
+                failure_ = std::current_exception();
+            }
+            lane_->state = State::done;
+            ++counted.threads;
+            if (failure_ || first_ready_ == ready_.size()) break;
+            const int number = next();
+            Lane& lane = lanes_[static_cast<std::size_t>(number)];
+            if (lane.fiber) {  // has a fiber of its own: leave it to the scheduler
+                ready_.push_back(number);
+                break;
+            }
+            lane.fiber = fiber;
+            enter(lane);
+        }
+        idle_.push_back(fiber);
+    }
+
+    void suspend(Lane& lane) {
+        lane.fiber->leave();
+        enter(lane);
+    }
+
+    /// True, with results, where all lanes of the mask have come to the same intrinsic.
+    bool complete_warp(Lane& last) {
+        const int first = last.thread.number / 32 * 32;
+        const auto each = [&](auto&& body) {
+            for (int l = 0; l < 32; ++l)
+                if (last.mask >> l & 1u) body(l, lanes_[static_cast<std::size_t>(first + l)]);
+        };
+        if (first + static_cast<int>(std::bit_width(last.mask)) > static_cast<int>(lanes_.size()))
+            fail("the mask of a warp intrinsic names lanes that the block does not have, at " + place(last.site));
+        bool all = true;
+        each([&](int, const Lane& lane) {
+            if (lane.state == State::done)
+                fail("a warp intrinsic waits for a lane that has ended, at " + place(last.site));
+            if (lane.state != State::in_warp || lane.mask != last.mask) {
+                all = false;
+            } else if (lane.site.line() != last.site.line() || lane.operation != last.operation) {
+                fail("lanes of one mask wait at different warp intrinsics, " + place(lane.site) + " and " + place(last.site));
+            }
+        });
+        if (!all) return false;
+        std::uint64_t votes = 0;
+        each([&](int l, const Lane& lane) { votes |= (lane.value != 0 ? std::uint64_t{1} : 0) << l; });
+        each([&](int, Lane& lane) {
+            const bool inside = last.mask >> lane.source & 1u;
+            lane.result = lane.operation == WarpOperation::ballot ? votes
+                          : inside ? lanes_[static_cast<std::size_t>(first + lane.source)].value : lane.value;
+        });
+        each([&](int, Lane& lane) {
+            if (&lane != &last) make_ready(lane);
+        });
+        last.state = State::ready;
+        return true;
+    }
+
+    /// With nobody left to run: true where all threads wait at one barrier and go on; false where all have ended.
+    bool release_barrier() {
+        std::size_t waiting = 0, ended = 0;
+        const Lane* one = nullptr;
+        for (const Lane& lane : lanes_) {
+            ended += lane.state == State::done;
+            waiting += lane.state == State::at_barrier;
+            if (lane.state == State::at_barrier) one = &lane;
+        }
+        if (ended == lanes_.size()) return false;
+        if (waiting + ended < lanes_.size())
+            for (const Lane& lane : lanes_)
+                if (lane.state == State::in_warp)
+                    fail("deadlock: " + std::to_string(lanes_.size() - waiting - ended) + " threads wait at a warp intrinsic (" +
+                         place(lane.site) + "), " + std::to_string(waiting) + " at a barrier, " + std::to_string(ended) +
+                         " have ended");
+        if (ended > 0)
+            fail("a barrier (" + place(one->site) + ") is reached by " + std::to_string(waiting) + " threads of " +
+                 std::to_string(lanes_.size()) + ", the others have ended");
+        for (const Lane& lane : lanes_)
+            if (lane.site.line() != one->site.line())
+                fail("threads wait at different barriers, " + place(lane.site) + " and " + place(one->site));
+        ready_.clear();
+        first_ready_ = 0;
+        for (Lane& lane : lanes_) make_ready(lane);
+        return true;
+    }
+
+    void check_shared_memory() const {
+        for (const SharedArray& array : shared_)
+            for (std::size_t i = 0; i < kSentinel; ++i)
+                if (static_cast<unsigned char>(array.memory[array.bytes + i]) != 0xA5)
+                    fail("something wrote behind a shared array of " + std::to_string(array.bytes) + " bytes");
+    }
+
+    const std::function<void()>& work_;
+    std::mt19937_64& random_;
+    std::vector<Lane> lanes_;
+    std::vector<int> ready_;
+    std::size_t first_ready_ = 0;
+    std::vector<std::unique_ptr<Fiber>> fibers_;
+    std::vector<Fiber*> idle_;
+    std::vector<SharedArray> shared_;
+    Lane* lane_ = nullptr;
+    std::exception_ptr failure_;
+};
+
+Block* running = nullptr;
+
+}  // namespace
+
+void set_schedule(const Schedule& wanted) { schedule = wanted; }
+LaunchCount& launch_count() { return counted; }
+void barrier(const std::source_location& site) { running->barrier(site); }
+std::uint64_t warp(WarpOperation operation, unsigned mask, std::uint64_t value, int source,
+                   const std::source_location& site) {
+    return running->warp(operation, mask, value, source, site);
+}
+void may_switch() { running->may_switch(); }
+void* shared_memory(const void* key, std::size_t bytes) { return running->shared_memory(key, bytes); }
+
+void run(dim3 grid, dim3 block, const std::function<void()>& thread, const char* kernel) {
+    if (running) throw std::logic_error("a kernel is launched from within a kernel");
+    const std::size_t threads = std::size_t{block.x} * block.y * block.z;
+    if (threads == 0 || threads > 1024 || grid.y > 65535 || grid.z > 65535)
+        throw std::logic_error(std::string("a launch that no card takes: ") + kernel);
+    ++counted.launches;
+    std::mt19937_64 random(schedule.seed + static_cast<std::uint64_t>(counted.launches));
+    std::vector<std::size_t> order(std::size_t{grid.x} * grid.y * grid.z);
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    if (schedule.random) std::shuffle(order.begin(), order.end(), random);
+    Block one(grid, block, thread, random);
+    running = &one;
+    try {
+        for (const std::size_t i : order)
+            one.run({static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y),
+                     static_cast<unsigned>(i / grid.x / grid.y)});
+    } catch (...) {
+        running = nullptr;
+        throw;
+    }
+    running = nullptr;
+}
+
+}  // namespace iwseg::simt::executor

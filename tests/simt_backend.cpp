@@ -1,0 +1,89 @@
+#define IWSEG_SIMT
+#include "tests/simt.h"
+
+#include "tests/simt_backend.h"
+
+#include <cstdlib>
+#include <map>
+#include <new>
+#include <stdexcept>
+#include <string>
+
+namespace iwseg::simt {
+namespace {
+
+constexpr std::size_t kAlignment = 256, kSentinel = 256;
+constexpr unsigned char kMark = 0xA5;
+
+std::map<void*, std::int64_t> buffers;  ///< device memory in use, bytes
+bool overrun = false;                   ///< found while releasing
+
+bool is_intact(void* memory, std::int64_t bytes) {
+    const auto* behind = static_cast<const unsigned char*>(memory) + bytes;
+    for (std::size_t i = 0; i < kSentinel; ++i)
+        if (behind[i] != kMark) return false;
+    return true;
+}
+
+}  // namespace
+
+void check_sentinels() {
+    for (const auto& [memory, bytes] : buffers) overrun |= !is_intact(memory, bytes);
+    if (overrun) {
+        overrun = false;
+        throw std::logic_error("a kernel wrote behind a buffer of device memory");
+    }
+}
+
+void schedule_by(std::uint64_t seed) { executor::set_schedule({seed != 0, seed}); }
+
+void* allocate(std::int64_t bytes) {
+    const std::size_t all = (static_cast<std::size_t>(bytes) + kSentinel + kAlignment - 1) / kAlignment * kAlignment;
+    void* memory = std::aligned_alloc(kAlignment, all);
+    if (!memory) throw std::bad_alloc();
+    std::memset(memory, 0xFF, static_cast<std::size_t>(bytes));  // reads as NaN
+    std::memset(static_cast<char*>(memory) + bytes, kMark, all - static_cast<std::size_t>(bytes));
+    buffers[memory] = bytes;
+    return memory;
+}
+
+void release(void* memory, std::int64_t bytes) noexcept {
+    if (!memory) return;
+    overrun |= !is_intact(memory, bytes);
+    buffers.erase(memory);
+    std::free(memory);
+}
+
+std::int64_t free_memory() { return cpu::free_memory(); }
+void* allocate_host(std::int64_t bytes) { return std::malloc(static_cast<std::size_t>(bytes)); }
+void release_host(void* memory, std::int64_t) noexcept { std::free(memory); }
+void copy_to_device(Stream, const void* from, void* to, std::int64_t bytes) {
+    std::memcpy(to, from, static_cast<std::size_t>(bytes));
+}
+void copy_to_host(Stream, const void* from, void* to, std::int64_t bytes) {
+    std::memcpy(to, from, static_cast<std::size_t>(bytes));
+}
+void set_zero(Stream, void* memory, std::int64_t bytes) { std::memset(memory, 0, static_cast<std::size_t>(bytes)); }
+void synchronise(Stream) {}
+Stream open_stream() { return {}; }
+void close_stream(Stream) noexcept {}
+bool begin_recording(Stream) { return false; }
+RecordedWork end_recording(Stream) { return {}; }
+void replay(Stream, RecordedWork) {}
+void release_recorded(RecordedWork) noexcept {}
+Mark set_mark(Stream stream) { return cpu::set_mark(stream); }
+double seconds_between(Mark from, Mark to) { return cpu::seconds_between(from, to); }
+void release_mark(Mark) noexcept {}
+void begin_range(const char*) {}
+void end_range() {}
+double matrix_peak(Stream, bool) { return 0; }
+std::string device_description() { return "CUDA kernels on the CPU"; }
+
+const Kernels& kernels() {
+#define IWSEG_KERNEL_ADDRESS(name) &simt::name,
+    static constexpr Kernels table{"simt", false, IWSEG_KERNELS(IWSEG_KERNEL_ADDRESS)};
+#undef IWSEG_KERNEL_ADDRESS
+    return table;
+}
+
+}  // namespace iwseg::simt
