@@ -40,7 +40,7 @@ function(iwseg_add_cuda_kernels)
     target_include_directories(iwseg_kernels SYSTEM PRIVATE ${CUDNN_INCLUDE})
     target_link_libraries(iwseg_kernels PRIVATE CUDA::cudart_static CUDA::cublas ${CUDNN_LIBRARY})
     set_target_properties(iwseg_kernels PROPERTIES CUDA_COMPILER_LAUNCHER
-        "${CMAKE_CUDA_COMPILER_LAUNCHER};${PROJECT_SOURCE_DIR}/cmake/keep_resource_report.sh")
+        ${PROJECT_SOURCE_DIR}/cmake/keep_resource_report.sh)
     # -fmad stays on: kernels are held to references in double precision, not to the CPU's bits.
     target_compile_options(iwseg_kernels PRIVATE
         "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;-Xptxas=-v;-Xcompiler=-Wall,-Wextra,-Wno-psabi>")
