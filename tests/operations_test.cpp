@@ -27,7 +27,7 @@ TEST_P(Operations, ConvolutionAndItsGradients) {
             std::vector<double> weights = noise(options.dst_channels * src.c * kernel * kernel * kernel);
             std::vector<double> bias = options.bias ? noise(options.dst_channels) : std::vector<double>();
             const auto forward = [&] { return reference::convolution(x, weights, bias, options.dst_channels, kernel); };
-            const auto w = floats(weights), b = floats(bias);
+            const auto w = floats(weights), b = floats(options.bias ? bias : std::vector<double>{0});
 
             KernelTensor src_tensor = tensor(x), dst = tensor(before);
             convolution->forward({}, src_tensor.view(), w.data(), options.bias ? b.data() : nullptr, dst.view(), work.data());
@@ -40,7 +40,7 @@ TEST_P(Operations, ConvolutionAndItsGradients) {
             convolution->backward_data({}, diff_dst.view(), w.data(), diff_src.view(), work.data());
             check_gradient(diff_src.array().values, x.values, diff, forward, tolerance());
             EXPECT_TRUE(diff_src.padding_is_zero());
-            const auto diff_weights = blank(weights.size()), diff_bias = blank(bias.size());
+            const auto diff_weights = blank(weights.size()), diff_bias = blank(std::max<std::size_t>(bias.size(), 1));
             convolution->backward_weights({}, src_tensor.view(), diff_dst.view(), diff_weights.data(),
                                           options.bias ? diff_bias.data() : nullptr, work.data());
             check_gradient(to_doubles(diff_weights.host()), weights, diff, forward, tolerance());
