@@ -3,12 +3,19 @@
 #include "kernels/cut_patch.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <random>
 
+#include "apps/run_folder.h"
+#include "apps/training_run.h"
 #include "apps/training_session.h"
+#include "data/phantom.h"
 #include "data/resident_scans.h"
 #include "data/sampling.h"
 #include "tests/backends.h"
@@ -143,7 +150,7 @@ TEST_P(CutPatches, ResidentScansGiveTheBatchesOfTheSampler) {
     const Kernels& device = context.kernels();
     for (const ComponentMode mode : {ComponentMode::volume, ComponentMode::patch}) {
         SamplingOptions options;
-        options.patch = {12, 12, 9};
+        options.patch = {10, 10, 10};
         options.batch = 3;
         options.components = mode;
         options.connectivity = 6;
@@ -158,7 +165,7 @@ TEST_P(CutPatches, ResidentScansGiveTheBatchesOfTheSampler) {
             const std::vector<PatchPlace> places = sampler.places(step);
             std::vector<PatchSource> list;
             for (const PatchPlace& p : places) list.push_back(scans.source(p, options.patch));
-            const Shape one{3, 1, 12, 12, 9};
+            const Shape one{3, 1, 10, 10, 10};
             const std::int64_t stride =
                 mode == ComponentMode::patch ? component_label_bound(one, options.connectivity) : scans.label_bound();
             const KernelArray<PatchSource> sources(device, list);
@@ -273,6 +280,44 @@ TEST_P(ResidentTraining, BatchesAreTakenWhereScansDoNotFit) {
     options.input.d = 16;
     Parameters others;
     EXPECT_THROW(TrainingSession(context, others, options), std::invalid_argument);
+}
+
+// A whole training with its log: what is said of each batch is the same on the host's path and on the device's.
+TEST_P(ResidentTraining, LogsTheSameBatchesAsTheHost) {
+    const std::filesystem::path folder =
+        std::filesystem::temp_directory_path() / ("iwseg_resident_" + std::to_string(getpid()) + "_" + std::to_string(seed_));
+    write_phantom_dataset({folder / "data", 2, 32, seed_, 1});
+    Config config;
+    config.widths = {2, 3, 4, 4};
+    config.patch = {16, 16, 8};
+    config.steps_per_epoch = 3;
+    config.epochs = 1;
+    config.components = "patch";
+    config.augment = {true, true};
+    config.split.train = {"phantom_000"};
+    config.split.test = {"phantom_001"};
+    const auto log = [&](const Kernels& kernels, const char* name, bool resident) {
+        Context context(kernels, {.threads = 1});
+        const RunFolder run(folder / name);
+        testing::internal::CaptureStdout();
+        iwseg::train(context, config, folder / "data", run);
+        EXPECT_EQ(testing::internal::GetCapturedStdout().find("scans    resident on the GPU") != std::string::npos, resident);
+        std::vector<nlohmann::json> lines;
+        std::ifstream in(run.log());
+        for (std::string line; std::getline(in, line);) lines.push_back(nlohmann::json::parse(line));
+        return lines;
+    };
+    const auto host = log(cpu::kernels(), "host", false), device = log(kernels_of(GetParam()), "device", true);
+    ASSERT_EQ(host.size(), 3u);
+    ASSERT_EQ(device.size(), 3u);
+    for (std::size_t step = 0; step < 3; ++step) {
+        for (const char* key : {"step", "epoch", "rate", "lesion_voxels", "components"}) EXPECT_EQ(device[step].at(key), host[step].at(key));
+        EXPECT_EQ(device[step].at("wait"), 0.0);
+        EXPECT_GE(device[step].at("seconds"), 0.0);
+    }
+    // Sums of f32 in another order, before the first update spreads the difference.
+    EXPECT_NEAR(device[0].at("loss").get<double>(), host[0].at("loss").get<double>(), 1e-4);
+    std::filesystem::remove_all(folder);
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, ResidentTraining, testing::Values(Backend::simt, Backend::cuda),
