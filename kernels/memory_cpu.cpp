@@ -72,12 +72,14 @@ void* allocate_host(std::int64_t bytes) { return allocate(bytes); }
 void release_host(void* memory, std::int64_t bytes) noexcept { release(memory, bytes); }
 
 void copy_to_device(Stream, const void* from, void* to, std::int64_t bytes) {
-    std::memcpy(to, from, static_cast<std::size_t>(bytes));
+    if (bytes > 0) std::memcpy(to, from, static_cast<std::size_t>(bytes));
 }
 void copy_to_host(Stream, const void* from, void* to, std::int64_t bytes) {
-    std::memcpy(to, from, static_cast<std::size_t>(bytes));
+    if (bytes > 0) std::memcpy(to, from, static_cast<std::size_t>(bytes));
 }
-void set_zero(Stream, void* memory, std::int64_t bytes) { std::memset(memory, 0, static_cast<std::size_t>(bytes)); }
+void set_zero(Stream, void* memory, std::int64_t bytes) {
+    if (bytes > 0) std::memset(memory, 0, static_cast<std::size_t>(bytes));
+}
 
 void synchronise(Stream) {}
 Stream open_stream() { return {}; }
