@@ -141,6 +141,7 @@ TEST_P(GoldenUnet, ParameterGradientsEqualThoseInDoublePrecision) {
 TEST_P(GoldenUnet, FiveStepsFollowTheOriginals) {
     const bool chaotic = GetParam().name == "unet_narrow";
     for (const std::string loss : {"iwdl", "iwbce"}) {
+        if (chaotic && GetParam().backend == Backend::simt && loss != "iwdl") continue;  // the executor is slow
         SCOPED_TRACE(loss);
         const auto made = session(loss);
         const std::vector<float> expected = golden_.at(loss + ".trajectory").as_f32();
@@ -158,20 +159,23 @@ TEST_P(GoldenUnet, FiveStepsFollowTheOriginals) {
 }
 
 TEST_P(GoldenUnet, StepsOfOneSeedHaveTheSameBytesOnAnyNumberOfThreads) {
+    const bool simt = GetParam().backend == Backend::simt;
+    if (simt && GetParam().name != "unet_two_channel") GTEST_SKIP() << "the executor is slow: one network is enough";
     std::vector<std::vector<float>> ends;
-    for (const int threads : {1, 2, 3}) {
+    for (const int threads : simt ? std::vector{1, 2} : std::vector{1, 2, 3}) {
         ContextOptions options;
         options.threads = threads;
+        simt::schedule_by(simt ? static_cast<std::uint64_t>(threads - 1) : 0);  // there: in order, and at random
         context_ = std::make_unique<Context>(kernels_of(GetParam().backend), options);
         const auto made = session("iwdl");
-        for (int i = 0; i < 3; ++i) made->step(batch_, 1e-2f);
+        for (int i = 0; i < (simt ? 1 : 3); ++i) made->step(batch_, 1e-2f);
         parameters_->download();
         ends.push_back(parameters_->values());
         parameters_.reset();
     }
+    simt::schedule_by(0);
     context_ = std::make_unique<Context>(cpu::kernels(), ContextOptions{});  // as many threads as before
-    EXPECT_EQ(ends[0], ends[1]);
-    EXPECT_EQ(ends[0], ends[2]);
+    for (const std::vector<float>& end : ends) EXPECT_EQ(end, ends[0]);
 }
 
 std::vector<Narrow> networks() {
