@@ -174,6 +174,13 @@ std::string place(const std::source_location& site) {
     return file.substr(file.rfind('/') + 1) + ":" + std::to_string(site.line());
 }
 
+/// Fibers, kept from launch to launch: mapping their stacks anew took longer than most kernels.
+struct FiberPool {
+    std::vector<std::unique_ptr<Fiber>> all;
+    std::vector<Fiber*> idle;
+};
+FiberPool pool;
+
 class Block {
   public:
     Block(dim3 grid, dim3 block, const std::function<void()>& work, std::mt19937_64& random)
@@ -276,12 +283,12 @@ class Block {
             enter(lane);
             lane.fiber->resume();
         } else {
-            if (idle_.empty()) {
-                fibers_.push_back(std::make_unique<Fiber>());
-                idle_.push_back(fibers_.back().get());
+            if (pool.idle.empty()) {
+                pool.all.push_back(std::make_unique<Fiber>());
+                pool.idle.push_back(pool.all.back().get());
             }
-            Fiber* fiber = idle_.back();
-            idle_.pop_back();
+            Fiber* fiber = pool.idle.back();
+            pool.idle.pop_back();
             lane.fiber = fiber;
             enter(lane);
             fiber->start([this, fiber] { run_threads(fiber); });
@@ -314,7 +321,7 @@ class Block {
             lane.fiber = fiber;
             enter(lane);
         }
-        idle_.push_back(fiber);
+        pool.idle.push_back(fiber);
     }
 
     void suspend(Lane& lane) {
@@ -396,8 +403,6 @@ class Block {
     std::vector<Lane> lanes_;
     std::vector<int> ready_;
     std::size_t first_ready_ = 0;
-    std::vector<std::unique_ptr<Fiber>> fibers_;
-    std::vector<Fiber*> idle_;
     std::vector<SharedArray> shared_;
     Lane* lane_ = nullptr;
     std::exception_ptr failure_;
@@ -435,6 +440,7 @@ void run(dim3 grid, dim3 block, const std::function<void()>& thread, const char*
                      static_cast<unsigned>(i / grid.x / grid.y)});
     } catch (...) {
         running = nullptr;
+        pool = {};  // threads that were put aside never end
         throw;
     }
     running = nullptr;
