@@ -1,15 +1,41 @@
 #include "apps/training_session.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <stdexcept>
 
 #include "apps/step_inputs.h"
 #include "data/resident_scans.h"
 #include "engine/random.h"
+#include "kernels/error.h"
 #include "losses/loss_operation.h"
 
 namespace iwseg {
+
+namespace {
+
+/// Throws InputError where the device lacks the memory for a step's plan, saying which patch would fit: what a plan takes
+/// grows as the voxels do.
+void require_memory(const Context& context, const TrainingOptions& options, std::int64_t needed) {
+    const std::int64_t free = context.kernels().free_memory();
+    if (needed <= free) return;
+    const auto gigabytes = [](std::int64_t bytes) { return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9); };
+    const double scale = std::cbrt(0.9 * static_cast<double>(free) / static_cast<double>(needed));
+    std::array<std::int64_t, 3> patch{options.input.d, options.input.h, options.input.w};
+    for (std::int64_t& side : patch) side = static_cast<std::int64_t>(static_cast<double>(side) * scale) / 8 * 8;
+    const bool any = *std::min_element(patch.begin(), patch.end()) > 0;
+    throw InputError(fmt::format("a step on {} patches of {} x {} x {} in {} needs {} of memory, but {} are free; {}{}",
+                                 options.input.n, options.input.d, options.input.h, options.input.w,
+                                 options.bf16 ? "bf16" : "fp32", gigabytes(needed), gigabytes(free),
+                                 any ? fmt::format("patch = [{}, {}, {}] would fit", patch[0], patch[1], patch[2])
+                                     : std::string("no patch would fit at this batch"),
+                                 options.bf16 ? "" : ", and precision bf16 needs about two fifths less"));
+}
+
+}  // namespace
 
 struct TrainingSession::State {
     State(Context& c, Parameters& p, const TrainingOptions& o)
@@ -28,6 +54,7 @@ struct TrainingSession::State {
         graph.backward(logit, loss.diff_logit);
         graph.program().add({"update", {}, {}, [this](const Plan&) { update(); }});
         parameters.place(c.kernels(), c.stream(), true);
+        require_memory(c, o, Plan::bytes_needed(graph.program()));
         plan = std::make_unique<Plan>(c, graph.program());
         if (may_cut) upload_scans();
     }

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 scripts/setup.sh
-cmake --preset release
+cmake --preset release -D IWSEG_CUDA=OFF
 cmake --build --preset release --target iwseg
 arguments=(--iwseg build/release/bin/iwseg)
 [[ -d ../shared ]] && arguments+=(--oracle ../shared/reference/unet_torch.py --masks ../shared/data/lesion_masks)

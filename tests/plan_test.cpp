@@ -121,6 +121,31 @@ TEST(Plan, MoreMemoryThanThereIsIsRefusedInASentence) {
     }
 }
 
+TEST(Plan, AStepThatDoesNotFitNamesAPatchThatDoes) {
+    Kernels small = cpu::kernels();
+    small.free_memory = [] { return std::int64_t{40'000'000}; };
+    Context context(small, {});
+    const auto session = [&](std::int64_t side) {
+        Parameters parameters;
+        TrainingOptions options;
+        options.network.widths = {4, 4, 8, 8};
+        options.loss = loss_from_name("dl");
+        options.input = {1, 1, side, side, side};
+        return TrainingSession(context, parameters, options).arena_bytes();
+    };
+    try {
+        session(96);
+        FAIL() << "it fits in 40 MB";
+    } catch (const InputError& error) {
+        const std::string text = error.what(), before = "patch = [";
+        ASSERT_NE(text.find(before), std::string::npos) << text;
+        EXPECT_NE(text.find("0.04 GB are free"), std::string::npos) << text;
+        const std::int64_t named = std::stoll(text.substr(text.find(before) + before.size()));
+        EXPECT_GE(named, 8);
+        EXPECT_LE(session(named), 40'000'000);
+    }
+}
+
 TEST(Plan, ASmallerPatchNeedsLessAndAPatchThatIsNotAMultipleOfEightIsRefused) {
     Context context({"cpu"});
     const auto bytes = [&](std::int64_t side) {
