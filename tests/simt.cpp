@@ -14,6 +14,7 @@
 #include <vector>
 
 #if defined(IWSEG_SANITIZED)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -66,6 +67,10 @@ class Fiber {
         if (memory == MAP_FAILED) throw std::runtime_error("no memory for a fiber's stack");
         ::mprotect(memory, kGuard, PROT_NONE);
         stack_ = static_cast<char*>(memory) + kGuard;
+#if defined(IWSEG_SANITIZED)
+        // A fiber that was given up while it waited may have had its stack here, marked as its functions left it.
+        __asan_unpoison_memory_region(stack_, kStack);
+#endif
     }
     ~Fiber() { ::munmap(stack_ - kGuard, kStack + kGuard); }
     Fiber(const Fiber&) = delete;
