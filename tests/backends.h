@@ -29,7 +29,7 @@ inline const Kernels& kernels_of(Backend backend) {
     throw InputError("unknown backend");
 }
 
-/// Calls a test's body with each backend it names; random schedules on the executor are drawn by seed.
+/// For a test's body or SetUp: skips where the backend is a GPU's and there is none.
 #define IWSEG_SKIP_WITHOUT_DEVICE(backend) \
     if ((backend) == ::iwseg::Backend::cuda && !::iwseg::cuda::available()) GTEST_SKIP() << "needs an NVIDIA GPU"
 

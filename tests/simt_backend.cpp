@@ -57,13 +57,13 @@ void release(void* memory, std::int64_t bytes) noexcept {
 std::int64_t free_memory() { return cpu::free_memory(); }
 void* allocate_host(std::int64_t bytes) { return std::malloc(static_cast<std::size_t>(bytes)); }
 void release_host(void* memory, std::int64_t) noexcept { std::free(memory); }
-void copy_to_device(Stream, const void* from, void* to, std::int64_t bytes) {
-    std::memcpy(to, from, static_cast<std::size_t>(bytes));
+void copy_to_device(Stream stream, const void* from, void* to, std::int64_t bytes) {
+    cpu::copy_to_device(stream, from, to, bytes);
 }
-void copy_to_host(Stream, const void* from, void* to, std::int64_t bytes) {
-    std::memcpy(to, from, static_cast<std::size_t>(bytes));
+void copy_to_host(Stream stream, const void* from, void* to, std::int64_t bytes) {
+    cpu::copy_to_host(stream, from, to, bytes);
 }
-void set_zero(Stream, void* memory, std::int64_t bytes) { std::memset(memory, 0, static_cast<std::size_t>(bytes)); }
+void set_zero(Stream stream, void* memory, std::int64_t bytes) { cpu::set_zero(stream, memory, bytes); }
 void synchronise(Stream) {}
 Stream open_stream() { return {}; }
 void close_stream(Stream) noexcept {}
