@@ -15,6 +15,7 @@
 #include "apps/training_session.h"
 #include "data/volume.h"
 #include "engine/device_copy.h"
+#include "engine/device_timer.h"
 #include "engine/random.h"
 #include "kernels/components.h"
 #include "kernels/error.h"
@@ -168,14 +169,12 @@ Peaks measure_peaks(const Context& context, bool bf16) {
     const Shape shape{1, 1, 1, 1, bytes / 4};
     device.set_zero(stream, from.data(), bytes);
     double best = 0;
+    DeviceTimer timer(context);
     for (int round = 0; round < 7; ++round) {
-        const Mark begin = device.set_mark(stream);
+        timer.start();
         device.copy(stream, {from.data(), shape}, {to.data(), shape});
-        const Mark end = device.set_mark(stream);
-        device.synchronise(stream);
-        best = std::max(best, 2.0 * static_cast<double>(bytes) / device.seconds_between(begin, end));
-        device.release_mark(begin);
-        device.release_mark(end);
+        timer.stop();
+        best = std::max(best, 2.0 * static_cast<double>(bytes) / timer.wait());
     }
     return {best / 1e9, device.matrix_peak(stream, bf16) / 1e9};
 }
@@ -253,15 +252,13 @@ void bench_label(const BenchOptions& options) {
     const DeviceCopy counts(context, &count, 1);
     const DeviceMemory scratch(device, device.components_scratch_bytes(shape, options.connectivity));
     std::vector<double> seconds;
+    DeviceTimer timer(context);
     for (int i = 0; i <= options.steps; ++i) {
-        const Mark begin = device.set_mark(context.stream());
+        timer.start();
         device.label_components(context.stream(), {masks.data(), shape, Type::u8}, {labelled.data(), shape, Type::i32},
                                 counts.data(), options.connectivity, scratch.data());
-        const Mark end = device.set_mark(context.stream());
-        device.synchronise(context.stream());
-        if (i > 0) seconds.push_back(device.seconds_between(begin, end));
-        device.release_mark(begin);
-        device.release_mark(end);
+        timer.stop();
+        if (const double taken = timer.wait(); i > 0) seconds.push_back(taken);
     }
     counts.copy_back();
     if (options.json)

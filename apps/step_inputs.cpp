@@ -36,7 +36,15 @@ StepInputs::StepInputs(Context& context, const Shape& input, bool weighted)
 }
 
 StepInputs::~StepInputs() {
-    if (device_) context_.kernels().release_host(staging_, device_->bytes());
+    if (!device_) return;
+    context_.kernels().release_host(staging_, device_->bytes());
+    context_.kernels().release_mark(uploaded_);
+}
+
+void StepInputs::upload(std::int64_t bytes) {
+    const Kernels& device = context_.kernels();
+    device.copy_to_device(context_.stream(), staging_, device_->data(), bytes);
+    uploaded_ = device.set_mark(context_.stream(), uploaded_);
 }
 
 void StepInputs::make_room(std::int64_t stride) {
@@ -75,7 +83,7 @@ bool StepInputs::set(const Batch& batch, float learning_rate) {
     }
     const bool room = !weighted_ || batch.stride <= stride_;
     if (!room) make_room(batch.stride);
-    device.synchronise(context_.stream());  // the copy before may still be reading what is overwritten now
+    device.wait_for(uploaded_);  // the copy before may still be reading what is overwritten now
     const Parts parts(shape_, weighted_, stride_);
     std::memcpy(staging_, &learning_rate, 4);
     std::memcpy(staging_ + parts.image, batch.image.data(), batch.image.size() * 4);
@@ -86,7 +94,7 @@ bool StepInputs::set(const Batch& batch, float learning_rate) {
             std::memcpy(staging_ + parts.weights + n * stride_ * 4, &batch.weights[n * batch.stride],
                         static_cast<std::size_t>(batch.stride) * 4);
     }
-    device.copy_to_device(context_.stream(), staging_, device_->data(), parts.end);
+    upload(parts.end);
     return fill_from(nullptr, stride_) && room;
 }
 
@@ -103,15 +111,14 @@ void StepInputs::use(const ResidentScans& scans) {
 bool StepInputs::set(const std::vector<PatchPlace>& places, float learning_rate) {
     if (!scans_ || static_cast<std::int64_t>(places.size()) != shape_.n)
         throw std::invalid_argument("places of another number than the batch's, or no resident scans to cut them from");
-    const Kernels& device = context_.kernels();
-    device.synchronise(context_.stream());
+    context_.kernels().wait_for(uploaded_);
     const Parts parts(shape_, weighted_, stride_);
     std::memcpy(staging_, &learning_rate, 4);
     for (std::size_t n = 0; n < places.size(); ++n) {
         const PatchSource source = scans_->source(places[n], sampling_.patch);
         std::memcpy(staging_ + parts.sources + n * sizeof source, &source, sizeof source);
     }
-    device.copy_to_device(context_.stream(), staging_, device_->data(), parts.image);
+    upload(parts.image);
     return fill_from(scans_, scans_stride_);
 }
 

@@ -30,7 +30,8 @@ class StepInputs {
     /// From here on places can be given; scans must outlive this.
     void use(const ResidentScans& scans);
 
-    /// The batch must stay as it is until the step is done. Returns false where recorded work is out of date: on the CPU,
+    /// May be called while the step before is still at work. The batch must stay as it is until the coming step is queued.
+    /// Returns false where recorded work is out of date: on the CPU,
     /// where a batch has more labels than any before, and where the step before was given places.
     bool set(const Batch& batch, float learning_rate);
     /// N places in the scans that are used. Returns false where the step before was given a batch.
@@ -46,6 +47,8 @@ class StepInputs {
     void weigh(void* scratch) const;
     /// Whether recorded work, which depends on how inputs are filled, still holds.
     bool fill_from(const ResidentScans* scans, std::int64_t stride);
+    /// Copies so many bytes from the staging memory's start.
+    void upload(std::int64_t bytes);
 
     Context& context_;
     Shape shape_;
@@ -53,6 +56,7 @@ class StepInputs {
     std::int64_t stride_ = 0;  ///< labels there is room for
     std::unique_ptr<DeviceMemory> device_;
     char* staging_ = nullptr;  ///< laid out as device_
+    Mark uploaded_;            ///< when staging_ may be written again
     float host_rate_ = 0;
     float* image_ = nullptr;
     const float* learning_rate_ = &host_rate_;

@@ -117,6 +117,7 @@ class TrainingLoop {
           events_(run.root(), first_step + 1),
           profile_(profile_steps),
           first_(first_step),
+          prepared_(first_step),
           done_(first_step),
           saved_(first_step) {
         if (session.resident_bytes() == 0) loader_.emplace(sampler, static_cast<std::uint64_t>(first_step), workers);
@@ -125,6 +126,7 @@ class TrainingLoop {
     void run() {
         const InterruptGuard guard;
         Progress progress("train", config_.steps(), "steps", done_);
+        prepare();
         while (done_ < config_.steps()) {
             const double loss = step();
             progress.update(done_, fmt::format("loss {:.4g}", loss));
@@ -140,39 +142,49 @@ class TrainingLoop {
     }
 
   private:
-    /// Gives the session what the next step reads. Returns what lies in it.
-    PatchContent bind(float rate) {
-        if (!loader_) {
-            const std::vector<PatchPlace> places = sampler_.places(static_cast<std::uint64_t>(done_));
+    /// Gives the session what the next step reads, while the one before is at work where the device works on its own.
+    void prepare() {
+        if (prepared_ == config_.steps()) return;
+        const auto rate = static_cast<float>(config_.learning_rate_at(prepared_));
+        if (loader_) {
+            const Batch& batch = loader_->next();
+            session_.bind(batch, rate);
+            next_content_ = {batch.lesion_voxels, batch.components};
+        } else {
+            const std::vector<PatchPlace> places = sampler_.places(static_cast<std::uint64_t>(prepared_));
             session_.bind(places, rate);
-            return sampler_.content(places);
+            next_content_ = sampler_.content(places);
         }
-        const Batch& batch = loader_->next();
-        session_.bind(batch, rate);
-        return {batch.lesion_voxels, batch.components};
+        ++prepared_;
     }
 
     double seconds_waited() const { return loader_ ? loader_->seconds_waited() : 0.0; }
 
-    double compute() {
-        if (done_ == first_ || !profile_.wants_more()) return session_.run();
+    StepOutcome compute() {
+        if (done_ == first_ || !profile_.wants_more()) {
+            session_.start();
+            prepare();
+            return session_.finish();
+        }
         std::vector<double> seconds;
-        const double loss = session_.run_timed(seconds);
+        const StepOutcome outcome = session_.run_timed(seconds);
         profile_.add(session_.plan(), seconds, seconds_waited());
+        prepare();
         if (!profile_.wants_more() || done_ + 1 == config_.steps()) {
             const fs::path file = run_.root() / "profile.json";
             profile_.write(file);
             fmt::print("profile  {}, to be opened in chrome://tracing or ui.perfetto.dev\n", file.string());
         }
-        return loss;
+        return outcome;
     }
 
     double step() {
         const double rate = config_.learning_rate_at(done_);
+        const PatchContent content = next_content_;
         const Clock::time_point start = Clock::now();
-        const PatchContent content = bind(static_cast<float>(rate));
-        const double loss = compute();
-        const double wait = seconds_waited(), seconds = seconds_since(start) - wait;
+        const auto [loss, seconds] = compute();
+        // Waiting for data costs only what it lasts longer than the device is at work.
+        const double wait = std::clamp(seconds_since(start) - seconds, 0.0, seconds_waited());
         const std::int64_t epoch = done_ / config_.steps_per_epoch;
         ++done_;
         if (!std::isfinite(loss))
@@ -207,7 +219,8 @@ class TrainingLoop {
     StepLog log_;
     EventWriter events_;
     StepProfile profile_;
-    std::int64_t first_, done_, saved_;  ///< steps
+    PatchContent next_content_;  ///< of the step that is prepared
+    std::int64_t first_, prepared_, done_, saved_;  ///< steps
 };
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include "apps/step_inputs.h"
 #include "data/resident_scans.h"
+#include "engine/device_timer.h"
 #include "engine/random.h"
 #include "kernels/error.h"
 #include "losses/loss_operation.h"
@@ -43,6 +44,8 @@ struct TrainingSession::State {
           parameters(p),
           options(o),
           inputs(c, o.input, o.loss.weighted),
+          host_loss(static_cast<double*>(c.kernels().allocate_host(sizeof(double)))),
+          timer(c),
           graph(c, p, {true, o.bf16, o.layout.value_or(c.kernels().preferred_layout(o.network.narrowest()))}) {
         image = graph.input("image", o.input);
         const bool may_cut = o.sampler && !c.kernels().host_memory;
@@ -58,6 +61,8 @@ struct TrainingSession::State {
         plan = std::make_unique<Plan>(c, graph.program());
         if (may_cut) upload_scans();
     }
+
+    ~State() { context.kernels().release_host(host_loss, sizeof(double)); }
 
     const SamplingOptions& sampling() const {
         const SamplingOptions& chosen = options.sampler->options();
@@ -81,6 +86,10 @@ struct TrainingSession::State {
         plan->bind(image, inputs.image());
     }
 
+    void copy_loss() {
+        context.kernels().copy_to_host(context.stream(), plan->data<double>(loss.value), host_loss, sizeof(double));
+    }
+
     void update() {
         context.kernels().sgd_update(context.stream(), {options.momentum, options.weight_decay, options.nesterov},
                                      inputs.learning_rate(), parameters.learned_elements(),
@@ -93,6 +102,8 @@ struct TrainingSession::State {
     TrainingOptions options;
     std::unique_ptr<ResidentScans> scans;
     StepInputs inputs;
+    double* host_loss;  ///< where the device copies it to by itself
+    DeviceTimer timer;
     Graph graph;
     Tensor image = -1, logit = -1;
     LossNodes loss;
@@ -127,23 +138,33 @@ void TrainingSession::bind(const std::vector<PatchPlace>& places, float learning
     s.bind(s.inputs.set(places, learning_rate));
 }
 
-double TrainingSession::finish_step() {
+void TrainingSession::start() {
     State& s = *state_;
-    double loss = 0;
-    s.context.kernels().copy_to_host(s.context.stream(), s.plan->data<double>(s.loss.value), &loss, sizeof loss);
-    s.context.kernels().synchronise(s.context.stream());
+    s.timer.start();
+    s.plan->run();
+    s.copy_loss();
+    s.timer.stop();
+}
+
+StepOutcome TrainingSession::finish() {
+    State& s = *state_;
+    const double seconds = s.timer.wait();
     ++s.parameters.batches_tracked;
-    return loss;
+    return {*s.host_loss, seconds};
 }
 
 double TrainingSession::run() {
-    state_->plan->run();
-    return finish_step();
+    start();
+    return finish().loss;
 }
 
-double TrainingSession::run_timed(std::vector<double>& seconds) {
-    seconds = state_->plan->run_timed();
-    return finish_step();
+StepOutcome TrainingSession::run_timed(std::vector<double>& seconds) {
+    State& s = *state_;
+    s.timer.start();
+    seconds = s.plan->run_timed();
+    s.copy_loss();
+    s.timer.stop();
+    return finish();
 }
 
 double TrainingSession::step(const Batch& batch, float learning_rate) {

@@ -31,6 +31,10 @@ struct TrainingOptions {
     std::optional<std::int64_t> memory_for_scans = {};  ///< bytes; else what is free when the plan is made
 };
 
+struct StepOutcome {
+    double loss = 0, seconds = 0;  ///< the time is the device's own
+};
+
 /// Network, loss, backward pass and update for one input shape: the plan behind `iwseg train` and `bench step`.
 class TrainingSession {
   public:
@@ -44,15 +48,19 @@ class TrainingSession {
     /// Bytes of the scans that lie on the device; 0: they do not, and only batches can be given.
     std::int64_t resident_bytes() const;
 
-    /// Prepares everything of a step but runs nothing: from a batch, which must stay as it is until the step is done, or
-    /// from places in the resident scans.
+    /// Gives the coming step what it reads, also while the step before is still at work: a batch, which must stay as it is
+    /// until the coming step is started, or places in the resident scans.
     void bind(const Batch& batch, float learning_rate);
     void bind(const std::vector<PatchPlace>& places, float learning_rate);
-    /// Forward, loss, backward, update of what is bound; patches are cut first where places are. Returns the loss.
-    /// Allocates nothing.
+    /// Queues forward, loss, backward and update of what is bound; patches are cut first where places are. Returns at once
+    /// where the device works on its own. Allocates nothing.
+    void start();
+    /// Waits for the step that was started.
+    StepOutcome finish();
+    /// start and finish; returns the loss.
     double run();
     /// The same, kernel by kernel; `seconds` receives the time of each of the plan's steps.
-    double run_timed(std::vector<double>& seconds);
+    StepOutcome run_timed(std::vector<double>& seconds);
     /// bind and run.
     double step(const Batch& batch, float learning_rate);
 
@@ -61,8 +69,6 @@ class TrainingSession {
     std::vector<float> logits() const;  ///< (N, 1, D, H, W) f32, of the last step
 
   private:
-    double finish_step();
-
     struct State;
     std::unique_ptr<State> state_;
 };

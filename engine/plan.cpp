@@ -151,12 +151,12 @@ std::int64_t Plan::bytes_moved(const Step& step) const {
 
 std::vector<double> Plan::run_timed() {
     const Kernels& device = context_.kernels();
-    std::vector<Mark> marks{device.set_mark(context_.stream())};
+    std::vector<Mark> marks{device.set_mark(context_.stream(), {})};
     for (const Step& step : steps_) {
         run_step(step);
-        marks.push_back(device.set_mark(context_.stream()));
+        marks.push_back(device.set_mark(context_.stream(), {}));
     }
-    device.synchronise(context_.stream());
+    device.wait_for(marks.back());
     std::vector<double> seconds;
     for (std::size_t i = 0; i < steps_.size(); ++i) seconds.push_back(device.seconds_between(marks[i], marks[i + 1]));
     for (const Mark mark : marks) device.release_mark(mark);

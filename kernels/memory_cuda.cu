@@ -55,7 +55,9 @@ void* allocate_host(std::int64_t bytes) {
 }
 
 void release_host(void* memory, std::int64_t) noexcept {
-    if (memory) cudaFreeHost(memory);
+    if (!memory) return;
+    cudaDeviceSynchronize();  // a copy may still be under way
+    cudaFreeHost(memory);
 }
 
 void copy_to_device(Stream stream, const void* from, void* to, std::int64_t bytes) {

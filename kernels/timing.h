@@ -12,10 +12,13 @@ struct Mark {
 
 }  // namespace iwseg
 
-/// What people who profile need.
+/// Moments in a stream's work, and what people who profile need.
 IWSEG_BACKENDS(
-    Mark set_mark(Stream stream);
-    /// Once the stream is synchronised.
+    /// Marks what is queued so far. used: a mark no longer needed, whose event is taken over.
+    Mark set_mark(Stream stream, Mark used);
+    /// Waits until the work before a mark is done, copies included; not at all for one that was never set. Throws std::runtime_error where any of it failed.
+    void wait_for(Mark mark);
+    /// Of two marks that have been waited for.
     double seconds_between(Mark from, Mark to);
     void release_mark(Mark mark) noexcept;
     /// A named range around what is queued between the two, nested (NVTX on CUDA).

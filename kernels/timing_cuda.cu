@@ -27,11 +27,15 @@ struct Released {
 
 }  // namespace
 
-Mark set_mark(Stream stream) {
-    cudaEvent_t event = nullptr;
-    check(cudaEventCreate(&event), "making an event");
+Mark set_mark(Stream stream, Mark used) {
+    cudaEvent_t event = event_of(used);
+    if (!event) check(cudaEventCreate(&event), "making an event");
     check(cudaEventRecord(event, static_cast<cudaStream_t>(stream.handle)), "recording an event");
     return {event, 0};
+}
+
+void wait_for(Mark mark) {
+    if (mark.handle) check(cudaEventSynchronize(event_of(mark)), "waiting for the GPU");
 }
 
 double seconds_between(Mark from, Mark to) {
@@ -62,17 +66,18 @@ double matrix_peak(Stream stream, bool bf16) {
     const cudaDataType type = bf16 ? CUDA_R_16BF : CUDA_R_32F;
     const float one = 1, zero = 0;
     double best = 0;
+    Mark begin, end;
     for (int round = 0; round < 10; ++round) {
-        const Mark begin = set_mark(stream);
+        begin = set_mark(stream, begin);
         check_blas(cublasGemmEx(raw, CUBLAS_OP_N, CUBLAS_OP_N, kSide, kSide, kSide, &one, a, type, kSide, a + bytes, type,
                                 kSide, &zero, a + 2 * bytes, type, kSide, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
                    "multiplying matrices");
-        const Mark end = set_mark(stream);
-        check(cudaStreamSynchronize(static_cast<cudaStream_t>(stream.handle)), "multiplying matrices");
+        end = set_mark(stream, end);
+        wait_for(end);
         best = std::max(best, 2.0 * kSide * kSide * kSide / seconds_between(begin, end));
-        release_mark(begin);
-        release_mark(end);
     }
+    release_mark(begin);
+    release_mark(end);
     return best;
 }
 

@@ -235,13 +235,18 @@ class ResidentTraining : public CutPatches {
         initialise(parameters, seed_);
         Trained result;
         Batch batch;
-        for (std::uint64_t step = 0; step < 3; ++step) {
+        const auto bind = [&](std::uint64_t step) {
             sampler.draw(step, batch);
             if (inputs == Inputs::batches || (inputs == Inputs::mixed && step == 0))
                 session.bind(batch, 1e-2f);
             else
                 session.bind(sampler.places(step), 1e-2f);
-            result.losses.push_back(session.run());
+        };
+        bind(0);
+        for (std::uint64_t step = 0; step < 3; ++step) {
+            session.start();
+            if (step < 2) bind(step + 1);  // while a device of its own is still at work
+            result.losses.push_back(session.finish().loss);
         }
         parameters.download();
         result.values = parameters.values();

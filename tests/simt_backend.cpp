@@ -4,10 +4,13 @@
 #include "tests/simt_backend.h"
 
 #include <cstdlib>
+#include <cstring>
+#include <deque>
 #include <map>
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace iwseg::simt {
 namespace {
@@ -17,6 +20,32 @@ constexpr unsigned char kMark = 0xA5;
 
 std::map<void*, std::int64_t> buffers;  ///< device memory in use, bytes
 bool overrun = false;                   ///< found while releasing
+
+/// A queued copy between host and device. As on a GPU, what is copied to the host arrives when it is waited for, and
+/// what is copied to the device must not have changed until then.
+struct Transfer {
+    std::uint64_t number;
+    const char* from;
+    char* to;  ///< null: to the device, which has it
+    std::vector<char> bytes;
+};
+std::deque<Transfer> transfers;
+std::uint64_t transfers_begun = 0;
+
+void settle(std::uint64_t last) {
+    for (; !transfers.empty() && transfers.front().number <= last; transfers.pop_front()) {
+        const Transfer& one = transfers.front();
+        if (one.to)
+            std::memcpy(one.to, one.bytes.data(), one.bytes.size());
+        else if (std::memcmp(one.from, one.bytes.data(), one.bytes.size()) != 0)
+            throw std::logic_error("host memory was changed before its copy to the device was waited for");
+    }
+}
+
+void begin_transfer(const void* from, void* to_host, std::int64_t bytes) {
+    const char* first = static_cast<const char*>(from);
+    transfers.push_back({++transfers_begun, first, static_cast<char*>(to_host), {first, first + bytes}});
+}
 
 bool is_intact(void* memory, std::int64_t bytes) {
     const auto* behind = static_cast<const unsigned char*>(memory) + bytes;
@@ -56,22 +85,35 @@ void release(void* memory, std::int64_t bytes) noexcept {
 
 std::int64_t free_memory() { return cpu::free_memory(); }
 void* allocate_host(std::int64_t bytes) { return std::malloc(static_cast<std::size_t>(bytes)); }
-void release_host(void* memory, std::int64_t) noexcept { std::free(memory); }
+void release_host(void* memory, std::int64_t) noexcept {
+    try {
+        settle(transfers_begun);
+    } catch (const std::logic_error&) {
+        overrun = true;
+    }
+    std::free(memory);
+}
 void copy_to_device(Stream stream, const void* from, void* to, std::int64_t bytes) {
     cpu::copy_to_device(stream, from, to, bytes);
+    begin_transfer(from, nullptr, bytes);
 }
-void copy_to_host(Stream stream, const void* from, void* to, std::int64_t bytes) {
-    cpu::copy_to_host(stream, from, to, bytes);
+void copy_to_host(Stream, const void* from, void* to, std::int64_t bytes) {
+    begin_transfer(from, to, bytes);
 }
 void set_zero(Stream stream, void* memory, std::int64_t bytes) { cpu::set_zero(stream, memory, bytes); }
-void synchronise(Stream) {}
+void synchronise(Stream) { settle(transfers_begun); }
 Stream open_stream() { return {}; }
 void close_stream(Stream) noexcept {}
 bool begin_recording(Stream) { return false; }
 RecordedWork end_recording(Stream) { return {}; }
 void replay(Stream, RecordedWork) {}
 void release_recorded(RecordedWork) noexcept {}
-Mark set_mark(Stream stream) { return cpu::set_mark(stream); }
+Mark set_mark(Stream stream, Mark) {
+    Mark mark = cpu::set_mark(stream, {});
+    mark.handle = reinterpret_cast<void*>(transfers_begun);
+    return mark;
+}
+void wait_for(Mark mark) { settle(reinterpret_cast<std::uint64_t>(mark.handle)); }
 double seconds_between(Mark from, Mark to) { return cpu::seconds_between(from, to); }
 void release_mark(Mark) noexcept {}
 void begin_range(const char*) {}

@@ -1,0 +1,32 @@
+#pragma once
+
+#include "engine/context.h"
+
+namespace iwseg {
+
+/// How long queued work takes on the device, and a way to wait for just that work.
+class DeviceTimer {
+  public:
+    explicit DeviceTimer(const Context& context) : device_(context.kernels()), stream_(context.stream()) {}
+    ~DeviceTimer() {
+        device_.release_mark(begin_);
+        device_.release_mark(end_);
+    }
+    DeviceTimer(const DeviceTimer&) = delete;
+    DeviceTimer& operator=(const DeviceTimer&) = delete;
+
+    void start() { begin_ = device_.set_mark(stream_, begin_); }
+    void stop() { end_ = device_.set_mark(stream_, end_); }
+    /// Waits until what was queued before stop is done. Returns the seconds from start to stop.
+    double wait() const {
+        device_.wait_for(end_);
+        return device_.seconds_between(begin_, end_);
+    }
+
+  private:
+    const Kernels& device_;
+    Stream stream_;
+    Mark begin_, end_;
+};
+
+}  // namespace iwseg
