@@ -1,9 +1,6 @@
-// The SIMT executor: fibers, their switch, and the scheduler of one block.
+// The SIMT executor: how the threads of a block take turns.
 #define IWSEG_SIMT
 #include "tests/simt.h"
-
-#include <sys/mman.h>
-#include <ucontext.h>
 
 #include <exception>
 #include <memory>
@@ -13,142 +10,13 @@
 #include <string>
 #include <vector>
 
-#if defined(IWSEG_SANITIZED)
-#include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
-#endif
+#include "tests/simt_fiber.h"
 
 namespace iwseg::simt::executor {
 
 Thread* current = nullptr;
 
 namespace {
-
-// ---- fibers ----------------------------------------------------------------------------------------------------------
-
-#if defined(IWSEG_SANITIZED)
-constexpr std::size_t kStack = 512 << 10;
-#else
-constexpr std::size_t kStack = 128 << 10;
-#endif
-
-#if defined(__x86_64__)
-// Saves what a called function must keep, changes stacks, and returns on the other one: 30 ns, where swapcontext, which
-// also saves the signal mask by a system call, takes 260.
-extern "C" void iwseg_simt_switch(void** save, void* to);
-asm(R"(
-.text
-.type iwseg_simt_switch,@function
-iwseg_simt_switch:
-    pushq %rbp
-    pushq %rbx
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
-    movq %rsp, (%rdi)
-    movq %rsi, %rsp
-    popq %r15
-    popq %r14
-    popq %r13
-    popq %r12
-    popq %rbx
-    popq %rbp
-    ret
-.size iwseg_simt_switch,.-iwseg_simt_switch
-)");
-#endif
-
-/// A stack of its own, on which work() runs until it returns; work may hand control back in between.
-class Fiber {
-  public:
-    Fiber() {
-        void* memory = ::mmap(nullptr, kStack + kGuard, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (memory == MAP_FAILED) throw std::runtime_error("no memory for a fiber's stack");
-        ::mprotect(memory, kGuard, PROT_NONE);
-        stack_ = static_cast<char*>(memory) + kGuard;
-#if defined(IWSEG_SANITIZED)
-        // A fiber that was given up while it waited may have had its stack here, marked as its functions left it.
-        __asan_unpoison_memory_region(stack_, kStack);
-#endif
-    }
-    ~Fiber() { ::munmap(stack_ - kGuard, kStack + kGuard); }
-    Fiber(const Fiber&) = delete;
-    Fiber& operator=(const Fiber&) = delete;
-
-    void start(std::function<void()> work) {
-        work_ = std::move(work);
-        ended_ = false;
-        starting = this;
-#if defined(__x86_64__)
-        auto* top = reinterpret_cast<void**>(stack_ + kStack);
-        *--top = nullptr;  // keeps the stack aligned as a called function expects it
-        *--top = reinterpret_cast<void*>(&Fiber::enter);
-        for (int kept = 0; kept < 6; ++kept) *--top = nullptr;
-        inner_ = top;
-#else
-        ::getcontext(&inner_);
-        inner_.uc_stack = {stack_, 0, kStack};
-        ::makecontext(&inner_, &Fiber::enter, 0);
-#endif
-        go_in();
-    }
-    void resume() { go_in(); }
-    /// From within: back to who started or resumed.
-    void leave() {
-#if defined(IWSEG_SANITIZED)
-        void* fake = nullptr;
-        __sanitizer_start_switch_fiber(ended_ ? nullptr : &fake, outer_stack_, outer_size_);
-#endif
-        change(inner_, outer_);
-#if defined(IWSEG_SANITIZED)
-        __sanitizer_finish_switch_fiber(fake, &outer_stack_, &outer_size_);
-#endif
-    }
-
-  private:
-    static constexpr std::size_t kGuard = 4096;
-    static Fiber* starting;
-
-#if defined(__x86_64__)
-    using Registers = void*;
-    static void change(Registers& from, Registers& to) { iwseg_simt_switch(&from, to); }
-#else
-    using Registers = ucontext_t;
-    static void change(Registers& from, Registers& to) { ::swapcontext(&from, &to); }
-#endif
-
-    void go_in() {
-#if defined(IWSEG_SANITIZED)
-        void* fake = nullptr;
-        __sanitizer_start_switch_fiber(&fake, stack_, kStack);
-#endif
-        change(outer_, inner_);
-#if defined(IWSEG_SANITIZED)
-        __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
-#endif
-    }
-    static void enter() {
-        Fiber& self = *starting;
-#if defined(IWSEG_SANITIZED)
-        __sanitizer_finish_switch_fiber(nullptr, &self.outer_stack_, &self.outer_size_);
-#endif
-        self.work_();
-        self.ended_ = true;
-        self.leave();
-    }
-
-    char* stack_ = nullptr;
-    Registers inner_{}, outer_{};
-    std::function<void()> work_;
-    bool ended_ = false;
-    [[maybe_unused]] const void* outer_stack_ = nullptr;
-    [[maybe_unused]] std::size_t outer_size_ = 0;
-};
-
-Fiber* Fiber::starting = nullptr;
-
-// ---- one block -------------------------------------------------------------------------------------------------------
 
 enum class State : unsigned char { ready, at_barrier, in_warp, done };
 
