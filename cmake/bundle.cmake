@@ -1,12 +1,7 @@
 # A folder that runs elsewhere (cmake --install BUILD --prefix DIR --component bundle): the program, the tests of kernels
 # and networks, their goldens, and every library that is neither the system's nor the GPU vendor's. Looked up by $ORIGIN.
 function(iwseg_bundle)
-    set(targets iwseg)
-    foreach(test operations convolution_direct loss_kernel components inverse_weights grid_patch network_gradient unet)
-        if(TARGET test_${test})
-            list(APPEND targets test_${test})
-        endif()
-    endforeach()
+    set(targets iwseg test_backends)
     set_target_properties(${targets} PROPERTIES INSTALL_RPATH "$ORIGIN/../lib")
     install(TARGETS ${targets} RUNTIME_DEPENDENCY_SET iwseg_libraries
             RUNTIME DESTINATION bin COMPONENT bundle EXCLUDE_FROM_ALL)
