@@ -5,13 +5,10 @@
 #include <stdexcept>
 
 #include "engine/plan.h"
+#include "kernels/bytes.h"
 
 namespace iwseg {
 namespace {
-
-constexpr std::int64_t kAlignment = 256;
-
-std::int64_t aligned(std::int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 /// Where each part lies, bytes from the start: the learning rate, where patches are cut, image, target, labels, weights.
 struct Parts {
@@ -19,7 +16,7 @@ struct Parts {
 
     Parts(const Shape& shape, bool weighted, std::int64_t stride) {
         const std::int64_t voxels = shape.n * shape.voxels();
-        sources = kAlignment;
+        sources = kMemoryAlignment;
         image = sources + aligned(shape.n * static_cast<std::int64_t>(sizeof(PatchSource)));
         target = image + aligned(shape.elements() * 4);
         labels = target + aligned(voxels);

@@ -10,7 +10,7 @@ namespace {
 struct TrainArguments {
     std::string data, out, config, device = "auto";
     std::vector<std::string> settings;
-    bool resume = false;
+    bool resume = false, eager = false;
     int profile = 0;
 };
 
@@ -19,7 +19,10 @@ void run_train(const TrainArguments& arguments) {
     const std::optional<std::filesystem::path> file =
         arguments.config.empty() ? std::nullopt : std::optional<std::filesystem::path>(arguments.config);
     const Config config = config_of_run(run, file, arguments.settings, arguments.resume);
-    Context context({.device = arguments.device, .threads = config.threads, .deterministic = config.deterministic});
+    Context context({.device = arguments.device,
+                     .threads = config.threads,
+                     .deterministic = config.deterministic,
+                     .record = !arguments.eager});
     train(context, config, arguments.data, run, arguments.profile);
 }
 
@@ -36,6 +39,7 @@ void add_train_command(CLI::App& app) {
     command->add_flag("--resume", arguments->resume, "go on from the newest checkpoint in --out, or start where none is");
     command->add_option("--profile", arguments->profile, "time so many steps kernel by kernel into profile.json")
         ->check(CLI::Range(1, 1000));
+    command->add_flag("--eager", arguments->eager, "on a GPU: queue kernels one by one, not as one CUDA graph, for debugging");
     command->add_option("--device", arguments->device, "auto, cpu or cuda");
     command->footer("Example:\n  iwseg train --data lesions --out runs/iwdl --set loss=iwdl --set patch=[64,64,64]\n"
                     "  iwseg train --data lesions --out runs/iwdl --resume");

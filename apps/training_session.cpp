@@ -11,6 +11,7 @@
 #include "data/resident_scans.h"
 #include "engine/device_timer.h"
 #include "engine/random.h"
+#include "kernels/bytes.h"
 #include "kernels/error.h"
 #include "losses/loss_operation.h"
 
@@ -23,7 +24,6 @@ namespace {
 void require_memory(const Context& context, const TrainingOptions& options, std::int64_t needed) {
     const std::int64_t free = context.kernels().free_memory();
     if (needed <= free) return;
-    const auto gigabytes = [](std::int64_t bytes) { return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9); };
     const double scale = std::cbrt(0.9 * static_cast<double>(free) / static_cast<double>(needed));
     std::array<std::int64_t, 3> patch{options.input.d, options.input.h, options.input.w};
     for (std::int64_t& side : patch) side = static_cast<std::int64_t>(static_cast<double>(side) * scale) / 8 * 8;
@@ -55,7 +55,10 @@ struct TrainingSession::State {
         graph.forward();
         loss = add_loss(graph, o.loss.parameters, logit, inputs.targets());
         graph.backward(logit, loss.diff_logit);
-        graph.program().add({"update", {}, {}, [this](const Plan&) { update(); }});
+        Step last{"update", {}, {}, [this](const Plan&) { update(); }};
+        // Read are gradients, momentum and values, the latter two are written.
+        last.bytes_outside = 5 * parameters.learned_elements() * static_cast<std::int64_t>(sizeof(float));
+        graph.program().add(std::move(last));
         parameters.place(c.kernels(), c.stream(), true);
         require_memory(c, o, Plan::bytes_needed(graph.program()));
         plan = std::make_unique<Plan>(c, graph.program());

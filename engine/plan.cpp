@@ -4,12 +4,10 @@
 #include <numeric>
 #include <stdexcept>
 
+#include "kernels/bytes.h"
+
 namespace iwseg {
 namespace {
-
-constexpr std::int64_t kAlignment = 256;  ///< of device memory; a cache line, and the widest vector, have 64
-
-std::int64_t aligned(std::int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 std::vector<Placement> lifetimes(const std::vector<TensorSpec>& tensors, const std::vector<Step>& steps) {
     std::vector<Placement> placements(tensors.size());
@@ -142,7 +140,7 @@ void Plan::run() {
 }
 
 std::int64_t Plan::bytes_moved(const Step& step) const {
-    std::int64_t bytes = 0;
+    std::int64_t bytes = step.bytes_outside;
     for (const auto* list : {&step.reads, &step.writes})
         for (const Tensor t : *list)
             if (tensors_[t].type != Type::u8) bytes += tensors_[t].bytes();

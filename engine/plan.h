@@ -48,7 +48,7 @@ class Plan {
     const std::vector<Step>& steps() const { return steps_; }
     /// Bytes of the arena that hold something while a step runs.
     std::int64_t live_bytes(int step) const;
-    /// Bytes of the tensors a step reads and writes, each once; scratch left out.
+    /// Bytes that a step reads and writes, of its tensors each once; scratch left out.
     std::int64_t bytes_moved(const Step& step) const;
 
     const std::vector<TensorSpec>& tensors() const { return tensors_; }

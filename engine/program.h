@@ -36,6 +36,7 @@ struct Step {
     std::optional<std::pair<Tensor, Tensor>> in_place = {};
     bool copies_only = false;            ///< nothing is left to do once its result has taken the source over
     std::int64_t operations = 0;         ///< multiplications and additions of a convolution, for measurements
+    std::int64_t bytes_outside = 0;      ///< moved beside the tensors named, for measurements
 };
 
 /// Everything one run does, in order: forward, loss, backward, update. Made by a graph, executed by a plan.

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "kernels/bytes.h"
 #include "kernels/convolution_direct.h"
 #include "kernels/convolution_weights.h"
 #include "kernels/cudnn_session.h"
@@ -13,8 +14,6 @@
 // part of the convolution, a bias too where cuDNN offers it.
 namespace iwseg::cuda {
 namespace {
-
-constexpr std::int64_t aligned(std::int64_t bytes) { return (bytes + 255) / 256 * 256; }
 
 class CudnnConvolution final : public Convolution {
   public:

@@ -5,21 +5,15 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <limits>
 
+#include "kernels/bytes.h"
 #include "kernels/error.h"
 
 namespace iwseg::cpu {
 namespace {
-
-std::string gigabytes(std::int64_t bytes) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%.2f GB", static_cast<double>(bytes) / 1e9);
-    return text;
-}
 
 std::string processor_name() {
     std::ifstream in("/proc/cpuinfo");

@@ -1,8 +1,8 @@
 #include "kernels/memory.h"
 
-#include <cstdio>
 #include <string>
 
+#include "kernels/bytes.h"
 #include "kernels/error.h"
 #include "kernels/launch.h"
 
@@ -10,12 +10,6 @@ namespace iwseg::cuda {
 namespace {
 
 cudaStream_t queue(Stream stream) { return static_cast<cudaStream_t>(stream.handle); }
-
-std::string gigabytes(std::int64_t bytes) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%.2f GB", static_cast<double>(bytes) / 1e9);
-    return text;
-}
 
 }  // namespace
 
