@@ -33,7 +33,7 @@ std::vector<T> random_values(std::mt19937& random, std::size_t count) {
         if constexpr (std::is_floating_point_v<T>)
             value = std::uniform_real_distribution<float>(-1e6f, 1e6f)(random);
         else
-            value = static_cast<T>(std::uniform_int_distribution<long long>()(random) * 2 + random() % 2);
+            value = static_cast<T>(std::uint64_t{random()} << 32 | random());
     }
     return values;
 }
