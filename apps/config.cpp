@@ -47,6 +47,7 @@ void for_each_key(AnyConfig& c, Visitor&& visit) {
     visit("predict.stride", c.predict.stride);
     visit("augment.flip", c.augment.flip);
     visit("augment.rotate", c.augment.rotate);
+    visit("small_diameter", c.small_diameter);
     visit("split.train", c.split.train);
     visit("split.validation", c.split.validation);
     visit("split.test", c.split.test);
@@ -343,6 +344,8 @@ void check_config(const Config& c) {
     require(c.intensity.kind != Intensity::Kind::window ||
                 (std::isfinite(c.intensity.low) && std::isfinite(c.intensity.high) && c.intensity.low < c.intensity.high),
             "intensity", written(c.intensity), "the window must be [lo, hi] with lo < hi");
+    require(c.small_diameter >= 0 && std::isfinite(c.small_diameter), "small_diameter", written(c.small_diameter),
+            "it must not be negative");
     for (const int label : c.labels) require_above("labels", label, 0);
     require(c.split == Split{} || !c.split.train.empty(), "split.train", "[]", "a split needs at least one case to train");
     require_within("checkpoint_every", c.checkpoint_every, 0, 1'000'000'000);
@@ -350,10 +353,39 @@ void check_config(const Config& c) {
     require_within("threads", c.threads, 0, 4096);
 }
 
+namespace {
+
+std::optional<std::filesystem::path> base_in(const toml::table& table, const std::filesystem::path& file) {
+    const toml::node* base = table.get("base");
+    if (!base) return std::nullopt;
+    if (!base->is_string())
+        throw InputError(fmt::format("{}: base is {}, but a file was expected, as in \"base.toml\"",
+                                     place(file.string(), *base), written(*base)));
+    return file.parent_path() / base->as_string()->get();
+}
+
+/// Sets the keys of the files it builds on, then its own.
+void apply_file(Config& config, const std::filesystem::path& file, std::vector<std::filesystem::path> above = {}) {
+    const std::filesystem::path real = std::filesystem::weakly_canonical(file);
+    if (std::find(above.begin(), above.end(), real) != above.end())
+        throw InputError(file.string() + " builds on itself, through its key base");
+    above.push_back(real);
+    toml::table table = parse(read_text(file), file.string());
+    if (const auto base = base_in(table, file)) apply_file(config, *base, above);
+    table.erase("base");
+    apply_table(config, table, "", file.string());
+}
+
+}  // namespace
+
+std::optional<std::filesystem::path> base_of(const std::filesystem::path& file) {
+    return base_in(parse(read_text(file), file.string()), file);
+}
+
 Config resolve_config(const std::optional<std::filesystem::path>& file, const std::vector<std::string>& settings,
                       const Config& base) {
     Config config = base;
-    if (file) apply_toml(config, read_text(*file), file->string());
+    if (file) apply_file(config, *file);
     for (const std::string& setting : settings) apply_setting(config, setting);
     check_config(config);
     return config;
