@@ -47,6 +47,7 @@ void for_each_key(AnyConfig& c, Visitor&& visit) {
     visit("predict.stride", c.predict.stride);
     visit("augment.flip", c.augment.flip);
     visit("augment.rotate", c.augment.rotate);
+    visit("split", c.split_name);
     visit("split.train", c.split.train);
     visit("split.validation", c.split.validation);
     visit("split.test", c.split.test);
@@ -213,10 +214,29 @@ bool set_key(Config& config, const std::string& key, const toml::node& node, con
     return found;
 }
 
+void apply_table(Config& config, const toml::table& table, const std::string& prefix, const std::string& origin);
+
+/// A name, or a table of lists: whichever comes last counts.
+void apply_split(Config& config, const toml::node& node, const std::string& origin) {
+    if (const toml::table* table = node.as_table()) {
+        config.split_name.clear();
+        return apply_table(config, *table, "split.", origin);
+    }
+    if (!node.is_string())
+        throw InputError(fmt::format("{}: split is {}, but the name of a split or a table was expected, as in "
+                                     "{{train = [\"a\"]}}", place(origin, node), written(node)));
+    config.split = {};
+    config.split_name = node.as_string()->get();
+}
+
 void apply_table(Config& config, const toml::table& table, const std::string& prefix, const std::string& origin) {
     const std::vector<std::string> known = known_keys();
     for (const auto& [name, node] : table) {
         const std::string key = prefix + std::string(name.str());
+        if (key == "split") {
+            apply_split(config, node, origin);
+            continue;
+        }
         if (set_key(config, key, node, origin)) continue;
         const bool is_group = std::any_of(known.begin(), known.end(),
                                           [&](const std::string& word) { return word.starts_with(key + "."); });
@@ -226,8 +246,7 @@ void apply_table(Config& config, const toml::table& table, const std::string& pr
         }
         if (is_group)
             throw InputError(fmt::format("{}: {} is {}, but a table was expected, as in {}", place(origin, node), key,
-                                         written(node), key == "predict" ? "{patch = 160, stride = 144}"
-                                                        : key == "augment" ? "{flip = true}" : "{train = [\"a\"]}"));
+                                         written(node), key == "predict" ? "{patch = 160, stride = 144}" : "{flip = true}"));
         const std::string nearest = nearest_name(key, known);
         throw InputError(fmt::format("{}: unknown key {}{}", place(origin, node), key,
                                      nearest.empty() ? "; the config.toml of a run folder lists the known ones"
@@ -361,7 +380,12 @@ Config resolve_config(const std::optional<std::filesystem::path>& file, const st
 
 std::string config_toml(const Config& config) {
     std::string text;
-    for_each_key(config, [&](const char* name, const auto& value) { text += fmt::format("{} = {}\n", name, written(value)); });
+    for_each_key(config, [&](const char* name, const auto& value) {
+        // A key cannot be a name and a table at once.
+        const std::string_view key = name;
+        if (config.split_name.empty() ? key == "split" : key.starts_with("split.")) return;
+        text += fmt::format("{} = {}\n", name, written(value));
+    });
     return text;
 }
 
