@@ -15,7 +15,7 @@ struct MetaHeader {
     std::array<double, 3> offset{};            ///< of the centre of voxel (0, 0, 0), mm
     std::array<double, 3> spacing{{1, 1, 1}};  ///< mm a voxel along i, j, k, all above 0
     /// direction[row][axis]: where the file's axis points to, as ITK's GetDirection. The file's TransformMatrix holds
-    /// the axes one after the other, so that it is this matrix transposed.
+    /// the axes one after the other, so that it is this matrix transposed; a negative ElementSpacing turns its axis.
     std::array<std::array<double, 3>, 3> direction{{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}};
 
     /// The same in the RAS frame of NIfTI: x and y negated.
