@@ -85,7 +85,7 @@ void remove_parts(const fs::path& dataset) {
 }
 
 bool is_finished(const fs::path& dataset, const Study& study, const RawCase& scan) {
-    const auto record = read_record(record_file(dataset, scan.name));
+    const auto record = read_case_record(record_file(dataset, scan.name));
     if (!record || record->fingerprint != study.fingerprint(scan) || record->part != scan.part) return false;
     const std::vector<fs::path> files = case_files(dataset, scan.name, study.channels().size());
     return std::all_of(files.begin(), files.end(), [](const fs::path& file) { return fs::exists(file); });
@@ -215,7 +215,7 @@ PreparationResult prepare_study(const Study& study, const PreparationRunOptions&
     }
     const std::size_t asked = pending.size();
     result.left_out = CaseWorkers(study, options, std::move(pending), done_before).run();
-    result.cases = read_records(options.out);
+    result.cases = read_case_records(options.out);
     if (result.cases.empty())
         throw InputError(asked == 0 ? "--exclude leaves no scan to prepare"
                                     : fmt::format("none of {} scans could be prepared; the first: {}", asked,

@@ -46,7 +46,7 @@ fs::path record_file(const fs::path& dataset, const std::string& name) {
     return dataset / "preparation" / (name + ".json");
 }
 
-void write_record(const fs::path& dataset, const CaseRecord& record) {
+void write_case_record(const fs::path& dataset, const CaseRecord& record) {
     const ordered_json json{{"version", version},
                             {"name", record.name},
                             {"part", record.part},
@@ -61,7 +61,7 @@ void write_record(const fs::path& dataset, const CaseRecord& record) {
     write_text(record_file(dataset, record.name), json.dump(2) + "\n");
 }
 
-std::optional<CaseRecord> read_record(const fs::path& file) {
+std::optional<CaseRecord> read_case_record(const fs::path& file) {
     if (!fs::exists(file)) return std::nullopt;
     const auto json = nlohmann::json::parse(read_text(file), nullptr, false);
     try {
@@ -83,12 +83,12 @@ std::optional<CaseRecord> read_record(const fs::path& file) {
     }
 }
 
-std::vector<CaseRecord> read_records(const fs::path& dataset) {
+std::vector<CaseRecord> read_case_records(const fs::path& dataset) {
     std::vector<CaseRecord> records;
     if (!fs::is_directory(dataset / "preparation")) return records;
     for (const auto& entry : fs::directory_iterator(dataset / "preparation"))
         if (entry.path().extension() == ".json")
-            if (auto record = read_record(entry.path())) records.push_back(std::move(*record));
+            if (auto record = read_case_record(entry.path())) records.push_back(std::move(*record));
     std::sort(records.begin(), records.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
     return records;
 }
@@ -109,7 +109,7 @@ void write_case(const fs::path& dataset, StudyCase prepared, const CaseRecord& r
     write_image(files[0], std::move(prepared.image));
     if (prepared.mask) write_volume(files[1], *prepared.mask);
     write_volume(files.back(), prepared.target);
-    write_record(dataset, record);
+    write_case_record(dataset, record);
 }
 
 void remove_case(const fs::path& dataset, const std::string& name, std::size_t channels) {

@@ -31,11 +31,11 @@ CaseRecord describe_case(const RawCase& scan, const StudyCase& prepared, std::st
 
 /// DATASET/preparation/CASE.json.
 std::filesystem::path record_file(const std::filesystem::path& dataset, const std::string& name);
-void write_record(const std::filesystem::path& dataset, const CaseRecord& record);
+void write_case_record(const std::filesystem::path& dataset, const CaseRecord& record);
 /// Nothing where there is none, or one that another version of the preparation wrote.
-std::optional<CaseRecord> read_record(const std::filesystem::path& file);
+std::optional<CaseRecord> read_case_record(const std::filesystem::path& file);
 /// Every record of a dataset, by name.
-std::vector<CaseRecord> read_records(const std::filesystem::path& dataset);
+std::vector<CaseRecord> read_case_records(const std::filesystem::path& dataset);
 
 /// The case's files in the dataset, images first, then the label.
 std::vector<std::filesystem::path> case_files(const std::filesystem::path& dataset, const std::string& name,
