@@ -48,7 +48,8 @@ struct Config {
     } predict;
     Augmentation augment;                      ///< {flip, rotate}
     double small_diameter = 0;                 ///< voxels: lesions up to it are judged apart; 0: the smaller half
-    Split split;                               ///< case names; empty: the dataset's split, else a seeded one
+    std::string split_name;                    ///< split = "NAME": one that the dataset names in splits.json
+    Split split;                               ///< case names; both empty: the dataset's split, else a seeded one
     int checkpoint_every = 0;                  ///< steps; 0: once an epoch
     int workers = 0;                           ///< threads that load patches; 0: chosen by the processor
     int threads = 0;                           ///< threads that compute; 0: all cores, or OMP_NUM_THREADS

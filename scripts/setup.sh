@@ -5,7 +5,7 @@ set -euo pipefail
 packages=(
     build-essential cmake ninja-build
     libdnnl-dev libnifti2-dev libfmt-dev libcli11-dev libtomlplusplus-dev nlohmann-json3-dev
-    zlib1g-dev libdeflate-dev libpng-dev libgtest-dev
+    zlib1g-dev libdeflate-dev libpng-dev libpugixml-dev libgtest-dev
 )
 
 if ! command -v dpkg-query >/dev/null; then
