@@ -10,6 +10,7 @@ namespace iwseg {
 /// throws InputError for bad input.
 void add_demo_command(CLI::App& app);
 void add_phantom_command(CLI::App& app);
+void add_prepare_command(CLI::App& app);
 void add_train_command(CLI::App& app);
 void add_predict_command(CLI::App& app);
 void add_evaluate_command(CLI::App& app);

@@ -8,6 +8,7 @@
 #include <map>
 #include <sstream>
 
+#include "apps/config_values.h"
 #include "engine/atomic_file.h"
 #include "engine/nearest_name.h"
 #include "kernels/error.h"
@@ -47,6 +48,8 @@ void for_each_key(AnyConfig& c, Visitor&& visit) {
     visit("predict.stride", c.predict.stride);
     visit("augment.flip", c.augment.flip);
     visit("augment.rotate", c.augment.rotate);
+    visit("small_diameter", c.small_diameter);
+    visit("split", c.split_name);
     visit("split.train", c.split.train);
     visit("split.validation", c.split.validation);
     visit("split.test", c.split.test);
@@ -55,136 +58,6 @@ void for_each_key(AnyConfig& c, Visitor&& visit) {
     visit("threads", c.threads);
     visit("deterministic", c.deterministic);
 }
-
-// ---- Reading: each read() returns whether the node is of the type; expected() is that type in words.
-
-bool read(const toml::node& node, bool& value) {
-    if (!node.is_boolean()) return false;
-    value = node.as_boolean()->get();
-    return true;
-}
-bool read(const toml::node& node, double& value) {
-    if (!node.is_number()) return false;
-    value = node.is_integer() ? static_cast<double>(node.as_integer()->get()) : node.as_floating_point()->get();
-    return true;
-}
-template <std::integral Integer>
-bool read(const toml::node& node, Integer& value) {
-    if (!node.is_integer() || !std::in_range<Integer>(node.as_integer()->get())) return false;
-    value = static_cast<Integer>(node.as_integer()->get());
-    return true;
-}
-bool read(const toml::node& node, std::string& value) {
-    if (!node.is_string()) return false;
-    value = node.as_string()->get();
-    return true;
-}
-
-/// Case and channel names that look like numbers need no quotes.
-bool read_name(const toml::node& node, std::string& value) {
-    if (!node.is_integer()) return read(node, value);
-    value = std::to_string(node.as_integer()->get());
-    return true;
-}
-
-template <class T, std::size_t N>
-bool read(const toml::node& node, std::array<T, N>& values) {
-    const toml::array* array = node.as_array();
-    if (!array || array->size() != N) return false;
-    for (std::size_t i = 0; i < N; ++i)
-        if (!read((*array)[i], values[i])) return false;
-    return true;
-}
-bool read(const toml::node& node, std::array<std::int64_t, 3>& patch) {
-    if (std::int64_t side; node.is_integer() && read(node, side)) {
-        patch.fill(side);
-        return true;
-    }
-    return read<std::int64_t, 3>(node, patch);
-}
-bool read(const toml::node& node, LearningRateDrop& drop) {
-    const toml::array* pair = node.as_array();
-    return pair && pair->size() == 2 && read((*pair)[0], drop.epoch) && read((*pair)[1], drop.factor);
-}
-bool read(const toml::node& node, Intensity& intensity) {
-    if (const toml::table* table = node.as_table()) {
-        intensity.kind = Intensity::Kind::window;
-        std::array<double, 2> window;
-        if (table->size() != 1 || !table->contains("window") || !read(*table->get("window"), window)) return false;
-        intensity.low = window[0];
-        intensity.high = window[1];
-        return true;
-    }
-    const std::string word = node.value_or(std::string());
-    intensity.kind = word == "none" ? Intensity::Kind::none : Intensity::Kind::zscore;
-    return word == "none" || word == "zscore";
-}
-template <class T>
-bool read(const toml::node& node, std::vector<T>& values) {
-    const toml::array* array = node.as_array();
-    if (!array) return false;
-    values.assign(array->size(), T{});
-    for (std::size_t i = 0; i < values.size(); ++i) {
-        if constexpr (std::is_same_v<T, std::string>) {
-            if (!read_name((*array)[i], values[i])) return false;
-        } else if (!read((*array)[i], values[i])) {
-            return false;
-        }
-    }
-    return true;
-}
-
-std::string expected(bool) { return "true or false"; }
-std::string expected(double) { return "a number"; }
-std::string expected(int) { return "a whole number"; }
-std::string expected(std::int64_t) { return "a whole number"; }
-std::string expected(std::uint64_t) { return "a whole number from 0 up"; }
-std::string expected(const std::string&) { return "a string"; }
-std::string expected(const std::array<int, 4>&) { return "four whole numbers as in [16, 64, 128, 256]"; }
-std::string expected(const std::array<std::int64_t, 3>&) { return "one or three whole numbers as in [128, 128, 128]"; }
-std::string expected(const std::array<double, 2>&) { return "two numbers as in [1, 2e5]"; }
-std::string expected(const std::vector<std::string>&) { return "a list of names as in [\"a\", \"b\"]"; }
-std::string expected(const std::vector<int>&) { return "a list of whole numbers as in [1, 2]"; }
-std::string expected(const std::vector<LearningRateDrop>&) { return "pairs of epoch and factor as in [[80, 0.1]]"; }
-std::string expected(const Intensity&) { return "\"none\", \"zscore\" or {window = [lo, hi]}"; }
-
-// ---- Writing
-
-std::string written(bool value) { return value ? "true" : "false"; }
-template <std::integral Integer>
-std::string written(Integer value) { return std::to_string(value); }
-std::string written(double value) { return fmt::format("{}", value); }
-std::string written(const std::string& value) {
-    std::ostringstream text;
-    text << toml::toml_formatter{toml::value<std::string>(value), toml::format_flags::none};
-    return text.str();
-}
-std::string written(const LearningRateDrop& drop) { return fmt::format("[{}, {}]", drop.epoch, drop.factor); }
-template <class List>
-    requires requires(const List& list) { list.begin(); }
-std::string written(const List& list) {
-    std::string text;
-    for (const auto& item : list) text += (text.empty() ? "" : ", ") + written(item);
-    return "[" + text + "]";
-}
-std::string written(const Intensity& intensity) {
-    switch (intensity.kind) {
-        case Intensity::Kind::none: return "\"none\"";
-        case Intensity::Kind::zscore: return "\"zscore\"";
-        case Intensity::Kind::window: break;
-    }
-    return fmt::format("{{ window = [{}, {}] }}", intensity.low, intensity.high);
-}
-
-std::string written(const toml::node& node) {
-    std::ostringstream text;
-    node.visit([&](const auto& value) { text << toml::toml_formatter{value, toml::format_flags::none}; });
-    std::string line = text.str();
-    std::replace(line.begin(), line.end(), '\n', ' ');
-    return line.size() > 60 ? line.substr(0, 57) + "..." : line;
-}
-
-// ---- Whole tables
 
 std::vector<std::string> known_keys() {
     std::vector<std::string> names;
@@ -213,10 +86,29 @@ bool set_key(Config& config, const std::string& key, const toml::node& node, con
     return found;
 }
 
+void apply_table(Config& config, const toml::table& table, const std::string& prefix, const std::string& origin);
+
+/// A name, or a table of lists: whichever comes last counts.
+void apply_split(Config& config, const toml::node& node, const std::string& origin) {
+    if (const toml::table* table = node.as_table()) {
+        config.split_name.clear();
+        return apply_table(config, *table, "split.", origin);
+    }
+    if (!node.is_string())
+        throw InputError(fmt::format("{}: split is {}, but the name of a split or a table was expected, as in "
+                                     "{{train = [\"a\"]}}", place(origin, node), written(node)));
+    config.split = {};
+    config.split_name = node.as_string()->get();
+}
+
 void apply_table(Config& config, const toml::table& table, const std::string& prefix, const std::string& origin) {
     const std::vector<std::string> known = known_keys();
     for (const auto& [name, node] : table) {
         const std::string key = prefix + std::string(name.str());
+        if (key == "split") {
+            apply_split(config, node, origin);
+            continue;
+        }
         if (set_key(config, key, node, origin)) continue;
         const bool is_group = std::any_of(known.begin(), known.end(),
                                           [&](const std::string& word) { return word.starts_with(key + "."); });
@@ -226,8 +118,7 @@ void apply_table(Config& config, const toml::table& table, const std::string& pr
         }
         if (is_group)
             throw InputError(fmt::format("{}: {} is {}, but a table was expected, as in {}", place(origin, node), key,
-                                         written(node), key == "predict" ? "{patch = 160, stride = 144}"
-                                                        : key == "augment" ? "{flip = true}" : "{train = [\"a\"]}"));
+                                         written(node), key == "predict" ? "{patch = 160, stride = 144}" : "{flip = true}"));
         const std::string nearest = nearest_name(key, known);
         throw InputError(fmt::format("{}: unknown key {}{}", place(origin, node), key,
                                      nearest.empty() ? "; the config.toml of a run folder lists the known ones"
@@ -343,6 +234,8 @@ void check_config(const Config& c) {
     require(c.intensity.kind != Intensity::Kind::window ||
                 (std::isfinite(c.intensity.low) && std::isfinite(c.intensity.high) && c.intensity.low < c.intensity.high),
             "intensity", written(c.intensity), "the window must be [lo, hi] with lo < hi");
+    require(c.small_diameter >= 0 && std::isfinite(c.small_diameter), "small_diameter", written(c.small_diameter),
+            "it must not be negative");
     for (const int label : c.labels) require_above("labels", label, 0);
     require(c.split == Split{} || !c.split.train.empty(), "split.train", "[]", "a split needs at least one case to train");
     require_within("checkpoint_every", c.checkpoint_every, 0, 1'000'000'000);
@@ -350,10 +243,39 @@ void check_config(const Config& c) {
     require_within("threads", c.threads, 0, 4096);
 }
 
+namespace {
+
+std::optional<std::filesystem::path> base_in(const toml::table& table, const std::filesystem::path& file) {
+    const toml::node* base = table.get("base");
+    if (!base) return std::nullopt;
+    if (!base->is_string())
+        throw InputError(fmt::format("{}: base is {}, but a file was expected, as in \"base.toml\"",
+                                     place(file.string(), *base), written(*base)));
+    return file.parent_path() / base->as_string()->get();
+}
+
+/// Sets the keys of the files it builds on, then its own.
+void apply_file(Config& config, const std::filesystem::path& file, std::vector<std::filesystem::path> above = {}) {
+    const std::filesystem::path real = std::filesystem::weakly_canonical(file);
+    if (std::find(above.begin(), above.end(), real) != above.end())
+        throw InputError(file.string() + " builds on itself, through its key base");
+    above.push_back(real);
+    toml::table table = parse(read_text(file), file.string());
+    if (const auto base = base_in(table, file)) apply_file(config, *base, above);
+    table.erase("base");
+    apply_table(config, table, "", file.string());
+}
+
+}  // namespace
+
+std::optional<std::filesystem::path> base_of(const std::filesystem::path& file) {
+    return base_in(parse(read_text(file), file.string()), file);
+}
+
 Config resolve_config(const std::optional<std::filesystem::path>& file, const std::vector<std::string>& settings,
                       const Config& base) {
     Config config = base;
-    if (file) apply_toml(config, read_text(*file), file->string());
+    if (file) apply_file(config, *file);
     for (const std::string& setting : settings) apply_setting(config, setting);
     check_config(config);
     return config;
@@ -361,7 +283,12 @@ Config resolve_config(const std::optional<std::filesystem::path>& file, const st
 
 std::string config_toml(const Config& config) {
     std::string text;
-    for_each_key(config, [&](const char* name, const auto& value) { text += fmt::format("{} = {}\n", name, written(value)); });
+    for_each_key(config, [&](const char* name, const auto& value) {
+        // A key cannot be a name and a table at once.
+        const std::string_view key = name;
+        if (config.split_name.empty() ? key == "split" : key.starts_with("split.")) return;
+        text += fmt::format("{} = {}\n", name, written(value));
+    });
     return text;
 }
 

@@ -47,7 +47,9 @@ struct Config {
         std::int64_t patch = 160, stride = 144;
     } predict;
     Augmentation augment;                      ///< {flip, rotate}
-    Split split;                               ///< case names; empty: the dataset's split, else a seeded one
+    double small_diameter = 0;                 ///< voxels: lesions up to it are judged apart; 0: the smaller half
+    std::string split_name;                    ///< split = "NAME": one that the dataset names in splits.json
+    Split split;                               ///< case names; both empty: the dataset's split, else a seeded one
     int checkpoint_every = 0;                  ///< steps; 0: once an epoch
     int workers = 0;                           ///< threads that load patches; 0: chosen by the processor
     int threads = 0;                           ///< threads that compute; 0: all cores, or OMP_NUM_THREADS
@@ -68,7 +70,11 @@ void apply_setting(Config& config, const std::string& setting);
 /// Throws InputError, naming the key, on a value that cannot be used.
 void check_config(const Config& config);
 
-/// The base with the file's keys, then the settings, checked.
+/// The file that a configuration file names as the one it builds on: `base = "base.toml"`, relative to its own folder.
+/// Throws InputError where the file cannot be read.
+std::optional<std::filesystem::path> base_of(const std::filesystem::path& file);
+
+/// The base with the keys of the file's own base and then of the file, then the settings, checked.
 Config resolve_config(const std::optional<std::filesystem::path>& file, const std::vector<std::string>& settings,
                       const Config& base = {});
 

@@ -35,6 +35,7 @@ int main(int argc, char** argv) {
     app.require_subcommand(1);
     iwseg::add_demo_command(app);
     iwseg::add_phantom_command(app);
+    iwseg::add_prepare_command(app);
     iwseg::add_train_command(app);
     iwseg::add_predict_command(app);
     iwseg::add_evaluate_command(app);

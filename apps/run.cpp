@@ -5,19 +5,25 @@
 
 #include "apps/commands.h"
 #include "apps/experiment_run.h"
+#include "apps/experiments.h"
 #include "apps/prediction_run.h"
 #include "apps/report.h"
 #include "apps/training_run.h"
+#include "kernels/error.h"
 
 namespace iwseg {
 namespace {
 
 struct RunArguments {
-    std::string data, out, config, device = "auto";
+    std::string data, out, config, configs, device = "auto";
     std::vector<std::string> settings;
+    int index = -1, processes = 1;
 };
 
 void run_run(const RunArguments& arguments) {
+    if (!arguments.configs.empty())
+        return run_experiments({arguments.data, arguments.configs, arguments.out, arguments.settings, arguments.device,
+                                arguments.index, arguments.processes});
     const RunFolder run(arguments.out);
     const Config config = config_of_run(run, arguments.config, arguments.settings, true);
     Context context({.device = arguments.device, .threads = config.threads, .deterministic = config.deterministic});
@@ -32,13 +38,27 @@ void add_run_command(CLI::App& app) {
     auto arguments = std::make_shared<RunArguments>();
     CLI::App* command = app.add_subcommand("run", "Train, predict, evaluate and report; what is there already is skipped");
     command->add_option("--data", arguments->data, "dataset folder")->required();
-    command->add_option("--config", arguments->config, "TOML file of the experiment")->required();
-    command->add_option("--out", arguments->out, "run folder to make or to go on with")->required();
+    auto* one = command->add_option("--config", arguments->config, "TOML file of the experiment");
+    auto* many = command->add_option("--configs", arguments->configs, "folder of TOML files: all of them, then one table");
+    one->excludes(many);
+    command->add_option("--out", arguments->out, "run folder to make or to go on with; with --configs, the folder of them")
+        ->required();
+    command->add_option("--index", arguments->index, "only that one of --configs, from 0, as in a job array")
+        ->needs(many)
+        ->check(CLI::NonNegativeNumber);
+    command->add_option("--processes", arguments->processes, "run so many of --configs at once, on GPUs each on its own")
+        ->needs(many)
+        ->check(CLI::Range(1, 64));
     command->add_option("--set", arguments->settings, "one key=value over the config, may be repeated")
         ->allow_extra_args(false);
     command->add_option("--device", arguments->device, "auto, cpu or cuda");
-    command->footer("Example:\n  iwseg run --data lesions --config configs/ms_lesions.toml --out runs/iwdl");
-    command->callback([arguments] { run_run(*arguments); });
+    command->footer("Example:\n  iwseg run --data lesions --config configs/ms_lesions.toml --out runs/iwdl\n"
+                    "  iwseg run --data luna16 --configs configs/luna16 --out runs/luna16");
+    command->callback([arguments] {
+        if (arguments->config.empty() && arguments->configs.empty())
+            throw InputError("run needs --config FILE for one experiment or --configs FOLDER for several");
+        run_run(*arguments);
+    });
 }
 
 }  // namespace iwseg

@@ -13,7 +13,6 @@
 #include <utility>
 
 #include "engine/atomic_file.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {
@@ -55,8 +54,8 @@ RunFolder::RunFolder(fs::path root) : root_(std::move(root)) {
             const bool in_use = errno == EWOULDBLOCK;
             const std::string why = std::strerror(errno);
             ::close(descriptor_);
-            throw InputError(in_use ? "the run folder " + root_.string() + " is in use by another iwseg process"
-                                    : "cannot lock the run folder " + root_.string() + ": " + why);
+            if (in_use) throw RunFolderInUse("the run folder " + root_.string() + " is in use by another iwseg process");
+            throw InputError("cannot lock the run folder " + root_.string() + ": " + why);
         }
     } while (!still_there(descriptor_, lock()));
 }

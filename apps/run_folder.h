@@ -4,12 +4,21 @@
 #include <filesystem>
 #include <string>
 
+#include "kernels/error.h"
+
 namespace iwseg {
+
+/// Another process owns the run folder.
+class RunFolderInUse : public InputError {
+  public:
+    using InputError::InputError;
+};
 
 /// One experiment's folder, owned by one process while this lives: the lock is the system's, so that a crash frees it.
 class RunFolder {
   public:
-    /// Creates the folder where it is missing. Throws InputError where it cannot be written or is in use.
+    /// Creates the folder where it is missing. Throws InputError where it cannot be written, RunFolderInUse where it
+    /// is in use.
     explicit RunFolder(std::filesystem::path root);
     /// Removes a folder that was created here and in which nothing was kept.
     ~RunFolder();

@@ -74,6 +74,7 @@ bool is_finished(const Config& config, const RunFolder& run) {
 Split split_of_run(const Dataset& dataset, const Config& config, const RunFolder& run) {
     std::optional<Split> chosen;
     if (config.split != Split{}) chosen = config.split;
+    if (!config.split_name.empty() && !fs::exists(run.split())) chosen = named_split(dataset, config.split_name);
     if (fs::exists(run.split())) chosen = read_split(run.split());
     return make_split(dataset, chosen, config.seed);
 }

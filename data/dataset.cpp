@@ -135,6 +135,19 @@ Split draw_split(std::vector<std::string> names, std::uint64_t seed) {
     return split;
 }
 
+/// How many lesions each case counts for, where the file says so.
+std::map<std::string, std::int64_t> read_lesion_counts(const json& description, const path& file) {
+    std::map<std::string, std::int64_t> counts;
+    const json listed = description.value("lesion_counts", json::object());
+    for (const auto& [name, count] : listed.items()) {
+        if (!listed.is_object() || !count.is_number_unsigned() || count.get<std::uint64_t>() > INT32_MAX)
+            throw InputError(fmt::format("{} must give lesion_counts as whole numbers by case: {{\"a\": 2, \"b\": 0}}",
+                                         file.string()));
+        counts[name] = count.get<std::int64_t>();
+    }
+    return counts;
+}
+
 void require_usable(const Split& split, const Dataset& dataset, const std::string& source) {
     const std::vector<std::string> names = names_of(dataset.cases);
     for (const auto* part : {&split.train, &split.validation})
@@ -170,6 +183,7 @@ Dataset open_dataset(const path& folder) {
     const path plain = folder.has_filename() ? folder : folder.parent_path();
     dataset.name = name.is_string() ? name.get<std::string>() : plain.filename().string();
     dataset.channels = read_channels(description, file);
+    dataset.lesion_counts = read_lesion_counts(description, file);
     if (description.contains("training") && description["training"].is_array()) {
         dataset.cases = listed_cases(description["training"], folder);
         if (description.contains("test")) dataset.test_cases = listed_cases(description["test"], folder);
@@ -185,6 +199,33 @@ Dataset open_dataset(const path& folder) {
     if (dataset.cases.empty() && dataset.test_cases.empty())
         throw InputError(fmt::format("{} has no cases: imagesTr/CASE_0000.nii.gz is expected", folder.string()));
     return dataset;
+}
+
+Split named_split(const Dataset& dataset, const std::string& name) {
+    const path file = dataset.folder / "splits.json";
+    if (!std::filesystem::exists(file))
+        throw InputError(fmt::format("split = \"{}\" names a split, but {} is missing, which iwseg prepare writes", name,
+                                     file.string()));
+    const json splits = read_json(file);
+    const InputError wrong(fmt::format("{} must hold splits by name, each {{\"train\": [...], \"validation\": [...], "
+                                       "\"test\": [...]}}",
+                                       file.string()));
+    if (!splits.is_object()) throw wrong;
+    if (!splits.contains(name)) {
+        std::vector<std::string> known;
+        for (const auto& [key, value] : splits.items()) known.push_back(key);
+        const std::string nearest = nearest_name(name, known);
+        throw InputError(fmt::format("{} has no split {}{}", file.string(), name,
+                                     nearest.empty() ? fmt::format("; it has {}", fmt::join(known, ", "))
+                                                     : fmt::format("; did you mean {}?", nearest)));
+    }
+    try {
+        const json& split = splits[name];
+        return {split.at("train").get<std::vector<std::string>>(), split.at("validation").get<std::vector<std::string>>(),
+                split.at("test").get<std::vector<std::string>>()};
+    } catch (const json::exception&) {
+        throw wrong;
+    }
 }
 
 Split make_split(const Dataset& dataset, const std::optional<Split>& configured, std::uint64_t seed) {

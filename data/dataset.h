@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,6 +24,8 @@ struct Dataset {
     std::vector<std::string> channels;  ///< names, in the order of the channels' numbers
     std::vector<Case> cases;            ///< imagesTr; label is absent where labelsTr has none
     std::vector<Case> test_cases;       ///< imagesTs; label from labelsTs where it exists
+    /// "lesion_counts" in dataset.json, by case: how often patches are drawn from each, beside the others. May be empty.
+    std::map<std::string, std::int64_t> lesion_counts;
 
     /// Looks in cases, then in test_cases. Throws InputError naming the nearest case.
     const Case& find(const std::string& case_name) const;
@@ -38,6 +41,11 @@ struct Split {
 
     bool operator==(const Split&) const = default;
 };
+
+/// A split that the dataset names: splits.json is {"holdout": {"train": [...], "validation": [...], "test": [...]}, ...},
+/// as iwseg prepare writes it. Throws InputError where the file is missing or malformed, or has no split of that name
+/// (naming the nearest).
+Split named_split(const Dataset& dataset, const std::string& name);
 
 /// The configured split where there is one, else fold 0 of splits_final.json (its "val" is both validation and test),
 /// else 70/10/20 drawn by seed, with at least one case to train and one to test. Only labelled cases are drawn.

@@ -274,7 +274,27 @@ Volume<Out> read_volume(const path& file, std::optional<std::int64_t> channel) {
     return volume;
 }
 
+nifti_image& open_header(const path& file, Header& header) {
+    ByteSource source(file);
+    header = read_header(source, file);
+    require_three_axes(*header.image, file, 0);
+    return *header.image;
+}
+
 }  // namespace
+
+Geometry read_geometry(const path& file) {
+    Header header;
+    return geometry_of(open_header(file, header), file);
+}
+
+std::int64_t reading_bytes(const path& file) {
+    Header header;
+    const nifti_image& image = open_header(file, header);
+    const double voxels = static_cast<double>(image.nx) * static_cast<double>(image.ny) * static_cast<double>(image.nz);
+    constexpr double result = 4, most = 1e18;  // a header may lie
+    return static_cast<std::int64_t>(std::min(most, voxels * (image.nbyper + result)));
+}
 
 Volume<float> read_image(const path& file) {
     return read_volume<float>(file, std::nullopt);

@@ -169,6 +169,8 @@ PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const Prepar
             prepared.image.insert(prepared.image.end(), values.begin(), values.end());
     }
     if (options.with_label) prepared.lesions = read_lesions(scan, prepared.geometry, options);
+    if (const auto count = dataset.lesion_counts.find(scan.name); count != dataset.lesion_counts.end())
+        prepared.lesion_count = count->second;
     return prepared;
 }
 

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,10 @@ struct PreparedCase {
     std::vector<float> image;    ///< (C, D, H, W)
     std::vector<float> minimum;  ///< of each channel: what patches are padded with
     ComponentList lesions;       ///< empty where labels were not read
+    /// How often patches are drawn from the scan, beside the others, where that is not the number of its lesions.
+    std::optional<std::int64_t> lesion_count;
+
+    std::int64_t draws() const { return lesion_count.value_or(lesions.size()); }
 };
 
 /// The channels that are read, as indices into dataset.channels. Throws InputError naming the nearest where one is

@@ -124,7 +124,7 @@ PatchSampler::PatchSampler(std::vector<PreparedCase> cases, const SamplingOption
     for (const PreparedCase& scan : cases_) {
         if (scan.channels != cases_[0].channels)
             throw InputError("case " + scan.name + " has another number of channels");
-        lesions_before_.push_back(lesions += static_cast<std::uint64_t>(scan.lesions.size()));
+        lesions_before_.push_back(lesions += static_cast<std::uint64_t>(scan.draws()));
     }
     if (lesions == 0) throw InputError("there is no lesion in any case to train on");
 }
@@ -138,7 +138,9 @@ PatchPlace PatchSampler::place(std::uint64_t step, std::uint32_t sample) const {
     const PreparedCase& scan = cases_[place.scan];
     const Extent& shape = scan.geometry.shape;
     Extent centre{};
-    if (random.uniform() < options_.nonzero_fraction) {
+    // A scan may be drawn for lesions that its mask does not hold (annotated, but drawn by too few experts): then, as the
+    // original study does, every patch of it lies anywhere.
+    if (random.uniform() < options_.nonzero_fraction && scan.lesions.size() > 0) {
         const ComponentList& lesions = scan.lesions;
         const std::uint64_t component = random.below(static_cast<std::uint64_t>(lesions.size()));
         const std::int64_t first = lesions.offsets[component], size = lesions.offsets[component + 1] - first;

@@ -52,10 +52,11 @@ struct PatchContent {
     std::int64_t lesion_voxels = 0, components = 0;
 };
 
-/// Draws training batches from prepared cases (docs/design.md, section 8). A batch is a pure function of (seed, step).
+/// Draws training batches from prepared cases (docs/design.md, section 8), each case in proportion to its lesion count.
+/// A batch is a pure function of (seed, step).
 class PatchSampler {
   public:
-    /// Throws InputError where no case has a lesion, or the cases differ in channels.
+    /// Throws InputError where every case's lesion count is 0, or the cases differ in channels.
     PatchSampler(std::vector<PreparedCase> cases, const SamplingOptions& options);
 
     /// Chooses the place of a sample of a step.
@@ -74,7 +75,7 @@ class PatchSampler {
 
   private:
     std::vector<PreparedCase> cases_;
-    std::vector<std::uint64_t> lesions_before_;  ///< lesions of the cases up to and including each
+    std::vector<std::uint64_t> lesions_before_;  ///< lesion counts of the cases up to and including each
     SamplingOptions options_;
 };
 

@@ -35,6 +35,11 @@ Volume<std::int32_t> read_labels(const std::filesystem::path& file);
 /// channel 0 alone. Throws as read_image, and where there is no such channel.
 Volume<float> read_channel(const std::filesystem::path& file, std::int64_t channel);
 
+/// Where the scan of a file lies, from its header alone. Throws as read_channel.
+Geometry read_geometry(const std::filesystem::path& file);
+/// The memory that read_image and read_labels take, their result included, in bytes, from the header alone.
+std::int64_t reading_bytes(const std::filesystem::path& file);
+
 /// Writes .nii or .nii.gz by the name's ending, atomically, NIfTI-1 where the sizes fit and else NIfTI-2.
 void write_volume(const std::filesystem::path& file, const Volume<float>& volume);
 void write_volume(const std::filesystem::path& file, const Volume<std::uint8_t>& volume);

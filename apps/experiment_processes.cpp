@@ -1,0 +1,137 @@
+#include "apps/experiment_processes.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <system_error>
+#include <thread>
+
+#include "apps/interrupt.h"
+#include "apps/progress.h"
+#include "kernels/error.h"
+#include "kernels/kernel_table.h"
+
+namespace iwseg {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Child {
+    pid_t process = -1;
+    fs::path log;
+    int status = 0;
+    bool ended = false;
+};
+
+/// The GPUs of which each process is to see one: as CUDA_VISIBLE_DEVICES names them, else by number.
+std::string visible_device(int process) {
+    const char* named = std::getenv("CUDA_VISIBLE_DEVICES");
+    if (!named) return std::to_string(process);
+    std::vector<std::string> devices;
+    std::istringstream list(named);
+    for (std::string device; std::getline(list, device, ',');) devices.push_back(device);
+    if (process < static_cast<int>(devices.size())) return devices[static_cast<std::size_t>(process)];
+    throw InputError(fmt::format("--processes asks for {} GPUs or more, but CUDA_VISIBLE_DEVICES={} names {}", process + 1,
+                                 named, devices.size()));
+}
+
+std::vector<std::string> arguments_of(const ExperimentsOptions& options) {
+    std::vector<std::string> arguments{"iwseg",     "run",   "--data",   options.data.string(), "--configs",
+                                       options.configs.string(), "--out", options.out.string(), "--device", options.device};
+    for (const std::string& setting : options.settings) arguments.insert(arguments.end(), {"--set", setting});
+    return arguments;
+}
+
+Child start(const ExperimentsOptions& options, int number) {
+    const bool on_gpu = options.device != "cpu" && cuda::available();
+    const std::string device = on_gpu ? visible_device(number) : std::string();
+    const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / options.processes);
+    std::vector<std::string> arguments = arguments_of(options);
+    std::vector<char*> pointers;
+    for (std::string& argument : arguments) pointers.push_back(argument.data());
+    pointers.push_back(nullptr);
+    Child child;
+    child.log = options.out / "processes" / fmt::format("{}.log", number);
+    const int log = ::open(child.log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (log < 0) throw InputError("cannot write " + child.log.string() + ": " + std::strerror(errno));
+    const pid_t parent = ::getpid();
+    child.process = ::fork();
+    if (child.process == 0) {
+        ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (::getppid() != parent) ::_exit(1);  // it ended before the line above
+        ::dup2(log, STDOUT_FILENO);
+        ::dup2(log, STDERR_FILENO);
+        if (on_gpu) ::setenv("CUDA_VISIBLE_DEVICES", device.c_str(), 1);
+        else ::setenv("OMP_NUM_THREADS", std::to_string(cores).c_str(), 0);
+        ::execv("/proc/self/exe", pointers.data());
+        ::_exit(127);
+    }
+    ::close(log);
+    if (child.process < 0) throw std::runtime_error(std::string("cannot start a process: ") + std::strerror(errno));
+    return child;
+}
+
+std::string last_line(const fs::path& file) {
+    std::ifstream in(file);
+    std::string last;
+    for (std::string line; std::getline(in, line);)
+        if (!line.empty()) last = line;
+    return last;
+}
+
+/// Waits, showing how many experiments have their records.
+void wait_for(std::vector<Child>& children, const ExperimentsOptions& options, const std::vector<Experiment>& experiments) {
+    const auto finished = [&] {
+        return std::count_if(experiments.begin(), experiments.end(), [&](const Experiment& one) {
+            return fs::exists(options.out / one.name / "records.json");
+        });
+    };
+    const InterruptGuard guard;
+    Progress progress("run", static_cast<std::int64_t>(experiments.size()), "experiments", finished());
+    bool told = false;
+    for (;;) {
+        bool any = false;
+        for (Child& child : children) {
+            if (!child.ended && ::waitpid(child.process, &child.status, WNOHANG) == child.process) child.ended = true;
+            any |= !child.ended;
+        }
+        progress.update(finished());
+        if (!any) break;
+        if (InterruptGuard::requested() && !told) {
+            for (const Child& child : children)
+                if (!child.ended) ::kill(child.process, SIGTERM);
+            told = true;  // they save what they have and end
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+    if (told) throw Interrupted("interrupted; the same command goes on");
+}
+
+}  // namespace
+
+std::string run_in_processes(const ExperimentsOptions& options, const std::vector<Experiment>& experiments) {
+    std::error_code failure;
+    fs::create_directories(options.out / "processes", failure);
+    if (failure) throw InputError("the folder " + (options.out / "processes").string() + " cannot be made: " + failure.message());
+    std::vector<Child> children;
+    for (int number = 0; number < options.processes; ++number) children.push_back(start(options, number));
+    wait_for(children, options, experiments);
+    std::string failures;
+    for (const Child& child : children)
+        if (!WIFEXITED(child.status) || WEXITSTATUS(child.status) != 0)
+            failures += fmt::format("{}{}: {}", failures.empty() ? "" : "; ", child.log.string(), last_line(child.log));
+    return failures;
+}
+
+}  // namespace iwseg
