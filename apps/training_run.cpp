@@ -32,7 +32,7 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 
 /// Keys that shape neither the network, nor its steps, nor what is made of it.
 bool may_change(const std::string& key) {
-    return key == "epochs" || key == "checkpoint_every" || key == "workers" || key == "threads";
+    return key == "epochs" || key == "checkpoint_every" || key == "workers" || key == "threads" || key == "small_diameter";
 }
 
 SamplingOptions sampling_options(const Config& config) {
