@@ -12,8 +12,10 @@
 #include <thread>
 
 #include "engine/nearest_name.h"
+#include "kernels/bytes.h"
 #include "kernels/components.h"
 #include "kernels/error.h"
+#include "kernels/memory.h"
 
 namespace iwseg {
 namespace {
@@ -174,9 +176,26 @@ PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const Prepar
     return prepared;
 }
 
+std::int64_t memory_of_cases(const Dataset& dataset, const std::vector<std::string>& names,
+                             const PreparationOptions& options) {
+    const std::vector<std::int64_t> channels = selected_channels(dataset, options);
+    double bytes = 0;  // headers may lie: it must not overflow
+    for (const std::string& name : names) {
+        const auto shape = read_geometry(file_of(dataset.find(name), channels[0])).shape;
+        bytes += static_cast<double>(shape[0]) * static_cast<double>(shape[1]) * static_cast<double>(shape[2]) *
+                 static_cast<double>(channels.size() * sizeof(float));
+    }
+    return static_cast<std::int64_t>(std::min(bytes, 1e18));
+}
+
 std::vector<PreparedCase> prepare_training_cases(const Dataset& dataset, const std::vector<std::string>& names,
                                                  const PreparationOptions& options, int threads,
                                                  const CaseProgress& progress) {
+    // Said before an hour of reading, not by the kernel that kills.
+    if (const std::int64_t needed = memory_of_cases(dataset, names, options), free = cpu::free_memory(); needed > free)
+        throw InputError(fmt::format("the {} scans to train on need {} of memory (4 bytes a voxel and channel), but {} are "
+                                     "free; train on fewer scans or channels, or on a machine with more",
+                                     names.size(), gigabytes(needed), gigabytes(free)));
     std::vector<PreparedCase> cases(names.size());
     std::atomic<std::size_t> next = 0;
     std::int64_t done = 0;

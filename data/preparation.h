@@ -71,8 +71,13 @@ PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const Prepar
 /// Called after each case, from any thread but never twice at once.
 using CaseProgress = std::function<void(std::int64_t done, std::int64_t all)>;
 
+/// Bytes that the images of the named cases take once prepared, from their headers alone. Throws InputError where one
+/// cannot be read.
+std::int64_t memory_of_cases(const Dataset& dataset, const std::vector<std::string>& names,
+                             const PreparationOptions& options);
+
 /// Reads the named cases to train on, several at a time, in the order given. Throws InputError where none of them has a
-/// lesion.
+/// lesion, or the memory does not suffice.
 std::vector<PreparedCase> prepare_training_cases(const Dataset& dataset, const std::vector<std::string>& names,
                                                  const PreparationOptions& options, int threads,
                                                  const CaseProgress& progress = {});

@@ -14,6 +14,7 @@
 #include "data/preparation.h"
 #include "engine/atomic_file.h"
 #include "kernels/error.h"
+#include "kernels/memory.h"
 
 namespace iwseg {
 namespace {
@@ -265,6 +266,19 @@ TEST_F(DatasetFolder, ComponentListsHoldExactlyTheLesionVoxels) {
             EXPECT_EQ(lesions.boxes[c].first[2], first_k);
         }
     }
+}
+
+TEST_F(DatasetFolder, ScansThatDoNotFitInMemoryAreRefusedBeforeTheyAreRead) {
+    describe();
+    shape_ = {64, 64, 61};
+    add_case("a");
+    const Dataset dataset = open_dataset(folder_);
+    const std::int64_t bytes = memory_of_cases(dataset, {"a"}, {});
+    EXPECT_EQ(bytes, 2 * 64 * 64 * 61 * 4);
+    EXPECT_EQ(memory_of_cases(dataset, {"a", "a"}, {.channels = {"T1"}}), bytes);
+    const auto too_many = static_cast<std::size_t>(cpu::free_memory() / bytes + 1000);
+    const std::string message = refusal([&] { prepare_training_cases(dataset, std::vector<std::string>(too_many, "a"), {}, 2); });
+    EXPECT_TRUE(says(message, "scans to train on need")) << message;
 }
 
 TEST_F(DatasetFolder, UnusableScansAreRefusedByFileName) {
