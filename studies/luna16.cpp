@@ -123,6 +123,8 @@ const std::vector<NoduleAnnotation>& Luna16::annotations_of(const std::string& u
 
 std::string Luna16::fingerprint(const RawCase& scan) const {
     std::string text = Study::fingerprint(scan);
+    for (fs::path file : {scan.image, scan.mask})
+        for (const char* data : {".raw", ".zraw"}) text += file_fingerprint(file.replace_extension(data));
     for (const NoduleAnnotation& nodule : annotations_of(scan.name))
         text += fmt::format("{} {} {}; ", nodule.centre[0], nodule.centre[1], nodule.centre[2]);
     return text;
