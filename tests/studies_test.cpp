@@ -175,8 +175,12 @@ TEST_F(Studies, LunaScansArePreparedAsThePlainComputationDoes) {
     EXPECT_GT(touching, 0);
 }
 
+/// One annotation, and lungs all over, so that nothing is cropped.
 RawLunaScan plain_scan(std::mt19937& random) {
     RawLunaScan scan = draw_luna_scan(random, "1.2.3", 0, 0, false);
+    std::fill(scan.lungs.begin(), scan.lungs.end(), 3);
+    scan.lungs[0] = scan.lungs[1] = 0;
+    scan.lungs[2] = 5;
     scan.annotations = {world(scan, {20, 20, 10})};
     return scan;
 }
@@ -222,7 +226,8 @@ TEST_F(Studies, NodulesCountUpToTenVoxelsFromAnAnnotationHalvesGoingToTheEven) {
         scan.spacing = {0.5, 0.5, 2};  // sums without rounding
         scan.ct.assign(42 * 42 * 30, 0);
         scan.lungs.assign(scan.ct.size(), 3);
-        scan.lungs[0] = 0, scan.lungs[1] = 0, scan.lungs[2] = 5;
+        scan.lungs[0] = scan.lungs[1] = 0;
+        scan.lungs[2] = 5;
         scan.annotations = {world(scan, {20, 20, 10})};
         const RawNodule nodule{{scan.z_mm(slice), x, 20, 1, 1, false}};
         scan.sessions = {{nodule}, {nodule}, {}, {}};
