@@ -11,10 +11,10 @@
 namespace iwseg {
 
 struct PreparationRunOptions {
-    std::filesystem::path out;           ///< the dataset to make or to go on with
-    std::vector<std::string> excluded;   ///< scans to leave out, known or not
-    std::int64_t memory = 0;             ///< bytes for the scans in work together; 0: half of the machine's
-    int threads = 0;                     ///< scans in work at a time; 0: as many as the processor has
+    std::filesystem::path out{};          ///< the dataset to make or to go on with
+    std::vector<std::string> excluded{};  ///< scans to leave out, known or not
+    std::int64_t memory = 0;              ///< bytes for the scans in work together; 0: half of the machine's
+    int threads = 0;                      ///< scans in work at a time; 0: as many as the processor has
 };
 
 /// Prepares every scan of the study that the dataset does not hold yet, or whose raw files have changed, several at a

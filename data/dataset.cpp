@@ -138,13 +138,14 @@ Split draw_split(std::vector<std::string> names, std::uint64_t seed) {
 /// How many lesions each case counts for, where the file says so.
 std::map<std::string, std::int64_t> read_lesion_counts(const json& description, const path& file) {
     std::map<std::string, std::int64_t> counts;
-    const json listed = description.value("lesion_counts", json::object());
-    for (const auto& [name, count] : listed.items()) {
-        if (!listed.is_object() || !count.is_number_unsigned() || count.get<std::uint64_t>() > INT32_MAX)
-            throw InputError(fmt::format("{} must give lesion_counts as whole numbers by case: {{\"a\": 2, \"b\": 0}}",
-                                         file.string()));
-        counts[name] = count.get<std::int64_t>();
-    }
+    const json listed = description.contains("lesion_counts") ? description["lesion_counts"] : json::object();
+    const auto is_count = [](const json& count) {
+        return count.is_number_unsigned() && count.get<std::uint64_t>() <= INT32_MAX;
+    };
+    if (!listed.is_object() || !std::all_of(listed.begin(), listed.end(), is_count))
+        throw InputError(fmt::format("{} must give lesion_counts as whole numbers by case: {{\"a\": 2, \"b\": 0}}",
+                                     file.string()));
+    for (const auto& [name, count] : listed.items()) counts[name] = count.get<std::int64_t>();
     return counts;
 }
 

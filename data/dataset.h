@@ -25,7 +25,7 @@ struct Dataset {
     std::vector<Case> cases;            ///< imagesTr; label is absent where labelsTr has none
     std::vector<Case> test_cases;       ///< imagesTs; label from labelsTs where it exists
     /// "lesion_counts" in dataset.json, by case: how often patches are drawn from each, beside the others. May be empty.
-    std::map<std::string, std::int64_t> lesion_counts = {};
+    std::map<std::string, std::int64_t> lesion_counts{};
 
     /// Looks in cases, then in test_cases. Throws InputError naming the nearest case.
     const Case& find(const std::string& case_name) const;

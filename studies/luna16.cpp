@@ -123,14 +123,17 @@ const std::vector<NoduleAnnotation>& Luna16::annotations_of(const std::string& u
 
 std::string Luna16::fingerprint(const RawCase& scan) const {
     std::string text = Study::fingerprint(scan);
+    for (fs::path file : {scan.image, scan.mask})
+        for (const char* data : {".raw", ".zraw"}) text += file_fingerprint(file.replace_extension(data));
     for (const NoduleAnnotation& nodule : annotations_of(scan.name))
         text += fmt::format("{} {} {}; ", nodule.centre[0], nodule.centre[1], nodule.centre[2]);
     return text;
 }
 
 std::int64_t Luna16::bytes_needed(const RawCase& scan) const {
-    // Four bytes a voxel for what is read, at most six for what is cropped from it and written.
-    constexpr double bytes = 10, most = 1e18;  // a header may lie
+    // A voxel of the box has 4 bytes of CT, 1 each of lungs and target, and 4 of labels while components are counted, with
+    // some that labelling takes; the box may be the whole scan. Reading takes less.
+    constexpr double bytes = 13, most = 1e18;  // a header may lie
     const auto [ni, nj, nk] = read_meta_header(scan.image).shape;
     const double voxels = static_cast<double>(ni) * static_cast<double>(nj) * static_cast<double>(nk);
     return static_cast<std::int64_t>(std::min(most, bytes * voxels));

@@ -14,15 +14,15 @@ namespace iwseg {
 namespace fs = std::filesystem;
 
 std::string Study::fingerprint(const RawCase& scan) const {
-    std::string text;
-    for (const fs::path& file : {scan.image, scan.mask, scan.reading}) {
-        if (file.empty()) continue;
-        std::error_code gone;
-        const std::uintmax_t bytes = fs::file_size(file, gone);
-        const auto changed = fs::last_write_time(file, gone).time_since_epoch().count();
-        text += fmt::format("{} {} {}; ", file.filename().string(), gone ? 0 : bytes, changed);
-    }
-    return text;
+    return file_fingerprint(scan.image) + file_fingerprint(scan.mask) + file_fingerprint(scan.reading);
+}
+
+std::string Study::file_fingerprint(const fs::path& file) {
+    std::error_code gone;
+    const std::uintmax_t bytes = fs::file_size(file, gone);
+    if (gone) return "";
+    const auto changed = fs::last_write_time(file, gone).time_since_epoch().count();
+    return fmt::format("{} {} {}; ", file.filename().string(), bytes, changed);
 }
 
 Split draw_validation(const std::vector<std::string>& names, std::size_t validation, std::uint32_t seed) {

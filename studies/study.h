@@ -53,6 +53,8 @@ class Study {
     virtual StudyCase prepare(const RawCase& scan) const = 0;
     /// Changes when a file that the case is made of does: names, sizes, times of last change.
     virtual std::string fingerprint(const RawCase& scan) const;
+    /// One file's part of it; empty where there is none.
+    static std::string file_fingerprint(const std::filesystem::path& file);
 
     /// The study's splits by name, of these prepared cases (name and part).
     virtual std::map<std::string, Split> splits(const std::map<std::string, int>& parts) const = 0;

@@ -81,6 +81,24 @@ ls single/imagesTr/*.gz | tail -n +2 | xargs rm
 refuses "dataset with one case" "one" $(train_on single)
 refuses "unknown case" "no case nobody" "$iwseg" predict --run run --data data --cases nobody --out out
 
+# Raw studies
+refuses "raw folder missing" "nowhere" "$iwseg" prepare luna16 --raw nowhere --out out
+mkdir -p raw/subset0 raw/seg-lungs-LUNA16 rawlits
+refuses "raw folder without scans" "volume-N" "$iwseg" prepare lits --raw rawlits --out out
+printf 'NDims = 3\nDimSize = 4 4\nElementType = MET_SHORT\nElementDataFile = a.raw\n' > raw/subset0/a.mhd
+refuses "LUNA16 without annotations" "annotations.csv" "$iwseg" prepare luna16 --raw raw --out out
+printf 'seriesuid,coordX,coordY,coordZ,diameter_mm\na,1,2,x,4\n' > raw/annotations.csv
+refuses "annotations with a word" "line 2: coordZ" "$iwseg" prepare luna16 --raw raw --out out
+printf 'seriesuid,coordX,coordY,coordZ,diameter_mm\n' > raw/annotations.csv
+refuses "LUNA16 without lung masks" "seg-lungs-LUNA16" "$iwseg" prepare luna16 --raw raw --out out
+cp raw/subset0/a.mhd raw/seg-lungs-LUNA16/
+refuses "no scan can be prepared" "none of 1.*a.mhd" "$iwseg" prepare luna16 --raw raw --out out
+refuses "excluded scan unknown" "exclude ab" "$iwseg" prepare luna16 --raw raw --out out --exclude ab
+cp scan.nii rawlits/volume-7.nii && gunzip -c "$label" > rawlits/segmentation-7.nii
+refuses "folder of another dataset" "another dataset" "$iwseg" prepare lits --raw rawlits --out data
+refuses "folder not writable (prepare)" "data/dataset.json/x" "$iwseg" prepare lits --raw rawlits --out data/dataset.json/x
+refuses "split of no name" "splits.json is missing" $(train_on data) --set split=holdout
+
 # Configuration
 refuses "unknown key" "did you mean learning_rate" $(train_on data) --set learnin_rate=0.1
 refuses "wrong type" "batch.*whole number" $(train_on data) --set batch=two

@@ -61,7 +61,7 @@ constexpr const char* kTiny =
 
 TEST_F(CommandLine, EverySubcommandHasHelpWithAnExample) {
     for (const char* command :
-         {"demo", "phantom", "train", "predict", "evaluate", "run", "froc", "label", "bench", "info"}) {
+         {"demo", "phantom", "prepare luna16", "prepare lits", "train", "predict", "evaluate", "run", "froc", "label", "bench", "info"}) {
         const Result result = iwseg(fmt::format("{} --help", command));
         EXPECT_EQ(result.code, 0) << command;
         EXPECT_NE(result.out.find("Example"), std::string::npos) << command;

@@ -106,6 +106,24 @@ TEST(Config, SettingIsATomlValueOrABareWord) {
     EXPECT_EQ(resolve_config(std::nullopt, {"patch=64"}).patch, (std::array<std::int64_t, 3>{64, 64, 64}));
 }
 
+TEST(Config, SplitIsANameOrListsOfCases) {
+    Config base;
+    apply_toml(base, "split = \"holdout\"\n", "lesions.toml");
+    EXPECT_EQ(base.split_name, "holdout");
+    Config read;
+    apply_toml(read, config_toml(base), "config.toml");
+    EXPECT_EQ(differing_keys(base, read), std::vector<std::string>{}) << config_toml(base);
+    EXPECT_EQ(differing_keys(base, Config{}), std::vector<std::string>{"split"});
+    const Config lists = resolve_config(std::nullopt, {"split.train=[\"a\"]", "split.test=[\"b\"]"}, base);
+    EXPECT_EQ(lists.split_name, "");
+    EXPECT_EQ(lists.split, (Split{{"a"}, {}, {"b"}}));
+    const Config named = resolve_config(std::nullopt, {"split=validation"}, lists);
+    EXPECT_EQ(named.split_name, "validation");
+    EXPECT_EQ(named.split, Split{});
+    EXPECT_TRUE(contains(setting_refusal("split=3"), "split is 3, but the name of a split or a table was expected"));
+    EXPECT_TRUE(contains(setting_refusal("split.tain=[]"), "did you mean split.train?"));
+}
+
 TEST(Config, LaterSettingsWinOverTheFile) {
     Config base;
     apply_toml(base, "batch = 3\nepochs = 7\n[predict]\npatch = 96\nstride = 96\n", "lesions.toml");

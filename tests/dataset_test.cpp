@@ -184,6 +184,39 @@ TEST_F(DatasetFolder, SplitsFinalGivesItsFirstFold) {
     EXPECT_TRUE(says(refusal([&] { make_split(open_dataset(folder_), std::nullopt, 1); }), "splits_final.json"));
 }
 
+TEST_F(DatasetFolder, SplitsAreFoundByTheirName) {
+    describe();
+    for (const char* name : {"a", "b", "c"}) add_case(name);
+    const Dataset dataset = open_dataset(folder_);
+    EXPECT_TRUE(says(refusal([&] { named_split(dataset, "holdout"); }), "splits.json is missing"));
+    write_text(folder_ / "splits.json", R"({"holdout": {"train": ["c", "a"], "validation": [], "test": ["b"]},
+                                            "other": {"train": ["c"], "test": ["b"]}})");
+    EXPECT_EQ(named_split(dataset, "holdout"), (Split{{"c", "a"}, {}, {"b"}}));
+    EXPECT_TRUE(says(refusal([&] { named_split(dataset, "holdut"); }), "did you mean holdout?"));
+    EXPECT_TRUE(says(refusal([&] { named_split(dataset, "zzzzzzzzzzz"); }), "it has holdout, other"));
+    EXPECT_TRUE(says(refusal([&] { named_split(dataset, "other"); }), "splits.json must hold splits by name"));
+    for (const char* text : {"[]", "{", "{\"holdout\": 3}"}) {
+        write_text(folder_ / "splits.json", text);
+        EXPECT_TRUE(says(refusal([&] { named_split(dataset, "holdout"); }), "splits.json")) << text;
+    }
+}
+
+TEST_F(DatasetFolder, LesionCountsComeWithTheirCases) {
+    const auto describe_counts = [&](const std::string& counts) {
+        describe(R"({"channel_names": ["FLAIR", "T1"], "file_ending": ".nii", "lesion_counts": )" + counts + "}");
+    };
+    describe_counts(R"({"a": 7, "gone": 2})");
+    for (const char* name : {"a", "b"}) add_case(name);
+    const Dataset dataset = open_dataset(folder_);
+    EXPECT_EQ(prepare_case(dataset, dataset.find("a"), {}).draws(), 7);
+    const PreparedCase uncounted = prepare_case(dataset, dataset.find("b"), {});
+    EXPECT_EQ(uncounted.draws(), uncounted.lesions.size());
+    for (const char* counts : {"3", "[1]", R"({"a": -1})", R"({"a": 1.5})", R"({"a": "two"})", R"({"a": 99999999999})", "null"}) {
+        describe_counts(counts);
+        EXPECT_TRUE(says(refusal([&] { open_dataset(folder_); }), "dataset.json must give lesion_counts")) << counts;
+    }
+}
+
 TEST_F(DatasetFolder, IntensityStepsMatchTheirDefinitions) {
     std::vector<float> values(1000);
     std::normal_distribution<float> draw(50, 30);

@@ -101,6 +101,44 @@ TEST_F(Sampling, PatchesArePaddedOutsideTheScan) {
     }
 }
 
+// 20,000 draws: a share's deviation is at most 0.0036, and 0.02 is more than five of them.
+TEST_F(Sampling, ScansAreDrawnByTheirLesionCountAndWithoutALesionAnywhere) {
+    const Extent shape{9, 8, 7};
+    std::vector<std::uint8_t> mask(9 * 8 * 7, 0);
+    const PreparedCase healthy = scan_of(shape, mask);
+    mask[100] = mask[300] = 1;
+    std::vector<PreparedCase> cases{scan_of(shape, mask), healthy, scan_of(shape, mask), healthy};
+    cases[0].lesion_count = 5;  // two components
+    cases[1].lesion_count = 3;  // annotated, but nothing drawn
+    cases[3].lesion_count = 0;
+    SamplingOptions options;
+    options.patch = {1, 1, 1};
+    options.batch = 1;
+    options.nonzero_fraction = 1.0;
+    options.seed = seed_;
+    const PatchSampler sampler(cases, options);
+    std::array<int, 4> drawn{};
+    std::set<Extent> places;
+    constexpr int draws = 20000;
+    for (int step = 0; step < draws; ++step) {
+        const PatchPlace place = sampler.place(static_cast<std::uint64_t>(step), 0);
+        ++drawn[place.scan];
+        if (place.scan == 1) {
+            places.insert(place.first);
+            continue;
+        }
+        const std::int64_t voxel = (place.first[0] * 8 + place.first[1]) * 7 + place.first[2];
+        ASSERT_TRUE(voxel == 100 || voxel == 300);
+    }
+    for (int scan = 0; scan < 4; ++scan)
+        EXPECT_NEAR(drawn[scan] / double{draws}, (std::array{5, 3, 2, 0}[scan]) / 10.0, 0.02);
+    EXPECT_EQ(places.size(), 9u * 8 * 7);
+    Batch batch;
+    sampler.draw(0, batch);
+    for (PreparedCase& scan : cases) scan.lesion_count = 0;
+    EXPECT_THROW(PatchSampler(cases, options), InputError);
+}
+
 TEST_F(Sampling, LabelsKeepTheOrderOfTheWholeScan) {
     // Components at k = 0, 2, 4, 6; the patch holds the last three.
     std::vector<std::uint8_t> mask(7, 0);
