@@ -63,17 +63,22 @@ class LowerEnvelope {
     std::vector<double> begin_;
 };
 
-/// Lines of `length` cells, `stride` apart, beside each other in groups of `stride` lines.
-void pass_along(double* values, std::int64_t groups, std::int64_t length, std::int64_t stride, double spacing) {
+/// Lines of `length` cells, `stride` apart, beside each other in groups of `stride` lines. needed: of each line of a
+/// group; blocks without any are left as they are. Groups that hold no distance yet (`empty`) stay so.
+void pass_along(double* values, std::int64_t length, std::int64_t stride, double spacing,
+                const std::vector<std::uint8_t>& needed, const std::vector<std::uint8_t>& empty) {
     const std::int64_t blocks = (stride + block_columns - 1) / block_columns;
+    const auto groups = static_cast<std::int64_t>(empty.size());
 #pragma omp parallel
     {
         LowerEnvelope envelope(length);
         std::vector<double> lines(block_columns * length), scratch(length);
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic, 16)
         for (std::int64_t task = 0; task < groups * blocks; ++task) {
             const std::int64_t column = task % blocks * block_columns;
             const std::int64_t columns = std::min(block_columns, stride - column);
+            const auto asked = needed.begin() + column;
+            if (empty[task / blocks] || std::all_of(asked, asked + columns, [](auto line) { return line == 0; })) continue;
             double* first = values + task / blocks * length * stride + column;
             for (std::int64_t q = 0; q < length; ++q)
                 for (std::int64_t c = 0; c < columns; ++c) lines[c * length + q] = first[q * stride + c];
@@ -87,16 +92,22 @@ void pass_along(double* values, std::int64_t groups, std::int64_t length, std::i
 
 }  // namespace
 
-std::vector<double> squared_distances(const std::vector<std::uint8_t>& seeds, const std::array<std::int64_t, 3>& shape,
-                                      const std::array<double, 3>& spacing) {
-    const auto [depth, height, width] = shape;
+std::vector<double> squared_distances(const std::vector<std::uint8_t>& seeds, const std::vector<std::uint8_t>& wanted,
+                                      const std::array<std::int64_t, 3>& shape, const std::array<double, 3>& spacing) {
+    const std::int64_t depth = shape[0], height = shape[1], width = shape[2], slice = height * width;
     std::vector<double> values(seeds.size());
-    const std::int64_t rows = depth * height, columns = width;  // copies: OpenMP takes no structured bindings
+    std::vector<std::uint8_t> columns(slice, 0), places(width, 0), empty(depth, 1);
 #pragma omp parallel for schedule(static)
-    for (std::int64_t row = 0; row < rows; ++row)
-        distances_in_row(seeds.data() + row * columns, columns, spacing[2], values.data() + row * columns);
-    if (height > 1) pass_along(values.data(), depth, height, width, spacing[1]);
-    if (depth > 1) pass_along(values.data(), 1, depth, height * width, spacing[0]);
+    for (std::int64_t row = 0; row < depth * height; ++row)
+        distances_in_row(seeds.data() + row * width, width, spacing[2], values.data() + row * width);
+    for (std::int64_t d = 0; d < depth; ++d) {
+        for (std::int64_t c = 0; c < slice; ++c) columns[c] |= wanted[d * slice + c];
+        const auto first = seeds.begin() + d * slice;
+        empty[d] = std::all_of(first, first + slice, [](std::uint8_t seed) { return seed == 0; });
+    }
+    for (std::int64_t c = 0; c < slice; ++c) places[c % width] |= columns[c];
+    if (height > 1) pass_along(values.data(), height, width, spacing[1], places, empty);
+    if (depth > 1) pass_along(values.data(), depth, slice, spacing[0], columns, {0});
     return values;
 }
 

@@ -85,12 +85,18 @@ std::vector<std::uint8_t> corner_codes(const std::vector<std::uint8_t>& mask, co
 
 bool on_surface(std::uint8_t code) { return code != 0 && code != 255; }
 
+/// 1 on the surface.
+std::vector<std::uint8_t> surface_of(const std::vector<std::uint8_t>& codes) {
+    std::vector<std::uint8_t> surface(codes.size());
+    std::transform(codes.begin(), codes.end(), surface.begin(), on_surface);
+    return surface;
+}
+
 /// The surfels of one surface, with how far the other one is.
 std::vector<Surfel> surfels(const std::vector<std::uint8_t>& codes, const std::vector<std::uint8_t>& other,
                             const std::array<std::int64_t, 3>& shape, const std::array<double, 3>& spacing) {
-    std::vector<std::uint8_t> seeds(other.size());
-    std::transform(other.begin(), other.end(), seeds.begin(), on_surface);
-    const std::vector<double> squares = squared_distances(seeds, {shape[0] + 1, shape[1] + 1, shape[2] + 1}, spacing);
+    const std::vector<double> squares = squared_distances(surface_of(other), surface_of(codes),
+                                                          {shape[0] + 1, shape[1] + 1, shape[2] + 1}, spacing);
     const std::array<double, 256> areas = surface_areas(spacing);
     std::vector<Surfel> result;
     for (std::size_t c = 0; c < codes.size(); ++c)

@@ -19,15 +19,17 @@ struct MaskPair {
 template <class Target, class Prediction>
 MaskPair cut_masks(const std::array<std::int64_t, 3>& scan, const Box& box, Target&& target, Prediction&& prediction) {
     MaskPair masks{box.shape(), {}, {}};
-    masks.target.reserve(masks.shape[0] * masks.shape[1] * masks.shape[2]);
-    masks.prediction.reserve(masks.target.capacity());
+    masks.target.resize(masks.shape[0] * masks.shape[1] * masks.shape[2]);
+    masks.prediction.resize(masks.target.size());
+    std::size_t at = 0;
     for (std::int64_t d = box.first[0]; d <= box.last[0]; ++d)
-        for (std::int64_t h = box.first[1]; h <= box.last[1]; ++h)
-            for (std::int64_t w = box.first[2]; w <= box.last[2]; ++w) {
-                const std::int64_t voxel = (d * scan[1] + h) * scan[2] + w;
-                masks.target.push_back(target(voxel));
-                masks.prediction.push_back(prediction(voxel));
+        for (std::int64_t h = box.first[1]; h <= box.last[1]; ++h) {
+            const std::int64_t row = (d * scan[1] + h) * scan[2];
+            for (std::int64_t w = box.first[2]; w <= box.last[2]; ++w, ++at) {
+                masks.target[at] = target(row + w);
+                masks.prediction[at] = prediction(row + w);
             }
+        }
     return masks;
 }
 
