@@ -226,6 +226,17 @@ TEST(CandidateFroc, CountsByHand) {
     EXPECT_NEAR(froc.all_recall, 0.5, 1e-15);
 }
 
+TEST(CandidateFroc, TakesTheTopOfARiseAtOneRate) {
+    CandidateMatches matches;
+    matches.events = {{9, 0, false}, {8, 0, true}, {7, 1, true}, {6, 0, false}, {5, 0, false}};
+    matches.nodules = {1, 1};
+    matches.found = 2;
+    matches.false_positives = 3;
+    const CandidateFroc froc = compute_candidate_froc(matches, {.draws = 1});
+    EXPECT_EQ(froc.sensitivity[1].value, 0);  // at 1/4, before the first false positive
+    EXPECT_EQ(froc.sensitivity[2].value, 1);  // at 1/2, where both nodules follow it
+}
+
 TEST(CandidateFroc, WithoutFalsePositivesIsFlat) {
     CandidateMatches matches;
     matches.events = {{2, 0, true}, {1, 1, true}};
