@@ -62,7 +62,8 @@ std::string chart_of(const std::string& name, const CandidateFroc& froc) {
 std::string table_of(const std::string& name, const CandidateFroc& froc, const CandidateMatches& matches) {
     std::string table = fmt::format(
         "{}: {} of {} nodules found in {} scans, {} false positives ({:.2f} a scan)\n"
-        "ignored: {} candidates on excluded findings, {} more on a nodule that is found, {} over the limit of their scan, "
+        "ignored: {} candidates on excluded findings, {} more on a nodule that is found, {} over the limit of their "
+        "scan, "
         "{} of scans that are not judged\n\nfalse positives a scan  sensitivity [95 %]\n",
         name, matches.found, froc.nodules, froc.scans, matches.false_positives, froc.all_false_positives,
         matches.on_excluded, matches.repeated, matches.over_limit, matches.elsewhere);

@@ -14,7 +14,8 @@ using Json = nlohmann::ordered_json;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-/// A number of the report: under which metric and key it is written, and its column in the table, empty where it has none.
+/// A number of the report: under which metric and key it is written, and its column in the table, empty where it has
+/// none.
 struct Value {
     const char* metric;
     const char* key;
@@ -24,7 +25,8 @@ struct Value {
 };
 
 /// The scores of one case, of all lesions pooled or of one stratum. Those of whole scans only where `scan`.
-std::vector<Value> values_of(const CaseMetrics& metrics, const MetricOptions& options, const SizeRange& range, bool scan) {
+std::vector<Value> values_of(const CaseMetrics& metrics, const MetricOptions& options, const SizeRange& range,
+                             bool scan) {
     std::vector<Value> values;
     const auto count = [](std::int64_t number) { return static_cast<double>(number); };
     if (metrics.panoptic) {
@@ -141,12 +143,15 @@ std::string header_text(const std::vector<Value>& values) {
 }
 
 std::string range_name(const SizeRange& range) {
-    if (range.up_to == infinity) return range.above == -infinity ? "any size" : fmt::format("above {:.1f}", range.above);
+    if (range.up_to == infinity)
+        return range.above == -infinity ? "any size" : fmt::format("above {:.1f}", range.above);
     if (range.above == -infinity) return fmt::format("to {:.1f}", range.up_to);
     return fmt::format("{:.1f} to {:.1f}", range.above, range.up_to);
 }
 
-Json bound_json(double bound) { return std::isfinite(bound) ? Json(bound) : Json(nullptr); }
+Json bound_json(double bound) {
+    return std::isfinite(bound) ? Json(bound) : Json(nullptr);
+}
 
 }  // namespace
 
@@ -196,7 +201,8 @@ std::string metrics_table(const MetricsReport& report) {
     for (const auto& [name, values] : rows) width = std::max(width, name.size());
     std::string table = fmt::format("\n{:<{}}{}", "case", width, header_text(rows.front().second));
     for (const auto& [name, values] : rows) table += fmt::format("{:<{}}{}", name, width, row_text(values));
-    return table + "Sizes are diameters in voxels, distances mm; inf and - are left out of means (docs/evaluation.md).\n";
+    return table +
+           "Sizes are diameters in voxels, distances mm; inf and - are left out of means (docs/evaluation.md).\n";
 }
 
 }  // namespace iwseg

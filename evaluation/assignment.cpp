@@ -10,7 +10,11 @@ namespace {
 class LeastCost {
   public:
     LeastCost(const std::vector<double>& cost, std::size_t rows, std::size_t columns)
-        : cost_(cost), columns_(columns), row_price_(rows + 1), column_price_(columns + 1), row_of_(columns + 1),
+        : cost_(cost),
+          columns_(columns),
+          row_price_(rows + 1),
+          column_price_(columns + 1),
+          row_of_(columns + 1),
           before_(columns + 1) {
         for (std::size_t row = 1; row <= rows; ++row) assign(row);
     }

@@ -62,8 +62,7 @@ void sensitivity_at(const CandidateMatches& matches, const std::vector<double>& 
             (matches.events[i].is_nodule ? found : positives) += weights[matches.events[i].scan];
         const double rate = rate_of(positives), share = share_of(found);
         for (; next < at.size() && at[next] < rate; ++next)
-            sensitivity[next] =
-                (share - share_before) / (rate - rate_before) * (at[next] - rate_before) + share_before;
+            sensitivity[next] = (share - share_before) / (rate - rate_before) * (at[next] - rate_before) + share_before;
         rate_before = rate;
         share_before = share;
     }

@@ -25,7 +25,8 @@ std::vector<Item> read_items(const std::filesystem::path& file, const char* numb
         Item item;
         item.scan = table.value(row, scan);
         if (item.scan.empty())
-            throw InputError(fmt::format("{}, line {}, names no scan in the column seriesuid", file.string(), row.line));
+            throw InputError(
+                fmt::format("{}, line {}, names no scan in the column seriesuid", file.string(), row.line));
         for (int axis = 0; axis < 3; ++axis) item.position[axis] = table.number(row, place[axis]);
         item.*number = table.number(row, last);
         items.push_back(std::move(item));
@@ -33,7 +34,9 @@ std::vector<Item> read_items(const std::filesystem::path& file, const char* numb
     return items;
 }
 
-double square(double value) { return value * value; }
+double square(double value) {
+    return value * value;
+}
 
 bool hits(const Candidate& candidate, const Finding& finding) {
     const double diameter = finding.diameter < 0 ? 10 : finding.diameter;
@@ -91,7 +94,8 @@ class Matcher {
             double largest = 0;
             for (std::size_t c = 0; c < used.size(); ++c) {
                 if (!hits(*lists.candidates[c], *nodule)) continue;
-                largest = hit++ ? std::max(largest, lists.candidates[c]->probability) : lists.candidates[c]->probability;
+                largest =
+                    hit++ ? std::max(largest, lists.candidates[c]->probability) : lists.candidates[c]->probability;
                 used[c] = true;
             }
             if (hit == 0) continue;

@@ -23,7 +23,8 @@ MetricOptions metric_options(const std::vector<std::string>& names) {
         std::vector<std::string> spelled{"all"};
         for (const auto& entry : known) spelled.push_back(entry.first);
         const std::string nearest = nearest_name(name, spelled);
-        throw InputError("there is no metric '" + name + "'" + (nearest.empty() ? "" : "; did you mean " + nearest + "?") +
+        throw InputError("there is no metric '" + name + "'" +
+                         (nearest.empty() ? "" : "; did you mean " + nearest + "?") +
                          " (expected all, panoptic, brats, picai, dice, hd95 or volume)");
     }
     return options;
@@ -43,11 +44,11 @@ double scan_hd95(const Instances& instances, const std::array<double, 3>& spacin
     Box box = instances.lesions.front().box;
     for (const Instance& lesion : instances.lesions) box.include(lesion.box);
     for (const Instance& detection : instances.detections) box.include(detection.box);
-    return robust_hausdorff(surface_distances(
-        cut_masks(
-            instances.shape, box, [&](std::int64_t v) { return instances.lesion_labels[v] != 0; },
-            [&](std::int64_t v) { return instances.detection_labels[v] != 0; }),
-        spacing));
+    return robust_hausdorff(
+        surface_distances(cut_masks(
+                              instances.shape, box, [&](std::int64_t v) { return instances.lesion_labels[v] != 0; },
+                              [&](std::int64_t v) { return instances.detection_labels[v] != 0; }),
+                          spacing));
 }
 
 CaseMetrics measure_case(const Instances& instances, const std::array<double, 3>& spacing,

@@ -113,8 +113,8 @@ double CsvTable::number(const Row& row, std::size_t column) const {
     double result = 0;
     const auto [last, error] = std::from_chars(begin, end, result);
     if (error != std::errc{} || last != end || !std::isfinite(result))
-        throw InputError(fmt::format("{}, line {}: '{}' in the column {} is not a finite number", file.string(), row.line,
-                                     text, rows.front().values[column]));
+        throw InputError(fmt::format("{}, line {}: '{}' in the column {} is not a finite number", file.string(),
+                                     row.line, text, rows.front().values[column]));
     return result;
 }
 

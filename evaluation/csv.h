@@ -7,8 +7,9 @@
 
 namespace iwseg {
 
-/// A file of values between commas, as RFC 4180 has them: a value in double quotes may hold commas, line ends and doubled
-/// quotes. A byte order mark is dropped, lines end with LF, CRLF or CR, empty lines are passed over, spaces around values cut.
+/// A file of values between commas, as RFC 4180 has them: a value in double quotes may hold commas, line ends and
+/// doubled quotes. A byte order mark is dropped, lines end with LF, CRLF or CR, empty lines are passed over, spaces
+/// around values cut.
 struct CsvTable {
     struct Row {
         std::size_t line = 0;  ///< where it begins in the file, from 1

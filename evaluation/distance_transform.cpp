@@ -78,7 +78,8 @@ void pass_along(double* values, std::int64_t length, std::int64_t stride, double
             const std::int64_t column = task % blocks * block_columns;
             const std::int64_t columns = std::min(block_columns, stride - column);
             const auto asked = needed.begin() + column;
-            if (empty[task / blocks] || std::all_of(asked, asked + columns, [](auto line) { return line == 0; })) continue;
+            if (empty[task / blocks] || std::all_of(asked, asked + columns, [](auto line) { return line == 0; }))
+                continue;
             double* first = values + task / blocks * length * stride + column;
             for (std::int64_t q = 0; q < length; ++q)
                 for (std::int64_t c = 0; c < columns; ++c) lines[c * length + q] = first[q * stride + c];

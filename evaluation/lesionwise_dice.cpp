@@ -9,8 +9,9 @@
 #include "kernels/components.h"
 #include "kernels/error.h"
 
-// The original dilates each lesion on its own and looks which detections it meets. Lesions whose dilations touch are one
-// there, so each dilated lesion is a component of the dilated mask: one labelling of that mask and one pass find all.
+// The original dilates each lesion on its own and looks which detections it meets. Lesions whose dilations touch are
+// one there, so each dilated lesion is a component of the dilated mask: one labelling of that mask and one pass find
+// all.
 namespace iwseg {
 namespace {
 
@@ -57,7 +58,8 @@ Grown grow(const Instances& instances, int steps) {
     Grown grown{box_around_lesions(instances, steps), {}, 0};
     const auto nothing = [](std::int64_t) { return false; };
     std::vector<std::uint8_t> mask =
-        cut_masks(instances.shape, grown.box, [&](std::int64_t v) { return instances.lesion_labels[v] != 0; }, nothing)
+        cut_masks(
+            instances.shape, grown.box, [&](std::int64_t v) { return instances.lesion_labels[v] != 0; }, nothing)
             .target;
     const auto shape = grown.box.shape();
     dilate(mask, shape, steps);

@@ -11,10 +11,10 @@ namespace iwseg {
 /// How the BraTS 2023 challenge compares lesion by lesion (package BraTS-2023-Metrics by R. Saluja; Moawad et al.,
 /// arXiv 2306.00838). The defaults are those of its metastases task.
 struct LesionwiseOptions {
-    int dilation = 1;           ///< steps by which lesions grow: near ones become one, and near detections count
-    double volume = 2;          ///< mm³; lesions of at most this volume are left out
-    double missed_hd95 = 374;   ///< mm; of a missed lesion and of a false positive
-    bool with_hd95 = true;      ///< distances take most of the time
+    int dilation = 1;          ///< steps by which lesions grow: near ones become one, and near detections count
+    double volume = 2;         ///< mm³; lesions of at most this volume are left out
+    double missed_hd95 = 374;  ///< mm; of a missed lesion and of a false positive
+    bool with_hd95 = true;     ///< distances take most of the time
 };
 
 /// Of one scan or several. Diameters in voxels.

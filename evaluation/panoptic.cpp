@@ -18,8 +18,8 @@ PanopticMatches match_panoptic(const Instances& instances, double iou) {
     std::vector<Pair> pairs;
     for (const InstanceOverlap& overlap : instances.overlaps)
         if (const double share = overlap_over_union(instances, overlap); share >= iou)
-            pairs.push_back({share, static_cast<std::size_t>(overlap.lesion - 1),
-                             static_cast<std::size_t>(overlap.detection - 1)});
+            pairs.push_back(
+                {share, static_cast<std::size_t>(overlap.lesion - 1), static_cast<std::size_t>(overlap.detection - 1)});
     std::stable_sort(pairs.begin(), pairs.end(), [](const Pair& a, const Pair& b) { return a.iou > b.iou; });
 
     PanopticMatches matches;

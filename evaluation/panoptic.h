@@ -19,11 +19,12 @@ struct PanopticMatches {
 };
 
 /// A lesion and a detection match where their intersection over union is at least iou. As package panoptica matches
-/// (NaiveThresholdMatching): pairs of higher overlap first, each lesion and detection once. Above 0.5 no two pairs compete.
+/// (NaiveThresholdMatching): pairs of higher overlap first, each lesion and detection once. Above 0.5 no two pairs
+/// compete.
 PanopticMatches match_panoptic(const Instances& instances, double iou = 0.5);
 
-/// Recognition quality tp / (tp + fp/2 + fn/2), segmentation quality (mean IoU of the matches) and their product (Kirillov
-/// et al., CVPR 2019). Without a match 0; NaN where there is neither lesion nor detection.
+/// Recognition quality tp / (tp + fp/2 + fn/2), segmentation quality (mean IoU of the matches) and their product
+/// (Kirillov et al., CVPR 2019). Without a match 0; NaN where there is neither lesion nor detection.
 struct PanopticQuality {
     std::int64_t true_positives = 0, false_positives = 0, false_negatives = 0;
     double recognition = 0, segmentation = 0, panoptic = 0;

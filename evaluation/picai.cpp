@@ -118,8 +118,7 @@ PicaiScore picai_score(const PicaiMatches& matches, const SizeRange& range) {
     const auto lesions = static_cast<double>(score.true_positives + score.false_negatives);
     if (events.empty() && lesions == 0) score.average_precision = std::numeric_limits<double>::quiet_NaN();
     if (lesions == 0) return score;
-    std::sort(events.begin(), events.end(),
-              [](const Event& a, const Event& b) { return a.confidence > b.confidence; });
+    std::sort(events.begin(), events.end(), [](const Event& a, const Event& b) { return a.confidence > b.confidence; });
     double hits = 0;
     for (std::size_t i = 0; i < events.size();) {
         const double before = hits, confidence = events[i].confidence;

@@ -7,9 +7,9 @@
 
 #include "evaluation/distance_transform.h"
 
-// The area of a neighbourhood follows from the triangles of the marching cubes (Lorensen and Cline, SIGGRAPH 1987), with
-// their corners on the middles of the cube's edges. Turning, mirroring or inverting a neighbourhood turns, mirrors or keeps
-// its triangles, so that thirteen neighbourhoods of at most four voxels stand for all 254.
+// The area of a neighbourhood follows from the triangles of the marching cubes (Lorensen and Cline, SIGGRAPH 1987),
+// with their corners on the middles of the cube's edges. Turning, mirroring or inverting a neighbourhood turns, mirrors
+// or keeps its triangles, so that thirteen neighbourhoods of at most four voxels stand for all 254.
 namespace iwseg {
 namespace {
 
@@ -28,19 +28,19 @@ struct Neighbourhood {
 const std::vector<Neighbourhood>& standard_neighbourhoods() {
     constexpr Facet corner{1, 1, 1}, wide{2, 2, 2};
     static const std::vector<Neighbourhood> all{
-        {0b00000001, {corner}},                              // one voxel
-        {0b00000011, {{2, 2, 0}, {2, 2, 0}}},                // two beside each other
-        {0b00000110, {corner, corner}},                      // two across a face
-        {0b00011000, {corner, corner}},                      // two across the cube
-        {0b00000111, {corner, wide, {4, 0, 0}}},             // three of a face
-        {0b00010110, {corner, corner, corner}},              // three apart
-        {0b00011001, {{0, 2, 2}, {0, 2, 2}, corner}},        // two beside each other and one apart
-        {0b00001111, {{4, 0, 0}, {4, 0, 0}}},                // a face
-        {0b00010111, {corner, corner, wide, wide}},          // one and its three neighbours
-        {0b00011011, {{0, 2, 2}, corner, {2, 0, 2}, {3, 3, 3}}},  // a winding chain
-        {0b00011110, {corner, corner, wide, {4, 0, 0}}},     // three of a face and one apart
+        {0b00000001, {corner}},                                      // one voxel
+        {0b00000011, {{2, 2, 0}, {2, 2, 0}}},                        // two beside each other
+        {0b00000110, {corner, corner}},                              // two across a face
+        {0b00011000, {corner, corner}},                              // two across the cube
+        {0b00000111, {corner, wide, {4, 0, 0}}},                     // three of a face
+        {0b00010110, {corner, corner, corner}},                      // three apart
+        {0b00011001, {{0, 2, 2}, {0, 2, 2}, corner}},                // two beside each other and one apart
+        {0b00001111, {{4, 0, 0}, {4, 0, 0}}},                        // a face
+        {0b00010111, {corner, corner, wide, wide}},                  // one and its three neighbours
+        {0b00011011, {{0, 2, 2}, corner, {2, 0, 2}, {3, 3, 3}}},     // a winding chain
+        {0b00011110, {corner, corner, wide, {4, 0, 0}}},             // three of a face and one apart
         {0b00111100, {{2, 2, 0}, {2, 2, 0}, {2, 2, 0}, {2, 2, 0}}},  // two pairs
-        {0b01101001, {corner, corner, corner, corner}},      // four apart
+        {0b01101001, {corner, corner, corner, corner}},              // four apart
     };
     return all;
 }
@@ -48,7 +48,8 @@ const std::vector<Neighbourhood>& standard_neighbourhoods() {
 constexpr std::array<std::array<int, 3>, 6> axis_orders{
     {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}}};
 
-/// Where voxel (d, h, w) goes when axis a of the result is axis order[a] of the original, backwards where mirrored says.
+/// Where voxel (d, h, w) goes when axis a of the result is axis order[a] of the original, backwards where mirrored
+/// says.
 unsigned turned(unsigned code, const std::array<int, 3>& order, unsigned mirrored) {
     unsigned result = 0;
     for (unsigned corner = 0; corner < 8; ++corner) {
@@ -60,7 +61,8 @@ unsigned turned(unsigned code, const std::array<int, 3>& order, unsigned mirrore
     return result;
 }
 
-std::vector<std::uint8_t> corner_codes(const std::vector<std::uint8_t>& mask, const std::array<std::int64_t, 3>& shape) {
+std::vector<std::uint8_t> corner_codes(const std::vector<std::uint8_t>& mask,
+                                       const std::array<std::int64_t, 3>& shape) {
     const std::int64_t depth = shape[0], height = shape[1], width = shape[2];
     std::vector<std::uint8_t> codes((depth + 1) * (height + 1) * (width + 1));
     const std::vector<std::uint8_t> nothing(width, 0);
@@ -83,7 +85,9 @@ std::vector<std::uint8_t> corner_codes(const std::vector<std::uint8_t>& mask, co
     return codes;
 }
 
-bool on_surface(std::uint8_t code) { return code != 0 && code != 255; }
+bool on_surface(std::uint8_t code) {
+    return code != 0 && code != 255;
+}
 
 /// 1 on the surface.
 std::vector<std::uint8_t> surface_of(const std::vector<std::uint8_t>& codes) {
@@ -95,8 +99,8 @@ std::vector<std::uint8_t> surface_of(const std::vector<std::uint8_t>& codes) {
 /// The surfels of one surface, with how far the other one is.
 std::vector<Surfel> surfels(const std::vector<std::uint8_t>& codes, const std::vector<std::uint8_t>& other,
                             const std::array<std::int64_t, 3>& shape, const std::array<double, 3>& spacing) {
-    const std::vector<double> squares = squared_distances(surface_of(other), surface_of(codes),
-                                                          {shape[0] + 1, shape[1] + 1, shape[2] + 1}, spacing);
+    const std::vector<double> squares =
+        squared_distances(surface_of(other), surface_of(codes), {shape[0] + 1, shape[1] + 1, shape[2] + 1}, spacing);
     const std::array<double, 256> areas = surface_areas(spacing);
     std::vector<Surfel> result;
     for (std::size_t c = 0; c < codes.size(); ++c)
@@ -127,7 +131,8 @@ std::array<double, 256> surface_areas(const std::array<double, 3>& spacing) {
             double area = 0;
             for (const Facet& facet : standard.facets) {
                 const std::array<int, 3> across{facet.d, facet.h, facet.w};
-                area += std::hypot(across[order[0]] * face[0], across[order[1]] * face[1], across[order[2]] * face[2]) / 8;
+                area +=
+                    std::hypot(across[order[0]] * face[0], across[order[1]] * face[1], across[order[2]] * face[2]) / 8;
             }
             for (unsigned mirrored = 0; mirrored < 8; ++mirrored) {
                 const unsigned code = turned(standard.code, order, mirrored);
@@ -144,7 +149,8 @@ SurfaceDistances surface_distances(const MaskPair& masks, const std::array<doubl
 }
 
 double robust_hausdorff(SurfaceDistances distances, double share) {
-    return std::max(distance_of_share(distances.from_target, share), distance_of_share(distances.from_prediction, share));
+    return std::max(distance_of_share(distances.from_target, share),
+                    distance_of_share(distances.from_prediction, share));
 }
 
 }  // namespace iwseg

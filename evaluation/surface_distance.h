@@ -14,8 +14,8 @@ struct MaskPair {
     std::vector<std::uint8_t> target, prediction;
 };
 
-/// Cuts a box out of a scan of that shape: target(v) and prediction(v) say which voxels of the scan, (d * H + h) * W + w,
-/// are inside.
+/// Cuts a box out of a scan of that shape: target(v) and prediction(v) say which voxels of the scan, (d * H + h) * W +
+/// w, are inside.
 template <class Target, class Prediction>
 MaskPair cut_masks(const std::array<std::int64_t, 3>& scan, const Box& box, Target&& target, Prediction&& prediction) {
     MaskPair masks{box.shape(), {}, {}};
@@ -40,8 +40,8 @@ struct Surfel {
 };
 
 /// Surfaces as DeepMind's package surface-distance defines them: a surface passes through every corner between eight
-/// voxels (a 2 x 2 x 2 neighbourhood, outside of the box being 0) that are not all equal, with the area that the marching
-/// cubes have there; distances go from corner to corner.
+/// voxels (a 2 x 2 x 2 neighbourhood, outside of the box being 0) that are not all equal, with the area that the
+/// marching cubes have there; distances go from corner to corner.
 struct SurfaceDistances {
     std::vector<Surfel> from_target, from_prediction;
 };
@@ -49,8 +49,8 @@ struct SurfaceDistances {
 /// spacing: mm along D, H, W. The box may be cut tight around both masks. Linear in the box's voxels.
 SurfaceDistances surface_distances(const MaskPair& masks, const std::array<double, 3>& spacing);
 
-/// The distance within which `share` of either surface, by area, lies from the other; the larger of both. Infinity where
-/// a surface is missing (the package's compute_robust_hausdorff).
+/// The distance within which `share` of either surface, by area, lies from the other; the larger of both. Infinity
+/// where a surface is missing (the package's compute_robust_hausdorff).
 double robust_hausdorff(SurfaceDistances distances, double share = 0.95);
 
 /// mm² of the surface in a neighbourhood, by its code: bit 128 is voxel (0, 0, 0), 64 (0, 0, 1), 32 (0, 1, 0), …, 1

@@ -48,9 +48,10 @@ class Candidates : public testing::Test {
 constexpr const char* kHeader = "seriesuid,coordX,coordY,coordZ,probability\n";
 
 TEST_F(Candidates, AreReadInAnyOrderOfColumnsWithMarksQuotesAndLineEnds) {
-    const auto read = read_candidates(write("\xEF\xBB\xBFprobability,\"note, if any\",coordZ,seriesuid, coordX ,coordY\r\n"
-                                            "0.5,\"say \"\"so\"\"\",-3,a.1,1e1,+2\r\n\r\n  .25 ,,0,\"a.2\",1,2\n"
-                                            "1,\"two\nlines\",0,a.3,1,2"));
+    const auto read =
+        read_candidates(write("\xEF\xBB\xBFprobability,\"note, if any\",coordZ,seriesuid, coordX ,coordY\r\n"
+                              "0.5,\"say \"\"so\"\"\",-3,a.1,1e1,+2\r\n\r\n  .25 ,,0,\"a.2\",1,2\n"
+                              "1,\"two\nlines\",0,a.3,1,2"));
     ASSERT_EQ(read.size(), 3u);
     EXPECT_EQ(read[0].scan, "a.1");
     EXPECT_EQ(read[0].position, (std::array<double, 3>{10, 2, -3}));
@@ -68,7 +69,8 @@ TEST_F(Candidates, BadFilesAreRefusedInASentenceThatNamesThem) {
     expect_refused(reads("\xEF\xBB\xBF\n\n"), "is empty");
     expect_refused(reads("seriesuid,coordX,coordY,coordZ\na,1,2,3\n"), "has no column probability");
     expect_refused(reads("seriesuid,coordX,coordY,coordz,probability\n"), "coordz is nearest");
-    expect_refused(reads(kHeader + std::string("a,1,2,3,0.5\na,1,2,3,high\n")), "line 3: 'high' in the column probability");
+    expect_refused(reads(kHeader + std::string("a,1,2,3,0.5\na,1,2,3,high\n")),
+                   "line 3: 'high' in the column probability");
     expect_refused(reads(kHeader + std::string("a,1,2,3,nan\n")), "not a finite number");
     expect_refused(reads(kHeader + std::string("a,1,2,,1\n")), "'' in the column coordZ");
     expect_refused(reads(kHeader + std::string("a,1,2,3\n")), "line 2, has 4 values; expected at least 5");
@@ -94,8 +96,8 @@ TEST_F(Candidates, HitOnlyNearerThanTheRadius) {
 }
 
 TEST_F(Candidates, OnOneNoduleTheMostProbableCounts) {
-    const CandidateMatches matches = match_candidates({{"a", {0, 0, 1}, 0.2}, {"a", {0, 0, 0}, -0.5}, {"a", {0, 1, 0}, 0.9}},
-                                                      truth_of({{"a", {0, 0, 0}, 4}}));
+    const CandidateMatches matches = match_candidates(
+        {{"a", {0, 0, 1}, 0.2}, {"a", {0, 0, 0}, -0.5}, {"a", {0, 1, 0}, 0.9}}, truth_of({{"a", {0, 0, 0}, 4}}));
     ASSERT_EQ(matches.events.size(), 1u);
     EXPECT_EQ(matches.events[0].probability, 0.9);
     EXPECT_EQ(matches.repeated, 2);
@@ -103,9 +105,9 @@ TEST_F(Candidates, OnOneNoduleTheMostProbableCounts) {
 }
 
 TEST_F(Candidates, OneMayFindTwoNodulesAndANoduleGoesBeforeAnExcludedFinding) {
-    const CandidateMatches matches =
-        match_candidates({{"a", {0, 0, 0}, 0.9}, {"a", {20, 0, 0}, 0.8}},
-                         truth_of({{"a", {0, 0, 1}, 4}, {"a", {0, 1, 0}, 4}}, {{"a", {0, 0, 0}, -1}, {"a", {20, 0, 4}, -1}}));
+    const CandidateMatches matches = match_candidates(
+        {{"a", {0, 0, 0}, 0.9}, {"a", {20, 0, 0}, 0.8}},
+        truth_of({{"a", {0, 0, 1}, 4}, {"a", {0, 1, 0}, 4}}, {{"a", {0, 0, 0}, -1}, {"a", {20, 0, 4}, -1}}));
     EXPECT_EQ(matches.found, 2);
     EXPECT_EQ(matches.on_excluded, 1);
     EXPECT_EQ(matches.false_positives, 0);
@@ -145,8 +147,7 @@ double reference_sensitivity(const CandidateMatches& matches, double rate) {
     const auto after = std::upper_bound(curve.begin(), curve.end(), std::pair(rate, 2.0));
     if (after == curve.end()) return curve.back().second;
     const auto before = std::prev(after);
-    return before->second +
-           (after->second - before->second) * (rate - before->first) / (after->first - before->first);
+    return before->second + (after->second - before->second) * (rate - before->first) / (after->first - before->first);
 }
 
 CandidateMatches random_matches(std::mt19937& random, std::size_t scans) {
@@ -162,7 +163,8 @@ CandidateMatches random_matches(std::mt19937& random, std::size_t scans) {
             candidates.push_back(near);
         }
         for (std::size_t c = random() % 9; c > 0; --c)
-            candidates.push_back({truth.scans[s], {any(random), 9 * any(random), any(random)}, static_cast<double>(random() % 40)});
+            candidates.push_back(
+                {truth.scans[s], {any(random), 9 * any(random), any(random)}, static_cast<double>(random() % 40)});
     }
     return match_candidates(candidates, truth);
 }
@@ -198,8 +200,7 @@ TEST(CandidateFroc, EqualsNumpyAndScikitLearn) {
             return read;
         };
         std::vector<Candidate> candidates;
-        for (const auto& row : list.at("candidates"))
-            candidates.push_back({row[0], {row[1], row[2], row[3]}, row[4]});
+        for (const auto& row : list.at("candidates")) candidates.push_back({row[0], {row[1], row[2], row[3]}, row[4]});
         const CandidateMatches matches = match_candidates(
             candidates, {list.at("scans"), findings("annotations"), findings("excluded")}, list.at("most"));
         EXPECT_EQ(list.at("found"), matches.found);

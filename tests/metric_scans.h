@@ -36,7 +36,9 @@ struct MetricScan {
 
 /// Cubes of up to four voxels a side at random places, on both sides.
 inline MetricScan random_metric_scan(std::mt19937& random) {
-    const auto below = [&](std::int64_t n) { return static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(n)); };
+    const auto below = [&](std::int64_t n) {
+        return static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(n));
+    };
     MetricScan scan({1 + below(9), 1 + below(11), 1 + below(13)});
     for (int box = static_cast<int>(below(12)); box > 0; --box) {
         std::array<std::int64_t, 3> first, last;
@@ -61,8 +63,8 @@ inline const nlohmann::json& metrics_golden() {
     return document;
 }
 
-/// A scan of the golden file: a character a voxel, its place in 0123456789 (no lesion) or abcdefghij (lesion) n, and the
-/// probability (2 n + 1) / 20.
+/// A scan of the golden file: a character a voxel, its place in 0123456789 (no lesion) or abcdefghij (lesion) n, and
+/// the probability (2 n + 1) / 20.
 inline MetricScan golden_scan(const nlohmann::json& golden) {
     MetricScan scan(golden.at("shape").get<std::array<std::int64_t, 3>>());
     const std::string voxels = golden.at("voxels");
@@ -88,10 +90,13 @@ inline double golden_number(const nlohmann::json& value) {
 }  // namespace iwseg
 
 /// Sums and quotients of a few doubles in another order than NumPy's; equal where a value is not finite.
-#define EXPECT_METRIC(expected, value)                             \
-    do {                                                           \
-        const double wanted = ::iwseg::golden_number(expected);    \
-        if (std::isnan(wanted)) EXPECT_TRUE(std::isnan(value));    \
-        else if (std::isinf(wanted)) EXPECT_EQ(wanted, value);     \
-        else EXPECT_NEAR(wanted, value, 1e-9);                     \
+#define EXPECT_METRIC(expected, value)                          \
+    do {                                                        \
+        const double wanted = ::iwseg::golden_number(expected); \
+        if (std::isnan(wanted))                                 \
+            EXPECT_TRUE(std::isnan(value));                     \
+        else if (std::isinf(wanted))                            \
+            EXPECT_EQ(wanted, value);                           \
+        else                                                    \
+            EXPECT_NEAR(wanted, value, 1e-9);                   \
     } while (false)

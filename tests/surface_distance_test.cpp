@@ -48,7 +48,8 @@ TEST(DistanceTransform, EqualsTheNearestSeedLookedForOneByOne) {
                                                         std::pow(static_cast<double>(h - place[1]) * spacing[1], 2) +
                                                         std::pow(static_cast<double>(w - place[2]) * spacing[2], 2));
                     // Three products added in another order.
-                    if (nearest == infinity) ASSERT_EQ(squares[v], infinity);
+                    if (nearest == infinity)
+                        ASSERT_EQ(squares[v], infinity);
                     else
                         ASSERT_NEAR(squares[v], nearest, 1e-13 * nearest);
                 }
