@@ -21,6 +21,34 @@ void add_evaluate_command(CLI::App& app) {
     command->add_option("--labels", options->labels, "label values that are lesion (default: every value above 0)")
         ->delimiter(',')
         ->allow_extra_args(false);
+    command
+        ->add_option_function<std::vector<std::string>>(
+            "--metrics",
+            [options](const std::vector<std::string>& names) {
+                const LesionwiseOptions lesionwise = options->metrics.lesionwise;
+                options->metrics = metric_options(names);
+                options->metrics.lesionwise = lesionwise;
+            },
+            "panoptic, brats, picai, dice, hd95, volume or all, by commas: also writes metrics.json beside --out")
+        ->delimiter(',')
+        ->allow_extra_args(false);
+    CLI::Option* strata =
+        command->add_option("--strata", options->strata, "groups of lesions by size in metrics.json, of equal count")
+            ->check(CLI::Range(1, 20))
+            ->capture_default_str();
+    command
+        ->add_option("--small-diameter", options->small_diameter,
+                     "largest diameter of a small lesion, in voxels (default: that of the smaller half)")
+        ->check(CLI::PositiveNumber)
+        ->excludes(strata);
+    command
+        ->add_option("--brats-dilation", options->metrics.lesionwise.dilation,
+                     "steps by which brats lets lesions grow before they are compared")
+        ->check(CLI::Range(0, 100))
+        ->capture_default_str();
+    command->add_option("--brats-volume", options->metrics.lesionwise.volume, "mm3; brats leaves lesions up to this out")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
     command->footer(
         "A lesion is found when any detection (component of probability > 0.5) overlaps it.\n"
         "Example:\n  iwseg evaluate --data lesions --predictions runs/iwdl/predictions --out runs/iwdl/records.json");

@@ -9,7 +9,9 @@
 #include "apps/progress.h"
 #include "data/dataset.h"
 #include "data/volume.h"
+#include "engine/atomic_file.h"
 #include "evaluation/froc.h"
+#include "evaluation/instances.h"
 #include "kernels/error.h"
 
 namespace iwseg {
@@ -73,6 +75,12 @@ Target read_target(const fs::path& file, const std::vector<int>& lesion_labels) 
     return target;
 }
 
+std::vector<SizeRange> strata_of(const Records& records, const EvaluationOptions& options) {
+    if (options.small_diameter > 0)
+        return size_ranges({options.small_diameter, std::numeric_limits<double>::infinity()});
+    return size_ranges(size_bounds(lesion_diameters(records), options.strata));
+}
+
 }  // namespace
 
 LesionCounts Evaluation::counts() const {
@@ -88,6 +96,9 @@ double Evaluation::mean_dice() const {
 }
 
 Evaluation evaluate_cases(const EvaluationOptions& options) {
+    const fs::path metrics_file = fs::path(options.out).replace_filename("metrics.json");
+    if (options.metrics.any() && metrics_file == options.out)
+        throw InputError(options.out.string() + " is where the metrics go; expected another name for the records");
     const std::vector<Case> cases = cases_to_judge(open_dataset(options.dataset), options);
     Evaluation evaluation;
     Progress progress("evaluate", static_cast<std::int64_t>(cases.size()), "scans");
@@ -97,17 +108,27 @@ Evaluation evaluate_cases(const EvaluationOptions& options) {
         const Volume<float> probability = read(probability_file(options.predictions, scan.name));
         const Volume<float> logit = read(logit_file(options.predictions, scan.name));
         const auto& shape = target.geometry.shape;
-        evaluation.records[scan.name] = lesion_records(
-            {shape[0], shape[1], shape[2], target.lesion.data(), probability.voxels.data(), logit.voxels.data()});
+        const ScanToJudge judged{shape[0], shape[1], shape[2], target.lesion.data(), probability.voxels.data(),
+                                 logit.voxels.data()};
+        const Instances instances = find_instances(judged);
+        evaluation.records[scan.name] = lesion_records(judged, instances);
         evaluation.cases.push_back(
-            {scan.name, {}, count_overlap(target.lesion.data(), probability.voxels.data(), target.geometry.voxels())});
+            {scan.name, {}, {instances.shared_voxels(), instances.lesion_voxels(), instances.detection_voxels()}});
+        evaluation.metrics.cases.push_back(
+            {scan.name, measure_case(instances, target.geometry.spacing(), options.metrics)});
         progress.update(static_cast<std::int64_t>(evaluation.cases.size()), scan.name);
     }
-    const std::vector<double> bounds = size_bounds(lesion_diameters(evaluation.records), 2);
-    evaluation.small_diameter = bounds.empty() ? 0 : bounds.front();
+    const std::vector<double> halves = size_bounds(lesion_diameters(evaluation.records), 2);
+    evaluation.small_as_asked = options.small_diameter > 0;
+    evaluation.small_diameter = evaluation.small_as_asked ? options.small_diameter
+                                : halves.empty()           ? 0
+                                                           : halves.front();
     for (EvaluatedCase& one : evaluation.cases)
         one.counts = count_lesions(evaluation.records[one.name], evaluation.small_diameter);
     write_records(options.out, evaluation.records);
+    evaluation.metrics.options = options.metrics;
+    evaluation.metrics.strata = strata_of(evaluation.records, options);
+    if (options.metrics.any()) write_text(metrics_file, metrics_json(evaluation.metrics));
     return evaluation;
 }
 
@@ -115,7 +136,8 @@ std::string evaluation_table(const Evaluation& evaluation) {
     std::size_t width = 4;
     for (const EvaluatedCase& one : evaluation.cases) width = std::max(width, one.name.size());
     std::string table =
-        fmt::format("{:<{}}  lesions   found  false positives    Dice  found of the smaller half\n", "case", width);
+        fmt::format("{:<{}}  lesions   found  false positives    Dice  found of the {}\n", "case", width,
+                    evaluation.small_as_asked ? "small ones" : "smaller half");
     const auto add_row = [&](const std::string& name, const LesionCounts& counts, double dice) {
         const std::string small = counts.small_lesions ? fmt::format("{} of {} ({:.0f} %)", counts.small_found,
                                                                      counts.small_lesions, 100 * counts.small_recall())
@@ -125,9 +147,10 @@ std::string evaluation_table(const Evaluation& evaluation) {
     };
     for (const EvaluatedCase& one : evaluation.cases) add_row(one.name, one.counts, one.overlap.dice());
     add_row("all", evaluation.counts(), evaluation.mean_dice());
-    return table +
-           fmt::format("Dice of all is the mean over scans; the smaller half is at most {:.1f} voxels in diameter.\n",
-                       evaluation.small_diameter);
+    table += fmt::format("Dice of all is the mean over scans; {} at most {:.1f} voxels in diameter.\n",
+                         evaluation.small_as_asked ? "small lesions are" : "the smaller half is",
+                         evaluation.small_diameter);
+    return evaluation.metrics.options.any() ? table + metrics_table(evaluation.metrics) : table;
 }
 
 }  // namespace iwseg

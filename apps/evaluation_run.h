@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/metrics_files.h"
 #include "evaluation/metrics.h"
 #include "evaluation/records.h"
 
@@ -15,6 +16,9 @@ struct EvaluationOptions {
     std::filesystem::path out;          ///< records.json to write
     std::vector<std::string> cases;     ///< empty: every labelled case that has a prediction
     std::vector<int> labels;            ///< label values that are lesion; empty: every value above 0
+    MetricOptions metrics = {};         ///< where any is wanted, metrics.json is written beside out
+    int strata = 2;                     ///< of lesions by size in metrics.json, of about equal count
+    double small_diameter = 0;          ///< voxels; above 0: two strata, cut here, in place of halves
 };
 
 struct EvaluatedCase {
@@ -26,7 +30,9 @@ struct EvaluatedCase {
 struct Evaluation {
     Records records;
     std::vector<EvaluatedCase> cases;  ///< by name
-    double small_diameter = 0;         ///< largest diameter of the smaller half of all lesions, in voxels
+    double small_diameter = 0;         ///< largest diameter of the smaller half of all lesions, in voxels, or as asked
+    bool small_as_asked = false;       ///< small_diameter was given
+    MetricsReport metrics;             ///< those asked for
 
     LesionCounts counts() const;  ///< of all cases together
     double mean_dice() const;     ///< over cases
@@ -36,7 +42,7 @@ struct Evaluation {
 /// unknown, has no label or no prediction, a prediction lies elsewhere in space or holds a value that is not finite.
 Evaluation evaluate_cases(const EvaluationOptions& options);
 
-/// One line a case and one for all, for a terminal.
+/// One line a case and one for all, for a terminal; the metrics after it.
 std::string evaluation_table(const Evaluation& evaluation);
 
 }  // namespace iwseg

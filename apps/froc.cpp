@@ -6,6 +6,7 @@
 #include <memory>
 #include <system_error>
 
+#include "apps/candidate_run.h"
 #include "apps/commands.h"
 #include "apps/froc_files.h"
 #include "engine/atomic_file.h"
@@ -21,6 +22,7 @@ struct FrocArguments {
     fs::path out;
     std::string protocol = "corrected";
     FrocOptions options;
+    CandidateArguments points;
 };
 
 struct NamedRecords {
@@ -54,6 +56,12 @@ std::vector<double> common_bounds(const std::vector<NamedRecords>& all, int stra
 
 void run_froc(FrocArguments arguments) {
     FrocOptions& options = arguments.options;
+    if (!arguments.points.candidates.empty()) {
+        arguments.points.options = {options.draws, options.seed};
+        return run_candidate_froc(arguments.points, arguments.out);
+    }
+    if (arguments.records.empty())
+        throw InputError("froc needs NAME=records.json, or --candidates and its lists (iwseg froc --help)");
     options.protocol = arguments.protocol == "paper" ? FrocProtocol::paper : FrocProtocol::corrected;
     const std::vector<NamedRecords> all = read_all(arguments.records);
     options.stratum_bounds = common_bounds(all, options.strata);
@@ -85,24 +93,32 @@ void run_froc(FrocArguments arguments) {
 void add_froc_command(CLI::App& app) {
     auto arguments = std::make_shared<FrocArguments>();
     CLI::App* command = app.add_subcommand("froc", "Recall against false positives, from lesion records");
-    command->add_option("NAME=records.json", arguments->records, "records of each method, under the name to show")
-        ->required();
+    CLI::Option* records =
+        command->add_option("NAME=records.json", arguments->records, "records of each method, under the name to show");
     command->add_option("--out", arguments->out, "folder of froc.json and froc.svg")->required();
-    command->add_option("--protocol", arguments->protocol,
-                        "corrected: every scan counts, bootstrap with 95 % intervals; paper: the published numbers")
-        ->check(CLI::IsMember({"corrected", "paper"}))
-        ->capture_default_str();
-    command->add_option("--scans", arguments->options.scans, "scans judged (default: those in the records)")
-        ->check(CLI::PositiveNumber);
-    command->add_option("--strata", arguments->options.strata, "groups of lesions by size, of equal count")
-        ->check(CLI::Range(1, 20))
-        ->capture_default_str();
+    CLI::Option* protocol =
+        command
+            ->add_option("--protocol", arguments->protocol,
+                         "corrected: every scan counts, bootstrap with 95 % intervals; paper: the published numbers")
+            ->check(CLI::IsMember({"corrected", "paper"}))
+            ->capture_default_str();
+    CLI::Option* scans =
+        command->add_option("--scans", arguments->options.scans, "scans judged (default: those in the records)")
+            ->check(CLI::PositiveNumber);
+    CLI::Option* strata =
+        command->add_option("--strata", arguments->options.strata, "groups of lesions by size, of equal count")
+            ->check(CLI::Range(1, 20))
+            ->capture_default_str();
     command->add_option("--draws", arguments->options.draws, "draws of the bootstrap")
         ->check(CLI::Range(1, 1000000))
         ->capture_default_str();
     command->add_option("--seed", arguments->options.seed, "seed of the bootstrap")->capture_default_str();
+    add_candidate_options(*command, arguments->points);
+    for (CLI::Option* option : {records, protocol, scans, strata}) option->excludes("--candidates");
     command->footer(
-        "Example:\n  iwseg froc dl=runs/dl/records.json iwdl=runs/iwdl/records.json --out froc");
+        "Examples:\n  iwseg froc dl=runs/dl/records.json iwdl=runs/iwdl/records.json --out froc\n"
+        "  iwseg froc --candidates my_detector.csv --annotations annotations.csv --excluded annotations_excluded.csv\n"
+        "      --seriesuids seriesuids.csv --out froc");
     command->callback([arguments] { run_froc(*arguments); });
 }
 

@@ -1,36 +1,14 @@
 #include "evaluation/records.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
-#include <numbers>
 
-#include "kernels/components.h"
+#include "evaluation/instances.h"
 
 namespace iwseg {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
-
-/// The components of one side of the comparison: 1 to count, voxels[0] unused.
-struct Components {
-    std::vector<std::int32_t> labels;
-    std::vector<std::int64_t> voxels;
-
-    std::int32_t count() const { return static_cast<std::int32_t>(voxels.size()) - 1; }
-};
-
-Components find_components(const ScanToJudge& scan, std::vector<std::uint8_t>& mask) {
-    const Shape shape{1, 1, scan.d, scan.h, scan.w};
-    Components found;
-    found.labels.resize(mask.size());
-    std::int32_t count = 0;
-    cpu::label_components({}, View{mask.data(), shape, Type::u8, Layout::ncdhw},
-                          View{found.labels.data(), shape, Type::i32, Layout::ncdhw}, &count, 26, nullptr);
-    found.voxels.assign(static_cast<std::size_t>(count) + 1, 0);
-    for (const std::int32_t label : found.labels) found.voxels[label] += label != 0;
-    return found;
-}
 
 /// How sure the network is of an object.
 struct Confidence {
@@ -57,17 +35,18 @@ Confidence confidence_of(std::vector<float>& probabilities, double logit) {
 }
 
 /// Of each detection; [0] unused.
-std::vector<Confidence> confidences(const ScanToJudge& scan, const Components& detections) {
-    std::vector<std::vector<float>> probabilities(detections.voxels.size());
-    std::vector<double> logits(detections.voxels.size(), -infinity);
-    for (std::int32_t c = 1; c <= detections.count(); ++c) probabilities[c].reserve(detections.voxels[c]);
-    for (std::size_t v = 0; v < detections.labels.size(); ++v)
-        if (const std::int32_t c = detections.labels[v]) {
+std::vector<Confidence> confidences(const ScanToJudge& scan, const Instances& instances) {
+    const std::size_t count = instances.detections.size() + 1;
+    std::vector<std::vector<float>> probabilities(count);
+    std::vector<double> logits(count, -infinity);
+    for (std::size_t c = 1; c < count; ++c) probabilities[c].reserve(instances.detections[c - 1].voxels);
+    for (std::size_t v = 0; v < instances.detection_labels.size(); ++v)
+        if (const std::int32_t c = instances.detection_labels[v]) {
             probabilities[c].push_back(scan.probability[v]);
             logits[c] = std::max(logits[c], static_cast<double>(scan.logit[v]));
         }
-    std::vector<Confidence> result(detections.voxels.size());
-    for (std::int32_t c = 1; c <= detections.count(); ++c) result[c] = confidence_of(probabilities[c], logits[c]);
+    std::vector<Confidence> result(count);
+    for (std::size_t c = 1; c < count; ++c) result[c] = confidence_of(probabilities[c], logits[c]);
     return result;
 }
 
@@ -76,35 +55,29 @@ struct Hit {
     double dice = 0;
 };
 
-/// The best hit of each object on either side; of equals, the first.
+/// The best hit of each object on either side; of equals, the first. [0] unused.
 struct Hits {
     std::vector<Hit> of_lesion, of_detection;
 };
 
-Hits best_hits(const Components& lesions, const Components& detections) {
-    std::vector<std::uint64_t> pairs;
-    for (std::size_t v = 0; v < lesions.labels.size(); ++v)
-        if (lesions.labels[v] && detections.labels[v])
-            pairs.push_back(static_cast<std::uint64_t>(lesions.labels[v]) << 32 | detections.labels[v]);
-    std::sort(pairs.begin(), pairs.end());
-    Hits hits{std::vector<Hit>(lesions.voxels.size()), std::vector<Hit>(detections.voxels.size())};
-    for (std::size_t begin = 0, end = 0; begin < pairs.size(); begin = end) {
-        while (end < pairs.size() && pairs[end] == pairs[begin]) ++end;
-        const auto lesion = static_cast<std::int32_t>(pairs[begin] >> 32);
-        const auto detection = static_cast<std::int32_t>(pairs[begin]);
-        const double dice = 2.0 * static_cast<double>(end - begin) /
-                            static_cast<double>(lesions.voxels[lesion] + detections.voxels[detection]);
+Hits best_hits(const Instances& instances) {
+    Hits hits{std::vector<Hit>(instances.lesions.size() + 1), std::vector<Hit>(instances.detections.size() + 1)};
+    for (const auto& [lesion, detection, voxels] : instances.overlaps) {
+        const double dice =
+            2.0 * static_cast<double>(voxels) /
+            static_cast<double>(instances.lesions[lesion - 1].voxels + instances.detections[detection - 1].voxels);
         if (dice > hits.of_lesion[lesion].dice) hits.of_lesion[lesion] = {detection, dice};
         if (dice > hits.of_detection[detection].dice) hits.of_detection[detection] = {lesion, dice};
     }
     return hits;
 }
 
-Record make_record(bool is_lesion, std::int32_t number, std::int64_t voxels, const Hit& hit, const Confidence& of_hit) {
+Record make_record(bool is_lesion, std::int32_t number, const Instance& object, const Hit& hit,
+                   const Confidence& of_hit) {
     Record record;
     record.is_tum = is_lesion;
     record.obj = (is_lesion ? "tum_" : "pred_") + std::to_string(number);
-    record.diameter = std::cbrt(6.0 * static_cast<double>(voxels) / std::numbers::pi);
+    record.diameter = object.diameter();
     record.hit_obj = (is_lesion ? "pred_" : "tum_") + (hit.object ? std::to_string(hit.object) : "None");
     record.hit_dice = hit.dice;
     record.hit_logit = -infinity;
@@ -120,23 +93,22 @@ Record make_record(bool is_lesion, std::int32_t number, std::int64_t voxels, con
 }  // namespace
 
 std::vector<Record> lesion_records(const ScanToJudge& scan) {
-    const std::int64_t voxels = scan.d * scan.h * scan.w;
-    std::vector<std::uint8_t> mask(scan.target, scan.target + voxels);
-    const Components lesions = find_components(scan, mask);
-    for (std::int64_t v = 0; v < voxels; ++v) mask[v] = scan.probability[v] > 0.5f;
-    const Components detections = find_components(scan, mask);
-    const std::vector<Confidence> sure = confidences(scan, detections);
-    const Hits hits = best_hits(lesions, detections);
+    return lesion_records(scan, find_instances(scan));
+}
 
+std::vector<Record> lesion_records(const ScanToJudge& scan, const Instances& instances) {
+    const std::vector<Confidence> sure = confidences(scan, instances);
+    const Hits hits = best_hits(instances);
     std::vector<Record> records;
-    for (std::int32_t c = 1; c <= lesions.count(); ++c) {
+    const auto count = [](const std::vector<Instance>& objects) { return static_cast<std::int32_t>(objects.size()); };
+    for (std::int32_t c = 1; c <= count(instances.lesions); ++c) {
         const Hit& hit = hits.of_lesion[c];
-        records.push_back(make_record(true, c, lesions.voxels[c], hit, sure[hit.object]));
+        records.push_back(make_record(true, c, instances.lesions[c - 1], hit, sure[hit.object]));
         records.back().self_stat = 1;
         records.back().self_logit = infinity;
     }
-    for (std::int32_t c = 1; c <= detections.count(); ++c) {
-        records.push_back(make_record(false, c, detections.voxels[c], hits.of_detection[c], Confidence{}));
+    for (std::int32_t c = 1; c <= count(instances.detections); ++c) {
+        records.push_back(make_record(false, c, instances.detections[c - 1], hits.of_detection[c], Confidence{}));
         records.back().self_stat = sure[c].max;
         records.back().self_logit = sure[c].logit;
     }

@@ -39,8 +39,12 @@ struct ScanToJudge {
     const float* logit = nullptr;
 };
 
+struct Instances;
+
 /// Lesions are the components of the target, detections those of probability > 0.5 (connectivity 26); lesions first.
 std::vector<Record> lesion_records(const ScanToJudge& scan);
+/// The same from the scan's instances (evaluation/instances.h), where they are found already.
+std::vector<Record> lesion_records(const ScanToJudge& scan, const Instances& instances);
 
 /// Reads records.json, `Infinity` and `-Infinity` included. Throws InputError naming the file, the scan and the key.
 Records read_records(const std::filesystem::path& file);

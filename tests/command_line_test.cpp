@@ -137,5 +137,40 @@ TEST_F(CommandLine, PredictionsKeepTheScansGeometryAndAgreeWithEachOther) {
     EXPECT_FALSE(fs::exists(file("alone", "mask")));
 }
 
+TEST_F(CommandLine, EvaluateWritesMetricsBesideTheRecords) {
+    write_text(folder() / "tiny.toml", "loss = \"dl\"\n");
+    if (!fs::exists(folder() / "data")) expect_done("phantom --out data --cases 4 --size 32");
+    if (!fs::exists(folder() / "whole"))
+        expect_done(fmt::format("run --data data --config tiny.toml --out whole {}", kTiny));
+    const std::string evaluate = "evaluate --data data --predictions whole/predictions --out judged.json ";
+    expect_done(evaluate + "--metrics panoptic,hd95 --small-diameter 4 --brats-dilation 2");
+    const auto metrics = nlohmann::json::parse(read_text(folder() / "metrics.json"));
+    EXPECT_EQ(metrics.at("all").size(), 2u);
+    EXPECT_EQ(metrics.at("by_size").size(), 2u);
+    EXPECT_NE(expect_refused(evaluate + "--metrics panoptik").error.find("panoptic"), std::string::npos);
+    expect_refused(evaluate + "--metrics all --small-diameter 4 --strata 3");
+}
+
+TEST_F(CommandLine, FrocJudgesListsOfCandidates) {
+    write_text(folder() / "nodules.csv", "seriesuid,coordX,coordY,coordZ,diameter_mm\n1.2,0,0,0,10\n1.3,5,5,5,8\n");
+    write_text(folder() / "excluded.csv", "seriesuid,coordX,coordY,coordZ,diameter_mm\n1.2,50,0,0,-1\n");
+    write_text(folder() / "scans.csv", "1.2\n1.3\n");
+    write_text(folder() / "net.csv", "seriesuid,coordX,coordY,coordZ,probability\n1.2,1,1,1,0.9\n1.2,52,0,0,0.8\n1.3,9,9,9,1\n");
+    const std::string lists = "--candidates net.csv --annotations nodules.csv --excluded excluded.csv --seriesuids ";
+    expect_done("froc " + lists + "scans.csv --out points --draws 20");
+    EXPECT_TRUE(fs::exists(folder() / "points/froc.svg"));
+    const auto net = nlohmann::json::parse(read_text(folder() / "points/froc.json")).at("net");
+    EXPECT_EQ(net.at("found"), 1);
+    EXPECT_EQ(net.at("false_positives"), 1);
+    EXPECT_EQ(net.at("ignored_on_excluded"), 1);
+    EXPECT_EQ(net.at("sensitivity")[6].at("recall"), 0.5);
+    EXPECT_NE(expect_refused("froc " + lists + "nowhere.csv --out p").error.find("nowhere.csv"), std::string::npos);
+    EXPECT_NE(expect_refused("froc --out p").error.find("--candidates"), std::string::npos);
+    expect_refused("froc --candidates net.csv --out p");
+    expect_refused("froc a=b.json " + lists + "scans.csv --out p");
+    expect_refused("froc --max-candidates 5 --out p");
+    EXPECT_FALSE(fs::exists(folder() / "p"));
+}
+
 }  // namespace
 }  // namespace iwseg

@@ -78,6 +78,56 @@ TEST_F(EvaluateCases, CountsLesionsAndWritesTheirRecords) {
     EXPECT_NE(evaluation_table(evaluation).find("0 of 1"), std::string::npos);
 }
 
+TEST_F(EvaluateCases, MetricsAreWrittenPerCaseOverAllAndBySize) {
+    options_.metrics = metric_options({"all"});
+    const Evaluation evaluation = evaluate_cases(options_);
+    const auto document = nlohmann::json::parse(read_text(folder_ / "metrics.json"));
+    const auto &a = document.at("cases").at("a"), &b = document.at("cases").at("b"), &all = document.at("all");
+    // The lesion of three voxels is hit by two of them, the single voxel missed; for BraTS they grow together.
+    EXPECT_EQ(a.at("panoptic").at("true_positives"), 1);
+    EXPECT_NEAR(a.at("panoptic").at("sq"), 2.0 / 3, 1e-12);
+    EXPECT_NEAR(a.at("panoptic").at("pq"), 1.0 / 3, 1e-12);
+    EXPECT_EQ(a.at("brats").at("false_negatives"), 0);
+    EXPECT_NEAR(a.at("brats").at("dice"), 4.0 / 6 / 2, 1e-12);
+    EXPECT_EQ(a.at("picai").at("false_negatives"), 1);
+    EXPECT_NEAR(a.at("picai").at("average_precision"), 0.25, 1e-12);
+    EXPECT_NEAR(a.at("volume").at("target_ml"), 0.004, 1e-15);
+    EXPECT_NEAR(a.at("volume").at("relative_error"), -0.25, 1e-12);
+    EXPECT_TRUE(b.at("panoptic").at("pq").is_null());
+    EXPECT_EQ(b.at("brats").at("dice"), 1);
+    EXPECT_TRUE(b.at("picai").at("average_precision").is_null());
+    EXPECT_EQ(b.at("hd95").at("hd95"), 0);
+    EXPECT_TRUE(b.at("volume").at("relative_error").is_null());
+    EXPECT_NEAR(all.at("panoptic").at("mean").at("pq"), 1.0 / 3, 1e-12);  // of the case that has one
+    EXPECT_EQ(all.at("panoptic").at("cases").at("pq"), 1);
+    EXPECT_NEAR(all.at("brats").at("mean").at("dice"), (1.0 / 3 + 1) / 2, 1e-12);
+    EXPECT_NEAR(all.at("brats").at("pooled").at("dice"), 1.0 / 3, 1e-12);
+    EXPECT_FALSE(all.at("dice").contains("pooled"));
+    ASSERT_EQ(document.at("by_size").size(), 2u);
+    const auto &small = document.at("by_size")[0], &large = document.at("by_size")[1];
+    EXPECT_EQ(small.at("picai").at("false_negatives"), 1);
+    EXPECT_EQ(small.at("picai").at("false_positives"), 1);
+    EXPECT_EQ(large.at("picai").at("average_precision"), 1);
+    EXPECT_TRUE(large.at("diameter_up_to").is_null());
+    EXPECT_NE(evaluation_table(evaluation).find("lesions pooled"), std::string::npos);
+}
+
+TEST_F(EvaluateCases, SmallLesionsMayBeCutAtADiameter) {
+    options_.metrics = metric_options({"picai"});
+    options_.small_diameter = 50;
+    const Evaluation evaluation = evaluate_cases(options_);
+    EXPECT_EQ(evaluation.counts().small_lesions, 2);
+    const auto strata = nlohmann::json::parse(read_text(folder_ / "metrics.json")).at("by_size");
+    ASSERT_EQ(strata.size(), 2u);
+    EXPECT_EQ(strata[0].at("diameter_up_to"), 50);
+    EXPECT_EQ(strata[0].at("picai").at("true_positives"), 1);
+    EXPECT_TRUE(strata[1].at("picai").at("average_precision").is_null());
+    EXPECT_NE(evaluation_table(evaluation).find("small lesions are at most 50.0"), std::string::npos);
+    EXPECT_THROW(metric_options({"panoptik"}), InputError);
+    options_.out = folder_ / "metrics.json";
+    EXPECT_THROW(evaluate_cases(options_), InputError);
+}
+
 TEST_F(EvaluateCases, OnlyChosenLabelsAreLesions) {
     options_.labels = {2};
     options_.cases = {"a"};
