@@ -48,17 +48,6 @@ Overlap& Overlap::operator+=(const Overlap& other) {
     return *this;
 }
 
-Overlap count_overlap(const std::uint8_t* target, const float* probability, std::int64_t voxels) {
-    Overlap overlap;
-    for (std::int64_t v = 0; v < voxels; ++v) {
-        const bool lesion = target[v] != 0, detected = probability[v] > 0.5f;
-        overlap.both += lesion && detected;
-        overlap.target += lesion;
-        overlap.prediction += detected;
-    }
-    return overlap;
-}
-
 std::vector<LesionCounts> count_by_size(const Records& records, const std::vector<double>& bounds) {
     std::vector<LesionCounts> strata(bounds.size());
     if (bounds.empty()) return strata;

@@ -30,8 +30,6 @@ struct Overlap {
     double dice() const;
     Overlap& operator+=(const Overlap& other);
 };
-/// target: nonzero is lesion; the prediction is probability > 0.5.
-Overlap count_overlap(const std::uint8_t* target, const float* probability, std::int64_t voxels);
 
 /// Lesions by diameter: those above bounds[s - 1] and at most bounds[s]; larger ones count to the last.
 std::vector<LesionCounts> count_by_size(const Records& records, const std::vector<double>& bounds);

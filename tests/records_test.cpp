@@ -108,7 +108,9 @@ TEST(LesionRecords, HitsAgreeWithOverlapCountedVoxelByVoxel) {
                     if (random() % 4) scan.detect(row * 40 + w, 0.1f + static_cast<float>(random() % 50) / 10);
                 }
             }
-        const Overlap overlap = count_overlap(scan.target.data(), scan.probability.data(), 4 * 9 * 40);
+        const auto target_voxels = static_cast<double>(std::count(scan.target.begin(), scan.target.end(), 1));
+        const auto predicted_voxels = static_cast<double>(
+            std::count_if(scan.probability.begin(), scan.probability.end(), [](float p) { return p > 0.5f; }));
         double lesion_voxels = 0, detected_voxels = 0;
         for (const Record& record : scan.records()) {
             const double voxels = std::pow(record.diameter, 3) * 3.14159265358979 / 6;
@@ -119,8 +121,8 @@ TEST(LesionRecords, HitsAgreeWithOverlapCountedVoxelByVoxel) {
             EXPECT_LE(record.hit_q95, record.hit_max);
         }
         // Components of a side share its voxels among them; rounding of cbrt and pow only.
-        EXPECT_NEAR(lesion_voxels, static_cast<double>(overlap.target), 1e-6);
-        EXPECT_NEAR(detected_voxels, static_cast<double>(overlap.prediction), 1e-6);
+        EXPECT_NEAR(lesion_voxels, target_voxels, 1e-6);
+        EXPECT_NEAR(detected_voxels, predicted_voxels, 1e-6);
     }
 }
 
@@ -178,11 +180,9 @@ TEST(RecordsFile, RefusesBadFilesInOneSentenceThatNamesThem) {
 }
 
 TEST(Overlap, DiceOfTwoEmptyMasksIsOne) {
-    const std::uint8_t none[2] = {0, 0}, one[2] = {1, 0};
-    const float low[2] = {0.5f, 0.1f}, high[2] = {0.6f, 0.7f};
-    EXPECT_EQ(count_overlap(none, low, 2).dice(), 1.0);
-    EXPECT_EQ(count_overlap(one, low, 2).dice(), 0.0);
-    EXPECT_NEAR(count_overlap(one, high, 2).dice(), 2.0 / 3.0, 1e-15);
+    EXPECT_EQ(Overlap({.both = 0, .target = 0, .prediction = 0}).dice(), 1.0);
+    EXPECT_EQ(Overlap({.both = 0, .target = 1, .prediction = 0}).dice(), 0.0);
+    EXPECT_NEAR(Overlap({.both = 1, .target = 1, .prediction = 2}).dice(), 2.0 / 3.0, 1e-15);
 }
 
 }  // namespace
