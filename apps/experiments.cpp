@@ -98,7 +98,10 @@ void run_experiments(const ExperimentsOptions& options) {
             std::fflush(stdout);
         }
     }
-    write_summary(options.out, all);
+    {
+        const FolderLock lock(options.out);  // another process may have come to its end too
+        write_summary(options.out, all);
+    }
     if (!failures.empty()) throw std::runtime_error(failures);
 }
 

@@ -40,6 +40,21 @@ std::size_t kept_bytes(const std::string& text, std::int64_t last_step) {
 
 }  // namespace
 
+FolderLock::FolderLock(const fs::path& folder) {
+    const fs::path file = folder / ".lock";
+    descriptor_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (descriptor_ < 0) throw InputError("cannot write " + file.string() + ": " + std::strerror(errno));
+    int result = 0;
+    while ((result = ::flock(descriptor_, LOCK_EX)) != 0 && errno == EINTR) {
+    }
+    if (result == 0) return;
+    const std::string why = std::strerror(errno);
+    ::close(descriptor_);
+    throw InputError("cannot lock " + file.string() + ": " + why);
+}
+
+FolderLock::~FolderLock() { ::close(descriptor_); }
+
 RunFolder::RunFolder(fs::path root) : root_(std::move(root)) {
     std::error_code error;
     created_ = fs::create_directories(root_, error);

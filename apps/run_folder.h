@@ -43,6 +43,19 @@ class RunFolder {
     int descriptor_ = -1;
 };
 
+/// Held by one process at a time: another waits for it. A crash frees it.
+class FolderLock {
+  public:
+    /// Locks the file .lock in a folder that exists. Throws InputError where it cannot be written.
+    explicit FolderLock(const std::filesystem::path& folder);
+    ~FolderLock();
+    FolderLock(const FolderLock&) = delete;
+    FolderLock& operator=(const FolderLock&) = delete;
+
+  private:
+    int descriptor_ = -1;
+};
+
 /// log.jsonl: one JSON object a step, in the order of steps. Throws InputError where it cannot be written.
 class StepLog {
   public:
