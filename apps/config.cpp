@@ -88,28 +88,26 @@ bool set_key(Config& config, const std::string& key, const toml::node& node, con
 
 void apply_table(Config& config, const toml::table& table, const std::string& prefix, const std::string& origin);
 
-/// A name, or a table of lists: whichever comes last counts.
-void apply_split(Config& config, const toml::node& node, const std::string& origin) {
+/// A name, or a table of lists: whichever comes last counts. Throws where it is neither.
+bool apply_split(Config& config, const toml::node& node, const std::string& origin) {
     if (const toml::table* table = node.as_table()) {
         config.split_name.clear();
-        return apply_table(config, *table, "split.", origin);
+        apply_table(config, *table, "split.", origin);
+        return true;
     }
     if (!node.is_string())
         throw InputError(fmt::format("{}: split is {}, but the name of a split or a table was expected, as in "
                                      "{{train = [\"a\"]}}", place(origin, node), written(node)));
     config.split = {};
     config.split_name = node.as_string()->get();
+    return true;
 }
 
 void apply_table(Config& config, const toml::table& table, const std::string& prefix, const std::string& origin) {
     const std::vector<std::string> known = known_keys();
     for (const auto& [name, node] : table) {
         const std::string key = prefix + std::string(name.str());
-        if (key == "split") {
-            apply_split(config, node, origin);
-            continue;
-        }
-        if (set_key(config, key, node, origin)) continue;
+        if (key == "split" ? apply_split(config, node, origin) : set_key(config, key, node, origin)) continue;
         const bool is_group = std::any_of(known.begin(), known.end(),
                                           [&](const std::string& word) { return word.starts_with(key + "."); });
         if (is_group && node.is_table()) {

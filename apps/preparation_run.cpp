@@ -71,7 +71,8 @@ void require_own_folder(const fs::path& folder, const Study& study) {
             throw InputError(fmt::format("{} holds another dataset: one of {} or a new folder was expected",
                                          folder.string(), study.name()));
     } else if (fs::exists(folder / "imagesTr") && !fs::exists(folder / "preparation")) {
-        throw InputError(folder.string() + " has a folder imagesTr that iwseg prepare did not make: give another --out");
+        throw InputError(folder.string() +
+                         " has a folder imagesTr that iwseg prepare did not make: give another --out");
     }
 }
 

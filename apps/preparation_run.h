@@ -24,8 +24,8 @@ struct PreparationRunOptions {
 /// written, or no scan could be prepared; Interrupted on Ctrl-C, what is whole being kept.
 PreparationResult prepare_study(const Study& study, const PreparationRunOptions& options);
 
-/// Names for --exclude: each item is a scan's name, or a file of names, as a JSON list or apart by white space or commas.
-/// Throws InputError where a name not from a file is none of the study's (naming the nearest).
+/// Names for --exclude: each item is a scan's name, or a file of names, as a JSON list or apart by white space or
+/// commas. Throws InputError where a name not from a file is none of the study's (naming the nearest).
 std::vector<std::string> excluded_names(const Study& study, const std::vector<std::string>& items);
 
 /// Bytes of memory that the machine has.

@@ -26,11 +26,11 @@ void run_prepare(const Study& study, PrepareArguments& arguments) {
     const PreparationResult result = prepare_study(study, arguments.options);
     fmt::print("{}", preparation_summary(study, result));
     if (!result.left_out.empty())
-        throw InputError(fmt::format("{} of {} scans could not be prepared and {} left out; {} says why, and the same "
-                                     "command tries them again",
-                                     result.left_out.size(), study.cases().size(),
-                                     result.left_out.size() == 1 ? "is" : "are",
-                                     (arguments.options.out / "preparation.json").string()));
+        throw InputError(
+            fmt::format("{} of {} scans could not be prepared and {} left out; {} says why, and the same "
+                        "command tries them again",
+                        result.left_out.size(), study.cases().size(), result.left_out.size() == 1 ? "is" : "are",
+                        (arguments.options.out / "preparation.json").string()));
 }
 
 template <class AnyStudy>
@@ -42,8 +42,9 @@ void add_study(CLI::App& prepare, const char* name, const char* description, con
     command->add_option("--exclude", arguments->exclude, "scans to leave out: names by commas, or a file of names")
         ->delimiter(',')
         ->allow_extra_args(false);
-    command->add_option("--memory", arguments->memory_gigabytes,
-                        "GB for the scans in work together (default: half of the machine's)")
+    command
+        ->add_option("--memory", arguments->memory_gigabytes,
+                     "GB for the scans in work together (default: half of the machine's)")
         ->check(CLI::Range(0.001, 1e6));
     command->add_option("--threads", arguments->options.threads, "scans in work at a time (default: all cores)")
         ->check(CLI::Range(1, 4096));
@@ -64,7 +65,8 @@ void add_prepare_command(CLI::App& app) {
                     "The raw folder holds volume-N.nii and segmentation-N.nii, N = 0 to 130, at any depth.\n"
                     "A second call goes on where the first was stopped. Exit code 2 where scans had to be left out.\n"
                     "Example:\n  iwseg prepare lits --raw LITS --out lits");
-    command->footer("Example:\n  iwseg prepare luna16 --raw LUNA16 --out luna16\n  iwseg prepare lits --raw LITS --out lits");
+    command->footer(
+        "Example:\n  iwseg prepare luna16 --raw LUNA16 --out luna16\n  iwseg prepare lits --raw LITS --out lits");
 }
 
 }  // namespace iwseg

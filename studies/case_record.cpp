@@ -34,8 +34,9 @@ void write_image(const fs::path& file, Volume<float> image) {
 
 CaseRecord describe_case(const RawCase& scan, const StudyCase& prepared, std::string fingerprint) {
     const Geometry& geometry = prepared.target.geometry;
-    CaseRecord record{scan.name,          scan.part,             std::move(fingerprint), prepared.raw_shape, prepared.box,
-                      geometry.spacing(), prepared.lesion_count, {},                     prepared.notes};
+    CaseRecord record{scan.name,     scan.part,          std::move(fingerprint), prepared.raw_shape,
+                      prepared.box,  geometry.spacing(), prepared.lesion_count,  {},
+                      prepared.notes};
     const ComponentList lesions = list_components(prepared.target.voxels, geometry.shape, 26);
     for (std::int64_t lesion = 0; lesion < lesions.size(); ++lesion)
         record.component_voxels.push_back(lesions.offsets[lesion + 1] - lesions.offsets[lesion]);

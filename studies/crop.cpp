@@ -6,7 +6,9 @@ namespace iwseg {
 
 using Extent = std::array<std::int64_t, 3>;
 
-Extent VoxelBox::shape() const { return {end[0] - first[0], end[1] - first[1], end[2] - first[2]}; }
+Extent VoxelBox::shape() const {
+    return {end[0] - first[0], end[1] - first[1], end[2] - first[2]};
+}
 
 std::optional<VoxelBox> bounding_box(const std::vector<std::uint8_t>& mask, const Extent& shape) {
     VoxelBox box{shape, {0, 0, 0}};

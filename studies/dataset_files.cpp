@@ -36,14 +36,10 @@ ordered_json dataset_json(const Study& study, const std::vector<CaseRecord>& cas
     const std::vector<std::string> names = study.channels();
     for (std::size_t c = 0; c < names.size(); ++c) channels[std::to_string(c)] = names[c];
     for (const CaseRecord& record : cases) counts[record.name] = record.lesion_count;
-    return {{"name", study.name()},
-            {"description", study.name() + ", made by iwseg prepare"},
-            {"channel_names", channels},
-            {"labels", {{"background", 0}, {study.lesion(), 1}}},
-            {"numTraining", cases.size()},
-            {"file_ending", ".nii.gz"},
-            {"study", study.name()},
-            {"lesion_counts", counts}};
+    return {{"name", study.name()},        {"description", study.name() + ", made by iwseg prepare"},
+            {"channel_names", channels},   {"labels", {{"background", 0}, {study.lesion(), 1}}},
+            {"numTraining", cases.size()}, {"file_ending", ".nii.gz"},
+            {"study", study.name()},       {"lesion_counts", counts}};
 }
 
 std::map<std::string, Split> splits_of(const Study& study, const std::vector<CaseRecord>& cases) {
@@ -125,9 +121,9 @@ void write_dataset_files(const std::filesystem::path& dataset, const Study& stud
 
 std::string preparation_summary(const Study& study, const PreparationResult& result) {
     const Totals totals = totals_of(result.cases);
-    std::string text = fmt::format("{}: {} scans, {} {}s counted; {} components in {} scans\n", study.name(),
-                                   result.cases.size(), totals.counted, study.lesion(), totals.components,
-                                   totals.scans_with_lesions);
+    std::string text =
+        fmt::format("{}: {} scans, {} {}s counted; {} components in {} scans\n", study.name(), result.cases.size(),
+                    totals.counted, study.lesion(), totals.components, totals.scans_with_lesions);
     text += histogram_table(size_histogram(result.cases));
     for (const auto& [name, split] : splits_of(study, result.cases))
         text += fmt::format("split {}: {} to train, {} to validate, {} to test\n", name, split.train.size(),

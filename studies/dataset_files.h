@@ -17,8 +17,8 @@ struct PreparationResult {
     std::vector<std::string> excluded;            ///< scans that the user left out
 };
 
-/// Lesions (components of the targets) by volume-equivalent diameter (6V/π)^(1/3): counts[b] of those from bounds[b - 1] up
-/// to, but not with, bounds[b].
+/// Lesions (components of the targets) by volume-equivalent diameter (6V/π)^(1/3): counts[b] of those from bounds[b -
+/// 1] up to, but not with, bounds[b].
 struct SizeHistogram {
     std::vector<double> bounds;
     std::vector<std::int64_t> in_mm, in_voxels;  ///< one more than bounds

@@ -59,7 +59,8 @@ VoxelBox liver_box(const Volume<std::int32_t>& labels, const fs::path& file) {
 }  // namespace
 
 Lits::Lits(const fs::path& raw) {
-    if (!fs::is_directory(raw)) throw InputError(raw.string() + " is not a folder; the raw folder of LiTS was expected");
+    if (!fs::is_directory(raw))
+        throw InputError(raw.string() + " is not a folder; the raw folder of LiTS was expected");
     std::vector<std::string> beyond;
     for (const auto& [number, pair] : find_pairs(raw)) {
         if (pair.volume.empty())
@@ -73,13 +74,14 @@ Lits::Lits(const fs::path& raw) {
         notes_.push_back(fmt::format("{} volumes are left out, since the study has 0 to {}: {}", beyond.size(),
                                      last_number, fmt::join(beyond, ", ")));
     if (cases_.empty())
-        throw InputError(fmt::format("{} has no LiTS scans: volume-N.nii and segmentation-N.nii, N = 0 to {}, were expected",
-                                     raw.string(), last_number));
+        throw InputError(
+            fmt::format("{} has no LiTS scans: volume-N.nii and segmentation-N.nii, N = 0 to {}, were expected",
+                        raw.string(), last_number));
 }
 
 std::int64_t Lits::bytes_needed(const RawCase& scan) const {
-    // One of the two is read at a time; beside it lie the cropped arrays, at most as large as the scan. In floating point,
-    // since a header may lie.
+    // One of the two is read at a time; beside it lie the cropped arrays, at most as large as the scan. In floating
+    // point, since a header may lie.
     constexpr double beside = 6, most = 1e18;
     const auto [ni, nj, nk] = read_geometry(scan.image).shape;
     const double voxels = static_cast<double>(ni) * static_cast<double>(nj) * static_cast<double>(nk);
@@ -95,7 +97,8 @@ StudyCase Lits::prepare(const RawCase& scan) const {
     const Geometry geometry = read_geometry(scan.image);
     {
         const Volume<std::int32_t> labels = read_labels(scan.mask);
-        if (labels.geometry.shape != geometry.shape) require_same_geometry(geometry, scan.image, labels.geometry, scan.mask);
+        if (labels.geometry.shape != geometry.shape)
+            require_same_geometry(geometry, scan.image, labels.geometry, scan.mask);
         if (const auto note = apart_note(geometry, scan.image, labels.geometry, scan.mask))
             prepared.notes.push_back(*note);
         prepared.box = liver_box(labels, scan.mask);
@@ -114,7 +117,9 @@ StudyCase Lits::prepare(const RawCase& scan) const {
 std::map<std::string, Split> Lits::splits(const std::map<std::string, int>& parts) const {
     Split holdout;
     for (const auto& [name, number] : parts)
-        (number <= last_test ? holdout.test : number <= last_validation ? holdout.validation : holdout.train)
+        (number <= last_test         ? holdout.test
+         : number <= last_validation ? holdout.validation
+                                     : holdout.train)
             .push_back(name);
     return {{"holdout", holdout}};
 }

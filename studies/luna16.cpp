@@ -25,14 +25,16 @@ constexpr int closing_steps = 10, dilation_steps = 3;  // voxels
 std::map<std::string, fs::path> files_by_stem(const fs::path& folder, const std::string& ending) {
     std::map<std::string, fs::path> files;
     if (!fs::is_directory(folder)) return files;
-    for (const auto& entry : fs::recursive_directory_iterator(folder, fs::directory_options::follow_directory_symlink)) {
+    for (const auto& entry :
+         fs::recursive_directory_iterator(folder, fs::directory_options::follow_directory_symlink)) {
         const fs::path& file = entry.path();
         // macOS leaves "._NAME" beside files.
         if (file.extension() != ending || file.filename().string().starts_with("._")) continue;
         const auto [place, fresh] = files.emplace(file.stem().string(), file);
         if (!fresh)
             throw InputError(fmt::format("{} and {} are both there; one was expected",
-                                         std::min(place->second, file).string(), std::max(place->second, file).string()));
+                                         std::min(place->second, file).string(),
+                                         std::max(place->second, file).string()));
     }
     return files;
 }
@@ -43,12 +45,13 @@ fs::path find_annotations(const fs::path& raw) {
     throw InputError((raw / "annotations.csv").string() + " is missing: LUNA16's list of nodules was expected");
 }
 
-/// The readings by the series UID they are about; of several about one, the first by path. What cannot be read is noted:
-/// it is a reason to leave out one scan, not all.
+/// The readings by the series UID they are about; of several about one, the first by path. What cannot be read is
+/// noted: it is a reason to leave out one scan, not all.
 std::map<std::string, fs::path> find_readings(const fs::path& folder, std::vector<std::string>& notes) {
     std::vector<fs::path> files;
     if (fs::is_directory(folder))
-        for (const auto& entry : fs::recursive_directory_iterator(folder, fs::directory_options::follow_directory_symlink))
+        for (const auto& entry :
+             fs::recursive_directory_iterator(folder, fs::directory_options::follow_directory_symlink))
             if (entry.path().extension() == ".xml" && !entry.path().filename().string().starts_with("._"))
                 files.push_back(entry.path());
     std::sort(files.begin(), files.end());
@@ -74,18 +77,20 @@ std::int32_t rarest_label(const std::vector<std::int32_t>& labels) {
 
 void require_files(const RawCase& scan, bool annotated) {
     if (scan.mask.empty())
-        throw InputError(fmt::format("{} has no lung mask: seg-lungs-LUNA16/{}.mhd was expected", scan.image.string(),
-                                     scan.name));
+        throw InputError(
+            fmt::format("{} has no lung mask: seg-lungs-LUNA16/{}.mhd was expected", scan.image.string(), scan.name));
     if (annotated && scan.reading.empty())
-        throw InputError(fmt::format("{} has nodules in annotations.csv but no reading: an XML in tcia-lidc-xml with its "
-                                     "SeriesInstanceUid was expected",
-                                     scan.image.string()));
+        throw InputError(
+            fmt::format("{} has nodules in annotations.csv but no reading: an XML in tcia-lidc-xml with its "
+                        "SeriesInstanceUid was expected",
+                        scan.image.string()));
 }
 
 }  // namespace
 
 Luna16::Luna16(const fs::path& raw) {
-    if (!fs::is_directory(raw)) throw InputError(raw.string() + " is not a folder; the raw folder of LUNA16 was expected");
+    if (!fs::is_directory(raw))
+        throw InputError(raw.string() + " is not a folder; the raw folder of LUNA16 was expected");
     std::map<std::string, RawCase> found;
     std::vector<std::vector<std::string>> names(subsets);
     for (int subset = 0; subset < subsets; ++subset)
@@ -100,7 +105,8 @@ Luna16::Luna16(const fs::path& raw) {
         throw InputError(raw.string() + " has no LUNA16 scans: subset0/UID.mhd to subset9/UID.mhd were expected");
     annotations_ = read_annotations(find_annotations(raw));
     const auto masks = files_by_stem(raw / "seg-lungs-LUNA16", ".mhd");
-    if (masks.empty()) throw InputError((raw / "seg-lungs-LUNA16").string() + " has no lung masks: UID.mhd were expected");
+    if (masks.empty())
+        throw InputError((raw / "seg-lungs-LUNA16").string() + " has no lung masks: UID.mhd were expected");
     const auto readings = find_readings(raw / "tcia-lidc-xml", notes_);
     for (const auto& subset : names)
         for (const std::string& uid : subset) {
@@ -112,7 +118,8 @@ Luna16::Luna16(const fs::path& raw) {
     const auto absent = std::count_if(annotations_.begin(), annotations_.end(),
                                       [&](const auto& entry) { return !found.contains(entry.first); });
     if (absent > 0)
-        notes_.push_back(fmt::format("annotations.csv has nodules of {} scans that are not in the subsets here", absent));
+        notes_.push_back(
+            fmt::format("annotations.csv has nodules of {} scans that are not in the subsets here", absent));
 }
 
 const std::vector<NoduleAnnotation>& Luna16::annotations_of(const std::string& uid) const {
@@ -131,8 +138,8 @@ std::string Luna16::fingerprint(const RawCase& scan) const {
 }
 
 std::int64_t Luna16::bytes_needed(const RawCase& scan) const {
-    // A voxel of the box has 4 bytes of CT, 1 each of lungs and target, and 4 of labels while components are counted, with
-    // some that labelling takes; the box may be the whole scan. Reading takes less.
+    // A voxel of the box has 4 bytes of CT, 1 each of lungs and target, and 4 of labels while components are counted,
+    // with some that labelling takes; the box may be the whole scan. Reading takes less.
     constexpr double bytes = 13, most = 1e18;  // a header may lie
     const auto [ni, nj, nk] = read_meta_header(scan.image).shape;
     const double voxels = static_cast<double>(ni) * static_cast<double>(nj) * static_cast<double>(nk);
@@ -149,7 +156,8 @@ StudyCase Luna16::prepare(const RawCase& scan) const {
     {
         const Volume<std::int32_t> labels = read_meta_labels(scan.mask);
         const Geometry geometry = header.geometry();
-        if (labels.geometry.shape != header.shape) require_same_geometry(geometry, scan.image, labels.geometry, scan.mask);
+        if (labels.geometry.shape != header.shape)
+            require_same_geometry(geometry, scan.image, labels.geometry, scan.mask);
         if (const auto note = apart_note(geometry, scan.image, labels.geometry, scan.mask))
             prepared.notes.push_back(*note);
         const Volume<std::uint8_t> lungs{geometry, lung_mask(labels, scan.mask)};
@@ -160,7 +168,8 @@ StudyCase Luna16::prepare(const RawCase& scan) const {
     require_finite(prepared.image, scan.image);
     NoduleTarget target{std::vector<std::uint8_t>(prepared.image.voxels.size()), {}};
     if (!annotations.empty()) {
-        target = draw_target(frame_of(header, scan.image), annotations, read_lidc(scan.reading), prepared.box, scan.image);
+        target =
+            draw_target(frame_of(header, scan.image), annotations, read_lidc(scan.reading), prepared.box, scan.image);
         if (std::count(target.voxels.begin(), target.voxels.end(), 1) == 0)
             target.notes.push_back("annotated, but no voxel was drawn by two experts");
     }

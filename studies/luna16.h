@@ -26,9 +26,10 @@ class Luna16 : public Study {
     std::int64_t bytes_needed(const RawCase& scan) const override;
     StudyCase prepare(const RawCase& scan) const override;
     std::string fingerprint(const RawCase& scan) const override;
-    /// "holdout": test subsets 8 and 9, training 0 to 7 less five scans drawn for validation. "validation", by which the
-    /// focal loss was tuned: test subsets 6 and 7, training 0 to 5 less five. The study drew from names in the order of
-    /// its file system, which is not known; here they are sorted. Splits without a scan to train or to test on are left out.
+    /// "holdout": test subsets 8 and 9, training 0 to 7 less five scans drawn for validation. "validation", by which
+    /// the focal loss was tuned: test subsets 6 and 7, training 0 to 5 less five. The study drew from names in the
+    /// order of its file system, which is not known; here they are sorted. Splits without a scan to train or to test on
+    /// are left out.
     std::map<std::string, Split> splits(const std::map<std::string, int>& parts) const override;
 
   private:
@@ -39,9 +40,9 @@ class Luna16 : public Study {
     std::map<std::string, std::vector<NoduleAnnotation>> annotations_;
 };
 
-/// The lungs of a LUNA16 mask (D, H, W) and some tissue around: every label but 0 and the one with the fewest voxels (the
-/// trachea; 0 is among those compared), dilated by 10 voxels, eroded by 10, dilated by 3, beyond the scan's faces not
-/// eroded. Throws InputError, naming the file, where no lung is left.
+/// The lungs of a LUNA16 mask (D, H, W) and some tissue around: every label but 0 and the one with the fewest voxels
+/// (the trachea; 0 is among those compared), dilated by 10 voxels, eroded by 10, dilated by 3, beyond the scan's faces
+/// not eroded. Throws InputError, naming the file, where no lung is left.
 std::vector<std::uint8_t> lung_mask(const Volume<std::int32_t>& labels, const std::filesystem::path& file);
 
 }  // namespace iwseg

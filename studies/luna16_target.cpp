@@ -99,7 +99,8 @@ ScanFrame frame_of(const MetaHeader& header, const std::filesystem::path& file) 
         for (int axis = 0; axis < 3; ++axis) {
             const double along = header.direction[row][axis];
             if (std::abs(std::abs(along) - (row == axis ? 1.0 : 0.0)) > tolerance)
-                throw InputError(file.string() + " is oblique by its TransformMatrix; LUNA16's scans lie along the axes");
+                throw InputError(file.string() +
+                                 " is oblique by its TransformMatrix; LUNA16's scans lie along the axes");
             if (row == axis) frame.reversed[axis] = along < 0;
         }
     return frame;

@@ -19,7 +19,8 @@ struct ScanFrame {
     std::array<double, 3> origin{}, spacing{};  ///< mm
     std::array<bool, 3> reversed{};
 
-    /// Voxels from the first along an axis, not rounded: (c − origin)/spacing; where the axis is reversed, of 2·origin − c.
+    /// Voxels from the first along an axis, not rounded: (c − origin)/spacing; where the axis is reversed, of 2·origin
+    /// − c.
     double along(int axis, double mm) const;
     /// The voxel of a point: rounded to the nearest, halves to the even one (as numpy.round). May lie outside.
     std::array<std::int64_t, 3> voxel(const std::array<double, 3>& mm) const;

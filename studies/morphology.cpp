@@ -7,7 +7,8 @@
 #include "kernels/error.h"
 
 // City-block distance is a sum over axes, so that the distance to the nearest source is found axis by axis, each by one
-// pass forth and one back: distance = min(distance, neighbour's + 1). Distances stop at 255, which fits the mask's bytes.
+// pass forth and one back: distance = min(distance, neighbour's + 1). Distances stop at 255, which fits the mask's
+// bytes.
 
 namespace iwseg {
 namespace {

@@ -16,11 +16,11 @@ namespace iwseg {
 
 /// One scan of a raw study, found but not read.
 struct RawCase {
-    std::string name;                ///< the study's own: a series UID, a number
-    int part = 0;                    ///< what the study's split goes by: LUNA16's subset, LiTS's number
-    std::filesystem::path image;     ///< CT
-    std::filesystem::path mask;      ///< LUNA16: lungs; LiTS: liver and tumours. Empty where there is none
-    std::filesystem::path reading;   ///< LUNA16: the experts' contours. Empty where there is none
+    std::string name;               ///< the study's own: a series UID, a number
+    int part = 0;                   ///< what the study's split goes by: LUNA16's subset, LiTS's number
+    std::filesystem::path image;    ///< CT
+    std::filesystem::path mask;     ///< LUNA16: lungs; LiTS: liver and tumours. Empty where there is none
+    std::filesystem::path reading;  ///< LUNA16: the experts' contours. Empty where there is none
 };
 
 /// One scan as a network is trained on it: all of one geometry.
@@ -29,9 +29,9 @@ struct StudyCase {
     std::optional<Volume<std::uint8_t>> mask;  ///< 0 and 1; LUNA16: the lungs
     Volume<std::uint8_t> target;               ///< 0 and 1
     std::array<std::int64_t, 3> raw_shape{};
-    VoxelBox box;                              ///< what of the raw scan was kept
-    std::int64_t lesion_count = 0;             ///< by which patches draw cases: annotated nodules, tumours
-    std::vector<std::string> notes;            ///< sentences on what a reader of the results should know
+    VoxelBox box;                    ///< what of the raw scan was kept
+    std::int64_t lesion_count = 0;   ///< by which patches draw cases: annotated nodules, tumours
+    std::vector<std::string> notes;  ///< sentences on what a reader of the results should know
 };
 
 /// A raw folder of a study that iwseg prepare makes a dataset of.
@@ -60,8 +60,9 @@ class Study {
     virtual std::map<std::string, Split> splits(const std::map<std::string, int>& parts) const = 0;
 };
 
-/// Draws as many names for validation as scikit-learn's train_test_split(names, test_size=validation, random_state=seed)
-/// does, the others for training; at least one is left to train on. Both lists are sorted; test is empty.
+/// Draws as many names for validation as scikit-learn's train_test_split(names, test_size=validation,
+/// random_state=seed) does, the others for training; at least one is left to train on. Both lists are sorted; test is
+/// empty.
 Split draw_validation(const std::vector<std::string>& names, std::size_t validation, std::uint32_t seed);
 
 /// Throws InputError where a value is not finite.

@@ -101,7 +101,8 @@ TEST_F(Morphology, BoundingBoxHoldsTheMaskTightly) {
                 for (std::int64_t k = 0; k < shape[2]; ++k, ++v) {
                     if (!mask[v]) continue;
                     const Extent here{i, j, k};
-                    for (int a = 0; a < 3; ++a) first[a] = std::min(first[a], here[a]), end[a] = std::max(end[a], here[a] + 1);
+                    for (int a = 0; a < 3; ++a)
+                        first[a] = std::min(first[a], here[a]), end[a] = std::max(end[a], here[a] + 1);
                 }
         const auto box = bounding_box(mask, shape);
         ASSERT_EQ(box.has_value(), end[0] > 0);
@@ -141,7 +142,8 @@ TEST_F(Morphology, CroppedVoxelsStayWhereTheyAre) {
                 for (std::int64_t k = 0; k < box.shape()[2]; ++k, ++at) {
                     const Extent outer{i + box.first[0], j + box.first[1], k + box.first[2]};
                     const Extent& shape = volume.geometry.shape;
-                    ASSERT_EQ(cropped.voxels[at], volume.voxels[(outer[0] * shape[1] + outer[1]) * shape[2] + outer[2]]);
+                    ASSERT_EQ(cropped.voxels[at],
+                              volume.voxels[(outer[0] * shape[1] + outer[1]) * shape[2] + outer[2]]);
                     for (int row = 0; row < 3; ++row)
                         ASSERT_NEAR(mm(cropped.geometry, {i, j, k}, row), mm(volume.geometry, outer, row), 1e-9);
                 }

@@ -34,7 +34,9 @@ std::string refusal(Work&& work) {
     return "";
 }
 
-bool says(const std::string& message, const std::string& part) { return message.find(part) != std::string::npos; }
+bool says(const std::string& message, const std::string& part) {
+    return message.find(part) != std::string::npos;
+}
 
 /// Every file under the folder, by its path there.
 std::map<std::string, std::string> contents(const fs::path& folder) {
@@ -58,7 +60,8 @@ class PreparationRun : public testing::Test {
     PreparationRun() { std::cout << "seed " << seed_ << "\n"; }
 
     void write_lits(const std::vector<int>& numbers) {
-        for (const int number : numbers) write_lits_scan(folder_ / "raw", draw_lits_scan(random_, number), number % 2 == 0);
+        for (const int number : numbers)
+            write_lits_scan(folder_ / "raw", draw_lits_scan(random_, number), number % 2 == 0);
     }
     PreparationResult prepare_lits(PreparationRunOptions options = {}) {
         if (options.out.empty()) options.out = out_;
@@ -87,8 +90,10 @@ TEST_F(PreparationRun, DatasetHoldsWhatTheStudyPrepares) {
         const Volume<float> ct = read_image(scan.images[0]), lungs = read_image(scan.images[1]);
         const Volume<std::int32_t> label = read_labels(*scan.label);
         EXPECT_EQ(ct.voxels, expected.image.voxels);
-        EXPECT_TRUE(std::equal(lungs.voxels.begin(), lungs.voxels.end(), expected.mask->voxels.begin(), expected.mask->voxels.end()));
-        EXPECT_TRUE(std::equal(label.voxels.begin(), label.voxels.end(), expected.target.voxels.begin(), expected.target.voxels.end()));
+        EXPECT_TRUE(std::equal(lungs.voxels.begin(), lungs.voxels.end(), expected.mask->voxels.begin(),
+                               expected.mask->voxels.end()));
+        EXPECT_TRUE(std::equal(label.voxels.begin(), label.voxels.end(), expected.target.voxels.begin(),
+                               expected.target.voxels.end()));
         require_same_geometry(ct.geometry, scan.images[0], expected.image.geometry, raw.image);
         require_same_geometry(ct.geometry, scan.images[0], label.geometry, *scan.label);
         require_same_geometry(ct.geometry, scan.images[0], lungs.geometry, scan.images[1]);

@@ -25,8 +25,10 @@ class PrepareCommand : public testing::Test {
 
     Result iwseg(const std::string& arguments) {
         const fs::path out = folder_ / "out.txt", error = folder_ / "error.txt";
-        const int status = std::system(fmt::format("cd {} && OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive {} {} > out.txt 2> error.txt",
-                                                   (folder_ / "").string(), IWSEG_PROGRAM, arguments).c_str());
+        const int status =
+            std::system(fmt::format("cd {} && OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive {} {} > out.txt 2> error.txt",
+                                    (folder_ / "").string(), IWSEG_PROGRAM, arguments)
+                            .c_str());
         return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_text(out), read_text(error)};
     }
     void expect_done(const std::string& arguments) {
@@ -42,15 +44,15 @@ class PrepareCommand : public testing::Test {
 TEST_F(PrepareCommand, LunaIsPreparedTrainedPredictedAndJudgedByItsHoldoutSplit) {
     const std::vector<RawLunaScan> scans = write_luna(folder_ / "raw", random_, 1);
     expect_done("prepare luna16 --raw raw --out data --threads 2");
-    write_text(folder_ / "luna.toml",
-               "split = \"holdout\"\nintensity = {window = [-1000, 300]}\nmask_channel = \"lungs\"\nwidths = [2, 3, 4, 5]\n"
-               "patch = 16\nepochs = 1\nsteps_per_epoch = 4\npredict = {patch = 32, stride = 24}\n");
+    write_text(
+        folder_ / "luna.toml",
+        "split = \"holdout\"\nintensity = {window = [-1000, 300]}\nmask_channel = \"lungs\"\nwidths = [2, 3, 4, 5]\n"
+        "patch = 16\nepochs = 1\nsteps_per_epoch = 4\npredict = {patch = 32, stride = 24}\n");
     expect_done("run --data data --config luna.toml --out run");
     const Split split = named_split(open_dataset(folder_ / "data"), "holdout");
     const Records records = read_records(folder_ / "run" / "records.json");
     ASSERT_EQ(records.size(), 2u);
-    for (const RawLunaScan& scan : scans)
-        EXPECT_EQ(records.contains(scan.uid), scan.subset >= 8) << scan.uid;
+    for (const RawLunaScan& scan : scans) EXPECT_EQ(records.contains(scan.uid), scan.subset >= 8) << scan.uid;
     const auto used = nlohmann::json::parse(read_text(folder_ / "run" / "split.json"));
     EXPECT_EQ(used.at("train").get<std::vector<std::string>>(), split.train);
     EXPECT_EQ(used.at("validation").size(), 5u);
@@ -60,7 +62,8 @@ TEST_F(PrepareCommand, LunaIsPreparedTrainedPredictedAndJudgedByItsHoldoutSplit)
 }
 
 TEST_F(PrepareCommand, BadScansGiveExitCode2AndOneSentenceOnceTheRestIsDone) {
-    for (const int number : {0, 1, 30, 40, 41}) write_lits_scan(folder_ / "raw", draw_lits_scan(random_, number), number % 2 == 1);
+    for (const int number : {0, 1, 30, 40, 41})
+        write_lits_scan(folder_ / "raw", draw_lits_scan(random_, number), number % 2 == 1);
     fs::remove(folder_ / "raw/Training Batch 1/segmentation-1.nii.gz");
     const Result result = iwseg("prepare lits --raw raw --out data");
     EXPECT_EQ(result.code, 2);

@@ -87,7 +87,7 @@ struct RawLunaScan {
     int subset = 0;
     Extent shape{41, 45, 26};
     std::array<double, 3> origin{-195.5, -181.3, -290.25}, spacing{0.7, 0.65, 1.25};
-    bool flipped = false;                            ///< runs against x and y
+    bool flipped = false;  ///< runs against x and y
     std::vector<std::int16_t> ct;
     std::vector<std::uint8_t> lungs;                 ///< 0, 3 and 4 (lungs), 5 (trachea)
     std::vector<std::array<double, 3>> annotations;  ///< mm
@@ -103,8 +103,8 @@ inline std::array<double, 3> world(const RawLunaScan& scan, const std::array<dou
     return mm;
 }
 
-/// Draws a scan with so many annotated nodules, each seen by some of the four experts, some drawn that are not annotated,
-/// some contours outside of the lungs' box and of the experts' agreement.
+/// Draws a scan with so many annotated nodules, each seen by some of the four experts, some drawn that are not
+/// annotated, some contours outside of the lungs' box and of the experts' agreement.
 inline RawLunaScan draw_luna_scan(std::mt19937& random, const std::string& uid, int subset, int nodules, bool flipped) {
     const auto whole = [&](int low, int high) { return std::uniform_int_distribution(low, high)(random); };
     const auto real = [&](double low, double high) { return std::uniform_real_distribution(low, high)(random); };
@@ -134,7 +134,8 @@ inline RawLunaScan draw_luna_scan(std::mt19937& random, const std::string& uid, 
         RawNodule nodule;
         const int half = whole(0, 2);
         for (int slice = z - half; slice <= z + half; ++slice) {
-            RawContour contour{scan.z_mm(slice), x + whole(-1, 1), y + whole(-1, 1), whole(0, 4), whole(0, 4), whole(0, 1) == 1};
+            RawContour contour{scan.z_mm(slice), x + whole(-1, 1), y + whole(-1, 1),
+                               whole(0, 4),      whole(0, 4),      whole(0, 1) == 1};
             nodule.push_back(contour);
             if (whole(0, 4) == 0) nodule.push_back({contour.z_mm, contour.x + 1, contour.y, 1, 1, false});
         }
@@ -147,7 +148,8 @@ inline RawLunaScan draw_luna_scan(std::mt19937& random, const std::string& uid, 
             if (whole(0, 3) > 0 || n == 0) session.push_back(contour_stack(x, y, z));
     }
     for (auto& session : scan.sessions)
-        if (whole(0, 2) == 0) session.push_back(contour_stack(whole(6, 32), whole(6, 34), whole(3, static_cast<int>(nk) - 4)));
+        if (whole(0, 2) == 0)
+            session.push_back(contour_stack(whole(6, 32), whole(6, 34), whole(3, static_cast<int>(nk) - 4)));
     return scan;
 }
 
@@ -161,15 +163,16 @@ std::string fastest_first(const std::vector<T>& voxels, const Extent& shape) {
     return bytes;
 }
 
-inline std::string meta_header(const RawLunaScan& scan, const std::string& type, const std::string& data, bool compressed) {
+inline std::string meta_header(const RawLunaScan& scan, const std::string& type, const std::string& data,
+                               bool compressed) {
     const int sign = scan.flipped ? -1 : 1;
-    return fmt::format("ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
-                       "CompressedData = {}\nTransformMatrix = {} 0 0 0 {} 0 0 0 1\nOffset = {} {} {}\n"
-                       "CenterOfRotation = 0 0 0\nAnatomicalOrientation = RAI\nElementSpacing = {} {} {}\n"
-                       "DimSize = {} {} {}\nElementType = {}\nElementDataFile = {}\n",
-                       compressed ? "True" : "False", sign, sign, scan.origin[0], scan.origin[1], scan.origin[2],
-                       scan.spacing[0], scan.spacing[1], scan.spacing[2], scan.shape[0], scan.shape[1], scan.shape[2],
-                       type, data);
+    return fmt::format(
+        "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
+        "CompressedData = {}\nTransformMatrix = {} 0 0 0 {} 0 0 0 1\nOffset = {} {} {}\n"
+        "CenterOfRotation = 0 0 0\nAnatomicalOrientation = RAI\nElementSpacing = {} {} {}\n"
+        "DimSize = {} {} {}\nElementType = {}\nElementDataFile = {}\n",
+        compressed ? "True" : "False", sign, sign, scan.origin[0], scan.origin[1], scan.origin[2], scan.spacing[0],
+        scan.spacing[1], scan.spacing[2], scan.shape[0], scan.shape[1], scan.shape[2], type, data);
 }
 
 inline std::string reading_xml(const RawLunaScan& scan) {
@@ -181,14 +184,19 @@ inline std::string reading_xml(const RawLunaScan& scan) {
     int number = 0;
     for (const auto& session : scan.sessions) {
         xml += "<readingSession>\n<annotationVersion>3.12</annotationVersion>\n<!-- one expert -->\n";
-        xml += "<nonNodule><nonNoduleID>7</nonNoduleID><imageZposition>3</imageZposition><locus><xCoord>5</xCoord>"
-               "<yCoord>5</yCoord></locus></nonNodule>\n";
+        xml +=
+            "<nonNodule><nonNoduleID>7</nonNoduleID><imageZposition>3</imageZposition><locus><xCoord>5</xCoord>"
+            "<yCoord>5</yCoord></locus></nonNodule>\n";
         for (const RawNodule& nodule : session) {
-            xml += fmt::format("<unblindedReadNodule><noduleID>Nodule {:03}</noduleID>\n<characteristics><subtlety>5"
-                               "</subtlety></characteristics>\n", ++number);
+            xml += fmt::format(
+                "<unblindedReadNodule><noduleID>Nodule {:03}</noduleID>\n<characteristics><subtlety>5"
+                "</subtlety></characteristics>\n",
+                ++number);
             for (const RawContour& contour : nodule) {
-                xml += fmt::format("<roi>\n<imageZposition>{}</imageZposition><imageSOP_UID>1.2.{}</imageSOP_UID>"
-                                   "<inclusion>TRUE</inclusion><!-- points -->\n", contour.z_mm, number);
+                xml += fmt::format(
+                    "<roi>\n<imageZposition>{}</imageZposition><imageSOP_UID>1.2.{}</imageSOP_UID>"
+                    "<inclusion>TRUE</inclusion><!-- points -->\n",
+                    contour.z_mm, number);
                 for (const auto& [x, y] : contour.points())
                     xml += fmt::format("<edgeMap><xCoord>{}</xCoord><yCoord>{}</yCoord></edgeMap>\n", x, y);
                 xml += "</roi>\n";
@@ -211,11 +219,13 @@ inline void write_luna_scan(const std::filesystem::path& raw, const RawLunaScan&
     const std::string plain = fastest_first(scan.lungs, scan.shape);
     std::string packed(compressBound(plain.size()), '\0');
     uLongf size = packed.size();
-    compress(reinterpret_cast<Bytef*>(packed.data()), &size, reinterpret_cast<const Bytef*>(plain.data()), plain.size());
+    compress(reinterpret_cast<Bytef*>(packed.data()), &size, reinterpret_cast<const Bytef*>(plain.data()),
+             plain.size());
     packed.resize(size);
     write_text(masks / (scan.uid + ".mhd"), meta_header(scan, "MET_UCHAR", scan.uid + ".zraw", true));
     write_text(masks / (scan.uid + ".zraw"), packed);
-    if (!scan.sessions.empty()) write_text(readings / (scan.uid.substr(scan.uid.size() - 3) + ".xml"), reading_xml(scan));
+    if (!scan.sessions.empty())
+        write_text(readings / (scan.uid.substr(scan.uid.size() - 3) + ".xml"), reading_xml(scan));
 }
 
 inline void write_luna_annotations(const std::filesystem::path& raw, const std::vector<RawLunaScan>& scans) {
@@ -226,8 +236,9 @@ inline void write_luna_annotations(const std::filesystem::path& raw, const std::
     write_text(raw / "annotations.csv", text);
     // The folders also hold chest X-ray readings.
     std::filesystem::create_directories(raw / "tcia-lidc-xml" / "185");
-    write_text(raw / "tcia-lidc-xml" / "185" / "900.xml",
-               "<?xml version=\"1.0\"?><IdriReadMessage xmlns=\"http://www.nih.gov\"><ResponseHeader/></IdriReadMessage>");
+    write_text(
+        raw / "tcia-lidc-xml" / "185" / "900.xml",
+        "<?xml version=\"1.0\"?><IdriReadMessage xmlns=\"http://www.nih.gov\"><ResponseHeader/></IdriReadMessage>");
 }
 
 /// Ten subsets with `each` scans; every third scan without nodules, every fourth flipped.
@@ -271,7 +282,9 @@ inline RawLitsScan draw_lits_scan(std::mt19937& random, int number) {
             for (std::int64_t k = 0; k < nk; ++k) {
                 scan.ct.voxels.push_back(static_cast<std::int16_t>(whole(-1000, 1000)));
                 const bool inside = std::abs(i - ci) <= r && std::abs(j - cj) <= r && std::abs(k - ck) <= 2;
-                scan.labels.voxels.push_back(static_cast<std::uint8_t>(inside ? 1 + (whole(0, 5) == 0) : whole(0, 300) == 0 ? 2 : 0));
+                scan.labels.voxels.push_back(static_cast<std::uint8_t>(inside               ? 1 + (whole(0, 5) == 0)
+                                                                       : whole(0, 300) == 0 ? 2
+                                                                                            : 0));
             }
     scan.labels.voxels[at(geometry.shape, ci, cj, ck)] = 1;
     return scan;

@@ -1,43 +1,15 @@
+#include "studies/luna16.h"
+
 #include <gtest/gtest.h>
 
-#include <iostream>
 #include <numeric>
 
-#include "data/preparation.h"
-#include "kernels/error.h"
-#include "raw_studies.h"
-#include "studies/lits.h"
-#include "studies/luna16.h"
-#include "studies/luna16_target.h"
+#include "plain_studies.h"
 
 namespace iwseg {
 namespace {
 
 namespace fs = std::filesystem;
-using Bytes = std::vector<std::uint8_t>;
-
-/// The sentence of the InputError that the work throws; empty where it throws none.
-template <class Work>
-std::string refusal(Work&& work) {
-    try {
-        work();
-    } catch (const InputError& error) {
-        EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos) << error.what();
-        return error.what();
-    }
-    return "";
-}
-
-bool says(const std::string& message, const std::string& part) { return message.find(part) != std::string::npos; }
-
-class Studies : public testing::Test {
-  protected:
-    Studies() { std::cout << "seed " << seed_ << "\n"; }
-
-    unsigned seed_ = std::random_device{}();
-    std::mt19937 random_{seed_};
-    ScratchFolder folder_;
-};
 
 // ---- What the study computes, written as plainly as can be
 
@@ -47,8 +19,8 @@ Bytes neighbours_round(const Bytes& mask, const Extent& shape, bool largest) {
     for (std::int64_t i = 0; i < shape[0]; ++i)
         for (std::int64_t j = 0; j < shape[1]; ++j)
             for (std::int64_t k = 0; k < shape[2]; ++k)
-                for (const auto& [di, dj, dk] : std::array<Extent, 6>{
-                         {{-1, 0, 0}, {1, 0, 0}, {0, -1, 0}, {0, 1, 0}, {0, 0, -1}, {0, 0, 1}}}) {
+                for (const auto& [di, dj, dk] :
+                     std::array<Extent, 6>{{{-1, 0, 0}, {1, 0, 0}, {0, -1, 0}, {0, 1, 0}, {0, 0, -1}, {0, 0, 1}}}) {
                     const std::int64_t a = i + di, b = j + dj, c = k + dk;
                     if (a < 0 || b < 0 || c < 0 || a >= shape[0] || b >= shape[1] || c >= shape[2]) continue;
                     std::uint8_t& voxel = result[at(shape, i, j, k)];
@@ -56,33 +28,6 @@ Bytes neighbours_round(const Bytes& mask, const Extent& shape, bool largest) {
                     voxel = largest ? std::max(voxel, other) : std::min(voxel, other);
                 }
     return result;
-}
-
-struct Plain {
-    Extent first{}, end{};
-    std::vector<float> ct;
-    Bytes lungs, target;
-};
-
-void box_and_crop(Plain& plain, const Bytes& mask, const Extent& shape, const std::vector<std::int16_t>& ct,
-                  const Bytes& full_target) {
-    plain.first = shape;
-    for (std::int64_t i = 0; i < shape[0]; ++i)
-        for (std::int64_t j = 0; j < shape[1]; ++j)
-            for (std::int64_t k = 0; k < shape[2]; ++k)
-                if (mask[at(shape, i, j, k)])
-                    for (int a = 0; a < 3; ++a) {
-                        const std::int64_t here = a == 0 ? i : a == 1 ? j : k;
-                        plain.first[a] = std::min(plain.first[a], std::max<std::int64_t>(here - 5, 0));
-                        plain.end[a] = std::max(plain.end[a], std::min(here + 6, shape[a]));
-                    }
-    for (std::int64_t i = plain.first[0]; i < plain.end[0]; ++i)
-        for (std::int64_t j = plain.first[1]; j < plain.end[1]; ++j)
-            for (std::int64_t k = plain.first[2]; k < plain.end[2]; ++k) {
-                plain.ct.push_back(ct[at(shape, i, j, k)]);
-                plain.lungs.push_back(mask[at(shape, i, j, k)]);
-                plain.target.push_back(full_target[at(shape, i, j, k)]);
-            }
 }
 
 bool counts(const RawNodule& nodule, const RawLunaScan& scan) {
@@ -120,7 +65,8 @@ Plain plain_luna(const RawLunaScan& scan) {
                 for (std::int64_t i = 0; i < shape[0]; ++i)
                     for (std::int64_t j = 0; j < shape[1]; ++j)
                         if (contour.holds(i, j))
-                            filled[at(shape, i, j, static_cast<int>((contour.z_mm - scan.origin[2]) / scan.spacing[2]))] = 1;
+                            filled[at(shape, i, j,
+                                      static_cast<int>((contour.z_mm - scan.origin[2]) / scan.spacing[2]))] = 1;
             for (std::size_t v = 0; v < votes.size(); ++v) votes[v] += filled[v];
         }
     for (std::size_t v = 0; v < votes.size(); ++v) drawn[v] = votes[v] / 4 >= 0.5;
@@ -129,23 +75,7 @@ Plain plain_luna(const RawLunaScan& scan) {
     return plain;
 }
 
-const RawCase& find(const Study& study, const std::string& name) {
-    for (const RawCase& scan : study.cases())
-        if (scan.name == name) return scan;
-    throw InputError("no scan " + name);
-}
-
-void expect_equal(const StudyCase& got, const Plain& plain) {
-    ASSERT_EQ(got.box, (VoxelBox{plain.first, plain.end}));
-    EXPECT_EQ(got.image.voxels, plain.ct);
-    EXPECT_EQ(got.target.voxels, plain.target);
-    if (got.mask) {
-        EXPECT_EQ(got.mask->voxels, plain.lungs);
-    }
-    EXPECT_EQ(got.target.geometry.affine, got.image.geometry.affine);
-}
-
-// ---- LUNA16
+// ---- Claims
 
 TEST_F(Studies, LunaScansArePreparedAsThePlainComputationDoes) {
     const std::vector<RawLunaScan> scans = write_luna(folder_ / "raw", random_, 3);
@@ -218,8 +148,12 @@ TEST_F(Studies, TwoContoursOfOneNoduleCountOnceAndTwoNodulesOfOneExpertTwice) {
 }
 
 TEST_F(Studies, NodulesCountUpToTenVoxelsFromAnAnnotationHalvesGoingToTheEven) {
-    for (const auto& [x, slice, counted] : {std::tuple{30, 10.0, true}, {31, 10.0, false}, {20, 20.4, true}, {20, 20.6, false},
-                                           {20, 19.5, true}, {20, 20.5, true}}) {
+    for (const auto& [x, slice, counted] : {std::tuple{30, 10.0, true},
+                                            {31, 10.0, false},
+                                            {20, 20.4, true},
+                                            {20, 20.6, false},
+                                            {20, 19.5, true},
+                                            {20, 20.5, true}}) {
         RawLunaScan scan = plain_scan(random_);
         scan.shape = {42, 42, 30};  // as the drawn arrays must be
         scan.origin = {-100, -100, -64};
@@ -323,16 +257,23 @@ TEST_F(Studies, LunaFoldersThatLackAPartAreRefused) {
 
 TEST_F(Studies, AnnotationsAreReadByTheNamesOfTheirColumns) {
     const fs::path file = folder_ / "annotations.csv";
-    write_text(file, "\xEF\xBB\xBF" "diameter_mm,seriesuid,extra,coordZ,coordY,coordX\r\n4.5,a,x,-3e1,2,1\r\n\r\n6,\"b\",,3,2,1\r\n5,a,,9,8,7");
+    write_text(
+        file,
+        "\xEF\xBB\xBF"
+        "diameter_mm,seriesuid,extra,coordZ,coordY,coordX\r\n4.5,a,x,-3e1,2,1\r\n\r\n6,\"b\",,3,2,1\r\n5,a,,9,8,7");
     const auto read = read_annotations(file);
     ASSERT_EQ(read.size(), 2u);
     EXPECT_EQ(read.at("a"), (std::vector<NoduleAnnotation>{{{1, 2, -30}, 4.5}, {{7, 8, 9}, 5}}));
     EXPECT_EQ(read.at("b").at(0).diameter, 6);
     const std::string heading = "seriesuid,coordX,coordY,coordZ,diameter_mm\n";
     for (const auto& [text, part] : std::vector<std::pair<std::string, std::string>>{
-             {"", "no column seriesuid"}, {"seriesuid,coordX,coordY,diameter_mm\n", "no column coordZ"},
-             {heading + "a,1,2,3\n", "line 2: diameter_mm is \"\""}, {heading + "a,1,2,3,4\na,1,two,3,4\n", "line 3: coordY is \"two\""},
-             {heading + "a,1,2,nan,4\n", "coordZ"}, {heading + ",1,2,3,4\n", "series UID"}, {heading + "a,1,2,3,4mm\n", "4mm"}}) {
+             {"", "no column seriesuid"},
+             {"seriesuid,coordX,coordY,diameter_mm\n", "no column coordZ"},
+             {heading + "a,1,2,3\n", "line 2: diameter_mm is \"\""},
+             {heading + "a,1,2,3,4\na,1,two,3,4\n", "line 3: coordY is \"two\""},
+             {heading + "a,1,2,nan,4\n", "coordZ"},
+             {heading + ",1,2,3,4\n", "series UID"},
+             {heading + "a,1,2,3,4mm\n", "4mm"}}) {
         write_text(file, text);
         const std::string message = refusal([&] { read_annotations(file); });
         EXPECT_TRUE(says(message, part) && says(message, "annotations.csv")) << message;
@@ -373,87 +314,6 @@ TEST_F(Studies, LunaSplitsGoBySubset) {
     for (const std::string& name : validation.test) EXPECT_TRUE(parts.at(name) == 6 || parts.at(name) == 7);
     for (const std::string& name : validation.train) EXPECT_LE(parts.at(name), 5);
     EXPECT_TRUE(study.splits({{"a", 0}, {"b", 1}}).empty());
-}
-
-// ---- LiTS
-
-TEST_F(Studies, LitsScansAreCroppedToTheLiver) {
-    std::vector<RawLitsScan> scans;
-    for (const int number : {0, 3, 27, 28, 130}) {
-        scans.push_back(draw_lits_scan(random_, number));
-        write_lits_scan(folder_ / "raw", scans.back(), number % 2 == 1);
-    }
-    const Lits study(folder_ / "raw");
-    ASSERT_EQ(study.cases().size(), scans.size());
-    for (const RawLitsScan& scan : scans) {
-        SCOPED_TRACE(scan.number);
-        const Extent& shape = scan.ct.geometry.shape;
-        Bytes liver(scan.labels.voxels.size()), tumours(liver.size());
-        for (std::size_t v = 0; v < liver.size(); ++v) {
-            liver[v] = scan.labels.voxels[v] == 1;
-            tumours[v] = scan.labels.voxels[v] == 2;
-        }
-        Plain plain;
-        box_and_crop(plain, liver, shape, scan.ct.voxels, tumours);
-        const RawCase& raw = find(study, std::to_string(scan.number));
-        const StudyCase got = study.prepare(raw);
-        expect_equal(got, plain);
-        EXPECT_EQ(got.lesion_count, list_components(plain.target, got.box.shape(), 26).size());
-        const auto cut = std::count(tumours.begin(), tumours.end(), 1) - std::count(plain.target.begin(), plain.target.end(), 1);
-        EXPECT_EQ(got.notes.size(), cut > 0 ? 1u : 0u);
-        // The file's affine is of floats.
-        const auto& whole = scan.ct.geometry.affine;
-        for (int row = 0; row < 3; ++row)
-            EXPECT_NEAR(got.image.geometry.affine[row][3],
-                        whole[row][3] + whole[row][0] * plain.first[0] + whole[row][1] * plain.first[1] + whole[row][2] * plain.first[2],
-                        1e-3);
-        EXPECT_GE(study.bytes_needed(raw), 10 * got.image.geometry.voxels());
-    }
-    const auto splits = study.splits({{"0", 0}, {"27", 27}, {"28", 28}, {"32", 32}, {"33", 33}, {"130", 130}});
-    EXPECT_EQ(splits.at("holdout"), (Split{{"130", "33"}, {"28", "32"}, {"0", "27"}}));
-}
-
-TEST_F(Studies, UnusableLitsScansAreRefusedByFileName) {
-    const fs::path raw = folder_ / "raw";
-    const auto open = [&] { return refusal([&] { Lits study(raw); }); };
-    EXPECT_TRUE(says(open(), "not a folder"));
-    fs::create_directories(raw);
-    EXPECT_TRUE(says(open(), "no LiTS scans"));
-    RawLitsScan scan = draw_lits_scan(random_, 5);
-    write_lits_scan(raw, scan, false);
-    const auto prepare = [&] {
-        return refusal([&] {
-            const Lits study(raw);
-            study.prepare(find(study, "5"));
-        });
-    };
-    ASSERT_EQ(prepare(), "");
-    const fs::path folder = raw / "Training Batch 1";
-    fs::rename(folder / "segmentation-5.nii", folder / "segmentation-6.nii");
-    EXPECT_TRUE(says(prepare(), "no segmentation-5"));
-    EXPECT_TRUE(says(Lits(raw).notes().at(0), "no volume-6"));
-    fs::rename(folder / "segmentation-6.nii", folder / "segmentation-5.nii");
-    std::replace(scan.labels.voxels.begin(), scan.labels.voxels.end(), 1, 2);
-    write_lits_scan(raw, scan, false);
-    EXPECT_TRUE(says(prepare(), "segmentation-5.nii has no voxel of label 1"));
-    RawLitsScan other = draw_lits_scan(random_, 5);
-    other.labels.geometry.shape[0] += 1;
-    other.labels.voxels.resize(static_cast<std::size_t>(other.labels.geometry.voxels()), 1);
-    write_lits_scan(raw, other, false);
-    EXPECT_TRUE(says(prepare(), "must be the same"));
-    other = draw_lits_scan(random_, 5);
-    other.labels.geometry.affine[0][3] += 3;
-    write_lits_scan(raw, other, false);
-    const Lits shifted(raw);
-    EXPECT_TRUE(says(shifted.prepare(find(shifted, "5")).notes.at(0), "lie apart"));
-    fs::resize_file(folder / "volume-5.nii", 900);
-    EXPECT_TRUE(says(prepare(), "volume-5.nii"));
-    write_lits_scan(raw, draw_lits_scan(random_, 5), true);
-    EXPECT_TRUE(says(open(), "both there"));
-    fs::remove(folder / "volume-5.nii");
-    fs::remove(folder / "segmentation-5.nii");
-    write_lits_scan(raw, draw_lits_scan(random_, 131), true);
-    EXPECT_TRUE(says(Lits(raw).notes().at(0), "131"));
 }
 
 }  // namespace
