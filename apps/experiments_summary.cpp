@@ -102,7 +102,7 @@ std::vector<Column> columns(const Summary& summary) {
             column("object Dice", [](const Finished& one) { return fmt::format("{:.2f}", one.paper.object_dice.value); }),
             column("average recall",
                    [](const Finished& one) { return fmt::format("{:.2f}", one.paper.average_recall.value); }),
-            column("average recall, corrected [95 %]",
+            column("corrected [95 %]",
                    [&](const Finished& one) { return interval(one.corrected.average_recall); }),
             column("of small", [&](const Finished& one) { return of_size(one, one.small()); }),
             column("of large", [&](const Finished& one) { return of_size(one, one.large()); }),
@@ -112,13 +112,15 @@ std::vector<Column> columns(const Summary& summary) {
                    [](const Finished& one) {
                        return fmt::format("{} of {}", one.counts.small_found, one.counts.small_lesions);
                    }),
-            column("false positives a scan",
+            column("FP a scan",
                    [](const Finished& one) { return fmt::format("{:.1f}", one.corrected.all_false_positives); })};
 }
 
 std::string notes(const Summary& summary) {
     std::string text = fmt::format(
-        "Object Dice and average recall as published; small lesions are at most {:.1f} voxels in diameter.\n",
+        "Object Dice and average recall as published, then average recall by the corrected protocol, of all lesions and by "
+        "size; small ones are at most {:.1f} voxels in diameter. One detection over half a scan hits every lesion in it: read "
+        "average recall together with object Dice.\n",
         summary.small_diameter);
     if (!summary.missing.empty()) text += fmt::format("Not finished: {}\n", fmt::join(summary.missing, ", "));
     return text;
