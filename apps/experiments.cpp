@@ -30,17 +30,15 @@ std::vector<fs::path> toml_files(const fs::path& folder) {
     return files;
 }
 
-/// Runs one, unless another process is at it. Returns whether it was run.
-bool run_one(const ExperimentsOptions& options, const Experiment& experiment) {
+/// Runs one, unless another process is at it.
+void run_one(const ExperimentsOptions& options, const Experiment& experiment) {
     try {
         const RunFolder run(options.out / experiment.name);
         const Config config = config_of_run(run, experiment.file, options.settings, true);
         Context context({.device = options.device, .threads = config.threads, .deterministic = config.deterministic});
         run_experiment(context, config, options.data, run);
-        return true;
     } catch (const RunFolderInUse&) {
         fmt::print("left to the process that is at it\n");
-        return false;
     }
 }
 

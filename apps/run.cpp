@@ -43,11 +43,12 @@ void add_run_command(CLI::App& app) {
     one->excludes(many);
     command->add_option("--out", arguments->out, "run folder to make or to go on with; with --configs, the folder of them")
         ->required();
-    command->add_option("--index", arguments->index, "only that one of --configs, from 0, as in a job array")
+    auto* index = command->add_option("--index", arguments->index, "only that one of --configs, from 0, as in a job array")
         ->needs(many)
         ->check(CLI::NonNegativeNumber);
     command->add_option("--processes", arguments->processes, "run so many of --configs at once, on GPUs each on its own")
         ->needs(many)
+        ->excludes(index)
         ->check(CLI::Range(1, 64));
     command->add_option("--set", arguments->settings, "one key=value over the config, may be repeated")
         ->allow_extra_args(false);
