@@ -39,12 +39,17 @@ void require_memory(const Context& context, const TrainingOptions& options, std:
 }  // namespace
 
 struct TrainingSession::State {
+    struct ReleaseHost {
+        const Kernels* device;
+        void operator()(double* memory) const { device->release_host(memory, sizeof(double)); }
+    };
+
     State(Context& c, Parameters& p, const TrainingOptions& o)
         : context(c),
           parameters(p),
           options(o),
           inputs(c, o.input, o.loss.weighted),
-          host_loss(static_cast<double*>(c.kernels().allocate_host(sizeof(double)))),
+          host_loss(static_cast<double*>(c.kernels().allocate_host(sizeof(double))), ReleaseHost{&c.kernels()}),
           timer(c),
           graph(c, p, {true, o.bf16, o.layout.value_or(c.kernels().preferred_layout(o.network.narrowest()))}) {
         image = graph.input("image", o.input);
@@ -64,8 +69,6 @@ struct TrainingSession::State {
         plan = std::make_unique<Plan>(c, graph.program());
         if (may_cut) upload_scans();
     }
-
-    ~State() { context.kernels().release_host(host_loss, sizeof(double)); }
 
     const SamplingOptions& sampling() const {
         const SamplingOptions& chosen = options.sampler->options();
@@ -90,7 +93,7 @@ struct TrainingSession::State {
     }
 
     void copy_loss() {
-        context.kernels().copy_to_host(context.stream(), plan->data<double>(loss.value), host_loss, sizeof(double));
+        context.kernels().copy_to_host(context.stream(), plan->data<double>(loss.value), host_loss.get(), sizeof(double));
     }
 
     void update() {
@@ -105,7 +108,7 @@ struct TrainingSession::State {
     TrainingOptions options;
     std::unique_ptr<ResidentScans> scans;
     StepInputs inputs;
-    double* host_loss;  ///< where the device copies it to by itself
+    std::unique_ptr<double, ReleaseHost> host_loss;  ///< where the device copies it to by itself
     DeviceTimer timer;
     Graph graph;
     Tensor image = -1, logit = -1;

@@ -192,7 +192,8 @@ TEST(CandidateFroc, EqualsOperatingPointsTakenOneByOne) {
 }
 
 TEST(CandidateFroc, EqualsNumpyAndScikitLearn) {
-    for (const auto& list : nlohmann::json::parse(read_text(kept_golden("candidates.json"))).at("lists")) {
+    const auto kept = nlohmann::json::parse(read_text(kept_golden("candidates.json")));
+    for (const auto& list : kept.at("lists")) {
         SCOPED_TRACE("seed " + list.at("seed").dump());
         const auto findings = [&](const char* key) {
             std::vector<Finding> read;

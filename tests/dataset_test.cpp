@@ -303,15 +303,15 @@ TEST_F(DatasetFolder, ComponentListsHoldExactlyTheLesionVoxels) {
 
 TEST_F(DatasetFolder, ScansThatDoNotFitInMemoryAreRefusedBeforeTheyAreRead) {
     describe();
-    shape_ = {64, 64, 61};
+    shape_ = {128, 128, 122};
     add_case("a");
     const Dataset dataset = open_dataset(folder_);
     const std::int64_t bytes = memory_of_cases(dataset, {"a"}, {});
     PreparationOptions only_t1;
     only_t1.channels = {"T1"};
-    EXPECT_EQ(bytes, 2 * 64 * 64 * 61 * 4);
+    EXPECT_EQ(bytes, 2 * 128 * 128 * 122 * 4);
     EXPECT_EQ(memory_of_cases(dataset, {"a", "a"}, only_t1), bytes);
-    const auto too_many = static_cast<std::size_t>(cpu::free_memory() / bytes + 1000);
+    const auto too_many = static_cast<std::size_t>(cpu::free_memory() / bytes + 100);
     const std::string message = refusal([&] { prepare_training_cases(dataset, std::vector<std::string>(too_many, "a"), {}, 2); });
     EXPECT_TRUE(says(message, "scans to train on need")) << message;
 }
