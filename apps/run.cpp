@@ -53,7 +53,7 @@ void add_run_command(CLI::App& app) {
     command->add_option("--set", arguments->settings, "one key=value over the config, may be repeated")
         ->allow_extra_args(false);
     command->add_option("--device", arguments->device, "auto, cpu or cuda");
-    command->footer("Example:\n  iwseg run --data lesions --config configs/ms_lesions.toml --out runs/iwdl\n"
+    command->footer("Example:\n  iwseg run --data lesions --config configs/ms_lesions/iwdl.toml --out runs/iwdl\n"
                     "  iwseg run --data luna16 --configs configs/luna16 --out runs/luna16");
     command->callback([arguments] {
         if (arguments->config.empty() && arguments->configs.empty())

@@ -13,6 +13,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/projection.h"
 #include "kernels/reorder.h"
+#include "kernels/row_convolution.h"
 #include "kernels/weight_gradient.h"
 
 // Convolutions by oneDNN, which is told that channels are whole blocks: its vectorised code takes nothing else, and the
@@ -82,6 +83,16 @@ struct Pass {
     std::int64_t packed_bytes, scratchpad_bytes;
 };
 
+/// What is multiplied: bf16 where that is fast or wanted, else f32.
+Type operand_type(const ConvolutionOptions& options) {
+    if (options.src_type != Type::bf16) return Type::f32;
+    // Emulated bf16 was measured at a third of the speed of f32 (oneDNN 2.6 on AVX-512 without its bf16 extension).
+    const bool fast = processor_has(dnnl::cpu_isa::avx512_core_bf16), able = processor_has(dnnl::cpu_isa::avx512_core);
+    const bool native = options.bf16_operands == Bf16Operands::native ||
+                        (options.bf16_operands == Bf16Operands::fastest && fast);
+    return native && able && options.dst_layout == Layout::blocked16 ? Type::bf16 : Type::f32;
+}
+
 std::int64_t aligned(std::int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 class OneDnnConvolution final : public Convolution {
@@ -100,7 +111,6 @@ class OneDnnConvolution final : public Convolution {
         std::int64_t plain, bias, packed, src, dst, rest, end;
     };
 
-    void choose_operands();
     bool flat_source_works() const;
     dnnl::convolution_forward::primitive_desc forward_descriptor(const Descriptor& src) const;
     Pass make_pass(const dnnl::primitive& primitive, const std::string& name, const Descriptor& plain_weights,
@@ -113,8 +123,8 @@ class OneDnnConvolution final : public Convolution {
     View staged(View view, Layout layout, std::int64_t place, char* scratch) const;
 
     ConvolutionOptions options_;
-    Type operand_ = Type::f32;   ///< what oneDNN multiplies
-    Layout src_layout_;          ///< what oneDNN reads, after staging
+    Type operand_;       ///< what oneDNN multiplies
+    Layout src_layout_;  ///< what oneDNN reads, after staging
     std::int64_t inputs_ = 0, outputs_ = 0, taps_ = 1;  ///< channels as oneDNN is told them
     dnnl::engine engine_{dnnl::engine::kind::cpu, 0};
     dnnl::stream stream_{engine_};
@@ -124,8 +134,10 @@ class OneDnnConvolution final : public Convolution {
 };
 
 OneDnnConvolution::OneDnnConvolution(const ConvolutionOptions& options, ConvolutionPasses passes)
-    : options_(options), src_layout_(options.src_layout), taps_(options.kernel * options.kernel * options.kernel) {
-    choose_operands();
+    : options_(options),
+      operand_(operand_type(options)),
+      src_layout_(options.src_layout),
+      taps_(options.kernel * options.kernel * options.kernel) {
     if (src_layout_ != options_.dst_layout && !flat_source_works()) src_layout_ = options_.dst_layout;
     inputs_ = padded_channels(src_layout_, options_.src.c);
     outputs_ = padded_channels(options_.dst_layout, options_.dst_channels);
@@ -161,15 +173,6 @@ OneDnnConvolution::OneDnnConvolution(const ConvolutionOptions& options, Convolut
                              back.scratchpad_desc());
     }
     lay_out_scratch();
-}
-
-void OneDnnConvolution::choose_operands() {
-    if (options_.src_type != Type::bf16) return;
-    // Emulated bf16 was measured at a third of the speed of f32 (oneDNN 2.6 on AVX-512 without its bf16 extension).
-    const bool fast = processor_has(dnnl::cpu_isa::avx512_core_bf16), able = processor_has(dnnl::cpu_isa::avx512_core);
-    const bool native = options_.bf16_operands == Bf16Operands::native ||
-                        (options_.bf16_operands == Bf16Operands::fastest && fast);
-    if (native && able && options_.dst_layout == Layout::blocked16) operand_ = Type::bf16;
 }
 
 dnnl::convolution_forward::primitive_desc OneDnnConvolution::forward_descriptor(const Descriptor& src) const {
@@ -350,6 +353,7 @@ std::unique_ptr<Convolution> make_convolution(const ConvolutionOptions& options,
     if (options.kernel == 1 && options.dst_layout == Layout::ncdhw && options.dst_type == Type::f32 &&
         options.dst_channels < 8)
         return make_projection(options);
+    if (operand_type(options) == Type::f32 && row_convolution_works(options)) return make_row_convolution(options, passes);
     if (options.dst_layout != options.src_layout && options.src_layout != Layout::ncdhw)
         throw std::invalid_argument("convolution: a plain result of a blocked source is for few channels and a kernel of 1");
     try {
