@@ -32,6 +32,7 @@ struct BenchOptions {
     std::vector<int> widths{16, 64, 128, 256};
     std::string precision = "fp32", loss = "iwdl", device = "auto", mask;
     FloorRates rates;
+    double density = 0.02;
     int steps = 5, threads = 0, connectivity = 26;
     bool json = false;
 };
@@ -236,7 +237,7 @@ void bench_label(const BenchOptions& options) {
     if (options.mask.empty()) {
         mask.geometry.shape = {options.size, options.size, options.size};
         Random random(0, 0, 0, Purpose::phantom);
-        for (std::int64_t i = 0; i < mask.geometry.voxels(); ++i) mask.voxels.push_back(random.uniform() < 0.02);
+        for (std::int64_t i = 0; i < mask.geometry.voxels(); ++i) mask.voxels.push_back(random.uniform() < options.density);
     } else {
         mask = read_labels(options.mask);
     }
@@ -313,6 +314,7 @@ CLI::App* add_measurement(CLI::App& bench, const std::string& name, const std::s
     if (name == "label") {
         app->add_option("--mask", options->mask, "a mask to label; else noise of --size");
         app->add_option("--connectivity", options->connectivity, "6, 18 or 26");
+        app->add_option("--density", options->density, "the share of lesion voxels in the noise")->check(CLI::Range(0.0, 1.0));
     } else {
         app->add_option("--patch", options->patch, "voxels along each axis")->check(CLI::Range(1, 1024));
         app->add_option("--widths", options->widths, "channels of the four levels")->expected(4)->check(CLI::Range(1, 65536));

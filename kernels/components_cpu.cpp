@@ -12,9 +12,10 @@
 #include <vector>
 
 #include "kernels/cpu_blocks.h"
+#include "kernels/vector_clones.h"
 
-// A row of voxels is read 64 at a time as a bitmask, and where bits change, runs of foreground begin and end: a run is
-// what is joined, not a voxel. Rows are visited in raster order, so only four rows that touch a row come before it:
+// A row of voxels is read 64 at a time as a bitmask. What is joined are runs of foreground, not voxels. Rows are visited in
+// raster order, so only four rows that touch a row come before it:
 //
 //        slice z - 1          slice z
 //      y - 1   above_left    y - 1   left
@@ -30,6 +31,10 @@
 //      above_left   -       0       1      - : rows that do not touch
 //      above_right  -       0       1
 //
+// Where two runs touch first is a bit that a few operations on the masks of both rows give, 64 columns at a time; the
+// number of a run at a column is the count of runs that begin before it. So the work is one join a contact, whatever
+// the number of runs.
+//
 // Runs are numbered in raster order and a union keeps the smaller number, so a root is the run that holds the
 // component's first voxel, and one sweep over the runs turns roots into consecutive labels. Every thread takes a slab
 // of slices; the seams between slabs are joined after it. The result does not depend on how the volume was cut.
@@ -39,13 +44,13 @@ namespace {
 constexpr std::int64_t kSmallestSlab = std::int64_t{1} << 17;  ///< voxels; less is not worth a thread
 
 /// Bit i tells whether byte i is nonzero.
-std::uint64_t bits_of_eight(std::uint64_t bytes) {
+[[gnu::always_inline]] inline std::uint64_t bits_of_eight(std::uint64_t bytes) {
     constexpr std::uint64_t low7 = 0x7F7F7F7F7F7F7F7F;
     const std::uint64_t nonzero = (((bytes & low7) + low7) | bytes) >> 7 & 0x0101010101010101;
     return nonzero * 0x0102040810204080 >> 56;  // moves bit 8i to bit 56 + i, each to a place of its own
 }
 
-std::uint64_t bits_of_64(const std::uint8_t* mask) {
+[[gnu::always_inline]] inline std::uint64_t bits_of_64(const std::uint8_t* mask) {
     std::uint64_t bytes[8], any = 0, bits = 0;
     std::memcpy(bytes, mask, sizeof(bytes));
     for (const std::uint64_t eight : bytes) any |= eight;
@@ -54,72 +59,103 @@ std::uint64_t bits_of_64(const std::uint8_t* mask) {
     return bits;
 }
 
-/// Runs of one row: run i, of number first + i, covers columns [edges[2i], edges[2i + 1]).
+/// A row as a bitmask.
 struct Row {
-    const std::int32_t* edges;
-    std::int32_t first, count;
+    const std::uint64_t* bits;
+    const std::int32_t* runs_before;  ///< of each word: runs of the slab that begin before it
+    std::int32_t first_run;           ///< of the slab
+
+    /// Bits at which runs begin.
+    [[gnu::always_inline]] std::uint64_t starts(std::int64_t word) const { return bits[word] & ~before(word); }
+    /// The mask moved by one column: bit c is what lies at column c - 1, or c + 1.
+    [[gnu::always_inline]] std::uint64_t before(std::int64_t word) const { return bits[word] << 1 | (word > 0 ? bits[word - 1] >> 63 : 0); }
+    [[gnu::always_inline]] std::uint64_t after(std::int64_t word, std::int64_t words) const {
+        return bits[word] >> 1 | (word + 1 < words ? bits[word + 1] << 63 : 0);
+    }
+    /// The number of the run that holds a column of foreground.
+    [[gnu::always_inline]] std::int32_t run_at(std::int64_t column) const {
+        const std::int64_t word = column / 64;
+        const std::uint64_t up_to = ~std::uint64_t{0} >> (63 - column % 64);
+        return first_run + runs_before[word] + std::popcount(starts(word) & up_to) - 1;
+    }
 };
 
-/// The runs of whole slices that one thread found.
+/// Whole slices, as one thread takes them.
 struct Slab {
     std::int64_t first_row = 0, last_row = 0;  ///< [first, last) among all D * H rows
-    std::int32_t first_run = 0;
-    std::vector<std::int32_t> edges;
-    std::vector<std::int32_t> runs_before;  ///< of each row, in this slab
+    std::int64_t words = 0;                    ///< of a row
+    std::int32_t first_run = 0, runs = 0;
+    std::vector<std::uint64_t> bits;
+    std::vector<std::int32_t> runs_before;  ///< of each word, and at the end the count of all
 
-    std::int32_t runs() const { return static_cast<std::int32_t>(edges.size() / 2); }
     Row row(std::int64_t index) const {
-        const std::int32_t before = runs_before[index - first_row];
-        return {edges.data() + 2 * static_cast<std::size_t>(before), first_run + before,
-                runs_before[index - first_row + 1] - before};
+        const std::int64_t at = (index - first_row) * words;
+        return {bits.data() + at, runs_before.data() + at, first_run};
+    }
+    bool is_empty(std::int64_t index) const {
+        const std::int64_t at = (index - first_row) * words;
+        return runs_before[at] == runs_before[at + words];
     }
 };
 
-/// Writes where runs of a row begin and end; returns how many numbers that were. edges has room for width + 1.
-std::int64_t edges_of_row(const std::uint8_t* mask, std::int64_t width, std::int32_t* edges) {
-    std::int64_t count = 0;
-    std::uint64_t before = 0;
-    for (std::int64_t column = 0; column < width; column += 64) {
-        std::uint8_t tail[64] = {};
-        if (column + 64 > width) std::memcpy(tail, mask + column, width - column);
-        const std::uint64_t bits = bits_of_64(column + 64 > width ? tail : mask + column);
-        for (std::uint64_t changes = bits ^ (bits << 1 | before); changes != 0; changes &= changes - 1)
-            edges[count++] = static_cast<std::int32_t>(column + std::countr_zero(changes));
-        before = bits >> 63;
+IWSEG_VECTOR_CLONES void find_runs(const std::uint8_t* mask, std::int64_t width, Slab& slab) {
+    slab.words = (width + 63) / 64;
+    const std::int64_t rows = slab.last_row - slab.first_row;
+    slab.bits.resize(rows * slab.words);
+    slab.runs_before.resize(rows * slab.words + 1);
+    std::int64_t at = 0;
+    for (std::int64_t index = slab.first_row; index < slab.last_row; ++index) {
+        const Row row = slab.row(index);
+        for (std::int64_t word = 0; word < slab.words; ++word, ++at) {
+            const std::uint8_t* from = mask + index * width + word * 64;
+            std::uint8_t tail[64] = {};
+            if (word * 64 + 64 > width) from = static_cast<const std::uint8_t*>(std::memcpy(tail, from, width - word * 64));
+            slab.bits[at] = bits_of_64(from);
+            slab.runs_before[at] = slab.runs;
+            if (slab.bits[at] != 0) slab.runs += std::popcount(row.starts(word));
+        }
     }
-    if (count % 2 == 1) edges[count++] = static_cast<std::int32_t>(width);
-    return count;
+    slab.runs_before[at] = slab.runs;
 }
 
-void find_runs(const std::uint8_t* mask, std::int64_t width, Slab& slab) {
-    std::vector<std::int32_t> edges(static_cast<std::size_t>(width) + 1);
-    slab.runs_before.reserve(slab.last_row - slab.first_row + 1);
-    slab.runs_before.push_back(0);
-    for (std::int64_t row = slab.first_row; row < slab.last_row; ++row) {
-        const std::int64_t count = edges_of_row(mask + row * width, width, edges.data());
-        slab.edges.insert(slab.edges.end(), edges.begin(), edges.begin() + count);
-        slab.runs_before.push_back(slab.runs());
+/// Rem's union: climbs from both runs at once, and hangs what it passes below the smaller parent. Parents are never larger
+/// than their runs, so it ends.
+[[gnu::always_inline]] inline void join(std::int32_t* parent, std::int32_t a, std::int32_t b) {
+    while (parent[a] != parent[b]) {
+        if (parent[a] < parent[b]) std::swap(a, b);
+        const std::int32_t above = parent[a];
+        parent[a] = parent[b];
+        if (above == a) break;
+        a = above;
     }
 }
 
-std::int32_t root_of(std::int32_t* parent, std::int32_t run) {
-    while (parent[run] != run) run = parent[run] = parent[parent[run]];
-    return run;
+/// Calls body(column) for every bit.
+template <class Body>
+[[gnu::always_inline]] inline void each_bit(std::uint64_t bits, std::int64_t word, Body&& body) {
+    for (; bits != 0; bits &= bits - 1) body(word * 64 + std::countr_zero(bits));
 }
 
-void join(std::int32_t* parent, std::int32_t a, std::int32_t b) {
-    a = root_of(parent, a);
-    b = root_of(parent, b);
-    parent[std::max(a, b)] = std::min(a, b);
-}
-
-void join_rows(const Row& a, const Row& b, std::int32_t reach, std::int32_t* parent) {
-    std::int32_t i = 0, j = 0;
-    while (i < a.count && j < b.count) {
-        const std::int32_t end_a = a.edges[2 * i + 1], end_b = b.edges[2 * j + 1];
-        if (a.edges[2 * i] < end_b + reach && b.edges[2 * j] < end_a + reach) join(parent, a.first + i, b.first + j);
-        // The run that ends first touches nothing further in the other row.
-        end_a < end_b ? ++i : ++j;
+/// Joins what touches in rows a and b; contacts at columns of `implied` are left out, as other rows join the same.
+template <class Implied>
+[[gnu::always_inline]] inline void join_rows(const Row& a, const Row& b, std::int64_t words, bool diagonal,
+                                             std::int32_t* parent, Implied&& implied) {
+    for (std::int64_t word = 0; word < words; ++word) {
+        const std::uint64_t here = a.bits[word] & ~implied(word), there = b.bits[word];
+        if (here == 0) continue;
+        // Where both are foreground, and were not one column before: once for a pair of runs that share columns.
+        std::uint64_t first = here & there & ~(a.before(word) & b.before(word)), begins = 0;
+        if (diagonal) {
+            // A run ends where the other's begins one column after, or begins where the other's ended one column before.
+            const std::uint64_t ends = here & ~a.after(word, words) & b.after(word, words) & ~there;
+            each_bit(ends, word, [&](std::int64_t c) { join(parent, a.run_at(c), b.run_at(c + 1)); });
+            begins = here & ~a.before(word) & b.before(word) & ~there;
+            first |= begins;
+        }
+        // Both kinds in one loop, as leaving a loop costs about what a join does.
+        each_bit(first, word, [&](std::int64_t c) {
+            join(parent, a.run_at(c), b.run_at(c - static_cast<std::int64_t>(begins >> c % 64 & 1)));
+        });
     }
 }
 
@@ -137,37 +173,54 @@ Reach reach_of(int connectivity) {
 }
 
 /// Joins row y of a slice, found in `slab`, with the slice before it, found in `above`.
-void join_with_slice_above(const Slab& slab, std::int64_t row, const Slab& above, std::int64_t height, Reach reach,
-                           std::int32_t* parent) {
-    const Row runs = slab.row(row);
-    if (runs.count == 0) return;
+[[gnu::always_inline]] inline void join_with_slice_above(const Slab& slab, std::int64_t row, const Slab& above,
+                                                         std::int64_t height, Reach reach, std::int32_t* parent) {
+    if (slab.is_empty(row)) return;
     const std::int64_t y = row % height;
-    join_rows(runs, above.row(row - height), reach.straight, parent);
-    if (reach.diagonal < 0) return;
-    if (y > 0) join_rows(runs, above.row(row - height - 1), reach.diagonal, parent);
-    if (y + 1 < height) join_rows(runs, above.row(row - height + 1), reach.diagonal, parent);
+    // By connectivity 26 a voxel of the row to the left touches all that its neighbour touches in `above` and
+    // `above_left`, and one of `above` all that its neighbour touches in `above_left` and `above_right`.
+    const bool all_touch = reach.diagonal > 0;
+    const std::uint64_t* const left = all_touch && y > 0 ? slab.row(row - 1).bits : nullptr;
+    const std::uint64_t* const middle = all_touch ? above.row(row - height).bits : nullptr;
+    for (std::int64_t step = -1; step <= 1; ++step) {
+        const std::int32_t along = step == 0 ? reach.straight : reach.diagonal;
+        const std::int64_t other = row - height + step;
+        if (along < 0 || y + step < 0 || y + step >= height || above.is_empty(other)) continue;
+        join_rows(slab.row(row), above.row(other), slab.words, along > 0, parent, [&](std::int64_t word) {
+            return (left && step <= 0 ? left[word] : 0) | (middle && step != 0 ? middle[word] : 0);
+        });
+    }
 }
 
-void join_slab(const Slab& slab, std::int64_t height, Reach reach, std::int32_t* parent) {
-    std::iota(parent + slab.first_run, parent + slab.first_run + slab.runs(), slab.first_run);
+IWSEG_VECTOR_CLONES void join_slab(const Slab& slab, std::int64_t height, Reach reach, std::int32_t* parent) {
+    std::iota(parent + slab.first_run, parent + slab.first_run + slab.runs, slab.first_run);
     for (std::int64_t row = slab.first_row; row < slab.last_row; ++row) {
-        if (row % height > 0) join_rows(slab.row(row), slab.row(row - 1), reach.straight, parent);
+        if (slab.is_empty(row)) continue;
+        if (row % height > 0 && !slab.is_empty(row - 1))
+            join_rows(slab.row(row), slab.row(row - 1), slab.words, reach.straight > 0, parent,
+                      [](std::int64_t) { return std::uint64_t{0}; });
         if (row - height >= slab.first_row) join_with_slice_above(slab, row, slab, height, reach, parent);
     }
 }
 
-void write_labels(const Slab& slab, std::int64_t width, const std::int32_t* label_of_run, std::int32_t* labels) {
+IWSEG_VECTOR_CLONES void write_labels(const Slab& slab, std::int64_t width, const std::int32_t* label_of_run,
+                                      std::int32_t* labels) {
+    // All at once: a large clearing goes past the cache.
+    std::memset(labels + slab.first_row * width, 0, (slab.last_row - slab.first_row) * width * sizeof(*labels));
     for (std::int64_t index = slab.first_row; index < slab.last_row; ++index) {
+        if (slab.is_empty(index)) continue;
         const Row row = slab.row(index);
-        std::int32_t* to = labels + index * width;
-        std::int32_t column = 0;
-        for (std::int32_t i = 0; i < row.count; ++i) {
-            const std::int32_t begin = row.edges[2 * i], end = row.edges[2 * i + 1];
-            std::fill(to + column, to + begin, 0);
-            std::fill(to + begin, to + end, label_of_run[row.first + i]);
-            column = end;
+        for (std::int64_t word = 0; word < slab.words; ++word) {
+            const std::uint64_t starts = row.starts(word);
+            std::int32_t run = slab.first_run + row.runs_before[word] - 1;
+            for (std::uint64_t rest = row.bits[word]; rest != 0;) {
+                const int begin = std::countr_zero(rest), count = std::countr_one(rest >> begin);
+                run += static_cast<std::int32_t>(starts >> begin & 1);
+                std::int32_t* to = labels + index * width + word * 64 + begin;
+                for (int i = 0; i < count; ++i) to[i] = label_of_run[run];
+                rest = count + begin == 64 ? 0 : rest >> (begin + count) << (begin + count);
+            }
         }
-        std::fill(to + column, to + width, 0);
     }
 }
 
@@ -191,7 +244,7 @@ std::int32_t label_volume(const std::uint8_t* mask, const Shape& shape, Reach re
     std::int32_t runs = 0;
     for (Slab& slab : slabs) {
         slab.first_run = runs;
-        runs += slab.runs();
+        runs += slab.runs;
     }
     const auto parents = std::make_unique_for_overwrite<std::int32_t[]>(runs);
     std::int32_t* const parent = parents.get();

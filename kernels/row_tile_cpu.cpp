@@ -5,7 +5,6 @@
 #include <stdexcept>
 #include <utility>
 
-
 // For every input channel three vectors of weights, one a kw, lie in registers. A number of the source is loaded once,
 // into all lanes, and multiplied by all three, each product going to a neighbouring voxel's sum: a load for every three
 // multiplications, so that multiplying is what limits it. On two cores with AVX-512 at 340 GFLOP/s this reaches 205 to
