@@ -11,11 +11,12 @@
 #include <string>
 #include <vector>
 
+#include "kernels/component_weights.h"
 #include "kernels/cpu_blocks.h"
 #include "kernels/vector_clones.h"
 
-// A row of voxels is read 64 at a time as a bitmask. What is joined are runs of foreground, not voxels. Rows are visited in
-// raster order, so only four rows that touch a row come before it:
+// A row of voxels is read 64 at a time as a bitmask. What is joined are runs of foreground, not voxels. Rows are
+// visited in raster order, so only four rows that touch a row come before it:
 //
 //        slice z - 1          slice z
 //      y - 1   above_left    y - 1   left
@@ -68,7 +69,9 @@ struct Row {
     /// Bits at which runs begin.
     [[gnu::always_inline]] std::uint64_t starts(std::int64_t word) const { return bits[word] & ~before(word); }
     /// The mask moved by one column: bit c is what lies at column c - 1, or c + 1.
-    [[gnu::always_inline]] std::uint64_t before(std::int64_t word) const { return bits[word] << 1 | (word > 0 ? bits[word - 1] >> 63 : 0); }
+    [[gnu::always_inline]] std::uint64_t before(std::int64_t word) const {
+        return bits[word] << 1 | (word > 0 ? bits[word - 1] >> 63 : 0);
+    }
     [[gnu::always_inline]] std::uint64_t after(std::int64_t word, std::int64_t words) const {
         return bits[word] >> 1 | (word + 1 < words ? bits[word + 1] << 63 : 0);
     }
@@ -109,7 +112,8 @@ IWSEG_VECTOR_CLONES void find_runs(const std::uint8_t* mask, std::int64_t width,
         for (std::int64_t word = 0; word < slab.words; ++word, ++at) {
             const std::uint8_t* from = mask + index * width + word * 64;
             std::uint8_t tail[64] = {};
-            if (word * 64 + 64 > width) from = static_cast<const std::uint8_t*>(std::memcpy(tail, from, width - word * 64));
+            if (word * 64 + 64 > width)
+                from = static_cast<const std::uint8_t*>(std::memcpy(tail, from, width - word * 64));
             slab.bits[at] = bits_of_64(from);
             slab.runs_before[at] = slab.runs;
             if (slab.bits[at] != 0) slab.runs += std::popcount(row.starts(word));
@@ -118,8 +122,8 @@ IWSEG_VECTOR_CLONES void find_runs(const std::uint8_t* mask, std::int64_t width,
     slab.runs_before[at] = slab.runs;
 }
 
-/// Rem's union: climbs from both runs at once, and hangs what it passes below the smaller parent. Parents are never larger
-/// than their runs, so it ends.
+/// Rem's union: climbs from both runs at once, and hangs what it passes below the smaller parent. Parents are never
+/// larger than their runs, so it ends.
 [[gnu::always_inline]] inline void join(std::int32_t* parent, std::int32_t a, std::int32_t b) {
     while (parent[a] != parent[b]) {
         if (parent[a] < parent[b]) std::swap(a, b);
@@ -146,7 +150,8 @@ template <class Implied>
         // Where both are foreground, and were not one column before: once for a pair of runs that share columns.
         std::uint64_t first = here & there & ~(a.before(word) & b.before(word)), begins = 0;
         if (diagonal) {
-            // A run ends where the other's begins one column after, or begins where the other's ended one column before.
+            // A run ends where the other's begins one column after, or begins where the other's ended one column
+            // before.
             const std::uint64_t ends = here & ~a.after(word, words) & b.after(word, words) & ~there;
             each_bit(ends, word, [&](std::int64_t c) { join(parent, a.run_at(c), b.run_at(c + 1)); });
             begins = here & ~a.before(word) & b.before(word) & ~there;
@@ -166,9 +171,12 @@ struct Reach {
 
 Reach reach_of(int connectivity) {
     switch (connectivity) {
-        case 6: return {0, -1};
-        case 18: return {1, 0};
-        default: return {1, 1};
+        case 6:
+            return {0, -1};
+        case 18:
+            return {1, 0};
+        default:
+            return {1, 1};
     }
 }
 
@@ -203,10 +211,9 @@ IWSEG_VECTOR_CLONES void join_slab(const Slab& slab, std::int64_t height, Reach 
     }
 }
 
+/// sizes: voxels of each label in this slab are added, from label 1 on, or null.
 IWSEG_VECTOR_CLONES void write_labels(const Slab& slab, std::int64_t width, const std::int32_t* label_of_run,
-                                      std::int32_t* labels) {
-    // All at once: a large clearing goes past the cache.
-    std::memset(labels + slab.first_row * width, 0, (slab.last_row - slab.first_row) * width * sizeof(*labels));
+                                      std::int32_t* labels, std::int64_t* sizes) {
     for (std::int64_t index = slab.first_row; index < slab.last_row; ++index) {
         if (slab.is_empty(index)) continue;
         const Row row = slab.row(index);
@@ -216,8 +223,10 @@ IWSEG_VECTOR_CLONES void write_labels(const Slab& slab, std::int64_t width, cons
             for (std::uint64_t rest = row.bits[word]; rest != 0;) {
                 const int begin = std::countr_zero(rest), count = std::countr_one(rest >> begin);
                 run += static_cast<std::int32_t>(starts >> begin & 1);
+                const std::int32_t label = label_of_run[run];
                 std::int32_t* to = labels + index * width + word * 64 + begin;
-                for (int i = 0; i < count; ++i) to[i] = label_of_run[run];
+                for (int i = 0; i < count; ++i) to[i] = label;
+                if (sizes) sizes[label - 1] += count;
                 rest = count + begin == 64 ? 0 : rest >> (begin + count) << (begin + count);
             }
         }
@@ -235,7 +244,9 @@ std::vector<Slab> cut_into_slabs(const Shape& shape) {
     return slabs;
 }
 
-std::int32_t label_volume(const std::uint8_t* mask, const Shape& shape, Reach reach, std::int32_t* labels) {
+/// sizes: if given, receives the voxels of each label from 1 on, and background is left as it was; else it becomes 0.
+std::int32_t label_volume(const std::uint8_t* mask, const Shape& shape, Reach reach, std::int32_t* labels,
+                          std::vector<std::int64_t>* sizes) {
     std::vector<Slab> slabs = cut_into_slabs(shape);
     const int threads = static_cast<int>(slabs.size());
 #pragma omp parallel for schedule(static) num_threads(threads)
@@ -257,26 +268,65 @@ std::int32_t label_volume(const std::uint8_t* mask, const Shape& shape, Reach re
     // A parent comes before its run, so it holds its label already.
     std::int32_t count = 0;
     for (std::int32_t run = 0; run < runs; ++run) parent[run] = parent[run] == run ? ++count : parent[parent[run]];
+    std::vector<std::vector<std::int64_t>> slab_sizes(sizes ? threads : 0, std::vector<std::int64_t>(count));
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (int s = 0; s < threads; ++s) write_labels(slabs[s], shape.w, parent, labels);
+    for (int s = 0; s < threads; ++s) {
+        const std::int64_t first = slabs[s].first_row * shape.w, last = slabs[s].last_row * shape.w;
+        // All at once: a large clearing goes past the cache.
+        if (!sizes) std::memset(labels + first, 0, (last - first) * sizeof(*labels));
+        write_labels(slabs[s], shape.w, parent, labels, sizes ? slab_sizes[s].data() : nullptr);
+    }
+    if (sizes) {
+        sizes->assign(count, 0);
+        for (const auto& of_slab : slab_sizes)
+            for (std::int32_t i = 0; i < count; ++i) (*sizes)[i] += of_slab[i];
+    }
     return count;
+}
+
+void require_labelling(View mask, View labels, int connectivity, const char* operation) {
+    require_mask(mask, connectivity, operation);
+    require_same(mask, labels, operation);
+    if (labels.type != Type::i32) throw std::invalid_argument(std::string(operation) + ": labels are i32");
 }
 
 }  // namespace
 
-std::int64_t components_scratch_bytes(const Shape&, int) { return 0; }
+std::int64_t components_scratch_bytes(const Shape&, int) {
+    return 0;
+}
 
 void label_components(Stream, View mask, View labels, std::int32_t* counts, int connectivity, void*) {
-    require_mask(mask, connectivity, "label_components");
-    require_same(mask, labels, "label_components");
-    if (labels.type != Type::i32) throw std::invalid_argument("label_components: labels are i32");
+    require_labelling(mask, labels, connectivity, "label_components");
     const Shape& shape = mask.shape;
-    const Reach reach = reach_of(connectivity);
     for (std::int64_t n = 0; n < shape.n; ++n) {
         counts[n] = 0;
         if (shape.voxels() == 0) continue;
-        counts[n] = label_volume(mask.as<const std::uint8_t>() + n * shape.voxels(), shape, reach,
-                                 labels.as<std::int32_t>() + n * shape.voxels());
+        counts[n] = label_volume(mask.as<const std::uint8_t>() + n * shape.voxels(), shape, reach_of(connectivity),
+                                 labels.as<std::int32_t>() + n * shape.voxels(), nullptr);
+    }
+}
+
+std::int64_t component_weights_scratch_bytes(const Shape&, int) {
+    return 0;
+}
+
+void component_weights(Stream, View mask, int connectivity, WeightClip clip, View labels, float* table, void*) {
+    require_labelling(mask, labels, connectivity, "component_weights");
+    const Shape& shape = mask.shape;
+    const std::int64_t voxels = shape.voxels(), stride = component_label_bound(shape, connectivity);
+    std::vector<std::int64_t> sizes;
+    for (std::int64_t n = 0; n < shape.n && voxels > 0; ++n) {
+        label_volume(mask.as<const std::uint8_t>() + n * voxels, shape, reach_of(connectivity),
+                     labels.as<std::int32_t>() + n * voxels, &sizes);
+        const std::int64_t background = voxels - std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0});
+        const double present = static_cast<double>(sizes.size()) + (background > 0 ? 1 : 0);
+        const auto weight = [&](std::int64_t size) {
+            return inverse_weight(static_cast<double>(voxels), present, static_cast<double>(size), clip);
+        };
+        table[n * stride] = background > 0 ? weight(background) : 0;
+        for (std::size_t i = 0; i < sizes.size(); ++i)
+            table[n * stride + 1 + static_cast<std::int64_t>(i)] = weight(sizes[i]);
     }
 }
 
