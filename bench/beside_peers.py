@@ -1,104 +1,297 @@
-"""Times iwseg beside its peers on the same machine, in turn, and prints medians and ratios.
+"""Times iwseg beside its peers on the same machine, turn about, and prints medians, spreads and ratios.
 
-    bench/beside_peers.py --iwseg build/release/bin/iwseg --oracle ../shared/reference/unet_torch.py \
-        --masks ../shared/data/lesion_masks --out bench/results/cpu.json
+    bench/beside_peers.py --iwseg build/release/bin/iwseg --shared ../shared --out bench/results/cpu.json [--only step]
 
-Peers: PyTorch (the step of unet_torch.py) for a training step, scikit-image and SciPy for connected components. One that is
-not installed is left out, and said to be. Needs Python 3.9; peers from PyPI or Debian.
+Each measurement is a process of its own; a ratio is the peer's time over ours in the same round, and of those the
+median. Peers: PyTorch, cc3d, SciPy, scikit-image, nibabel, from the Python that runs this and from --more-python
+(Debian's has an older PyTorch). One that is not installed is named as missing. Needs Python 3.9 and nothing else.
 """
 import argparse
-import gzip
 import json
+import os
 import pathlib
+import platform
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+
+HERE = pathlib.Path(__file__).parent
+ENVIRONMENT = dict(os.environ, OMP_WAIT_POLICY="passive")
+STEP = ["--patch", "64", "--batch", "2"]
+SCAN = ["--shape", "182", "218", "182", "--patch", "96", "--stride", "88"]
 
 
 def run_json(command):
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=ENVIRONMENT)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(map(str, command))} failed: {done.stderr.strip().splitlines()[-1:]}")
+    return json.loads(done.stdout)
 
 
-def step(options, precision, patch, batch):
-    """Median of the rounds' medians, ours and PyTorch's turn about."""
-    ours, theirs = [], []
-    shape = ["--patch", str(patch), "--batch", str(batch), "--precision", precision, "--steps", str(options.steps)]
-    for _ in range(options.rounds):
-        ours.append(run_json([options.iwseg, "bench", "step", "--json", *shape]))
-        if options.oracle:
-            theirs.append(run_json([sys.executable, options.oracle, *shape]))
-    seconds = statistics.median(r["step_seconds_median"] for r in ours)
-    row = {"what": f"step, {batch} x {patch}^3, {precision}", "iwseg_seconds": seconds,
-           "iwseg_peak_bytes": max(r["peak_bytes"] for r in ours), "iwseg_arena_bytes": ours[0]["arena_bytes"]}
-    if theirs:
-        peer = statistics.median(r["step_seconds_median"] for r in theirs)
-        row |= {"peer": "torch " + theirs[0]["torch"], "peer_seconds": peer, "ratio": peer / seconds,
-                "peer_peak_bytes": max(r["peak_bytes"] for r in theirs)}
-    return row, ours[0]["device"]
+class Table:
+    """Rows of what was measured; a row is printed as soon as it is there."""
+
+    def __init__(self, options):
+        self.options, self.rows, self.missing = options, [], []
+        self.form = "{:44} {:>10} {:>10} {:>17} {:>9}  {}"
+        print(self.form.format("", "iwseg", "peer", "ratio", "target", "peer"))
+
+    def ours(self, *arguments):
+        return run_json([self.options.iwseg, "bench", *arguments, "--json"])
+
+    def peer(self, python, *arguments):
+        result = run_json([python, HERE / "peers.py", *arguments])
+        if "missing" in result:
+            name = f"{result['missing']} for {python}"
+            if name not in self.missing:
+                self.missing.append(name)
+                print(f"missing: {name}")
+            return None
+        return result
+
+    def add(self, what, ours, theirs=(), unit="s", target=None, peer=None, **more):
+        """ours, theirs: one value a round; target: the least ratio, or the most of our own value."""
+        row = {"what": what, "unit": unit, "iwseg": statistics.median(ours), "iwseg_rounds": ours, **more}
+        ratio = reach = ""
+        if len(theirs):
+            ratios = [b / a for a, b in zip(ours, theirs)]
+            row |= {"peer": peer, "peer_value": statistics.median(theirs), "peer_rounds": list(theirs),
+                    "ratio": statistics.median(ratios), "ratio_rounds": ratios}
+            ratio = f"{row['ratio']:.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+        if target is not None:
+            row |= {"target": target, "met": row["ratio"] >= target if len(theirs) else row["iwseg"] <= target}
+            reach = f"{'>=' if len(theirs) else '<='} {target:.3g}{'' if row['met'] else ' !'}"
+        self.rows.append(row)
+        value = f"{row['peer_value']:.4g} {unit}" if len(theirs) else ""
+        print(self.form.format(what, f"{row['iwseg']:.4g} {unit}", value, ratio, reach, peer or ""), flush=True)
+
+    def rounds(self, ours, theirs, count=None):
+        """Results of ours and of the peer, turn about; the peer's are none where it is missing."""
+        a, b = [], []
+        for _ in range(count or self.options.rounds):
+            a.append(ours())
+            result = theirs() if theirs else None
+            if result is not None:
+                b.append(result)
+        return a, b
 
 
-def read_mask(file):
-    """The voxels of a NIfTI-1 file of u8 or i16, without a library."""
-    import numpy
-    raw = gzip.decompress(file.read_bytes())
-    shape = numpy.frombuffer(raw, "<i2", 8, 40)[1:4]
-    kind = {2: "u1", 4: "<i2", 8: "<i4", 16: "<f4", 256: "i1", 512: "<u2"}[int(numpy.frombuffer(raw, "<i2", 1, 70)[0])]
-    offset = int(numpy.frombuffer(raw, "<f4", 1, 108)[0])
-    voxels = numpy.frombuffer(raw, kind, int(shape.prod(dtype="i8")), offset).reshape(shape, order="F")
-    return numpy.ascontiguousarray(voxels > 0)
+def step(table):
+    o = table.options
+    for precision, target, memory_target in (("fp32", 1 / 0.55, 1 / 0.40), ("bf16", 1 / 0.50, 1 / 0.35)):
+        arguments = [*STEP, "--precision", precision, "--steps", o.steps]
+        for python in o.pythons:
+            torch = (lambda: run_json([python, o.oracle, *arguments])) if o.oracle and table.peer(python, "torch_import") else None
+            a, b = table.rounds(lambda: table.ours("step", *arguments), torch)
+            name = "torch " + b[0]["torch"] if b else None
+            table.add(f"training step, 2 x 64^3, {precision}", [r["step_seconds_median"] for r in a],
+                      [r["step_seconds_median"] for r in b], target=target if b else None, peer=name)
+            table.add(f"  its memory", [r["peak_bytes"] / 1e9 for r in a], [r["peak_bytes"] / 1e9 for r in b], "GB",
+                      memory_target if b else None, name)
+            if precision == "bf16" and b:
+                wide = [run_json([python, o.oracle, *STEP, "--precision", "fp32", "--steps", o.steps])["step_seconds_median"]
+                        for _ in a]
+                table.add("  against PyTorch's fp32", [r["step_seconds_median"] for r in a], wide, target=1 / 0.27, peer=name)
 
 
-def label(options, file):
-    ours = run_json([options.iwseg, "bench", "label", "--json", "--mask", str(file), "--steps", "9"])
-    row = {"what": "label " + file.name, "components": ours["components"], "voxels": ours["voxels"],
-           "iwseg_seconds": ours["label_seconds_median"]}
-    try:
-        import numpy
-        import scipy.ndimage
-    except ImportError:
-        return row
-    mask, seconds = read_mask(file), []
-    for _ in range(5):
-        begin = time.perf_counter()
-        _, count = scipy.ndimage.label(mask, numpy.ones((3, 3, 3)))
-        seconds.append(time.perf_counter() - begin)
-    assert count == ours["components"], (file, count)
-    peer = statistics.median(seconds)
-    return row | {"peer": "scipy " + scipy.__version__, "peer_seconds": peer, "ratio": peer / row["iwseg_seconds"]}
+def kernels(table):
+    for precision in ("fp32", "bf16"):
+        result = table.ours("kernels", *STEP, "--precision", precision, "--steps", table.options.steps)
+        # 3 and 1 are the kernel sizes; only convolutions multiply.
+        outside = sum(k["seconds"] for k in result["kernels"] if k["gflop"] == 0)
+        table.add(f"share of a step outside convolutions, {precision}", [outside / result["step_seconds"]], unit="", target=0.20)
+        convolutions = [k for k in result["kernels"] if k["gflop"] > 0]
+        rate = sum(k["gflop"] for k in convolutions) / sum(k["seconds"] for k in convolutions)
+        table.add(f"  convolutions, of {result['matrix_gflop_per_second']:.0f} GFLOP/s there are", [rate], unit="GFLOP/s")
+
+
+def predict(table):
+    o = table.options
+    for precision in ("fp32", "bf16"):
+        theirs = (lambda: table.peer(sys.executable, "torch_predict", "--oracle", o.oracle, *SCAN, "--precision", precision)) if o.oracle else None
+        a, b = table.rounds(lambda: table.ours("predict", *SCAN, "--precision", precision), theirs, min(2, o.rounds))
+        name = b[0]["version"] if b else None
+        table.add(f"prediction, 182 x 218 x 182, {precision}", [r["predict_seconds"] for r in a], [r["seconds"] for r in b],
+                  target=2 if b else None, peer=name)
+        table.add(f"  its memory, of {a[0]['reckoned_bytes'] / 1e9:.3f} GB reckoned", [r["peak_bytes"] / 1e9 for r in a],
+                  [r["peak_bytes"] / 1e9 for r in b], "GB", 1 / 0.35 if b else None, name)
+
+
+def label(table):
+    o = table.options
+    cases = [(["--mask", file], "components, " + file.name) for file in o.masks]
+    cases.append((["--size", "128", "--density", "0.1"], "components, noise 128^3, density 0.1"))
+    for arguments, what in cases:
+        noise = arguments[0] == "--size"
+        for threads, target in ((1, None if noise else 2), (2, 2 if noise else 3.5)):
+            a, b = table.rounds(lambda: table.ours("label", *arguments, "--threads", threads, "--steps", 9),
+                                lambda: table.peer(sys.executable, "cc3d", *arguments))
+            if b and not noise and a[0]["components"] != b[0]["components"]:
+                sys.exit(f"{what}: {a[0]['components']} components, cc3d finds {b[0]['components']}")
+            table.add(f"{what}, {threads} thread{'s' * (threads > 1)}", [r["label_seconds_median"] * 1e3 for r in a],
+                      [r["seconds"] * 1e3 for r in b], "ms", target if b else None, b[0]["version"] if b else None)
+    for peer in ("scipy", "skimage"):
+        if not o.masks:
+            break
+        a, b = table.rounds(lambda: table.ours("label", "--mask", o.masks[0], "--steps", 5),
+                            lambda: table.peer(sys.executable, peer, "--mask", o.masks[0], "--steps", 2), 1)
+        table.add("components, " + o.masks[0].name, [r["label_seconds_median"] * 1e3 for r in a],
+                  [r["seconds"] * 1e3 for r in b], "ms", peer=b[0]["version"] if b else None)
+
+
+def weights(table):
+    a, b = table.rounds(lambda: table.ours("weights", "--patch", 128, "--batch", 1, "--steps", 21),
+                        lambda: table.peer(sys.executable, "weights", "--steps", 2))
+    milliseconds = [r["weights_seconds_median"] * 1e3 for r in a]
+    table.add("components and weights, a patch of 128^3", milliseconds, [r["seconds"] * 1e3 for r in b], "ms",
+              100 if b else None, b[0]["version"] if b else None)
+    table.add("  the same", milliseconds, unit="ms", target=2)
+
+
+def loss(table):
+    o = table.options
+    theirs = (lambda: table.peer(sys.executable, "torch_loss", "--oracle", o.oracle)) if o.oracle else None
+    a, b = table.rounds(lambda: table.ours("loss", "--patch", 128, "--batch", 2, "--steps", 9), theirs)
+    for i, row in enumerate(a[0]["losses"]):
+        share = statistics.median(r["losses"][i]["share_of_peak"] for r in a)
+        table.add(f"{row['loss']} and its gradient, 2 x 128^3", [r["losses"][i]["seconds"] * 1e3 for r in a],
+                  [r["losses"][row["loss"]] * 1e3 for r in b], "ms", 3 if b else None, b[0]["version"] if b else None,
+                  share_of_copy_bandwidth=share)
+        table.add("  its share of copying bandwidth, to 1", [1 - share], unit="", target=0.20)
+
+
+def read(table):
+    for file in table.options.images:
+        a, b = table.rounds(lambda: run_json([table.options.iwseg, "bench", "read", "--image", file, "--json"]),
+                            lambda: table.peer(sys.executable, "nibabel", "--image", file))
+        table.add("reading " + file.name, [r["read_seconds_median"] * 1e3 for r in a], [r["seconds"] * 1e3 for r in b], "ms",
+                  1 if b else None, b[0]["version"] if b else None)
+
+
+def train(table):
+    """From start to the first step, and what steps wait for data, on scans that the page cache has."""
+    o = table.options
+    if not o.scans:
+        return
+    starts, waits = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for turn in range(o.rounds):
+            run, begin = pathlib.Path(folder) / str(turn), time.time()
+            command = [o.iwseg, "train", "--data", o.scans, "--out", run, "--device", "cpu", "--set", "patch=64", "--set", "epochs=1",
+                       "--set", "steps_per_epoch=6", "--set", "intensity=zscore", "--set", 'split={train=["MS19"], test=["MS07"]}']
+            process = subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, env=ENVIRONMENT)
+            log = run / "log.jsonl"
+            while process.poll() is None and not (log.exists() and log.read_text().count("\n")):
+                time.sleep(0.002)
+            first = time.time()
+            if process.wait() != 0:
+                sys.exit("training failed")
+            steps = [json.loads(line) for line in log.read_text().splitlines()]
+            starts.append(first - begin - steps[0]["seconds"])
+            waits.append(sum(s["wait"] for s in steps) / sum(s["seconds"] for s in steps))
+    imports = [r["seconds"] for r in (table.peer(sys.executable, "torch_import") for _ in starts) if r]
+    table.add("start to the first step", starts, target=0.5)
+    table.add("  against importing PyTorch alone", starts, imports, peer="torch" if imports else None)
+    table.add("share of a step that waits for data", waits, unit="", target=0.02)
+
+
+def size(table):
+    """The program and every library it needs but the C and C++ ones and the compiler's."""
+    libraries = subprocess.run(["ldd", table.options.iwseg], capture_output=True, text=True).stdout.split()
+    system = ("libc.", "libm.", "libstdc++.", "libgcc_s.", "libgomp.", "ld-linux", "libpthread", "libdl", "librt")
+    files = {pathlib.Path(word).resolve() for word in libraries if word.startswith("/")}
+    files = {f for f in files if not f.name.startswith(system)} | {pathlib.Path(table.options.iwseg).resolve()}
+    peer = table.peer(sys.executable, "torch_size")
+    own = [sum(f.stat().st_size for f in files) / 1e6]
+    table.add("installed, with the libraries it needs", own, unit="MB", target=60)
+    table.add("  the same", own, [peer["bytes"] / 1e6] if peer else [], "MB", peer=peer["version"] if peer else None)
+
+
+def froc(table):
+    files = [f for f in table.options.records]
+    if not files:
+        return
+    seconds = []
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(table.options.rounds):
+            begin = time.perf_counter()
+            for name in {f.parent for f in files}:
+                some = [f"{f.stem}={f}" for f in files if f.parent == name]
+                subprocess.run([table.options.iwseg, "froc", *some, "--protocol", "paper", "--out", f"{folder}/{name.name}"],
+                               check=True, capture_output=True, env=ENVIRONMENT)
+            seconds.append(time.perf_counter() - begin)
+    # The original's 101 s: its published notebook's code on the same files, on another day.
+    table.add("FROC of eight experiments", seconds, [101.0] * len(seconds), target=200, peer="the original, 101 s")
+
+
+def growth(table):
+    """How time and memory grow with the voxels; a factor per voxel beside the smallest."""
+    def series(name, sizes, measure):
+        points = []
+        for one in sizes:
+            voxels, seconds, peak = measure(one)
+            points.append({"size": one, "voxels": voxels, "seconds": seconds, "peak_bytes": peak})
+        per_voxel = [p["seconds"] / p["voxels"] for p in points]
+        table.rows.append({"what": "growth: " + name, "points": points})
+        text = ", ".join(f"{p['size']}: {p['seconds']:.4g} s {p['peak_bytes'] / 1e9:.2f} GB" for p in points)
+        print(f"growth, {name}: {text}; time a voxel {min(per_voxel) * 1e9:.3g} to {max(per_voxel) * 1e9:.3g} ns", flush=True)
+
+    def step_of(side):
+        r = table.ours("step", "--patch", side, "--batch", 1, "--steps", 2)
+        return side**3, r["step_seconds_median"], r["peak_bytes"]
+
+    def predict_of(shape):
+        r = table.ours("predict", "--shape", *shape, "--patch", 64, "--stride", 64, "--widths", 8, 16, 32, 64)
+        return shape[0] * shape[1] * shape[2], r["predict_seconds"], r["peak_bytes"]
+
+    def label_of(side):
+        r = table.ours("label", "--size", side, "--density", 0.02, "--steps", 3)
+        return side**3, r["label_seconds_median"], r["peak_bytes"]
+
+    series("training step", (32, 48, 64, 96, 128), step_of)
+    series("prediction", [(64,) * 3, (128,) * 3, (192,) * 3, (256,) * 3, (512, 512, 600)], predict_of)
+    series("components", (64, 128, 256, 512, 1000), label_of)
+
+
+GROUPS = {run.__name__: run for run in (step, kernels, predict, label, weights, loss, read, train, size, froc, growth)}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--iwseg", required=True)
-    parser.add_argument("--oracle", help="unet_torch.py")
-    parser.add_argument("--masks", type=pathlib.Path)
+    parser.add_argument("--shared", type=pathlib.Path, help="where reference/unet_torch.py and data/ are")
+    parser.add_argument("--more-python", action="append", default=[], help="another Python with another PyTorch, for the step")
+    parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS), help="some of the measurements")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--patch", type=int, default=64)
-    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--out", type=pathlib.Path)
     options = parser.parse_args()
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        options.oracle = None
-        print("PyTorch is not installed for this Python: iwseg alone", file=sys.stderr)
-    rows, device = [], ""
-    for precision in ("fp32", "bf16"):
-        row, device = step(options, precision, options.patch, options.batch)
-        rows.append(row)
-    if options.masks and options.masks.is_dir():
-        rows += [label(options, file) for file in sorted(options.masks.glob("*.nii.gz"))]
+    shared = options.shared if options.shared and options.shared.is_dir() else None
+    options.pythons = [sys.executable, *options.more_python]
+    options.oracle = shared / "reference/unet_torch.py" if shared else None
+    options.masks = sorted((shared / "data/lesion_masks").glob("*.nii.gz")) if shared else []
+    options.scans = shared / "data/ms_lesions" if shared else None
+    options.images = sorted((shared / "data/ms_lesions/imagesTr").glob("MS07*.nii.gz")) if shared else []
+    options.records = sorted((shared / "data/froc").glob("*/*.json")) if shared else []
+    if not shared:
+        print("no --shared: without its oracle and scans, PyTorch and real masks are left out")
+    if shutil.which("nproc") and os.getloadavg()[0] > 0.5:
+        print(f"note: the machine is busy (load {os.getloadavg()[0]:.1f})")
+    device = subprocess.run([options.iwseg, "info"], capture_output=True, text=True).stdout
+    device = next((line.split(None, 2)[2] for line in device.splitlines() if line.startswith("computes")), platform.processor())
     print(device)
-    print(f"{'':34} {'iwseg s':>10} {'peer s':>10} {'ratio':>6}  {'iwseg GB':>8} {'peer GB':>8}  peer")
-    for row in rows:
-        gigabytes = [f"{row[key] / 1e9:8.3f}" if key in row else " " * 8 for key in ("iwseg_peak_bytes", "peer_peak_bytes")]
-        peer = [f"{row['peer_seconds']:10.4f}", f"{row['ratio']:6.2f}"] if "peer" in row else [" " * 10, " " * 6]
-        print(f"{row['what']:34} {row['iwseg_seconds']:10.4f} {' '.join(peer)}  {' '.join(gigabytes)}  {row.get('peer', '')}")
+    table = Table(options)
+    for name in options.only:
+        GROUPS[name](table)
     if options.out:
-        options.out.write_text(json.dumps({"device": device, "command": " ".join(["bench/beside_peers.py", *sys.argv[1:]]),
-                                           "rows": rows}, indent=1) + "\n")
+        old = json.loads(options.out.read_text())["rows"] if options.out.exists() and len(options.only) < len(GROUPS) else []
+        kept = [row for row in old if row["what"] not in {new["what"] for new in table.rows}]
+        arguments = " ".join(a for a in sys.argv[1:] if a)
+        options.out.write_text(json.dumps({"device": device, "command": "bench/beside_peers.py " + arguments,
+                                           "rows": kept + table.rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

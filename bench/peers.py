@@ -1,0 +1,190 @@
+"""One measurement of a peer, in a process of its own: prints a JSON object with seconds (a median), version and peak bytes.
+
+    bench/peers.py cc3d --mask ../shared/data/lesion_masks/ms_06.nii.gz
+"""
+import argparse
+import gzip
+import importlib.metadata
+import json
+import pathlib
+import resource
+import statistics
+import sys
+import time
+
+
+def median_seconds(run, repetitions):
+    """Without the first, in which memory is touched for the first time."""
+    seconds = []
+    for _ in range(repetitions + 1):
+        begin = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - begin)
+    return statistics.median(seconds[1:])
+
+
+def read_mask(file):
+    """The voxels of a NIfTI-1 file of whole numbers, as 0 and 1, without a library."""
+    import numpy
+    raw = gzip.decompress(pathlib.Path(file).read_bytes())
+    shape = numpy.frombuffer(raw, "<i2", 8, 40)[1:4]
+    kind = {2: "u1", 4: "<i2", 8: "<i4", 16: "<f4", 256: "i1", 512: "<u2"}[int(numpy.frombuffer(raw, "<i2", 1, 70)[0])]
+    offset = int(numpy.frombuffer(raw, "<f4", 1, 108)[0])
+    voxels = numpy.frombuffer(raw, kind, int(shape.prod(dtype="i8")), offset).reshape(shape, order="F")
+    return numpy.ascontiguousarray(voxels > 0).view("u1")
+
+
+def mask_of(options):
+    import numpy
+    if options.mask:
+        return read_mask(options.mask)
+    return (numpy.random.default_rng(0).random((options.size,) * 3) < options.density).astype("u1")
+
+
+def labelling(options, version, label):
+    """label(mask) returns how many components there are."""
+    mask, counts = mask_of(options), []
+    seconds = median_seconds(lambda: counts.append(label(mask)), options.steps)
+    return {"seconds": seconds, "components": counts[-1], "version": version}
+
+
+def cc3d(options):
+    import cc3d as package
+    import numpy
+    return labelling(options, "cc3d " + importlib.metadata.version("connected-components-3d"),
+                     lambda mask: package.connected_components(mask, connectivity=26, out_dtype=numpy.uint32, return_N=True)[1])
+
+
+def scipy(options):
+    import numpy
+    import scipy.ndimage
+    return labelling(options, "scipy " + scipy.__version__, lambda mask: scipy.ndimage.label(mask, numpy.ones((3, 3, 3)))[1])
+
+
+def skimage(options):
+    import skimage.measure
+    return labelling(options, "scikit-image " + skimage.__version__,
+                     lambda mask: skimage.measure.label(mask, connectivity=3, return_num=True)[1])
+
+
+def weights(options):
+    """Components by scikit-image and a pass over the patch for each, as the method is written down."""
+    import numpy
+    import skimage.measure
+    random, patch = numpy.random.default_rng(0), options.patch
+    mask = numpy.zeros((patch,) * 3, "u1")
+    axes = numpy.indices(mask.shape)
+    for _ in range(40 * patch**3 // 128**3 or 1):
+        centre = random.integers(0, patch, 3)
+        mask |= sum((axes[i] - centre[i]) ** 2 for i in range(3)) <= random.integers(1, 9) ** 2
+
+    def run():
+        labels = skimage.measure.label(mask, connectivity=3)
+        weight, ids = numpy.zeros(labels.shape, "f4"), numpy.unique(labels)
+        for one in ids:
+            weight[labels == one] = labels.size / (len(ids) * numpy.count_nonzero(labels == one))
+        numpy.clip(weight, 1, 2e5, out=weight)
+
+    return {"seconds": median_seconds(run, options.steps), "version": "scikit-image " + skimage.__version__ + " and NumPy"}
+
+
+def nibabel(options):
+    import nibabel as package
+    import numpy
+    return {"seconds": median_seconds(lambda: numpy.asarray(package.load(options.image).dataobj, "f4"), options.steps),
+            "version": "nibabel " + package.__version__}
+
+
+def oracle(options):
+    sys.path.insert(0, str(pathlib.Path(options.oracle).parent))
+    import torch
+    import unet_torch
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    return torch, unet_torch
+
+
+def torch_loss(options):
+    torch, unet_torch = oracle(options)
+    z = torch.randn(options.batch, 1, *[options.patch] * 3, requires_grad=True)
+    t = (torch.rand_like(z) > 0.98).float()
+    w = 1 + 50 * t
+
+    def run(loss):
+        z.grad = None
+        loss(z, t, w).backward()
+
+    return {"losses": {name: median_seconds(lambda: run(loss), options.steps) for name, loss in unet_torch.LOSSES.items()},
+            "version": "torch " + torch.__version__}
+
+
+def torch_predict(options):
+    """The grid of docs/design.md, section 10, on noise: patches are averaged where they overlap."""
+    torch, unet_torch = oracle(options)
+    net = unet_torch.unet(widths=tuple(options.widths)).eval()
+    shape, patch, stride = options.shape, options.patch, options.stride
+    padded = [patch + -(-(max(n, patch) - patch) // stride) * stride for n in shape]
+    begin = time.perf_counter()
+    image = torch.zeros(1, 1, *padded)
+    first = [(p - n) // 2 for p, n in zip(padded, shape)]
+    inside = tuple(slice(f, f + n) for f, n in zip(first, shape))
+    image[0, 0][inside] = torch.randn(*shape)
+    logit, probability, count = torch.zeros(padded), torch.zeros(padded), torch.zeros(padded)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=options.precision == "bf16"):
+        for d in range(0, padded[0] - patch + 1, stride):
+            for h in range(0, padded[1] - patch + 1, stride):
+                for w in range(0, padded[2] - patch + 1, stride):
+                    place = (slice(d, d + patch), slice(h, h + patch), slice(w, w + patch))
+                    z = net(image[(..., *place)])[0, 0].float()
+                    logit[place] += z
+                    probability[place] += z.sigmoid()
+                    count[place] += 1
+    logit, probability = (logit / count)[inside], (probability / count)[inside]
+    return {"seconds": time.perf_counter() - begin, "version": "torch " + torch.__version__}
+
+
+def torch_import(_):
+    begin = time.perf_counter()
+    import torch
+    return {"seconds": time.perf_counter() - begin, "version": "torch " + torch.__version__}
+
+
+def torch_size(_):
+    """The libraries that a CPU's PyTorch is made of."""
+    import torch
+    folder = pathlib.Path(torch.__file__).parent / "lib"
+    names = ("libtorch_cpu.so", "libtorch.so", "libtorch_python.so", "libc10.so", "libshm.so")
+    return {"bytes": sum((folder / name).stat().st_size for name in names if (folder / name).exists()),
+            "version": "torch " + torch.__version__ + ", CPU libraries"}
+
+
+PEERS = {run.__name__: run for run in (cc3d, scipy, skimage, weights, nibabel, torch_loss, torch_predict, torch_import, torch_size)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("peer", choices=PEERS)
+    parser.add_argument("--oracle", help="unet_torch.py")
+    parser.add_argument("--mask")
+    parser.add_argument("--image")
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--density", type=float, default=0.1)
+    parser.add_argument("--patch", type=int, default=128)
+    parser.add_argument("--stride", type=int)
+    parser.add_argument("--shape", type=int, nargs=3)
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--widths", type=int, nargs=4, default=(16, 64, 128, 256))
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=5)
+    options = parser.parse_args()
+    try:
+        result = PEERS[options.peer](options)
+    except ImportError as missing:
+        result = {"missing": missing.name}
+    result["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
