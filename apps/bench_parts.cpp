@@ -17,6 +17,7 @@
 #include "kernels/error.h"
 #include "losses/loss.h"
 #include "models/grid_prediction.h"
+#include "models/initialisation.h"
 
 namespace iwseg {
 namespace {

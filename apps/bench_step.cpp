@@ -12,6 +12,7 @@
 #include "apps/training_session.h"
 #include "engine/random.h"
 #include "kernels/inverse_weights.h"
+#include "models/initialisation.h"
 
 namespace iwseg {
 namespace {

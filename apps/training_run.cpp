@@ -21,6 +21,7 @@
 #include "data/sampling.h"
 #include "engine/atomic_file.h"
 #include "kernels/error.h"
+#include "models/initialisation.h"
 
 namespace iwseg {
 namespace {

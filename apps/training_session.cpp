@@ -10,7 +10,6 @@
 #include "apps/step_inputs.h"
 #include "data/resident_scans.h"
 #include "engine/device_timer.h"
-#include "engine/random.h"
 #include "kernels/bytes.h"
 #include "kernels/error.h"
 #include "losses/loss_operation.h"
@@ -176,33 +175,6 @@ StepOutcome TrainingSession::run_timed(std::vector<double>& seconds) {
 double TrainingSession::step(const Batch& batch, float learning_rate) {
     bind(batch, learning_rate);
     return run();
-}
-
-void initialise(Parameters& parameters, std::uint64_t seed) {
-    for (int i = 0; i < parameters.size(); ++i) {
-        const Parameter& parameter = parameters[i];
-        float* values = parameters.value(i);
-        if (parameter.shape.size() == 5) {
-            // Kaiming uniform with a = sqrt 5: the bound is 1 / sqrt(fan in), weights and biases alike.
-            const std::int64_t fan_in = parameter.elements / parameter.shape[0];
-            const double bound = 1.0 / std::sqrt(static_cast<double>(fan_in));
-            Random random(seed, static_cast<std::uint64_t>(i), 0, Purpose::weights);
-            for (std::int64_t k = 0; k < parameter.elements; ++k)
-                values[k] = static_cast<float>((2.0 * random.uniform() - 1.0) * bound);
-            continue;
-        }
-        const bool ones = parameter.name.ends_with("running_var") || parameter.name.ends_with("bn.weight") || parameter.name == "2.2.weight";
-        std::fill_n(values, parameter.elements, ones ? 1.0f : 0.0f);
-        if (!parameter.name.ends_with("layer.bias")) continue;
-        const Parameter& weight = parameters.find(parameter.name.substr(0, parameter.name.size() - 4) + "weight");
-        const double bound = 1.0 / std::sqrt(static_cast<double>(weight.elements / weight.shape[0]));
-        Random random(seed, static_cast<std::uint64_t>(i), 0, Purpose::weights);
-        for (std::int64_t k = 0; k < parameter.elements; ++k)
-            values[k] = static_cast<float>((2.0 * random.uniform() - 1.0) * bound);
-    }
-    std::fill(parameters.momentum().begin(), parameters.momentum().end(), 0.0f);
-    parameters.batches_tracked = 0;
-    parameters.upload();
 }
 
 }  // namespace iwseg

@@ -73,8 +73,4 @@ class TrainingSession {
     std::unique_ptr<State> state_;
 };
 
-/// Weights as PyTorch's Conv3d default (kaiming uniform, a = sqrt 5), BatchNorm scale 1, shift 0, running mean 0 and
-/// variance 1; each array from (seed, its place), so that it does not depend on the others.
-void initialise(Parameters& parameters, std::uint64_t seed);
-
 }  // namespace iwseg

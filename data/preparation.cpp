@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cmath>
 #include <exception>
+#include <future>
 #include <limits>
 #include <mutex>
 #include <thread>
@@ -146,31 +147,53 @@ ComponentList list_components(const std::vector<std::uint8_t>& mask, const std::
     return list;
 }
 
-PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const PreparationOptions& options) {
+PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const PreparationOptions& options, int threads) {
     const std::vector<std::int64_t> channels = selected_channels(dataset, options);
-    PreparedCase prepared;
-    prepared.name = scan.name;
-    prepared.channels = static_cast<std::int64_t>(channels.size());
     const auto read = [&](std::int64_t channel) {
         Volume<float> volume = read_case_channel(dataset, scan, channel);
         require_finite(volume.voxels, file_of(scan, channel));
-        if (prepared.geometry.voxels() == 0) prepared.geometry = volume.geometry;
-        require_same_geometry(prepared.geometry, file_of(scan, channels[0]), volume.geometry, file_of(scan, channel));
-        return std::move(volume.voxels);
+        return volume;
+    };
+    PreparedCase prepared;
+    prepared.name = scan.name;
+    prepared.channels = static_cast<std::int64_t>(channels.size());
+    prepared.geometry = read_geometry(file_of(scan, channels[0]));
+    const auto same_place = [&](const Geometry& geometry, std::int64_t channel) {
+        require_same_geometry(prepared.geometry, file_of(scan, channels[0]), geometry, file_of(scan, channel));
     };
     std::vector<float> mask;
-    for (std::size_t c = 0; c < channels.size(); ++c) {
-        std::vector<float> values = read(channels[c]);
-        if (c == 0 && !options.mask_channel.empty())
-            mask = read(channel_number(dataset, options.mask_channel, "mask_channel"));
-        if (!mask.empty()) keep_inside(mask, values);
-        prepared.minimum.push_back(apply_intensity(options.intensity, values));
-        if (channels.size() == 1)
-            prepared.image = std::move(values);
-        else
-            prepared.image.insert(prepared.image.end(), values.begin(), values.end());
+    if (!options.mask_channel.empty()) {
+        const std::int64_t channel = channel_number(dataset, options.mask_channel, "mask_channel");
+        Volume<float> volume = read(channel);
+        same_place(volume.geometry, channel);
+        mask = std::move(volume.voxels);
     }
-    if (options.with_label) prepared.lesions = read_lesions(scan, prepared.geometry, options);
+    struct Channel {
+        std::vector<float> values;
+        float minimum;
+    };
+    // Deferred, a task runs when its result is asked for: the same work one after the other.
+    const std::launch when = threads > 1 ? std::launch::async : std::launch::deferred;
+    std::vector<std::future<Channel>> images;
+    for (const std::int64_t channel : channels)
+        images.push_back(std::async(when, [&, channel] {
+            Volume<float> volume = read(channel);
+            same_place(volume.geometry, channel);
+            if (!mask.empty()) keep_inside(mask, volume.voxels);
+            const float minimum = apply_intensity(options.intensity, volume.voxels);
+            return Channel{std::move(volume.voxels), minimum};
+        }));
+    std::future<ComponentList> lesions;
+    if (options.with_label) lesions = std::async(when, [&] { return read_lesions(scan, prepared.geometry, options); });
+    for (std::future<Channel>& image : images) {
+        Channel channel = image.get();
+        prepared.minimum.push_back(channel.minimum);
+        if (channels.size() == 1)
+            prepared.image = std::move(channel.values);
+        else
+            prepared.image.insert(prepared.image.end(), channel.values.begin(), channel.values.end());
+    }
+    if (options.with_label) prepared.lesions = lesions.get();
     if (const auto count = dataset.lesion_counts.find(scan.name); count != dataset.lesion_counts.end())
         prepared.lesion_count = count->second;
     return prepared;
@@ -201,11 +224,13 @@ std::vector<PreparedCase> prepare_training_cases(const Dataset& dataset, const s
     std::int64_t done = 0;
     std::mutex mutex;
     std::exception_ptr error;
+    const int workers_at_once = std::clamp(threads, 1, static_cast<int>(names.size() + 1));
+    const int threads_of_case = std::max(1, threads / std::max(1, static_cast<int>(names.size())));
     const auto work = [&] {
         omp_set_num_threads(1);  // the scans are what is done in parallel
         for (std::size_t i = next++; i < names.size(); i = next++) {
             try {
-                cases[i] = prepare_case(dataset, dataset.find(names[i]), options);
+                cases[i] = prepare_case(dataset, dataset.find(names[i]), options, threads_of_case);
                 const std::scoped_lock lock(mutex);
                 if (progress) progress(++done, static_cast<std::int64_t>(names.size()));
             } catch (...) {
@@ -216,7 +241,7 @@ std::vector<PreparedCase> prepare_training_cases(const Dataset& dataset, const s
         }
     };
     std::vector<std::jthread> workers;
-    for (int t = 0; t < std::clamp(threads, 1, static_cast<int>(names.size() + 1)); ++t) workers.emplace_back(work);
+    for (int t = 0; t < workers_at_once; ++t) workers.emplace_back(work);
     workers.clear();  // joins
     if (error) std::rethrow_exception(error);
     if (std::all_of(cases.begin(), cases.end(), [](const auto& scan) { return scan.lesions.size() == 0; }))

@@ -65,8 +65,8 @@ std::vector<std::int64_t> selected_channels(const Dataset& dataset, const Prepar
 
 /// Reads one case. With a mask channel, voxels where it is 0 get the masked image's minimum before the intensity step.
 /// Throws InputError naming the file where a value is not finite, channels or label lie differently in space, or
-/// the label is missing though asked for.
-PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const PreparationOptions& options);
+/// the label is missing though asked for. With more than one thread, channels and label are read at once, a thread each.
+PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const PreparationOptions& options, int threads = 1);
 
 /// Called after each case, from any thread but never twice at once.
 using CaseProgress = std::function<void(std::int64_t done, std::int64_t all)>;

@@ -67,8 +67,9 @@ IWSEG_VECTOR_CLONES void chunk_gradient_sums(const T* x, const T* diff_y, std::i
     float sums[kLanes] = {}, products[kLanes] = {}, scales[kLanes], shifts[kLanes], means[kLanes];
     for (int l = 0; l < kLanes; ++l) scales[l] = scale[l % B], shifts[l] = shift[l % B], means[l] = mean[l % B];
     const auto add = [&](std::int64_t i, int l) {
-        const float value = to_f32(x[i]);
-        const float g = value * scales[l] + shifts[l] > floor ? to_f32(diff_y[i]) : 0.0f;
+        // Both are loaded whatever the ReLU let through, so that neither waits for the other.
+        const float value = to_f32(x[i]), slope = to_f32(diff_y[i]);
+        const float g = value * scales[l] + shifts[l] > floor ? slope : 0.0f;
         sums[l] += g;
         products[l] += g * (value - means[l]);
     };
@@ -89,8 +90,8 @@ IWSEG_VECTOR_CLONES void chunk_gradient(const T* x, const T* diff_y, std::int64_
     for (std::int64_t v = 0; v < voxels; ++v)
         for (int b = 0; b < B; ++b) {
             const std::int64_t i = v * B + b;
-            const float value = to_f32(x[i]);
-            const float g = value * scale[b] + shift[b] > floor ? to_f32(diff_y[i]) : 0.0f;
+            const float value = to_f32(x[i]), given = to_f32(diff_y[i]);
+            const float g = value * scale[b] + shift[b] > floor ? given : 0.0f;
             const float d = scale[b] * g + (slope[b] * value + offset[b]);
             store(diff_x[i], kAccumulate ? to_f32(diff_x[i]) + d : d);
         }

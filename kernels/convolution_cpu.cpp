@@ -160,7 +160,9 @@ OneDnnConvolution::OneDnnConvolution(const ConvolutionOptions& options, Convolut
                           {{DNNL_ARG_DIFF_SRC, src}, {DNNL_ARG_WEIGHTS, back.weights_desc()}, {DNNL_ARG_DIFF_DST, dst}},
                           back.scratchpad_desc());
     }
-    own_weight_gradient_ = operand_ == Type::f32 && options_.dst_layout != Layout::ncdhw;
+    own_weight_gradient_ = operand_ == Type::f32
+                               ? options_.dst_layout != Layout::ncdhw
+                               : weight_gradient_takes_bf16(src_layout_, options_.dst_layout, options_.kernel);
     if (passes.backward_weights && !own_weight_gradient_) {
         const Descriptor wide({outputs_, inputs_, options_.kernel, options_.kernel, options_.kernel},
                               dnnl::memory::data_type::f32, Tag::any);

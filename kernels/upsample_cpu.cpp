@@ -44,40 +44,43 @@ std::vector<Readers> readers_of(std::int64_t size) {
     return readers;
 }
 
-/// One output row from the four input rows around it.
-template <int B, class T>
-IWSEG_VECTOR_CLONES void interpolate_row(const T* const rows[4], const float weights[4], const Tap* taps,
-                                         std::int64_t width, T* y) {
-    for (std::int64_t o = 0; o < width; ++o) {
-        const std::int64_t near = taps[o].near * B, step = taps[o].step * B;
-        const float far = taps[o].far, rest = 1.0f - far;
-        for (int b = 0; b < B; ++b) {
-            float value = 0;
-            for (int r = 0; r < 4; ++r)
-                value += weights[r] * (rest * to_f32(rows[r][near + b]) + far * to_f32(rows[r][near + step + b]));
-            store(y[o * B + b], value);
-        }
-    }
+// Along depth and height first, whole rows at a time, then along the width: a number is multiplied by 4 weights, then by
+// 2 (forward) or about 4 (backward), in place of 8 and 64.
+
+/// The weighted sum of rows.
+template <class T>
+IWSEG_VECTOR_CLONES void blend_rows(const T* const rows[4], const float weights[4], std::int64_t numbers, float* sums) {
+    for (std::int64_t i = 0; i < numbers; ++i)
+        sums[i] = weights[0] * to_f32(rows[0][i]) + weights[1] * to_f32(rows[1][i]) + weights[2] * to_f32(rows[2][i]) +
+                  weights[3] * to_f32(rows[3][i]);
 }
 
-/// Adds one output row, weighted, to an input row held in f32.
 template <int B, class T>
-IWSEG_VECTOR_CLONES void gather_row(const T* diff_y, float weight, const Readers* readers, std::int64_t width,
-                                    float* sums) {
-    for (std::int64_t i = 0; i < width; ++i) {
-        const Readers& r = readers[i];
-        const T* from = diff_y + r.first * B;
-        float part[B] = {};
-        for (std::int64_t k = 0; k < r.count; ++k)
-            for (int b = 0; b < B; ++b) part[b] += r.weight[k] * to_f32(from[k * B + b]);
-        for (int b = 0; b < B; ++b) sums[i * B + b] += weight * part[b];
+IWSEG_VECTOR_CLONES void interpolate_row(const float* row, const Tap* taps, std::int64_t width, T* y) {
+    for (std::int64_t o = 0; o < width; ++o) {
+        const float* near = row + taps[o].near * B;
+        const float* next = near + taps[o].step * B;
+        const float far = taps[o].far, rest = 1.0f - far;
+        for (int b = 0; b < B; ++b) store(y[o * B + b], rest * near[b] + far * next[b]);
     }
 }
 
 template <class T>
-void finish_row(const float* sums, std::int64_t numbers, Write write, T* to) {
-    for (std::int64_t i = 0; i < numbers; ++i)
-        store(to[i], write == Write::overwrite ? sums[i] : to_f32(to[i]) + sums[i]);
+IWSEG_VECTOR_CLONES void add_row(const T* row, float weight, std::int64_t numbers, float* sums) {
+    for (std::int64_t i = 0; i < numbers; ++i) sums[i] += weight * to_f32(row[i]);
+}
+
+/// One input row from the sum of the output rows that read it.
+template <int B, class T, bool kAccumulate>
+IWSEG_VECTOR_CLONES void gather_row(const float* row, const Readers* readers, std::int64_t width, T* to) {
+    for (std::int64_t i = 0; i < width; ++i) {
+        const Readers& r = readers[i];
+        const float* from = row + r.first * B;
+        float sum[B] = {};
+        for (std::int64_t k = 0; k < r.count; ++k)
+            for (int b = 0; b < B; ++b) sum[b] += r.weight[k] * from[k * B + b];
+        for (int b = 0; b < B; ++b) store(to[i * B + b], kAccumulate ? to_f32(to[i * B + b]) + sum[b] : sum[b]);
+    }
 }
 
 void require_double(const View& x, const View& y) {
@@ -97,18 +100,23 @@ void upsample(Stream, View x, View y) {
         with_block(blocks.block, [&](auto width) {
             using T = decltype(real);
             constexpr int B = width;
-#pragma omp parallel for schedule(static)
-            for (std::int64_t i = 0; i < blocks.rows() * big.d * big.h; ++i) {
-                const Tap &h = h_taps[i % big.h], &d = d_taps[i / big.h % big.d];
-                const T* volume = x.as<const T>() + i / big.h / big.d * blocks.voxels * B;
-                const T* rows[4];
-                float weights[4];
-                for (int r = 0; r < 4; ++r) {
-                    const std::int64_t z = d.near + (r >> 1) * d.step, v = h.near + (r & 1) * h.step;
-                    rows[r] = volume + (z * small.h + v) * small.w * B;
-                    weights[r] = (r >> 1 ? d.far : 1.0f - d.far) * (r & 1 ? h.far : 1.0f - h.far);
+#pragma omp parallel
+            {
+                std::vector<float> sums(static_cast<std::size_t>(small.w * B));
+#pragma omp for schedule(static)
+                for (std::int64_t i = 0; i < blocks.rows() * big.d * big.h; ++i) {
+                    const Tap &h = h_taps[i % big.h], &d = d_taps[i / big.h % big.d];
+                    const T* volume = x.as<const T>() + i / big.h / big.d * blocks.voxels * B;
+                    const T* rows[4];
+                    float weights[4];
+                    for (int r = 0; r < 4; ++r) {
+                        const std::int64_t z = d.near + (r >> 1) * d.step, v = h.near + (r & 1) * h.step;
+                        rows[r] = volume + (z * small.h + v) * small.w * B;
+                        weights[r] = (r >> 1 ? d.far : 1.0f - d.far) * (r & 1 ? h.far : 1.0f - h.far);
+                    }
+                    blend_rows(rows, weights, small.w * B, sums.data());
+                    interpolate_row<B>(sums.data(), w_taps.data(), big.w, y.as<T>() + i * big.w * B);
                 }
-                interpolate_row<B>(rows, weights, w_taps.data(), big.w, y.as<T>() + i * big.w * B);
             }
         });
     });
@@ -126,7 +134,8 @@ void upsample_backward(Stream, View diff_y, View diff_x, Write write) {
             constexpr int B = width;
 #pragma omp parallel
             {
-                std::vector<float> sums(static_cast<std::size_t>(small.w * B));
+                std::vector<float> sums(static_cast<std::size_t>(big.w * B));
+                const auto gather = write == Write::overwrite ? gather_row<B, T, false> : gather_row<B, T, true>;
 #pragma omp for schedule(static)
                 for (std::int64_t i = 0; i < blocks.rows() * small.d * small.h; ++i) {
                     const Readers &h = h_readers[i % small.h], &d = d_readers[i / small.h % small.d];
@@ -134,9 +143,9 @@ void upsample_backward(Stream, View diff_y, View diff_x, Write write) {
                     std::fill(sums.begin(), sums.end(), 0.0f);
                     for (std::int64_t z = 0; z < d.count; ++z)
                         for (std::int64_t v = 0; v < h.count; ++v)
-                            gather_row<B>(volume + ((d.first + z) * big.h + h.first + v) * big.w * B,
-                                          d.weight[z] * h.weight[v], w_readers.data(), small.w, sums.data());
-                    finish_row(sums.data(), small.w * B, write, diff_x.as<T>() + i * small.w * B);
+                            add_row(volume + ((d.first + z) * big.h + h.first + v) * big.w * B,
+                                    d.weight[z] * h.weight[v], big.w * B, sums.data());
+                    gather(sums.data(), w_readers.data(), small.w, diff_x.as<T>() + i * small.w * B);
                 }
             }
         });

@@ -1,9 +1,11 @@
 #include "kernels/weight_gradient.h"
 
 #include <cstring>
+#include <vector>
 
 #include "kernels/cpu_blocks.h"
 #include "kernels/vector_clones.h"
+#include "kernels/weight_gradient_pairs.h"
 
 // dW[o][c][kd][kh][kw] = sum over voxels of diff_dst[o][v] * src[c][v + k]. For one block of B output channels a tile
 // of input channels times three kw is kept in registers, one vector of B output channels each, while rows of voxels
@@ -131,23 +133,44 @@ struct Cut {
     std::int64_t items() const { return chunks * output_blocks * input_blocks; }
 };
 
-template <int B, bool kFlat>
-void run_items(const View& src, const View& diff, int kernel, const Cut& cut, float* partials) {
-    const std::int64_t voxels = src.shape.voxels(), depth = src.shape.d;
-    const auto run = kernel == 1 ? plane_of_one<B, kFlat> : plane_of_three<B, kFlat>;
-#pragma omp parallel for schedule(dynamic)
+/// Runs body(sample, input block, output block, plane, partial) over all planes, those of an item one after the other.
+template <class Body>
+void over_items(const Cut& cut, std::int64_t depth, float* partials, Body&& body) {
+#pragma omp for schedule(dynamic)
     for (std::int64_t item = 0; item < cut.items(); ++item) {
         const std::int64_t input = item % cut.input_blocks, output = item / cut.input_blocks % cut.output_blocks;
         const std::int64_t chunk = item / cut.input_blocks / cut.output_blocks;
         float* partial = partials + item * cut.partial;
         std::fill_n(partial, cut.partial, 0.0f);
-        for (std::int64_t p = chunk * cut.planes / cut.chunks; p < (chunk + 1) * cut.planes / cut.chunks; ++p) {
-            const std::int64_t n = p / depth;
-            const Plane plane{src.as<const float>() +
-                                  (kFlat ? n * src.shape.c * voxels : (n * cut.input_blocks + input) * voxels * B),
-                              diff.as<const float>() + (n * cut.output_blocks + output) * voxels * B, p % depth};
-            run(plane, src.shape, cut.channels, partial);
-        }
+        for (std::int64_t p = chunk * cut.planes / cut.chunks; p < (chunk + 1) * cut.planes / cut.chunks; ++p)
+            body(p / depth, input, output, p % depth, partial);
+    }
+}
+
+template <int B, bool kFlat>
+void run_items(const View& src, const View& diff, int kernel, const Cut& cut, float* partials) {
+    const std::int64_t voxels = src.shape.voxels();
+    const auto run = kernel == 1 ? plane_of_one<B, kFlat> : plane_of_three<B, kFlat>;
+#pragma omp parallel
+    over_items(cut, src.shape.d, partials, [&](auto n, auto input, auto output, auto d, float* partial) {
+        const Plane plane{src.as<const float>() +
+                              (kFlat ? n * src.shape.c * voxels : (n * cut.input_blocks + input) * voxels * B),
+                          diff.as<const float>() + (n * cut.output_blocks + output) * voxels * B, d};
+        run(plane, src.shape, cut.channels, partial);
+    });
+}
+
+void run_items_by_pairs(const View& src, const View& diff, const Cut& cut, float* partials) {
+    constexpr std::int64_t kBlock = 16;
+    const std::int64_t voxels = src.shape.voxels();
+#pragma omp parallel
+    {
+        std::vector<std::uint32_t> room(static_cast<std::size_t>(pairs_room(src.shape.w)));
+        over_items(cut, src.shape.d, partials, [&](auto n, auto input, auto output, auto d, float* partial) {
+            const PairsPlane plane{src.as<const Bf16>() + (n * cut.input_blocks + input) * voxels * kBlock,
+                                   diff.as<const Bf16>() + (n * cut.output_blocks + output) * voxels * kBlock, d};
+            add_plane_by_pairs(plane, src.shape, room.data(), partial);
+        });
     }
 }
 
@@ -174,6 +197,10 @@ void sum_chunks(const Cut& cut, std::int64_t pair, std::int64_t block, std::int6
 
 }  // namespace
 
+bool weight_gradient_takes_bf16(Layout src, Layout diff_dst, int kernel) {
+    return kernel == 3 && src == Layout::blocked16 && diff_dst == Layout::blocked16 && pairs_work();
+}
+
 std::int64_t weight_gradient_scratch_bytes(const Shape& src, std::int64_t dst_channels, int kernel, Layout dst_layout) {
     // Blocked needs more than flat for the same channels, so this bounds both.
     const Cut blocked(src, dst_layout, dst_channels, kernel, block_of(dst_layout, dst_channels));
@@ -185,12 +212,16 @@ std::int64_t weight_gradient_scratch_bytes(const Shape& src, std::int64_t dst_ch
 void weight_gradient(View src, View diff_dst, int kernel, float* diff_weights, void* scratch) {
     const std::int64_t block = block_of(diff_dst.layout, diff_dst.shape.c), outputs = diff_dst.shape.c;
     const bool flat = src.layout == Layout::ncdhw;
-    if (src.type != Type::f32 || diff_dst.type != Type::f32 || (!flat && src.layout != diff_dst.layout) || block == 1)
-        throw std::invalid_argument(
-            "weight_gradient: expected f32 tensors, diff_dst blocked, src blocked alike or ncdhw");
+    const bool narrow = src.type == Type::bf16 && weight_gradient_takes_bf16(src.layout, diff_dst.layout, kernel);
+    const Type type = narrow ? Type::bf16 : Type::f32;
+    if (src.type != type || diff_dst.type != type || (!flat && src.layout != diff_dst.layout) || block == 1)
+        throw std::invalid_argument("weight_gradient: expected diff_dst blocked, src blocked alike or ncdhw, both f32, or bf16 "
+                                    "in blocks of 16 where the processor multiplies it");
     const Cut cut(src.shape, src.layout, outputs, kernel, block);
     auto* partials = static_cast<float*>(scratch);
-    if (block == 8)
+    if (type == Type::bf16)
+        run_items_by_pairs(src, diff_dst, cut, partials);
+    else if (block == 8)
         flat ? run_items<8, true>(src, diff_dst, kernel, cut, partials)
              : run_items<8, false>(src, diff_dst, kernel, cut, partials);
     else

@@ -18,6 +18,7 @@
 #include "data/phantom.h"
 #include "data/resident_scans.h"
 #include "data/sampling.h"
+#include "models/initialisation.h"
 #include "tests/backends.h"
 #include "tests/kernel_tensor.h"
 

@@ -7,6 +7,7 @@
 #include "apps/training_session.h"
 #include "kernels/bf16.h"
 #include "kernels/inverse_weights.h"
+#include "models/initialisation.h"
 #include "tests/backends.h"
 #include "tests/reference_losses.h"
 #include "tests/reference_operations.h"
