@@ -49,7 +49,7 @@ Peaks measure_peaks(const Context& context, bool bf16) {
         timer.stop();
         best = std::max(best, 2.0 * static_cast<double>(bytes) / timer.wait());
     }
-    return {best / 1e9, device.matrix_peak(stream, bf16) / 1e9};
+    return {best / 1e9, device.arithmetic_peak(stream, bf16) / 1e9};
 }
 
 }  // namespace iwseg

@@ -141,7 +141,7 @@ void bench_kernels(const BenchOptions& options) {
         fmt::print("{}\n", nlohmann::ordered_json{{"device", trained.context.description()},
                                                   {"precision", options.precision},
                                                   {"copy_gigabytes_per_second", peaks.gigabytes_per_second},
-                                                  {"matrix_gflop_per_second", peaks.gflop_per_second},
+                                                  {"peak_gflop_per_second", peaks.gflop_per_second},
                                                   {"step_seconds", total},
                                                   {"kernels", list}}
                                .dump());
@@ -149,7 +149,7 @@ void bench_kernels(const BenchOptions& options) {
     }
     std::stable_sort(kernels.begin(), kernels.end(),
                      [](const auto& a, const auto& b) { return a.seconds > b.seconds; });
-    fmt::print("{}\nmeasured here: copying {:.1f} GB/s, matrix products {:.0f} GFLOP/s\n",
+    fmt::print("{}\nmeasured here: copying {:.1f} GB/s, arithmetic {:.0f} GFLOP/s\n",
                trained.context.description(), peaks.gigabytes_per_second, peaks.gflop_per_second);
     fmt::print("{:>9} {:>6} {:>9} {:>7} {:>7}  kernel\n", "ms", "share", "GFLOP/s", "GB/s", "of peak");
     for (const Measured& k : kernels)

@@ -105,7 +105,7 @@ def kernels(table):
         table.add(f"share of a step outside convolutions, {precision}", [outside / result["step_seconds"]], unit="", target=0.20)
         convolutions = [k for k in result["kernels"] if k["gflop"] > 0]
         rate = sum(k["gflop"] for k in convolutions) / sum(k["seconds"] for k in convolutions)
-        table.add(f"  convolutions, of {result['matrix_gflop_per_second']:.0f} GFLOP/s there are", [rate], unit="GFLOP/s")
+        table.add(f"  convolutions, of {result['peak_gflop_per_second']:.0f} GFLOP/s there are", [rate], unit="GFLOP/s")
 
 
 def predict(table):

@@ -4,6 +4,12 @@
 add_library(iwseg_flags INTERFACE)
 # -Wrestrict warns of std::string itself in g++ 12.
 set(iwseg_cxx_flags -Wall -Wextra -Wpedantic -Wshadow -Wno-psabi -Wno-restrict -fno-math-errno -fno-trapping-math)
+# Whole registers of AVX-512 where a function is compiled for it; g++ by itself takes halves of them.
+include(CheckCXXCompilerFlag)
+check_cxx_compiler_flag(-mprefer-vector-width=512 IWSEG_HAS_WHOLE_VECTORS)
+if(IWSEG_HAS_WHOLE_VECTORS)
+    list(APPEND iwseg_cxx_flags -mprefer-vector-width=512)
+endif()
 if(IWSEG_WERROR)
     list(APPEND iwseg_cxx_flags -Werror)
 endif()

@@ -24,5 +24,6 @@ IWSEG_BACKENDS(
     /// A named range around what is queued between the two, nested (NVTX on CUDA).
     void begin_range(const char* name);
     void end_range();
-    /// Operations per second of a large matrix product, measured now; 0 where the device has no such product.
-    double matrix_peak(Stream stream, bool bf16);)
+    /// Operations per second, measured now, of what convolutions are made of: multiplying and adding in registers on the CPU,
+    /// a large matrix product on CUDA; 0 where that cannot be measured.
+    double arithmetic_peak(Stream stream, bool bf16);)

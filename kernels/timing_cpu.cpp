@@ -2,12 +2,64 @@
 
 #include <algorithm>
 #include <chrono>
-#include <dnnl.hpp>
+
+#include "kernels/row_tile.h"
+#include "kernels/vector_clones.h"
+#include "kernels/weight_gradient_pairs.h"
 
 namespace iwseg::cpu {
 namespace {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+constexpr std::int64_t kRounds = 20'000'000;
+
+template <int kBytes>
+struct Lanes {
+    typedef float Type __attribute__((vector_size(kBytes)));
+};
+
+/// Multiplies and adds as fast as the processor can; operations done. kSums hide the latency and fit into registers. What
+/// is summed means nothing; it is given back so that the compiler does not leave the work out.
+template <int kBytes, int kSums>
+[[gnu::always_inline]] inline double multiply_and_add(float factor, float* meaningless) {
+    typename Lanes<kBytes>::Type sums[kSums] = {};
+    for (int k = 0; k < kSums; ++k) sums[k] += factor * static_cast<float>(k);  // else they are all one to the compiler
+    for (std::int64_t round = 0; round < kRounds; ++round)
+#pragma GCC unroll 16
+        for (int k = 0; k < kSums; ++k) sums[k] = sums[k] * factor + factor;
+    for (const auto& sum : sums) *meaningless += sum[0];
+    return 2.0 * kSums * kBytes / sizeof(float) * kRounds;
+}
+
+IWSEG_VECTOR_CLONES double by_registers_of_avx2(float factor, float* meaningless) {
+    return multiply_and_add<32, 12>(factor, meaningless);
+}
+
+#if defined(__x86_64__) && defined(__GNUC__)
+__attribute__((target("arch=x86-64-v4"))) double by_registers_of_avx512(float factor, float* meaningless) {
+    return multiply_and_add<64, 16>(factor, meaningless);
+}
+
+__attribute__((target("arch=x86-64-v4"))) double by_pairs_of_bf16(float factor, float* meaningless) {
+    constexpr int kSums = 16;
+    using V = Lanes<64>::Type;
+    V sums[kSums] = {};
+    for (int k = 0; k < kSums; ++k) sums[k] += factor * static_cast<float>(k);
+    const V factors = V{} + factor;
+    for (std::int64_t round = 0; round < kRounds; ++round)
+#pragma GCC unroll 16
+        for (int k = 0; k < kSums; ++k) {
+            V sum = sums[k];  // a variable stays in a register, where the array's element would not
+            asm("vdpbf16ps %1, %1, %0" : "+v"(sum) : "v"(factors));
+            sums[k] = sum;
+        }
+    for (const auto& sum : sums) *meaningless += sum[0];
+    return 4.0 * kSums * 16 * kRounds;
+}
+#else
+constexpr auto by_registers_of_avx512 = by_registers_of_avx2, by_pairs_of_bf16 = by_registers_of_avx2;
+#endif
 
 }  // namespace
 
@@ -18,22 +70,21 @@ void release_mark(Mark) noexcept {}
 void begin_range(const char*) {}
 void end_range() {}
 
-double matrix_peak(Stream, bool bf16) {
-    constexpr dnnl::memory::dim kSide = 1536;
-    const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
-    dnnl::stream queue(engine);
-    const auto type = bf16 ? dnnl::memory::data_type::bf16 : dnnl::memory::data_type::f32;
-    const dnnl::memory::desc square({kSide, kSide}, type, dnnl::memory::format_tag::ab);
-    const dnnl::matmul product(dnnl::matmul::primitive_desc(dnnl::matmul::desc(square, square, square), engine));
-    dnnl::memory a(square, engine), b(square, engine), c(square, engine);
-    for (dnnl::memory* memory : {&a, &b, &c})
-        std::fill_n(static_cast<char*>(memory->get_data_handle()), square.get_size(), char{0});
+double arithmetic_peak(Stream, bool bf16) {
+    const auto run = bf16 && pairs_work() ? by_pairs_of_bf16
+                     : row_tiles_work()   ? by_registers_of_avx512
+                                          : by_registers_of_avx2;
     double best = 0;
-    for (int round = 0; round < 5; ++round) {
-        const double begin = now();
-        product.execute(queue, {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, c}});
-        queue.wait();
-        best = std::max(best, 2.0 * kSide * kSide * kSide / (now() - begin));
+    for (int round = 0; round < 3; ++round) {
+        double operations = 0, seconds = 0;
+        float meaningless = 0;
+#pragma omp parallel reduction(+ : operations, meaningless) reduction(max : seconds)
+        {
+            const double begin = now();
+            operations = run(0.5f, &meaningless);
+            seconds = now() - begin;
+        }
+        if (meaningless != 0) best = std::max(best, operations / seconds);
     }
     return best;
 }

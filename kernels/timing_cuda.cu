@@ -51,7 +51,7 @@ void release_mark(Mark mark) noexcept {
 void begin_range(const char* name) { nvtxRangePushA(name); }
 void end_range() { nvtxRangePop(); }
 
-double matrix_peak(Stream stream, bool bf16) {
+double arithmetic_peak(Stream stream, bool bf16) {
     constexpr int kSide = 8192;
     cublasHandle_t raw = nullptr;
     check_blas(cublasCreate(&raw), "making a handle");

@@ -118,7 +118,7 @@ double seconds_between(Mark from, Mark to) { return cpu::seconds_between(from, t
 void release_mark(Mark) noexcept {}
 void begin_range(const char*) {}
 void end_range() {}
-double matrix_peak(Stream, bool) { return 0; }
+double arithmetic_peak(Stream, bool) { return 0; }
 std::string device_description() { return "CUDA kernels on the CPU"; }
 
 const Kernels& kernels() {
