@@ -12,6 +12,7 @@ import matplotlib
 
 matplotlib.use("svg")
 matplotlib.rcParams["svg.hashsalt"] = "iwseg"  # the same bytes from the same figures
+matplotlib.rcParams["svg.fonttype"] = "none"
 import matplotlib.pyplot as plt
 
 
@@ -34,7 +35,7 @@ def main():
             panel.set_ylim(min(values) / 2, max(values) * 2)
             panel.grid(alpha=0.3)
         for v, p in zip(voxels, row["points"]):
-            column[0].annotate(side_of(p["size"]), (v, p["seconds"]), textcoords="offset points", xytext=(6, -10), fontsize=7)
+            column[0].annotate(side_of(p["size"]), (v, p["seconds"]), textcoords="offset points", xytext=(-5, 4), ha="right", fontsize=7)
         column[0].set_title(row["what"].removeprefix("growth: "))
         column[1].set_xlabel("voxels")
     panels[0][0].set_ylabel("seconds")
