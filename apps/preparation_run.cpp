@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <omp.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -21,6 +20,7 @@
 #include "engine/atomic_file.h"
 #include "engine/nearest_name.h"
 #include "kernels/error.h"
+#include "kernels/memory.h"
 #include "studies/case_record.h"
 
 namespace iwseg {
@@ -100,7 +100,7 @@ class CaseWorkers {
         : study_(study),
           options_(options),
           pending_(std::move(pending)),
-          gate_(options.memory > 0 ? options.memory : machine_memory() / 2),
+          gate_(options.memory > 0 ? options.memory : cpu::free_memory() / 2),
           done_(done_before),
           progress_("prepare", done_before + static_cast<std::int64_t>(pending_.size()), "scans", done_before) {}
 
@@ -246,10 +246,6 @@ std::vector<std::string> excluded_names(const Study& study, const std::vector<st
         for (std::string word; words >> word;) names.push_back(word);
     }
     return names;
-}
-
-std::int64_t machine_memory() {
-    return static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::int64_t>(sysconf(_SC_PAGESIZE));
 }
 
 }  // namespace iwseg

@@ -13,7 +13,7 @@ namespace iwseg {
 struct PreparationRunOptions {
     std::filesystem::path out{};          ///< the dataset to make or to go on with
     std::vector<std::string> excluded{};  ///< scans to leave out, known or not
-    std::int64_t memory = 0;              ///< bytes for the scans in work together; 0: half of the machine's
+    std::int64_t memory = 0;              ///< bytes for the scans in work together; 0: half of what is free
     int threads = 0;                      ///< scans in work at a time; 0: as many as the processor has
 };
 
@@ -27,8 +27,5 @@ PreparationResult prepare_study(const Study& study, const PreparationRunOptions&
 /// Names for --exclude: each item is a scan's name, or a file of names, as a JSON list or apart by white space or
 /// commas. Throws InputError where a name not from a file is none of the study's (naming the nearest).
 std::vector<std::string> excluded_names(const Study& study, const std::vector<std::string>& items);
-
-/// Bytes of memory that the machine has.
-std::int64_t machine_memory();
 
 }  // namespace iwseg

@@ -44,7 +44,7 @@ void add_study(CLI::App& prepare, const char* name, const char* description, con
         ->allow_extra_args(false);
     command
         ->add_option("--memory", arguments->memory_gigabytes,
-                     "GB for the scans in work together (default: half of the machine's)")
+                     "GB for the scans in work together (default: half of what is free)")
         ->check(CLI::Range(0.001, 1e6));
     command->add_option("--threads", arguments->options.threads, "scans in work at a time (default: all cores)")
         ->check(CLI::Range(1, 4096));

@@ -47,18 +47,20 @@ fs::path record_file(const fs::path& dataset, const std::string& name) {
     return dataset / "preparation" / (name + ".json");
 }
 
+ordered_json facts_of(const CaseRecord& record) {
+    return {{"part", record.part},
+            {"raw_shape", record.raw_shape},
+            {"box_first", record.box.first},
+            {"box_end", record.box.end},
+            {"spacing_mm", record.spacing},
+            {"lesion_count", record.lesion_count},
+            {"component_voxels", record.component_voxels},
+            {"notes", record.notes}};
+}
+
 void write_case_record(const fs::path& dataset, const CaseRecord& record) {
-    const ordered_json json{{"version", version},
-                            {"name", record.name},
-                            {"part", record.part},
-                            {"fingerprint", record.fingerprint},
-                            {"raw_shape", record.raw_shape},
-                            {"box_first", record.box.first},
-                            {"box_end", record.box.end},
-                            {"spacing_mm", record.spacing},
-                            {"lesion_count", record.lesion_count},
-                            {"component_voxels", record.component_voxels},
-                            {"notes", record.notes}};
+    ordered_json json{{"version", version}, {"name", record.name}, {"fingerprint", record.fingerprint}};
+    json.update(facts_of(record));
     write_text(record_file(dataset, record.name), json.dump(2) + "\n");
 }
 

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,12 +22,14 @@ struct CaseRecord {
     VoxelBox box;                             ///< what of the raw scan was kept
     std::array<double, 3> spacing{};          ///< mm
     std::int64_t lesion_count = 0;            ///< see StudyCase
-    std::vector<std::int64_t>
-        component_voxels;  ///< sizes of the target's components (26-connectivity), in raster order
+    std::vector<std::int64_t> component_voxels;  ///< of the target's components (26-connectivity), in raster order
     std::vector<std::string> notes;
 
     bool operator==(const CaseRecord&) const = default;
 };
+
+/// What of it both its own file and the dataset's preparation.json say.
+nlohmann::ordered_json facts_of(const CaseRecord& record);
 
 CaseRecord describe_case(const RawCase& scan, const StudyCase& prepared, std::string fingerprint);
 

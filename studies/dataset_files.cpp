@@ -59,15 +59,7 @@ ordered_json preparation_json(const Study& study, const PreparationResult& resul
     const Totals totals = totals_of(result.cases);
     const SizeHistogram sizes = size_histogram(result.cases);
     ordered_json cases = ordered_json::object();
-    for (const CaseRecord& record : result.cases)
-        cases[record.name] = {{"part", record.part},
-                              {"raw_shape", record.raw_shape},
-                              {"box_first", record.box.first},
-                              {"box_end", record.box.end},
-                              {"spacing_mm", record.spacing},
-                              {"lesion_count", record.lesion_count},
-                              {"component_voxels", record.component_voxels},
-                              {"notes", record.notes}};
+    for (const CaseRecord& record : result.cases) cases[record.name] = facts_of(record);
     return {{"study", study.name()},
             {"scans", result.cases.size()},
             {"scans_with_lesions", totals.scans_with_lesions},
