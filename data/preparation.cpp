@@ -216,9 +216,10 @@ std::vector<PreparedCase> prepare_training_cases(const Dataset& dataset, const s
                                                  const CaseProgress& progress) {
     // Said before an hour of reading, not by the kernel that kills.
     if (const std::int64_t needed = memory_of_cases(dataset, names, options), free = cpu::free_memory(); needed > free)
-        throw InputError(fmt::format("the {} scans to train on need {} of memory (4 bytes a voxel and channel), but {} are "
-                                     "free; train on fewer scans or channels, or on a machine with more",
-                                     names.size(), gigabytes(needed), gigabytes(free)));
+        throw InputError(
+            fmt::format("the {} scans to train on need {} of memory (4 bytes a voxel and channel), but {} are "
+                        "free; train on fewer scans or channels, or on a machine with more",
+                        names.size(), gigabytes(needed), gigabytes(free)));
     std::vector<PreparedCase> cases(names.size());
     std::atomic<std::size_t> next = 0;
     std::int64_t done = 0;

@@ -25,10 +25,10 @@ struct Intensity {
 struct PreparationOptions {
     std::vector<std::string> channels;  ///< names or numbers; empty: every channel but mask_channel
     Intensity intensity;
-    std::string mask_channel;           ///< name or number of a channel that is a mask; empty: none
-    std::vector<int> labels;            ///< label values that are lesion; empty: every value above 0
+    std::string mask_channel;  ///< name or number of a channel that is a mask; empty: none
+    std::vector<int> labels;   ///< label values that are lesion; empty: every value above 0
     int connectivity = 26;
-    bool with_label = true;             ///< false: labels are not read (prediction)
+    bool with_label = true;  ///< false: labels are not read (prediction)
 };
 
 /// The connected components of a scan's lesion mask, as lists of voxels: small beside the scan, which is mostly
@@ -65,7 +65,8 @@ std::vector<std::int64_t> selected_channels(const Dataset& dataset, const Prepar
 
 /// Reads one case. With a mask channel, voxels where it is 0 get the masked image's minimum before the intensity step.
 /// Throws InputError naming the file where a value is not finite, channels or label lie differently in space, or
-/// the label is missing though asked for. With more than one thread, channels and label are read at once, a thread each.
+/// the label is missing though asked for. With more than one thread, channels and label are read at once, a thread
+/// each.
 PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const PreparationOptions& options, int threads = 1);
 
 /// Called after each case, from any thread but never twice at once.

@@ -12,7 +12,9 @@ namespace {
 // columns: loops that compile to vectors, where one over a window's eight voxels does not.
 
 /// A NaN wins, as in PyTorch: a broken activation must not vanish. Without a branch, so that loops become vectors.
-inline bool wins(float value, float largest) { return static_cast<bool>((value > largest) | (value != value)); }
+inline bool wins(float value, float largest) {
+    return static_cast<bool>((value > largest) | (value != value));
+}
 
 template <class T>
 IWSEG_VECTOR_CLONES void largest_of_four(const T* const rows[4], std::int64_t numbers, float* largest) {
@@ -90,8 +92,7 @@ struct WindowRow {
 
     WindowRow(const Shape& big, const Shape& small, std::int64_t block, std::int64_t i) {
         const std::int64_t h = i % small.h, d = i / small.h % small.d, row = i / small.h / small.d;
-        for (int r = 0; r < 4; ++r)
-            x[r] = ((row * big.d + 2 * d + (r >> 1)) * big.h + 2 * h + (r & 1)) * big.w * block;
+        for (int r = 0; r < 4; ++r) x[r] = ((row * big.d + 2 * d + (r >> 1)) * big.h + 2 * h + (r & 1)) * big.w * block;
         y = i * small.w * block;
     }
 };

@@ -16,14 +16,13 @@ struct Mark {
 IWSEG_BACKENDS(
     /// Marks what is queued so far. used: a mark no longer needed, whose event is taken over.
     Mark set_mark(Stream stream, Mark used);
-    /// Waits until the work before a mark is done, copies included; not at all for one that was never set. Throws std::runtime_error where any of it failed.
+    /// Waits until the work before a mark is done, copies included; not at all for one that was never set. Throws
+    /// std::runtime_error where any of it failed.
     void wait_for(Mark mark);
     /// Of two marks that have been waited for.
-    double seconds_between(Mark from, Mark to);
-    void release_mark(Mark mark) noexcept;
+    double seconds_between(Mark from, Mark to); void release_mark(Mark mark) noexcept;
     /// A named range around what is queued between the two, nested (NVTX on CUDA).
-    void begin_range(const char* name);
-    void end_range();
-    /// Operations per second, measured now, of what convolutions are made of: multiplying and adding in registers on the CPU,
-    /// a large matrix product on CUDA; 0 where that cannot be measured.
+    void begin_range(const char* name); void end_range();
+    /// Operations per second, measured now, of what convolutions are made of: multiplying and adding in registers on
+    /// the CPU, a large matrix product on CUDA; 0 where that cannot be measured.
     double arithmetic_peak(Stream stream, bool bf16);)

@@ -10,7 +10,9 @@
 namespace iwseg::cpu {
 namespace {
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double now() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 constexpr std::int64_t kRounds = 20'000'000;
 
@@ -19,8 +21,8 @@ struct Lanes {
     typedef float Type __attribute__((vector_size(kBytes)));
 };
 
-/// Multiplies and adds as fast as the processor can; operations done. kSums hide the latency and fit into registers. What
-/// is summed means nothing; it is given back so that the compiler does not leave the work out.
+/// Multiplies and adds as fast as the processor can; operations done. kSums hide the latency and fit into registers.
+/// What is summed means nothing; it is given back so that the compiler does not leave the work out.
 template <int kBytes, int kSums>
 [[gnu::always_inline]] inline double multiply_and_add(float factor, float* meaningless) {
     typename Lanes<kBytes>::Type sums[kSums] = {};
@@ -63,9 +65,13 @@ constexpr auto by_registers_of_avx512 = by_registers_of_avx2, by_pairs_of_bf16 =
 
 }  // namespace
 
-Mark set_mark(Stream, Mark) { return {nullptr, now()}; }
+Mark set_mark(Stream, Mark) {
+    return {nullptr, now()};
+}
 void wait_for(Mark) {}
-double seconds_between(Mark from, Mark to) { return to.seconds - from.seconds; }
+double seconds_between(Mark from, Mark to) {
+    return to.seconds - from.seconds;
+}
 void release_mark(Mark) noexcept {}
 void begin_range(const char*) {}
 void end_range() {}

@@ -44,8 +44,8 @@ std::vector<Readers> readers_of(std::int64_t size) {
     return readers;
 }
 
-// Along depth and height first, whole rows at a time, then along the width: a number is multiplied by 4 weights, then by
-// 2 (forward) or about 4 (backward), in place of 8 and 64.
+// Along depth and height first, whole rows at a time, then along the width: a number is multiplied by 4 weights, then
+// by 2 (forward) or about 4 (backward), in place of 8 and 64.
 
 /// The weighted sum of rows.
 template <class T>

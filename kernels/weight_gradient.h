@@ -6,8 +6,9 @@
 #include "kernels/view.h"
 
 /// Gradient of a convolution's weights, directly in channel-blocked layout: oneDNN has no vectorised one in 3D below
-/// AVX-512. src: (N, C, D, H, W), blocked like diff_dst, or ncdhw of a few channels; diff_dst: (N, O, D, H, W), blocked;
-/// both f32, or both bf16 where weight_gradient_takes_bf16 says so; diff_weights: (O, C, k, k, k), k = 1 or 3, overwritten.
+/// AVX-512. src: (N, C, D, H, W), blocked like diff_dst, or ncdhw of a few channels; diff_dst: (N, O, D, H, W),
+/// blocked; both f32, or both bf16 where weight_gradient_takes_bf16 says so; diff_weights: (O, C, k, k, k), k = 1 or 3,
+/// overwritten.
 namespace iwseg::cpu {
 
 bool weight_gradient_takes_bf16(Layout src, Layout diff_dst, int kernel);

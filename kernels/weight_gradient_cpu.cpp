@@ -153,9 +153,9 @@ void run_items(const View& src, const View& diff, int kernel, const Cut& cut, fl
     const auto run = kernel == 1 ? plane_of_one<B, kFlat> : plane_of_three<B, kFlat>;
 #pragma omp parallel
     over_items(cut, src.shape.d, partials, [&](auto n, auto input, auto output, auto d, float* partial) {
-        const Plane plane{src.as<const float>() +
-                              (kFlat ? n * src.shape.c * voxels : (n * cut.input_blocks + input) * voxels * B),
-                          diff.as<const float>() + (n * cut.output_blocks + output) * voxels * B, d};
+        const Plane plane{
+            src.as<const float>() + (kFlat ? n * src.shape.c * voxels : (n * cut.input_blocks + input) * voxels * B),
+            diff.as<const float>() + (n * cut.output_blocks + output) * voxels * B, d};
         run(plane, src.shape, cut.channels, partial);
     });
 }
@@ -188,7 +188,8 @@ void sum_chunks(const Cut& cut, std::int64_t pair, std::int64_t block, std::int6
     for (std::int64_t o = first_o; o < std::min(first_o + block, outputs); ++o)
         for (std::int64_t c = first_c; c < std::min(first_c + cut.channels, inputs); ++c)
             for (std::int64_t t = 0; t < cut.taps; ++t) {
-                const float* from = partials + pair * cut.partial + place_in_partial(cut, block, o - first_o, c - first_c, t);
+                const float* from =
+                    partials + pair * cut.partial + place_in_partial(cut, block, o - first_o, c - first_c, t);
                 double total = 0;
                 for (std::int64_t k = 0; k < cut.chunks; ++k) total += from[k * stride];
                 diff_weights[(o * inputs + c) * cut.taps + t] = static_cast<float>(total);
@@ -215,8 +216,9 @@ void weight_gradient(View src, View diff_dst, int kernel, float* diff_weights, v
     const bool narrow = src.type == Type::bf16 && weight_gradient_takes_bf16(src.layout, diff_dst.layout, kernel);
     const Type type = narrow ? Type::bf16 : Type::f32;
     if (src.type != type || diff_dst.type != type || (!flat && src.layout != diff_dst.layout) || block == 1)
-        throw std::invalid_argument("weight_gradient: expected diff_dst blocked, src blocked alike or ncdhw, both f32, or bf16 "
-                                    "in blocks of 16 where the processor multiplies it");
+        throw std::invalid_argument(
+            "weight_gradient: expected diff_dst blocked, src blocked alike or ncdhw, both f32, or bf16 "
+            "in blocks of 16 where the processor multiplies it");
     const Cut cut(src.shape, src.layout, outputs, kernel, block);
     auto* partials = static_cast<float*>(scratch);
     if (type == Type::bf16)

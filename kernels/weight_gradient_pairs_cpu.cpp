@@ -43,7 +43,8 @@ std::int64_t diff_row(std::int64_t width) {
 IWSEG_AVX512_BF16 void pair_up(const Bf16* row, std::int64_t first, std::int64_t pairs, std::int64_t width,
                                std::uint32_t* to) {
     alignas(64) std::uint16_t order[2 * kBlock];
-    for (int c = 0; c < kBlock; ++c) order[2 * c] = static_cast<std::uint16_t>(c), order[2 * c + 1] = static_cast<std::uint16_t>(c + kBlock);
+    for (int c = 0; c < kBlock; ++c)
+        order[2 * c] = static_cast<std::uint16_t>(c), order[2 * c + 1] = static_cast<std::uint16_t>(c + kBlock);
     const __m512i interleave = _mm512_load_si512(order);
     for (std::int64_t p = 0; p < pairs; ++p) {
         const std::int64_t u = first + 2 * p;
@@ -118,8 +119,9 @@ void add_plane_by_pairs(const PairsPlane& plane, const Shape& shape, std::uint32
                 const std::int64_t rows = std::min(end, shape.h + 1 - kh) - first;
                 if (rows <= 0) continue;
                 for (int c = 0; c < kBlock; c += 8)
-                    add_rows(src + (first + kh - 1 - above) * src_row(width) + c, diff + (first - begin) * diff_row(width),
-                             width, rows, sums + ((kd * 3 + kh) * kBlock + c) * 3 * kBlock);
+                    add_rows(src + (first + kh - 1 - above) * src_row(width) + c,
+                             diff + (first - begin) * diff_row(width), width, rows,
+                             sums + ((kd * 3 + kh) * kBlock + c) * 3 * kBlock);
             }
         }
     }

@@ -17,11 +17,11 @@ namespace iwseg {
 struct CaseRecord {
     std::string name;
     int part = 0;
-    std::string fingerprint;                  ///< Study::fingerprint when it was prepared
-    std::array<std::int64_t, 3> raw_shape{};  ///< voxels
-    VoxelBox box;                             ///< what of the raw scan was kept
-    std::array<double, 3> spacing{};          ///< mm
-    std::int64_t lesion_count = 0;            ///< see StudyCase
+    std::string fingerprint;                     ///< Study::fingerprint when it was prepared
+    std::array<std::int64_t, 3> raw_shape{};     ///< voxels
+    VoxelBox box;                                ///< what of the raw scan was kept
+    std::array<double, 3> spacing{};             ///< mm
+    std::int64_t lesion_count = 0;               ///< see StudyCase
     std::vector<std::int64_t> component_voxels;  ///< of the target's components (26-connectivity), in raster order
     std::vector<std::string> notes;
 

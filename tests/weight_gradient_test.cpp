@@ -53,7 +53,8 @@ TEST_P(WeightGradient, KeepsInfinityAndNan) {
     Array x(Shape{1, 1, 1, 1, 4}), slope(Shape{1, 1, 1, 1, 4});
     x.values = {INFINITY, 1, 1, 1};
     slope.values = {1, 0, 0, 1};
-    const KernelTensor src(*device_, x, Layout::blocked16, Type::bf16), diff(*device_, slope, Layout::blocked16, Type::bf16);
+    const KernelTensor src(*device_, x, Layout::blocked16, Type::bf16),
+        diff(*device_, slope, Layout::blocked16, Type::bf16);
     const KernelArray<float> got(*device_, 27, 0.0f);
     const auto scratch = kernel_scratch(*device_, cpu::weight_gradient_scratch_bytes(x.shape, 1, 3, Layout::blocked16));
     cpu::weight_gradient(src.view(), diff.view(), 3, got.data(), scratch.data());
@@ -64,7 +65,8 @@ TEST_P(WeightGradient, KeepsInfinityAndNan) {
 
 TEST_P(WeightGradient, RefusesWhatItCannotTake) {
     const Array x(Shape{1, 8, 2, 2, 2});
-    const KernelTensor narrow(*device_, x, Layout::blocked8, Type::bf16), wide(*device_, x, Layout::blocked8, Type::f32);
+    const KernelTensor narrow(*device_, x, Layout::blocked8, Type::bf16),
+        wide(*device_, x, Layout::blocked8, Type::f32);
     std::vector<float> sums(8 * 8 * 27);
     EXPECT_THROW(cpu::weight_gradient(narrow.view(), narrow.view(), 3, sums.data(), nullptr), std::invalid_argument);
     EXPECT_THROW(cpu::weight_gradient(narrow.view(), wide.view(), 3, sums.data(), nullptr), std::invalid_argument);
