@@ -6,8 +6,8 @@
 #include "kernels/loss_formulas.h"
 #include "kernels/vector_clones.h"
 
-// loss_value sums the formula's terms, and leaves the coefficients of each sample in scratch; loss_gradient evaluates the
-// slope. Sums are over fixed chunks of voxels, joined in order: the thread count does not show.
+// loss_value sums the formula's terms, and leaves the coefficients of each sample in scratch; loss_gradient evaluates
+// the slope. Sums are over fixed chunks of voxels, joined in order: the thread count does not show.
 namespace iwseg::cpu {
 namespace {
 
@@ -32,8 +32,8 @@ struct Piece {
 };
 
 template <class T>
-[[gnu::always_inline]] inline void load(const Chunk<T>& chunk, std::int64_t first, std::int64_t count, Piece& piece) {
-    if (count < kPiece) piece = {};
+[[gnu::always_inline]] inline void load_some(const Chunk<T>& chunk, std::int64_t first, std::int64_t count,
+                                             Piece& piece) {
     for (std::int64_t i = 0; i < count; ++i) piece.z[i] = to_f32(chunk.logit[first + i]);
     for (std::int64_t i = 0; i < count; ++i) piece.t[i] = chunk.target[first + i];
     const float background = chunk.labels ? chunk.weights[0] : 1.0f;
@@ -46,23 +46,35 @@ template <class T>
         piece.w[i] = chunk.weights[chunk.labels[first + i] & -std::int32_t{chunk.target[first + i] != 0}];
 }
 
-/// power[i] = sigmoid(s)^gamma.
-[[gnu::always_inline]] inline void focal_powers(const Piece& piece, float gamma, float* power) {
-    if (gamma == 2.0f)
-        for (int i = 0; i < kPiece; ++i) power[i] = focal_power<true>(piece.at(i), sigmoid(piece.z[i]), gamma);
-    else
-        for (int i = 0; i < kPiece; ++i) power[i] = focal_power<false>(piece.at(i), sigmoid(piece.z[i]), gamma);
+/// A whole piece's loops are of a constant length: half the time of those that count.
+template <class T>
+[[gnu::always_inline]] inline void load(const Chunk<T>& chunk, std::int64_t first, std::int64_t count, Piece& piece) {
+    if (count == kPiece) return load_some(chunk, first, kPiece, piece);
+    piece = {};
+    load_some(chunk, first, count, piece);
 }
 
-template <LossFormula kFormula>
+template <class T>
+[[gnu::always_inline]] inline void store_some(const float* values, std::int64_t count, T* to) {
+    for (std::int64_t i = 0; i < count; ++i) store(to[i], values[i]);
+}
+
+/// kSquare: gamma is 2.
+template <LossFormula kFormula, bool kSquare>
+[[gnu::always_inline]] inline float power_of(const LossVoxel& voxel, float gamma) {
+    if constexpr (kFormula == LossFormula::focal) return focal_power<kSquare>(voxel, sigmoid(voxel.z), gamma);
+    return 0;
+}
+
+template <LossFormula kFormula, bool kSquare>
 [[gnu::always_inline]] inline void add_terms(const Piece& piece, const LossParameters& parameters,
                                              float (*sums)[kPiece]) {
     constexpr int kSums = sums_of(kFormula);
-    float power[kPiece] = {}, terms[kSums][kPiece];
-    if constexpr (kFormula == LossFormula::focal) focal_powers(piece, parameters.gamma, power);
+    float terms[kSums][kPiece];
     for (int i = 0; i < kPiece; ++i) {
         float of_voxel[kSums];
-        loss_terms<kFormula>(piece.at(i), parameters, power[i], of_voxel);
+        loss_terms<kFormula>(piece.at(i), parameters, power_of<kFormula, kSquare>(piece.at(i), parameters.gamma),
+                             of_voxel);
         for (int k = 0; k < kSums; ++k) terms[k][i] = of_voxel[k];
     }
     for (int k = 0; k < kSums; ++k)
@@ -78,7 +90,10 @@ IWSEG_VECTOR_CLONES void sum_chunk(const Chunk<T>& chunk, const LossParameters& 
         float few[sums_of(kFormula)][kPiece] = {};
         for (std::int64_t first = begin; first < end; first += kPiece) {
             load(chunk, first, std::min<std::int64_t>(kPiece, end - first), piece);
-            add_terms<kFormula>(piece, parameters, few);
+            if (kFormula == LossFormula::focal && parameters.gamma == 2.0f)
+                add_terms<kFormula, true>(piece, parameters, few);
+            else
+                add_terms<kFormula, false>(piece, parameters, few);
         }
         for (int k = 0; k < sums_of(kFormula); ++k)
             for (int i = 0; i < kPiece; ++i) lanes[k][i] += few[k][i];
@@ -89,12 +104,13 @@ IWSEG_VECTOR_CLONES void sum_chunk(const Chunk<T>& chunk, const LossParameters& 
     }
 }
 
-template <LossFormula kFormula>
+template <LossFormula kFormula, bool kSquare>
 [[gnu::always_inline]] inline void gradients(const Piece& piece, const LossParameters& parameters, const float* c,
                                              float* gradient) {
-    float power[kPiece] = {};
-    if constexpr (kFormula == LossFormula::focal) focal_powers(piece, parameters.gamma, power);
-    for (int i = 0; i < kPiece; ++i) gradient[i] = loss_slope<kFormula>(piece.at(i), parameters, power[i], c);
+    for (int i = 0; i < kPiece; ++i) {
+        const LossVoxel voxel = piece.at(i);
+        gradient[i] = loss_slope<kFormula>(voxel, parameters, power_of<kFormula, kSquare>(voxel, parameters.gamma), c);
+    }
 }
 
 template <LossFormula kFormula, class T>
@@ -105,8 +121,14 @@ IWSEG_VECTOR_CLONES void gradient_of_chunk(const Chunk<T>& chunk, const LossPara
     for (std::int64_t first = 0; first < chunk.voxels; first += kPiece) {
         const std::int64_t count = std::min<std::int64_t>(kPiece, chunk.voxels - first);
         load(chunk, first, count, piece);
-        gradients<kFormula>(piece, parameters, coefficients, gradient);
-        for (std::int64_t i = 0; i < count; ++i) store(diff_logit[first + i], gradient[i]);
+        if (kFormula == LossFormula::focal && parameters.gamma == 2.0f)
+            gradients<kFormula, true>(piece, parameters, coefficients, gradient);
+        else
+            gradients<kFormula, false>(piece, parameters, coefficients, gradient);
+        if (count == kPiece)
+            store_some(gradient, kPiece, diff_logit + first);
+        else
+            store_some(gradient, count, diff_logit + first);
     }
 }
 
@@ -118,7 +140,9 @@ Chunk<T> chunk_of(const LossInput& input, std::int64_t n, std::int64_t chunk) {
 }
 
 /// Scratch: the coefficients of each sample, then the sums of each chunk.
-float* coefficients_in(void* scratch) { return static_cast<float*>(scratch); }
+float* coefficients_in(void* scratch) {
+    return static_cast<float*>(scratch);
+}
 double* sums_in(void* scratch, std::int64_t samples) {
     static_assert(kLossCoefficients * sizeof(float) % sizeof(double) == 0);
     return reinterpret_cast<double*>(static_cast<float*>(scratch) + samples * kLossCoefficients);
