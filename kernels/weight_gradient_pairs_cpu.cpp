@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "kernels/row_tile.h"
+
 #if defined(__x86_64__) && defined(__GNUC__)
 #define IWSEG_PAIRS 1
 #include <immintrin.h>
@@ -128,9 +130,7 @@ void add_plane_by_pairs(const PairsPlane& plane, const Shape& shape, std::uint32
 }
 
 bool pairs_work() {
-    return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512cd");
+    return row_tiles_work() && __builtin_cpu_supports("avx512bf16");
 }
 
 #else
