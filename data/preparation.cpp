@@ -149,25 +149,18 @@ ComponentList list_components(const std::vector<std::uint8_t>& mask, const std::
 
 PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const PreparationOptions& options, int threads) {
     const std::vector<std::int64_t> channels = selected_channels(dataset, options);
-    const auto read = [&](std::int64_t channel) {
-        Volume<float> volume = read_case_channel(dataset, scan, channel);
-        require_finite(volume.voxels, file_of(scan, channel));
-        return volume;
-    };
     PreparedCase prepared;
     prepared.name = scan.name;
     prepared.channels = static_cast<std::int64_t>(channels.size());
     prepared.geometry = read_geometry(file_of(scan, channels[0]));
-    const auto same_place = [&](const Geometry& geometry, std::int64_t channel) {
-        require_same_geometry(prepared.geometry, file_of(scan, channels[0]), geometry, file_of(scan, channel));
+    const auto read = [&](std::int64_t channel) {
+        Volume<float> volume = read_case_channel(dataset, scan, channel);
+        require_finite(volume.voxels, file_of(scan, channel));
+        require_same_geometry(prepared.geometry, file_of(scan, channels[0]), volume.geometry, file_of(scan, channel));
+        return std::move(volume.voxels);
     };
     std::vector<float> mask;
-    if (!options.mask_channel.empty()) {
-        const std::int64_t channel = channel_number(dataset, options.mask_channel, "mask_channel");
-        Volume<float> volume = read(channel);
-        same_place(volume.geometry, channel);
-        mask = std::move(volume.voxels);
-    }
+    if (!options.mask_channel.empty()) mask = read(channel_number(dataset, options.mask_channel, "mask_channel"));
     struct Channel {
         std::vector<float> values;
         float minimum;
@@ -177,11 +170,10 @@ PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const Prepar
     std::vector<std::future<Channel>> images;
     for (const std::int64_t channel : channels)
         images.push_back(std::async(when, [&, channel] {
-            Volume<float> volume = read(channel);
-            same_place(volume.geometry, channel);
-            if (!mask.empty()) keep_inside(mask, volume.voxels);
-            const float minimum = apply_intensity(options.intensity, volume.voxels);
-            return Channel{std::move(volume.voxels), minimum};
+            std::vector<float> values = read(channel);
+            if (!mask.empty()) keep_inside(mask, values);
+            const float minimum = apply_intensity(options.intensity, values);
+            return Channel{std::move(values), minimum};
         }));
     std::future<ComponentList> lesions;
     if (options.with_label) lesions = std::async(when, [&] { return read_lesions(scan, prepared.geometry, options); });
@@ -225,7 +217,6 @@ std::vector<PreparedCase> prepare_training_cases(const Dataset& dataset, const s
     std::int64_t done = 0;
     std::mutex mutex;
     std::exception_ptr error;
-    const int workers_at_once = std::clamp(threads, 1, static_cast<int>(names.size() + 1));
     const int threads_of_case = std::max(1, threads / std::max(1, static_cast<int>(names.size())));
     const auto work = [&] {
         omp_set_num_threads(1);  // the scans are what is done in parallel
@@ -242,7 +233,7 @@ std::vector<PreparedCase> prepare_training_cases(const Dataset& dataset, const s
         }
     };
     std::vector<std::jthread> workers;
-    for (int t = 0; t < workers_at_once; ++t) workers.emplace_back(work);
+    for (int t = 0; t < std::clamp(threads, 1, static_cast<int>(names.size() + 1)); ++t) workers.emplace_back(work);
     workers.clear();  // joins
     if (error) std::rethrow_exception(error);
     if (std::all_of(cases.begin(), cases.end(), [](const auto& scan) { return scan.lesions.size() == 0; }))
