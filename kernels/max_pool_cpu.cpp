@@ -16,21 +16,10 @@ inline bool wins(float value, float largest) {
     return static_cast<bool>((value > largest) | (value != value));
 }
 
-template <class T>
-IWSEG_VECTOR_CLONES void largest_of_four(const T* const rows[4], std::int64_t numbers, float* largest) {
-    const T *first = rows[0], *second = rows[1], *third = rows[2], *fourth = rows[3];
-    for (std::int64_t i = 0; i < numbers; ++i) {
-        const float b = to_f32(second[i]), c = to_f32(third[i]), d = to_f32(fourth[i]);
-        float most = to_f32(first[i]);
-        most = wins(b, most) ? b : most;
-        most = wins(c, most) ? c : most;
-        largest[i] = wins(d, most) ? d : most;
-    }
-}
-
-template <class T>
-IWSEG_VECTOR_CLONES void place_of_largest(const T* const rows[4], std::int64_t numbers, float* largest,
-                                          std::int32_t* place) {
+/// Of each column the largest number, and, where that is asked for, the first row of the four that has it.
+template <bool kPlaces, class T>
+IWSEG_VECTOR_CLONES void largest_of_four(const T* const rows[4], std::int64_t numbers, float* largest,
+                                         std::int32_t* place) {
     const T *first = rows[0], *second = rows[1], *third = rows[2], *fourth = rows[3];
     for (std::int64_t i = 0; i < numbers; ++i) {
         const float b = to_f32(second[i]), c = to_f32(third[i]), d = to_f32(fourth[i]);
@@ -41,7 +30,7 @@ IWSEG_VECTOR_CLONES void place_of_largest(const T* const rows[4], std::int64_t n
         most = at == 2 ? c : most;
         at = wins(d, most) ? 3 : at;
         largest[i] = at == 3 ? d : most;
-        place[i] = at;
+        if constexpr (kPlaces) place[i] = at;
     }
 }
 
@@ -115,7 +104,7 @@ void max_pool(Stream, View x, View y) {
                 for (std::int64_t i = 0; i < blocks.rows() * y.shape.d * y.shape.h; ++i) {
                     const WindowRow at(x.shape, y.shape, B, i);
                     const T* const rows[] = {from + at.x[0], from + at.x[1], from + at.x[2], from + at.x[3]};
-                    largest_of_four(rows, numbers, largest.data());
+                    largest_of_four<false>(rows, numbers, largest.data(), nullptr);
                     join_columns<B>(largest.data(), y.shape.w, y.as<T>() + at.y);
                 }
             }
@@ -143,7 +132,7 @@ void max_pool_backward(Stream, View x, View diff_y, View diff_x, Write write) {
                 for (std::int64_t i = 0; i < blocks.rows() * diff_y.shape.d * diff_y.shape.h; ++i) {
                     const WindowRow at(x.shape, diff_y.shape, B, i);
                     const T* const rows[] = {from + at.x[0], from + at.x[1], from + at.x[2], from + at.x[3]};
-                    place_of_largest(rows, numbers, largest.data(), place.data());
+                    largest_of_four<true>(rows, numbers, largest.data(), place.data());
                     part_gradient<B>(largest.data(), place.data(), diff_y.as<const T>() + at.y, diff_y.shape.w,
                                      gradient.data());
                     for (std::int32_t r = 0; r < 4; ++r)

@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "kernels/vector_of.h"
+
 // For every input channel three vectors of weights, one a kw, lie in registers. A number of the source is loaded once,
 // into all lanes, and multiplied by all three, each product going to a neighbouring voxel's sum: a load for every three
 // multiplications, so that multiplying is what limits it. On two cores with AVX-512 at 340 GFLOP/s this reaches 205 to
@@ -20,11 +22,6 @@ namespace iwseg::cpu {
 
 #if IWSEG_ROW_TILES
 namespace {
-
-template <int B>
-struct VectorOf {
-    typedef float Type __attribute__((vector_size(B * sizeof(float)), aligned(4)));
-};
 
 /// What lies outside of the volume: a row, and a voxel before and after it.
 constexpr std::array<float, 16 * (kRowTileVoxels + 2)> kZeros{};
@@ -44,7 +41,7 @@ SourceRow source_row(const RowTileInput& input, std::int64_t block, std::int64_t
 
 template <int B, int kRows, int kVoxels>
 IWSEG_AVX512 void tile(const RowTileInput& input, const RowTilePlace& place, float* sums) {
-    using V = typename VectorOf<B>::Type;
+    using V = Vector<B>;
     V total[kRows][kVoxels] = {};
     for (std::int64_t block = 0; block < input.blocks; ++block)
         for (int kd = 0; kd < 3; ++kd) {

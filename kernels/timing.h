@@ -20,9 +20,11 @@ IWSEG_BACKENDS(
     /// std::runtime_error where any of it failed.
     void wait_for(Mark mark);
     /// Of two marks that have been waited for.
-    double seconds_between(Mark from, Mark to); void release_mark(Mark mark) noexcept;
+    double seconds_between(Mark from, Mark to);
+    void release_mark(Mark mark) noexcept;
     /// A named range around what is queued between the two, nested (NVTX on CUDA).
-    void begin_range(const char* name); void end_range();
+    void begin_range(const char* name);
+    void end_range();
     /// Operations per second, measured now, of what convolutions are made of: multiplying and adding in registers on
     /// the CPU, a large matrix product on CUDA; 0 where that cannot be measured.
     double arithmetic_peak(Stream stream, bool bf16);)

@@ -5,6 +5,7 @@
 
 #include "kernels/row_tile.h"
 #include "kernels/vector_clones.h"
+#include "kernels/vector_of.h"
 #include "kernels/weight_gradient_pairs.h"
 
 namespace iwseg::cpu {
@@ -16,36 +17,31 @@ double now() {
 
 constexpr std::int64_t kRounds = 20'000'000;
 
-template <int kBytes>
-struct Lanes {
-    typedef float Type __attribute__((vector_size(kBytes)));
-};
-
 /// Multiplies and adds as fast as the processor can; operations done. kSums hide the latency and fit into registers.
 /// What is summed means nothing; it is given back so that the compiler does not leave the work out.
-template <int kBytes, int kSums>
+template <int kLanes, int kSums>
 [[gnu::always_inline]] inline double multiply_and_add(float factor, float* meaningless) {
-    typename Lanes<kBytes>::Type sums[kSums] = {};
+    Vector<kLanes> sums[kSums] = {};
     for (int k = 0; k < kSums; ++k) sums[k] += factor * static_cast<float>(k);  // else they are all one to the compiler
     for (std::int64_t round = 0; round < kRounds; ++round)
 #pragma GCC unroll 16
         for (int k = 0; k < kSums; ++k) sums[k] = sums[k] * factor + factor;
     for (const auto& sum : sums) *meaningless += sum[0];
-    return 2.0 * kSums * kBytes / sizeof(float) * kRounds;
+    return 2.0 * kSums * kLanes * kRounds;
 }
 
 IWSEG_VECTOR_CLONES double by_registers_of_avx2(float factor, float* meaningless) {
-    return multiply_and_add<32, 12>(factor, meaningless);
+    return multiply_and_add<8, 12>(factor, meaningless);
 }
 
 #if defined(__x86_64__) && defined(__GNUC__)
 __attribute__((target("arch=x86-64-v4"))) double by_registers_of_avx512(float factor, float* meaningless) {
-    return multiply_and_add<64, 16>(factor, meaningless);
+    return multiply_and_add<16, 16>(factor, meaningless);
 }
 
 __attribute__((target("arch=x86-64-v4"))) double by_pairs_of_bf16(float factor, float* meaningless) {
     constexpr int kSums = 16;
-    using V = Lanes<64>::Type;
+    using V = Vector<16>;
     V sums[kSums] = {};
     for (int k = 0; k < kSums; ++k) sums[k] += factor * static_cast<float>(k);
     const V factors = V{} + factor;

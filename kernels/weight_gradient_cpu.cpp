@@ -5,6 +5,7 @@
 
 #include "kernels/cpu_blocks.h"
 #include "kernels/vector_clones.h"
+#include "kernels/vector_of.h"
 #include "kernels/weight_gradient_pairs.h"
 
 // dW[o][c][kd][kh][kw] = sum over voxels of diff_dst[o][v] * src[c][v + k]. For one block of B output channels a tile
@@ -16,13 +17,6 @@
 // count.
 namespace iwseg::cpu {
 namespace {
-
-template <int B>
-struct VectorOf {
-    typedef float Type __attribute__((vector_size(B * sizeof(float)), aligned(4)));
-};
-template <int B>
-using Vector = typename VectorOf<B>::Type;
 
 /// Rows of W voxels against rows of src, for kI input channels and the three kw.
 /// src: number of channel i at voxel u of a row is src[u * voxel_step + i * channel_step]. sums: [kI][3][B].
