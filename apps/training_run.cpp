@@ -15,6 +15,7 @@
 #include "apps/step_profile.h"
 #include "apps/training_session.h"
 #include "apps/version.h"
+#include "apps/weight_check.h"
 #include "data/dataset.h"
 #include "data/loader.h"
 #include "data/resident_scans.h"
@@ -140,6 +141,7 @@ class TrainingLoop {
                                               done_, config_.steps()));
             }
         }
+        require_usable_weights();
         parameters_.save(run_.model(), metadata_);
     }
 
@@ -190,9 +192,8 @@ class TrainingLoop {
         const std::int64_t epoch = done_ / config_.steps_per_epoch;
         ++done_;
         if (!std::isfinite(loss))
-            throw std::runtime_error(fmt::format(
-                "the loss is not a number at step {}, with learning_rate {}: try a lower one ({})", done_, rate,
-                saved_ > 0 ? fmt::format("the checkpoint of step {} is kept", saved_) : "there is no checkpoint yet"));
+            throw std::runtime_error(fmt::format("the loss is not a number at step {}, with learning_rate {}: try a lower "
+                                                 "one ({})", done_, rate, kept_checkpoint()));
         log_.append(fmt::format(R"({{"step": {}, "epoch": {}, "loss": {}, "rate": {}, "seconds": {:.6f}, "wait": {:.6f}, )"
                                 R"("lesion_voxels": {}, "components": {}}})",
                                 done_, epoch, loss, rate, seconds, wait, content.lesion_voxels, content.components));
@@ -205,7 +206,20 @@ class TrainingLoop {
         return loss;
     }
 
+    std::string kept_checkpoint() const {
+        return saved_ > 0 ? fmt::format("the checkpoint of step {} is kept", saved_) : "there is no checkpoint yet";
+    }
+
+    /// A loss tells what the step before made of the weights; only looking at them tells what the last one did.
+    void require_usable_weights() {
+        parameters_.download();
+        if (const auto fault = unusable_weights(parameters_))
+            throw std::runtime_error(fmt::format("{} after the update of step {}, with learning_rate {}: try a lower one ({})",
+                                                 *fault, done_, config_.learning_rate_at(done_ - 1), kept_checkpoint()));
+    }
+
     void save() {
+        require_usable_weights();
         log_.sync();
         save_checkpoint(run_.checkpoints(), done_, parameters_, metadata_);
         saved_ = done_;
