@@ -8,6 +8,7 @@
 #include <map>
 #include <sstream>
 
+#include "apps/config_keys.h"
 #include "apps/config_values.h"
 #include "engine/atomic_file.h"
 #include "engine/nearest_name.h"
@@ -17,52 +18,10 @@
 namespace iwseg {
 namespace {
 
-/// The one list of keys: reading, writing and comparing all walk it.
-template <class AnyConfig, class Visitor>
-void for_each_key(AnyConfig& c, Visitor&& visit) {
-    visit("loss", c.loss);
-    visit("focal_alpha", c.focal_alpha);
-    visit("focal_gamma", c.focal_gamma);
-    visit("asl_beta", c.asl_beta);
-    visit("precision", c.precision);
-    visit("widths", c.widths);
-    visit("patch", c.patch);
-    visit("batch", c.batch);
-    visit("epochs", c.epochs);
-    visit("steps_per_epoch", c.steps_per_epoch);
-    visit("learning_rate", c.learning_rate);
-    visit("lr_schedule", c.lr_schedule);
-    visit("momentum", c.momentum);
-    visit("nesterov", c.nesterov);
-    visit("weight_decay", c.weight_decay);
-    visit("nonzero_fraction", c.nonzero_fraction);
-    visit("components", c.components);
-    visit("connectivity", c.connectivity);
-    visit("weight_clip", c.weight_clip);
-    visit("seed", c.seed);
-    visit("channels", c.channels);
-    visit("intensity", c.intensity);
-    visit("mask_channel", c.mask_channel);
-    visit("labels", c.labels);
-    visit("predict.patch", c.predict.patch);
-    visit("predict.stride", c.predict.stride);
-    visit("augment.flip", c.augment.flip);
-    visit("augment.rotate", c.augment.rotate);
-    visit("small_diameter", c.small_diameter);
-    visit("split", c.split_name);
-    visit("split.train", c.split.train);
-    visit("split.validation", c.split.validation);
-    visit("split.test", c.split.test);
-    visit("checkpoint_every", c.checkpoint_every);
-    visit("workers", c.workers);
-    visit("threads", c.threads);
-    visit("deterministic", c.deterministic);
-}
-
 std::vector<std::string> known_keys() {
     std::vector<std::string> names;
     const Config config;
-    for_each_key(config, [&](const char* name, const auto&) { names.emplace_back(name); });
+    for_each_key(config, [&](const char* name, const auto&, KeyText) { names.emplace_back(name); });
     return names;
 }
 
@@ -74,7 +33,7 @@ std::string place(const std::string& origin, const toml::node& node) {
 /// Sets the one key; whether there is one of that name.
 bool set_key(Config& config, const std::string& key, const toml::node& node, const std::string& origin) {
     bool found = false;
-    for_each_key(config, [&](const char* name, auto& value) {
+    for_each_key(config, [&](const char* name, auto& value, KeyText) {
         if (key != name) return;
         found = true;
         auto parsed = value;
@@ -119,7 +78,7 @@ void apply_table(Config& config, const toml::table& table, const std::string& pr
                                          written(node), key == "predict" ? "{patch = 160, stride = 144}" : "{flip = true}"));
         const std::string nearest = nearest_name(key, known);
         throw InputError(fmt::format("{}: unknown key {}{}", place(origin, node), key,
-                                     nearest.empty() ? "; the config.toml of a run folder lists the known ones"
+                                     nearest.empty() ? "; iwseg train --keys lists the known ones"
                                                      : "; did you mean " + nearest + "?"));
     }
 }
@@ -281,7 +240,7 @@ Config resolve_config(const std::optional<std::filesystem::path>& file, const st
 
 std::string config_toml(const Config& config) {
     std::string text;
-    for_each_key(config, [&](const char* name, const auto& value) {
+    for_each_key(config, [&](const char* name, const auto& value, KeyText) {
         // A key cannot be a name and a table at once.
         const std::string_view key = name;
         if (config.split_name.empty() ? key == "split" : key.starts_with("split.")) return;
@@ -293,8 +252,8 @@ std::string config_toml(const Config& config) {
 std::vector<std::string> differing_keys(const Config& a, const Config& b) {
     std::map<std::string, std::string> values;
     std::vector<std::string> names;
-    for_each_key(a, [&](const char* name, const auto& value) { values[name] = written(value); });
-    for_each_key(b, [&](const char* name, const auto& value) {
+    for_each_key(a, [&](const char* name, const auto& value, KeyText) { values[name] = written(value); });
+    for_each_key(b, [&](const char* name, const auto& value, KeyText) {
         if (values[name] != written(value)) names.emplace_back(name);
     });
     return names;

@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "apps/commands.h"
+#include "apps/config_table.h"
 #include "apps/training_run.h"
 
 namespace iwseg {
@@ -41,6 +42,7 @@ void add_train_command(CLI::App& app) {
         ->check(CLI::Range(1, 1000));
     command->add_flag("--eager", arguments->eager, "on a GPU: queue kernels one by one, not as one CUDA graph, for debugging");
     command->add_option("--device", arguments->device, "auto, cpu or cuda");
+    add_keys_flag(*command);
     command->footer("Example:\n  iwseg train --data lesions --out runs/iwdl --set loss=iwdl --set patch=[64,64,64]\n"
                     "  iwseg train --data lesions --out runs/iwdl --resume");
     command->callback([arguments] { run_train(*arguments); });

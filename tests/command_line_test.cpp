@@ -76,6 +76,17 @@ TEST_F(CommandLine, VersionAndInfoNameTheVersion) {
     EXPECT_NE(info.out.find(version.out.substr(6)), std::string::npos) << info.out;
 }
 
+TEST_F(CommandLine, TrainPrintsEveryKeyWithoutADataset) {
+    const Result table = iwseg("train --keys"), document = iwseg("train --keys=markdown");
+    EXPECT_EQ(table.code, 0);
+    EXPECT_EQ(document.code, 0);
+    for (const char* key : {"loss", "focal_gamma", "checkpoint_every", "split.validation"}) {
+        EXPECT_NE(table.out.find(fmt::format("\n{} ", key)), std::string::npos) << key;
+        EXPECT_NE(document.out.find(fmt::format("\n| `{}` |", key)), std::string::npos) << key;
+    }
+    expect_refused("train --keys=html");
+}
+
 TEST_F(CommandLine, BadUsageIsOneSentenceAndExitCode2) {
     expect_refused("");
     expect_refused("frobnicate");

@@ -3,9 +3,16 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
+#include <set>
+#include <sstream>
 
+#include "apps/config_keys.h"
+#include "apps/config_table.h"
+#include "engine/atomic_file.h"
 #include "kernels/error.h"
+#include "losses/loss.h"
 
 namespace iwseg {
 namespace {
@@ -177,6 +184,59 @@ TEST(Config, UnusableValuesAreRefusedByName) {
     EXPECT_TRUE(contains(setting_refusal("patch=[60,64,64]"), "patch = [60, 64, 64] is not usable"));
     // The deepest level would normalise over a single voxel.
     EXPECT_TRUE(contains(refusal([] { resolve_config(std::nullopt, {"patch=8", "batch=1"}); }), "patch = [8, 8, 8]"));
+}
+
+/// The words of "6, 18 or 26".
+std::vector<std::string> choices(std::string text) {
+    for (std::size_t at; (at = text.find(" or ")) != std::string::npos;) text.replace(at, 4, ", ");
+    std::vector<std::string> words;
+    std::istringstream rest(text);
+    for (std::string word; rest >> word;) words.push_back(word.ends_with(',') ? word.substr(0, word.size() - 1) : word);
+    return words;
+}
+
+TEST(ConfigTable, EveryKeyOfAConfigurationIsInIt) {
+    const std::string table = config_table(), document = config_markdown();
+    std::istringstream keys(config_toml(Config{}));
+    for (std::string line; std::getline(keys, line);) {
+        const std::string key = line.substr(0, line.find(' '));
+        EXPECT_TRUE(contains(table, "\n" + key + " ")) << key;
+        EXPECT_TRUE(contains(document, "\n| `" + key + "` |")) << key;
+    }
+}
+
+TEST(ConfigTable, NamesTheValuesThatAreAccepted) {
+    int keys = 0;
+    const Config defaults;
+    for_each_key(defaults, [&](const std::string& key, const auto&, KeyText text) {
+        if (key != "loss" && key != "precision" && key != "components" && key != "connectivity") return;
+        ++keys;
+        const std::vector<std::string> words = choices(text.unit);
+        EXPECT_GE(words.size(), 2u) << text.unit;
+        for (const std::string& word : words) EXPECT_EQ(setting_refusal(key + "=" + word), "") << key;
+        if (key == "loss") {
+            EXPECT_EQ(std::set<std::string>(words.begin(), words.end()),
+                      std::set<std::string>(loss_names().begin(), loss_names().end()));
+        }
+    });
+    EXPECT_EQ(keys, 4);
+}
+
+TEST(ConfigTable, FitsTheWidthItIsGiven) {
+    for (const std::size_t width : {61u, 80u, 120u}) {
+        std::istringstream table(config_table(width));
+        for (std::string line; std::getline(table, line);) {
+            const auto characters =
+                std::count_if(line.begin(), line.end(), [](char c) { return (c & 0xC0) != 0x80; });
+            EXPECT_LE(characters, static_cast<std::ptrdiff_t>(width)) << line;
+            EXPECT_FALSE(line.ends_with(' ')) << line;
+        }
+    }
+}
+
+TEST(ConfigTable, TheDocumentIsWhatTheProgramPrints) {
+    EXPECT_EQ(read_text(IWSEG_SOURCE_DIR "/docs/configuration.md"), config_markdown())
+        << "after a change of keys: iwseg train --keys=markdown > docs/configuration.md";
 }
 
 }  // namespace
