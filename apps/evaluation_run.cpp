@@ -108,8 +108,8 @@ Evaluation evaluate_cases(const EvaluationOptions& options) {
         const Volume<float> probability = read(probability_file(options.predictions, scan.name));
         const Volume<float> logit = read(logit_file(options.predictions, scan.name));
         const auto& shape = target.geometry.shape;
-        const ScanToJudge judged{shape[0], shape[1], shape[2], target.lesion.data(), probability.voxels.data(),
-                                 logit.voxels.data()};
+        const ScanToEvaluate judged{
+            shape[0], shape[1], shape[2], target.lesion.data(), probability.voxels.data(), logit.voxels.data()};
         const Instances instances = find_instances(judged);
         evaluation.records[scan.name] = lesion_records(judged, instances);
         evaluation.cases.push_back(

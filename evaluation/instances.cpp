@@ -10,7 +10,7 @@ namespace iwseg {
 namespace {
 
 /// Labels the mask; returns how many components there are.
-std::int32_t label(std::vector<std::uint8_t>& mask, const ScanToJudge& scan, std::vector<std::int32_t>& labels) {
+std::int32_t label(std::vector<std::uint8_t>& mask, const ScanToEvaluate& scan, std::vector<std::int32_t>& labels) {
     const Shape shape{1, 1, scan.d, scan.h, scan.w};
     labels.resize(mask.size());
     std::int32_t count = 0;
@@ -106,13 +106,15 @@ std::int64_t Instances::shared_voxels() const {
     return sum;
 }
 
-Instances find_instances(const ScanToJudge& scan) {
+Instances find_instances(const ScanToEvaluate& scan) {
     const std::int64_t voxels = scan.d * scan.h * scan.w;
     Instances found;
     found.shape = {scan.d, scan.h, scan.w};
-    std::vector<std::uint8_t> mask(scan.target, scan.target + voxels);
+    const auto counts = [&](std::int64_t v) { return !scan.ignored || scan.ignored[v] == 0; };
+    std::vector<std::uint8_t> mask(voxels);
+    for (std::int64_t v = 0; v < voxels; ++v) mask[v] = scan.target[v] != 0 && counts(v);
     found.lesions.resize(label(mask, scan, found.lesion_labels));
-    for (std::int64_t v = 0; v < voxels; ++v) mask[v] = scan.probability[v] > 0.5f;
+    for (std::int64_t v = 0; v < voxels; ++v) mask[v] = scan.probability[v] > 0.5f && counts(v);
     found.detections.resize(label(mask, scan, found.detection_labels));
     found.largest_probability.assign(found.detections.size(), 0.0f);
     for (std::int64_t row = 0; row < scan.d * scan.h; ++row) {

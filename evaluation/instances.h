@@ -44,9 +44,9 @@ struct Instances {
     std::int64_t shared_voxels() const;
 };
 
-/// Lesions are the components of the target, detections those of probability > 0.5. Linear in the voxels. The scan's
-/// logits are not read. Throws std::invalid_argument above 2^31 - 1 voxels.
-Instances find_instances(const ScanToJudge& scan);
+/// Lesions are the components of the target, detections those of probability > 0.5, both after ignored voxels are taken
+/// out. Linear in the voxels. The scan's logits are not read. Throws std::invalid_argument above 2^31 - 1 voxels.
+Instances find_instances(const ScanToEvaluate& scan);
 
 /// Intersection over union of a pair, from the table.
 double overlap_over_union(const Instances& instances, const InstanceOverlap& overlap);

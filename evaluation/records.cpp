@@ -1,6 +1,7 @@
 #include "evaluation/records.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "evaluation/instances.h"
@@ -35,7 +36,7 @@ Confidence confidence_of(std::vector<float>& probabilities, double logit) {
 }
 
 /// Of each detection; [0] unused.
-std::vector<Confidence> confidences(const ScanToJudge& scan, const Instances& instances) {
+std::vector<Confidence> confidences(const ScanToEvaluate& scan, const Instances& instances) {
     const std::size_t count = instances.detections.size() + 1;
     std::vector<std::vector<float>> probabilities(count);
     std::vector<double> logits(count, -infinity);
@@ -43,7 +44,8 @@ std::vector<Confidence> confidences(const ScanToJudge& scan, const Instances& in
     for (std::size_t v = 0; v < instances.detection_labels.size(); ++v)
         if (const std::int32_t c = instances.detection_labels[v]) {
             probabilities[c].push_back(scan.probability[v]);
-            logits[c] = std::max(logits[c], static_cast<double>(scan.logit[v]));
+            const float logit = scan.logit ? scan.logit[v] : logit_of(scan.probability[v]);
+            logits[c] = std::max(logits[c], static_cast<double>(logit));
         }
     std::vector<Confidence> result(count);
     for (std::size_t c = 1; c < count; ++c) result[c] = confidence_of(probabilities[c], logits[c]);
@@ -92,11 +94,17 @@ Record make_record(bool is_lesion, std::int32_t number, const Instance& object, 
 
 }  // namespace
 
-std::vector<Record> lesion_records(const ScanToJudge& scan) {
+float logit_of(float probability) {
+    constexpr double least = 0x1p-24;
+    const double p = std::clamp(static_cast<double>(probability), least, 1 - least);
+    return static_cast<float>(std::log(p / (1 - p)));
+}
+
+std::vector<Record> lesion_records(const ScanToEvaluate& scan) {
     return lesion_records(scan, find_instances(scan));
 }
 
-std::vector<Record> lesion_records(const ScanToJudge& scan, const Instances& instances) {
+std::vector<Record> lesion_records(const ScanToEvaluate& scan, const Instances& instances) {
     const std::vector<Confidence> sure = confidences(scan, instances);
     const Hits hits = best_hits(instances);
     std::vector<Record> records;

@@ -32,19 +32,24 @@ struct Record {
 using Records = std::map<std::string, std::vector<Record>>;
 
 /// A scan of D x H x W voxels as plain arrays, W fastest.
-struct ScanToJudge {
+struct ScanToEvaluate {
     std::int64_t d = 0, h = 0, w = 0;
     const std::uint8_t* target = nullptr;  ///< nonzero is lesion
     const float* probability = nullptr;
-    const float* logit = nullptr;
+    const float* logit = nullptr;           ///< null: logit_of each probability
+    const std::uint8_t* ignored = nullptr;  ///< nonzero voxels are in no lesion and no detection; null: none is ignored
 };
+
+/// log(p / (1 - p)), where p is kept between 2^-24 and 1 - 2^-24: from -16.6 to 16.6.
+float logit_of(float probability);
 
 struct Instances;
 
-/// Lesions are the components of the target, detections those of probability > 0.5 (connectivity 26); lesions first.
-std::vector<Record> lesion_records(const ScanToJudge& scan);
+/// Lesions are the components of the target, detections those of probability > 0.5 (connectivity 26), both of the
+/// voxels that are not ignored; lesions first.
+std::vector<Record> lesion_records(const ScanToEvaluate& scan);
 /// The same from the scan's instances (evaluation/instances.h), where they are found already.
-std::vector<Record> lesion_records(const ScanToJudge& scan, const Instances& instances);
+std::vector<Record> lesion_records(const ScanToEvaluate& scan, const Instances& instances);
 
 /// Reads records.json, `Infinity` and `-Infinity` included. Throws InputError naming the file, the scan and the key.
 Records read_records(const std::filesystem::path& file);

@@ -93,6 +93,36 @@ TEST(LesionRecords, LesionHitTwiceReportsTheDetectionOfHigherDice) {
     EXPECT_EQ(counts.false_positives, 1);
 }
 
+TEST(LesionRecords, IgnoredVoxelsAreInNoLesionAndNoDetection) {
+    Scan scan{1, 1, 16};
+    for (int v : {0, 1, 2, 3, 8, 9}) scan.target[v] = 1;
+    for (int v : {2, 3, 4, 5, 12}) scan.detect(v, static_cast<float>(v));
+    std::vector<std::uint8_t> ignored(16);
+    for (int v : {3, 4, 8, 9, 12}) ignored[v] = 1;  // cuts the lesion and the detection, removes one of each
+    const std::vector<Record> records =
+        lesion_records({1, 1, 16, scan.target.data(), scan.probability.data(), scan.logit.data(), ignored.data()});
+    ASSERT_EQ(records.size(), 3u);  // voxels 0 to 2 against 2, and 5
+    EXPECT_NEAR(records[0].diameter, std::cbrt(3 * 6 / 3.14159265358979), 1e-9);
+    EXPECT_NEAR(records[0].hit_dice, 2.0 / 4.0, 1e-12);
+    EXPECT_EQ(records[0].hit_logit, 2);  // not that of the ignored voxel 3
+    EXPECT_EQ(records[2].hit_obj, "tum_None");
+    std::fill(ignored.begin(), ignored.end(), 0);
+    EXPECT_EQ(scan.records(), lesion_records({1, 1, 16, scan.target.data(), scan.probability.data(), scan.logit.data(),
+                                              ignored.data()}));
+}
+
+TEST(LesionRecords, WithoutLogitsTheyAreThoseOfTheProbabilities) {
+    Scan scan{1, 1, 12};
+    scan.target[1] = 1;
+    for (int v : {1, 2}) scan.detect(v, 1.5f * static_cast<float>(v));
+    scan.probability[6] = 1;  // a mask's score
+    const std::vector<Record> records = lesion_records({1, 1, 12, scan.target.data(), scan.probability.data()});
+    EXPECT_NEAR(records[1].self_logit, 3, 1e-5);  // a probability is rounded to 24 bits
+    EXPECT_EQ(records[2].self_stat, 1);
+    EXPECT_NEAR(records[2].self_logit, 24 * std::log(2), 1e-6);
+    EXPECT_EQ(logit_of(0), -logit_of(1));
+}
+
 TEST(LesionRecords, HitsAgreeWithOverlapCountedVoxelByVoxel) {
     const unsigned seed = std::random_device{}();
     SCOPED_TRACE("seed " + std::to_string(seed));
