@@ -57,11 +57,9 @@ ChartAxis value_axis(const std::vector<BarSeries>& series, const ChartOptions& o
 std::string bar_chart(const std::vector<std::string>& groups, const std::vector<BarSeries>& series,
                       const ChartOptions& options) {
     ChartAxis y_axis = value_axis(series, options);
-    std::vector<std::string> names;
-    for (const BarSeries& one : series) names.push_back(one.name);
     std::size_t label_lines = 1;
     for (const std::string& group : groups) label_lines = std::max(label_lines, lines_of(group).size());
-    const std::vector<LegendEntry> styles = make_legend(names, true);
+    const std::vector<LegendEntry> styles = make_legend(series, true);
     const ChartFrame frame(options, styles, y_axis, "", static_cast<double>(label_lines));
     y_axis.from = frame.bottom;
     y_axis.to = frame.top;

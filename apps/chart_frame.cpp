@@ -56,11 +56,10 @@ std::string escape_xml(const std::string& text) {
     return escaped;
 }
 
-std::vector<LegendEntry> make_legend(const std::vector<std::string>& names, bool box) {
-    std::vector<LegendEntry> legend;
-    for (std::size_t i = 0; i < names.size(); ++i)
-        legend.push_back({names[i], palette[i % palette.size()], dashes[i / palette.size() % dashes.size()], box});
-    return legend;
+std::string chart_colour(std::size_t nth) { return palette[nth % palette.size()]; }
+
+LegendEntry legend_entry(const std::string& name, std::size_t nth, bool box) {
+    return {name, chart_colour(nth), dashes[nth / palette.size() % dashes.size()], box};
 }
 
 ChartFrame::ChartFrame(const ChartOptions& options, const std::vector<LegendEntry>& entries, const ChartAxis& y_axis,

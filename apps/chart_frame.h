@@ -26,8 +26,17 @@ struct LegendEntry {
     bool box = false;  ///< a filled box, else a stroke
 };
 
-/// One entry a name, in the palette's colours.
-std::vector<LegendEntry> make_legend(const std::vector<std::string>& names, bool box);
+/// An entry in the nth colour.
+LegendEntry legend_entry(const std::string& name, std::size_t nth, bool box);
+
+/// One entry for each curve or bar series, in its colour.
+template <class Series>
+std::vector<LegendEntry> make_legend(const std::vector<Series>& series, bool box) {
+    std::vector<LegendEntry> legend;
+    for (const Series& one : series)
+        legend.push_back(legend_entry(one.name, one.colour < 0 ? legend.size() : static_cast<std::size_t>(one.colour), box));
+    return legend;
+}
 
 /// The chart's rectangles in pixels: title and legend stand above the plot, so that nothing ever lies on the data.
 struct ChartFrame {

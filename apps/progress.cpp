@@ -13,12 +13,6 @@ constexpr int kBarWidth = 30;
 constexpr std::chrono::milliseconds kRedraw{200};
 constexpr std::chrono::minutes kPlainLine{1};
 
-std::string clock_text(double seconds) {
-    const auto s = static_cast<std::int64_t>(seconds + 0.5);
-    return s < 3600 ? fmt::format("{}:{:02}", s / 60, s % 60)
-                    : fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
-}
-
 }  // namespace
 
 std::string progress_line(const std::string& label, std::int64_t done, std::int64_t all, const std::string& unit,
@@ -35,6 +29,12 @@ std::string progress_line(const std::string& label, std::int64_t done, std::int6
         line += fmt::format(", {} left", clock_text(static_cast<double>(all - done) / rate));
     }
     return note.empty() ? line : line + ", " + note;
+}
+
+std::string clock_text(double seconds) {
+    const auto s = static_cast<std::int64_t>(seconds + 0.5);
+    return s < 3600 ? fmt::format("{}:{:02}", s / 60, s % 60)
+                    : fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
 }
 
 std::string count_text(std::int64_t count) {

@@ -34,6 +34,8 @@ std::string progress_line(const std::string& label, std::int64_t done, std::int6
 
 /// "1,234,567 bytes (1.2 MB)".
 std::string bytes_text(std::int64_t bytes);
+/// "4:07" or "1:04:07".
+std::string clock_text(double seconds);
 /// "1,234,567".
 std::string count_text(std::int64_t count);
 

@@ -2,10 +2,15 @@
 
 #include <fmt/format.h>
 
+#include "apps/chart.h"
+#include "apps/report_cases.h"
 #include "apps/report_charts.h"
 #include "apps/report_data.h"
 #include "apps/report_page.h"
+#include "apps/report_provenance.h"
 #include "apps/report_slices.h"
+#include "apps/run_sessions.h"
+#include "apps/version.h"
 #include "engine/atomic_file.h"
 
 namespace iwseg {
@@ -30,19 +35,13 @@ fifths of the single steps. Values of different losses measure different things 
 
 constexpr const char* kSlicesText =
     R"(<p>The scans with most missed lesions come first. Each row is one plane of the scan, chosen for what went wrong
-there. Point at a ring to read how large the object is.</p>
-<ul class="key">
-<li><svg viewBox="0 0 28 16"><path class="target" d="M1 8H27"/></svg>lesion as labelled</li>
-<li><svg viewBox="0 0 28 16"><path class="prediction" d="M1 8H27"/></svg>lesion as predicted</li>
-<li><svg viewBox="0 0 28 16"><ellipse class="missed" cx="14" cy="8" rx="12" ry="6.5"/></svg>missed lesion</li>
-<li><svg viewBox="0 0 28 16"><ellipse class="false" cx="14" cy="8" rx="12" ry="6.5"/></svg>false positive</li>
-</ul>)";
+there. Letters at the edges are the patient's sides. Point at a ring to read how large the object is.</p>)";
 
 constexpr const char* kWordsText =
-    R"(<details><summary>Words used here</summary><dl>
+    R"(<dl>
 <dt>Lesion</dt><dd>A connected piece of the label; voxels that touch at a face, edge or corner belong together.</dd>
-<dt>Found</dt><dd>A lesion is found when any predicted voxel (probability above one half) lies in it. One
-blob over everything finds every lesion too, so read it together with Dice and false positives.</dd>
+<dt>Found</dt><dd>A lesion is found when any predicted voxel lies in it. One blob over everything finds every lesion
+too, so read it together with Dice and false positives.</dd>
 <dt>False positive</dt><dd>A connected piece of the prediction that touches no lesion.</dd>
 <dt>Smaller half</dt><dd>Lesions no larger than the median lesion.</dd>
 <dt>Diameter</dt><dd>Of the ball of equal volume, in voxels.</dd>
@@ -50,7 +49,7 @@ blob over everything finds every lesion too, so read it together with Dice and f
 over whole masks, averaged over scans; large lesions dominate it. Of found lesions: of each with the piece that hits it.</dd>
 <dt>Average recall</dt><dd>Mean share of lesions found at 0 to 5 false positives a scan, with its 95 % interval over
 resampled scans.</dd>
-</dl></details>)";
+</dl>)";
 
 std::string section(const char* heading, const std::string& content) {
     return fmt::format("<section><h2>{}</h2>{}</section>", heading, content);
@@ -66,12 +65,28 @@ std::string introduction(const ReportData& data) {
         run.froc.strata.front().diameter_high);
 }
 
-std::string configurations(const ReportData& data) {
-    std::string html;
-    for (const ReportRun& run : data.runs)
-        html += fmt::format("<details><summary>Configuration of {}</summary><pre>{}</pre></details>",
-                            escape_html(run.name), escape_html(config_toml(run.config)));
-    return html;
+/// A stroke of the legend of pictures, with what it stands for.
+std::string key_entry(const std::string& shape, const std::string& meaning) {
+    return fmt::format(R"(<li><svg viewBox="0 0 34 20">{}</svg>{}</li>)", shape, meaning);
+}
+
+std::string slices_key(const ReportData& data) {
+    std::string html = R"(<ul class="key">)" + key_entry(R"(<path class="target" d="M3 10H31"/>)", "lesion as labelled") +
+                       key_entry(R"(<ellipse class="missed" cx="17" cy="10" rx="13" ry="7"/>)", "missed lesion");
+    for (std::size_t r = 0; r < data.runs.size(); ++r)
+        html += key_entry(fmt::format(R"(<path class="halo" d="M3 10H31"/><path class="prediction" style="stroke:{}" )"
+                                      R"(d="M3 10H31"/>)",
+                                      chart_colour(r)),
+                          "as predicted by " + escape_html(data.runs[r].name));
+    return html + key_entry(fmt::format(R"(<ellipse class="false" style="stroke:{}" cx="17" cy="10" rx="13" ry="7"/>)",
+                                        chart_colour(0)),
+                            "false positive, in the run's colour") +
+           "</ul>";
+}
+
+std::string footer() {
+    return fmt::format("<footer>Written by iwseg {} on {}. Not for clinical use.</footer>", kVersion,
+                       utc_now().replace(10, 1, " ").substr(0, 16) + " UTC");
 }
 
 }  // namespace
@@ -82,14 +97,16 @@ void write_report(const std::filesystem::path& dataset, const std::vector<RunFor
 }
 
 void write_report(const ReportData& data, const std::filesystem::path& html) {
-    std::string body = introduction(data) + section("Results", results_table(data) + kWordsText);
+    std::string body = introduction(data) + section("Results", results_table(data));
     body += section("Which lesions are found", kRecallText + recall_section(data));
     body += section("What each lesion weighs", kWeightsText + weights_section(data));
     if (const std::string curves = training_section(data); !curves.empty())
         body += section("Training", kTrainingText + curves);
+    if (const std::string cases = cases_section(data); !cases.empty()) body += section("Scan by scan", cases);
     if (const std::string slices = slices_section(data); !slices.empty())
-        body += section("Scans, worst first", kSlicesText + slices);
-    body += section("How it was trained", configurations(data));
+        body += section("Scans, worst first", kSlicesText + slices_key(data) + slices);
+    body += section("How it was made", provenance_section(data));
+    body += section("Words used here", kWordsText) + footer();
     write_text(html, html_page("iwseg: " + data.dataset.name, body));
 }
 

@@ -12,19 +12,31 @@
 namespace iwseg {
 namespace {
 
+/// Small enough to be read on a phone, where a wider chart's text would shrink.
+ChartOptions chart_options(const std::string& title, const std::string& x_label, const std::string& y_label) {
+    ChartOptions options{title, x_label, y_label};
+    options.width = 440;
+    options.height = 320;
+    return options;
+}
+
 std::string chart_card(const std::string& svg) { return "<div class=\"chart\">" + svg + "</div>"; }
 
 /// Scans are resampled for the intervals: of one scan there is none.
 bool has_intervals(const ReportRun& run) { return run.froc.scans > 1; }
 
-Curve froc_curve(const ReportRun& run, const FrocCurve& curve) {
+/// A run has one colour in every chart, table and picture: that of its place in the report.
+int colour_of(const ReportData& data, const ReportRun& run) { return static_cast<int>(&run - data.runs.data()); }
+
+Curve froc_curve(const ReportData& data, const ReportRun& run, const FrocCurve& curve) {
     Curve shown{run.name, run.froc.false_positives, curve.recall, {}, {}};
+    shown.colour = colour_of(data, run);
     if (has_intervals(run)) shown.low = curve.low, shown.high = curve.high;
     return shown;
 }
 
 std::string froc_chart(const std::string& title, const std::vector<Curve>& curves) {
-    ChartOptions options{title, "false positives a scan", "lesions found (share)"};
+    ChartOptions options = chart_options(title, "false positives a scan", "lesions found (share)");
     options.y_max = 1;
     return chart_card(line_chart(curves, options));
 }
@@ -40,7 +52,7 @@ std::string recall_by_size_chart(const ReportData& data) {
         groups.push_back(fmt::format("{} ({})", size_name(stratum), stratum.lesions));
     std::vector<BarSeries> series;
     for (const ReportRun& run : data.runs) {
-        BarSeries bars{run.name, {}, {}, {}};
+        BarSeries bars{run.name, {}, {}, {}, colour_of(data, run)};
         for (std::size_t g = 0; g < groups.size() && g < run.groups.size(); ++g) {
             bars.values.push_back(run.groups[g].recall.value);
             if (!has_intervals(run)) continue;
@@ -49,7 +61,8 @@ std::string recall_by_size_chart(const ReportData& data) {
         }
         if (bars.values.size() == groups.size()) series.push_back(bars);
     }
-    ChartOptions options{"Lesions found, by size", "diameter in voxels (number of lesions)", "lesions found (share)"};
+    ChartOptions options =
+        chart_options("Lesions found, by size", "diameter in voxels (number of lesions)", "lesions found (share)");
     options.y_max = 1;
     return chart_card(bar_chart(groups, series, options));
 }
@@ -197,10 +210,10 @@ std::string results_table(const ReportData& data) {
 std::string recall_section(const ReportData& data) {
     std::vector<Curve> all, small, large;
     for (const ReportRun& run : data.runs) {
-        all.push_back(froc_curve(run, run.froc.curve));
+        all.push_back(froc_curve(data, run, run.froc.curve));
         if (run.froc.strata.size() < 2) continue;
-        small.push_back(froc_curve(run, run.froc.strata.front().curve));
-        large.push_back(froc_curve(run, run.froc.strata.back().curve));
+        small.push_back(froc_curve(data, run, run.froc.strata.front().curve));
+        large.push_back(froc_curve(data, run, run.froc.strata.back().curve));
     }
     std::string html = "<div class=\"charts\">" + recall_by_size_chart(data) + froc_chart("All lesions", all);
     if (!small.empty()) {
@@ -217,8 +230,10 @@ std::string weights_section(const ReportData& data) {
     const ReportRun& shown = weighted == data.runs.end() ? data.runs.front() : *weighted;
     Curve with{weighted == data.runs.end() ? "if it were weighted" : shown.name + ": inverse weights", {}, {}, {}, {}};
     with.points_only = true;
+    with.colour = colour_of(data, shown);
     Curve total{"the whole lesion: weight × voxels", {}, {}, {}, {}};
     total.points_only = true;
+    total.colour = with.colour;
     for (std::size_t s = 0; s < data.cases.size() && s < enough_scans; ++s)
         for (const auto& [voxels, weight] : lesion_weights(data.cases[s], shown.config)) {
             with.x.push_back(voxels), with.y.push_back(weight);
@@ -226,13 +241,14 @@ std::string weights_section(const ReportData& data) {
         }
     if (with.x.empty()) return "<p>No lesion to weigh.</p>";
     const auto [least, most] = std::minmax_element(with.x.begin(), with.x.end());
-    const Curve without{"without weights: 1 everywhere", {*least, *most}, {1, 1}, {}, {}};
-    ChartOptions options{"Weight of one voxel of a lesion", "lesion's voxels in the patch", "weight"};
+    constexpr int grey = 6;
+    const Curve without{"without weights: 1 everywhere", {*least, *most}, {1, 1}, {}, {}, false, grey};
+    ChartOptions options = chart_options("Weight of one voxel of a lesion", "lesion's voxels in the patch", "weight");
     options.log_x = options.log_y = true;
     std::string html = "<div class=\"charts\">" + chart_card(line_chart({with, without}, options));
     options.title = "Weight of a whole lesion";
     options.y_label = "weight × voxels";
-    const Curve size{"without weights: its voxels", {*least, *most}, {*least, *most}, {}, {}};
+    const Curve size{"without weights: its voxels", {*least, *most}, {*least, *most}, {}, {}, false, grey};
     return html + chart_card(line_chart({total, size}, options)) + "</div>";
 }
 
@@ -240,8 +256,10 @@ std::string training_section(const ReportData& data) {
     std::string html;
     for (const ReportRun& run : data.runs) {
         if (run.log.empty()) continue;
-        const ChartOptions options{fmt::format("Loss of {}", run.name), "step", run.config.loss};
-        html += chart_card(line_chart({loss_curve(run)}, options));
+        const ChartOptions options = chart_options(fmt::format("Loss of {}", run.name), "step", run.config.loss);
+        Curve curve = loss_curve(run);
+        curve.colour = colour_of(data, run);
+        html += chart_card(line_chart({curve}, options));
     }
     return html.empty() ? html : "<div class=\"charts\">" + html + "</div>";
 }

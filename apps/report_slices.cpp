@@ -7,8 +7,11 @@
 #include <limits>
 #include <map>
 
+#include "apps/chart.h"
 #include "apps/report_page.h"
 #include "apps/slice_image.h"
+#include "apps/slice_marks.h"
+#include "apps/training_run.h"
 
 namespace iwseg {
 namespace {
@@ -72,6 +75,7 @@ struct ShownScan {
     const ReportData& data;
     const ReportCase& scan;
     SliceOrientation shown;
+    std::string channel;  ///< what the grey values are of
     std::vector<float> image;
     std::array<float, 2> window{0, 1};
     std::vector<PlaneObject> lesions;
@@ -168,13 +172,16 @@ std::string outline(const ShownScan& view, const ComponentList& components, cons
     return outline_path(mask, box.width(), box.height());
 }
 
+/// A run's colour, which is that of its curves.
+std::string stroke_of(std::size_t run) { return fmt::format(R"(style="stroke:{}")", chart_colour(run)); }
+
 /// A dashed ring around an object that would else be overlooked.
-std::string ring(const PlaneObject& object, const Picture& picture, const char* kind, const std::string& title) {
+std::string ring(const PlaneObject& object, const Picture& picture, const std::string& style, const std::string& title) {
     const Box& box = object.boxes.at(picture.slice);
     const double x = 0.5 * static_cast<double>(box.left + box.right + 1) - static_cast<double>(picture.box.left);
     const double y = 0.5 * static_cast<double>(box.top + box.bottom + 1) - static_cast<double>(picture.box.top);
     const double clearance = 2.5;  // voxels between object and ring
-    return fmt::format(R"(<ellipse class="{}" cx="{}" cy="{}" rx="{}" ry="{}"><title>{}</title></ellipse>)", kind, x, y,
+    return fmt::format(R"(<ellipse {} cx="{}" cy="{}" rx="{}" ry="{}"><title>{}</title></ellipse>)", style, x, y,
                        0.6 * static_cast<double>(box.width()) + clearance,
                        0.6 * static_cast<double>(box.height()) + clearance, title);
 }
@@ -183,11 +190,11 @@ std::string rings(const ShownScan& view, std::size_t run, const Picture& picture
     std::string html;
     for (std::size_t lesion = 0; lesion < view.lesions.size(); ++lesion)
         if (!view.scan.predictions[run].lesion_found[lesion] && visible(view.lesions[lesion], picture))
-            html += ring(view.lesions[lesion], picture, "missed",
+            html += ring(view.lesions[lesion], picture, R"(class="missed")",
                          fmt::format("missed lesion of {} voxels", view.lesions[lesion].voxels));
     for (std::size_t d = 0; d < view.detections[run].size(); ++d)
         if (view.scan.predictions[run].detection_false[d] && visible(view.detections[run][d], picture))
-            html += ring(view.detections[run][d], picture, "false",
+            html += ring(view.detections[run][d], picture, R"(class="false" )" + stroke_of(run),
                          fmt::format("false positive of {} voxels", view.detections[run][d].voxels));
     return html;
 }
@@ -212,27 +219,32 @@ std::string picture_row(const ShownScan& view, const Picture& picture, const std
                                     R"(style="image-rendering:pixelated" href="data:image/png;base64,{}"/>)",
                                     id, width, height, base64(png_of(view, picture)))
                       : fmt::format(R"(<use href="#{}"/>)", id);
-        html += fmt::format(R"(<path class="target" d="{}"/><path class="prediction" d="{}"/>{}</g></svg>)", target,
-                            outline(view, prediction.detections, view.detections[run], picture),
-                            rings(view, run, picture));
-        html += fmt::format("<figcaption><b>{}</b>, slice {} of {}{}</figcaption></figure>",
-                            escape_html(view.data.runs[run].name), picture.slice + 1, view.shown.slices,
-                            width < view.shown.width || height < view.shown.height ? ", detail" : "");
+        html += fmt::format(R"(<path class="halo" d="{1}"/><path class="target" d="{0}"/>)"
+                            R"(<path class="prediction" {2} d="{1}"/>{3}</g>{4}</svg>)",
+                            target, outline(view, prediction.detections, view.detections[run], picture), stroke_of(run),
+                            rings(view, run, picture), slice_marks(view.shown, mm_wide, mm_high));
+        html += fmt::format("<figcaption>{}, slice {} of {}{}; {} from {:.4g} to {:.4g}</figcaption></figure>",
+                            run_mark(view.data.runs[run].name, run), picture.slice + 1, view.shown.slices,
+                            width < view.shown.width || height < view.shown.height ? ", detail" : "",
+                            escape_html(view.channel), view.window[0], view.window[1]);
         first = false;
     }
     return html + "</div>";
 }
 
 /// The first channel that the first run reads.
-std::vector<float> read_shown_channel(const ReportData& data, const ReportCase& scan) {
-    const Config& config = data.runs.front().config;
-    PreparationOptions options;
-    options.channels = config.channels;
-    options.mask_channel = config.mask_channel;
-    options.with_label = false;
-    const std::int64_t first = selected_channels(data.dataset, options).front();
-    options.channels = {data.dataset.channels[first]};
+std::string shown_channel(const ReportData& data) {
+    const PreparationOptions options = preparation_options(data.runs.front().config);
+    return data.dataset.channels[selected_channels(data.dataset, options).front()];
+}
+
+/// Its values as they are in the file.
+std::vector<float> read_shown(const ReportData& data, const ReportCase& scan, const std::string& channel) {
+    PreparationOptions options = preparation_options(data.runs.front().config);
+    options.channels = {channel};
     options.mask_channel.clear();
+    options.intensity = {};
+    options.with_label = false;
     return prepare_case(data.dataset, data.dataset.find(scan.name), options).image;
 }
 
@@ -256,12 +268,13 @@ std::string summary_of(const ReportData& data, const ReportCase& scan) {
 std::string slices_section(const ReportData& data, std::size_t cases) {
     std::string html;
     std::size_t number = 0;
+    const std::string channel = shown_channel(data);
     for (const ReportCase& scan : data.cases) {
         if (number == cases) break;
         if (std::none_of(scan.predictions.begin(), scan.predictions.end(), [](const auto& run) { return run.present; }))
             continue;
         ++number;
-        ShownScan view{data, scan, slice_orientation(scan.geometry), read_shown_channel(data, scan), {}, {}, {}};
+        ShownScan view{data, scan, slice_orientation(scan.geometry), channel, read_shown(data, scan, channel), {}, {}, {}};
         view.window = grey_window(view.image);
         view.lesions = plane_objects(scan.lesions, scan.geometry, view.shown);
         for (const ReportPrediction& prediction : scan.predictions)

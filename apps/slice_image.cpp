@@ -17,6 +17,9 @@ int closest_axis(const Geometry& geometry, int world, std::initializer_list<int>
     return std::max(candidates, [&](int a, int b) { return alignment(a) < alignment(b); });
 }
 
+/// The patient's side towards which the world's axis (0 right, 1 anterior, 2 superior) grows, or from which it comes.
+char side_letter(int world, bool grows) { return "LRPAIS"[2 * world + grows]; }
+
 /// Appends the segments along one family of grid lines: edge(line, place) says whether the border runs there.
 template <class Edge, class Emit>
 void runs_of_edges(std::int64_t lines, std::int64_t places, Edge&& edge, Emit&& emit) {
@@ -45,7 +48,11 @@ SliceOrientation slice_orientation(const Geometry& geometry) {
     shown.down = closest_axis(geometry, up, {a, b});
     shown.right = a + b - shown.down;
     const bool sagittal = closest_axis(geometry, 0, {0, 1, 2}) == shown.across;
-    shown.reverse_right = geometry.affine[sagittal ? 1 : 0][shown.right] > 0;
+    const int across_picture = sagittal ? 1 : 0;
+    shown.reverse_right = geometry.affine[across_picture][shown.right] > 0;
+    // Columns run against the world's axis, whichever way the file's run.
+    shown.left_letter = side_letter(across_picture, true);
+    shown.right_letter = side_letter(across_picture, false);
     shown.reverse_down = geometry.affine[up][shown.down] > 0;
     shown.slices = geometry.shape[shown.across];
     shown.width = geometry.shape[shown.right];

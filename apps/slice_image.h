@@ -18,6 +18,7 @@ struct SliceOrientation {
     bool reverse_right = false, reverse_down = false;
     std::int64_t slices = 0, width = 0, height = 0;  ///< voxels along across, right, down
     double pixel_width = 1, pixel_height = 1;        ///< mm
+    char left_letter = 'R', right_letter = 'L';      ///< the patient's side at the picture's edges: R, L, A, P, S or I
 };
 SliceOrientation slice_orientation(const Geometry& geometry);
 

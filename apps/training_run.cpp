@@ -11,6 +11,7 @@
 #include "apps/checkpoint.h"
 #include "apps/interrupt.h"
 #include "apps/progress.h"
+#include "apps/run_sessions.h"
 #include "apps/tensorboard.h"
 #include "apps/step_profile.h"
 #include "apps/training_session.h"
@@ -306,6 +307,9 @@ bool train(Context& context, const Config& config, const fs::path& dataset_folde
                                            {"test", split.test}}.dump(2) + "\n");
     if (first_step > 0) fmt::print("resumed  after step {} of {}\n", first_step, config.steps());
     std::fflush(stdout);
+    const SessionRecord record(run.sessions(), {.device = context.description(),
+                                                .first_step = first_step,
+                                                .arena_bytes = session.arena_bytes()});
     const int workers = config.workers > 0 ? config.workers : std::clamp(context.threads() / 4, 1, 8);
     TrainingLoop(config, run, parameters, session, sampler, first_step, workers, profile_steps).run();
     fmt::print("trained  {}\n", run.model().string());

@@ -97,6 +97,15 @@ TEST(LineChart, HoldsEachCurveBandNameAndAxis) {
     EXPECT_EQ(count(svg, "http"), 1u);  // the name space: nothing is fetched
 }
 
+TEST(LineChart, ACurveKeepsTheColourThatIsAskedFor) {
+    Curve second{"b", {0, 1}, {0, 1}, {}, {}};
+    second.colour = 1;
+    const std::string svg = line_chart({second}, {});
+    EXPECT_EQ(count(svg, chart_colour(0)), 0u);
+    EXPECT_EQ(count(svg, chart_colour(1)), 2u);  // the curve and its entry in the legend
+    EXPECT_EQ(chart_colour(0), chart_colour(7)) << "after the seventh colour the first comes again";
+}
+
 TEST(LineChart, LeavesGapsWhereNothingCanBeShown) {
     const Curve broken{"a", {0, 1, 2, 3, 4}, {1, 2, nan, 3, 4}, {}, {}};
     EXPECT_EQ(count(line_chart({broken}, {}), "stroke-linejoin"), 2u);

@@ -10,11 +10,15 @@
 #include <regex>
 #include <string>
 
+#include "apps/chart.h"
+#include "apps/report_cases.h"
 #include "apps/report_charts.h"
 #include "apps/report_data.h"
 #include "apps/report_page.h"
+#include "apps/report_provenance.h"
 #include "apps/report_slices.h"
 #include "apps/slice_image.h"
+#include "apps/slice_marks.h"
 #include "data/volume.h"
 #include "engine/atomic_file.h"
 #include "evaluation/records.h"
@@ -111,12 +115,15 @@ TEST(SliceImage, PictureDoesNotDependOnHowTheFileOrdersItsAxes) {
             EXPECT_EQ(order[shown.right], 0);
             EXPECT_EQ(order[shown.down], 1);
             EXPECT_EQ(shown.reverse_right, !(signs >> shown.right & 1));
+            EXPECT_EQ(std::string({shown.left_letter, shown.right_letter}), "RL") << "the patient's right at the left";
             EXPECT_EQ(shown.reverse_down, !(signs >> shown.down & 1));
         }
 }
 
 TEST(SliceImage, ClearlyThickestAxisIsLookedAlong) {
-    EXPECT_EQ(slice_orientation(geometry_along({0, 1, 2}, {5, 1, 1})).across, 0);
+    const SliceOrientation sagittal = slice_orientation(geometry_along({0, 1, 2}, {5, 1, 1}));
+    EXPECT_EQ(sagittal.across, 0);
+    EXPECT_EQ(std::string({sagittal.left_letter, sagittal.right_letter}), "AP") << "the face to the left";
     EXPECT_EQ(slice_orientation(geometry_along({0, 1, 2}, {1, 5, 1})).across, 1);
     EXPECT_EQ(slice_orientation(geometry_along({0, 1, 2}, {1.2, 1, 1})).across, 2);
 }
@@ -221,6 +228,74 @@ TEST_F(Report, EveryElementOpenedIsClosedInOrder) {
         open.pop_back();
     }
     EXPECT_TRUE(open.empty());
+}
+
+TEST_F(Report, ARunHasOneColourInTablesChartsAndPictures) {
+    write_report(folder / "dataset", runs(), folder / "report.html");
+    const std::string page = read_text(folder / "report.html");
+    for (std::size_t run = 0; run < 2; ++run) {
+        EXPECT_NE(page.find("<i style=\"background:" + chart_colour(run)), std::string::npos);
+        EXPECT_NE(page.find("class=\"prediction\" style=\"stroke:" + chart_colour(run)), std::string::npos);
+    }
+    // The curve of the second run's loss stands alone in its chart and still has the second colour.
+    const std::string curves = training_section(read_report_data(folder / "dataset", runs()));
+    EXPECT_NE(curves.find(chart_colour(1)), std::string::npos);
+}
+
+TEST_F(Report, HeadingsOfTablesSayWhatTheyAreOf) {
+    const HtmlTable table{{"case", "Dice"}, {{"a", {{"0.5", true}}}, {"b", {{.html = "none", .is_text = true}}}}};
+    EXPECT_EQ(html_table(table),
+              "<div class=\"scroll\"><table><thead><tr><th scope=\"col\">case</th><th scope=\"col\">Dice</th></tr></thead>"
+              "<tbody><tr><th scope=\"row\">a</th><td class=\"best\">0.5</td></tr>"
+              "<tr><th scope=\"row\">b</th><td class=\"text\">none</td></tr></tbody></table></div>");
+}
+
+TEST_F(Report, CasesAreATableAndTheSameAsCsv) {
+    const ReportData data = read_report_data(folder / "dataset", runs());
+    EXPECT_EQ(cases_csv(data),
+              "case,run,lesions,found,false_positives,dice,target_ml,predicted_ml\r\n"
+              "b,careless,2,0,0,0.000000,0.133,0\r\n"
+              "b,careful & slow,2,2,0,1.000000,0.133,0.133\r\n"
+              "a,careless,2,2,0,1.000000,0.133,0.133\r\n"
+              "a,careful & slow,2,2,0,1.000000,0.133,0.133\r\n");
+    const std::string html = cases_section(data), link = "href=\"data:text/csv;charset=utf-8;base64,";
+    const std::size_t start = html.find(link) + link.size();
+    EXPECT_EQ(html.substr(start, html.find('"', start) - start), base64(cases_csv(data)));
+}
+
+TEST_F(Report, NamesThatCsvWouldMisreadAreQuoted) {
+    ReportData data = read_report_data(folder / "dataset", runs());
+    data.runs[0].name = "a, \"b\"";
+    EXPECT_NE(cases_csv(data).find("b,\"a, \"\"b\"\"\",2,0,"), std::string::npos) << cases_csv(data);
+}
+
+TEST_F(Report, SaysHowEachRunWasMade) {
+    write_text(folder / "careful/split.json", R"({"train": ["x", "y"], "validation": [], "test": ["a", "b"]})");
+    write_text(folder / "careful/sessions.jsonl",
+               "{\"begun\": \"2026-01-02T03:04:05Z\", \"version\": \"9.8.7\", \"device\": \"a card\", \"first_step\": 0, "
+               "\"arena_bytes\": 2500000000}\n{\"ended\": \"2026-01-02T04:00:00Z\", \"peak_bytes\": 3500000000}\n");
+    write_text(folder / "careful/config.toml", "loss = \"iwdl\"\npatch = 16\nbatch = 4\n");
+    const std::string html = provenance_section(read_report_data(folder / "dataset", runs()));
+    for (const char* said : {"2 to train, 0 to validate, 2 to test", "2026-01-02 03:04 to 2026-01-02 04:00 UTC", "9.8.7",
+                             "a card", "2.5 GB for a step, 3.5 GB the whole process", "differ in: batch", "not recorded"})
+        EXPECT_NE(html.find(said), std::string::npos) << said << " in " << html;
+}
+
+TEST_F(Report, PicturesSayTheirSidesScaleChannelAndWindow) {
+    const std::string html = slices_section(read_report_data(folder / "dataset", runs()));
+    EXPECT_NE(html.find("text-anchor=\"start\">R</text>"), std::string::npos);
+    EXPECT_NE(html.find("text-anchor=\"end\">L</text>"), std::string::npos);
+    EXPECT_NE(html.find(">5 mm</text>"), std::string::npos) << "of 24 mm, at most a third";
+    EXPECT_NE(html.find("; CT from 10 to "), std::string::npos);
+}
+
+TEST(SliceMarks, TheBarIsRoundAndAtMostAThirdOfThePicture) {
+    for (const double mm : {0.7, 3.0, 6.0, 15.0, 24.0, 96.0, 160.0, 512.0}) {
+        const double bar = scale_bar_mm(mm);
+        EXPECT_LE(bar, mm / 3 * (1 + 1e-9));
+        EXPECT_GE(bar, mm / 3 / 2.5);
+    }
+    EXPECT_DOUBLE_EQ(scale_bar_mm(160), 50);
 }
 
 TEST_F(Report, WorstScanComesFirst) {
