@@ -14,7 +14,7 @@ void add_evaluate_command(CLI::App& app) {
     command->add_option("--data", options->dataset, "dataset folder")->required();
     command->add_option("--predictions", options->predictions, "folder of CASE_prob.nii.gz and CASE_logit.nii.gz")
         ->required();
-    command->add_option("--out", options->out, "records.json to write")->required();
+    command->add_option("--out", options->out, "records.json to write")->type_name("FILE")->required();
     command->add_option("--cases", options->cases, "names, by commas (default: every labelled case with a prediction)")
         ->delimiter(',')
         ->allow_extra_args(false);
@@ -51,7 +51,8 @@ void add_evaluate_command(CLI::App& app) {
         ->capture_default_str();
     command->footer(
         "A lesion is found when any detection (component of probability > 0.5) overlaps it.\n"
-        "Example:\n  iwseg evaluate --data lesions --predictions runs/iwdl/predictions --out runs/iwdl/records.json");
+        "Example:\n  iwseg evaluate --data lesions --predictions runs/iwdl/predictions \\\n      --out "
+        "runs/iwdl/records.json");
     command->callback([options] { fmt::print("{}", evaluation_table(evaluate_cases(*options))); });
 }
 

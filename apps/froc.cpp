@@ -117,8 +117,8 @@ void add_froc_command(CLI::App& app) {
     for (CLI::Option* option : {records, protocol, scans, strata}) option->excludes("--candidates");
     command->footer(
         "Examples:\n  iwseg froc dl=runs/dl/records.json iwdl=runs/iwdl/records.json --out froc\n"
-        "  iwseg froc --candidates my_detector.csv --annotations annotations.csv --excluded annotations_excluded.csv\n"
-        "      --seriesuids seriesuids.csv --out froc");
+        "  iwseg froc --candidates my_detector.csv --annotations annotations.csv \\\n"
+        "      --excluded annotations_excluded.csv --seriesuids seriesuids.csv --out froc");
     command->callback([arguments] { run_froc(*arguments); });
 }
 

@@ -76,12 +76,15 @@ void add_label_command(CLI::App& app) {
     auto arguments = std::make_shared<LabelArguments>();
     CLI::App* command = app.add_subcommand("label", "Number the connected components of a mask");
     command->add_option("MASK", arguments->mask, "mask, .nii or .nii.gz; values above 0 are foreground")->required();
-    command->add_option("--out", arguments->out, "labels to write, in the raster order of first voxels")->required();
+    command->add_option("--out", arguments->out, "labels to write, in the raster order of first voxels")
+        ->type_name("FILE")
+        ->required();
     command->add_option("--connectivity", arguments->connectivity, "neighbours of a voxel: 6, 18 or 26")
         ->check(CLI::IsMember({6, 18, 26}))
         ->capture_default_str();
     command->add_option("--weights", arguments->weights, "inverse weights of the whole volume to write too");
-    command->footer("Example:\n  iwseg label case_mask.nii.gz --out case_labels.nii.gz --weights case_weights.nii.gz");
+    command->footer(
+        "Example:\n  iwseg label case_mask.nii.gz --out case_labels.nii.gz \\\n      --weights case_weights.nii.gz");
     command->callback([arguments] { run_label(*arguments); });
 }
 

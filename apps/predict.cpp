@@ -83,8 +83,10 @@ void add_predict_command(CLI::App& app) {
     command->add_option("--stride", arguments->stride, "voxels from patch to patch (default: 9/10 of --patch)")
         ->check(CLI::PositiveNumber);
     command->add_option("--device", arguments->device, "auto, cpu or cuda");
-    command->footer("Examples:\n  iwseg predict --run runs/iwdl --data lesions --out runs/iwdl/predictions\n"
-                    "  iwseg predict --weights model.safetensors --input scan.nii.gz --out results --save mask");
+    command->footer(
+        "Examples:\n  iwseg predict --run runs/iwdl --data lesions --out runs/iwdl/predictions\n"
+        "  iwseg predict --weights model.safetensors --input scan.nii.gz --out masks \\\n"
+        "      --save mask");
     command->callback([arguments] { run_predict(*arguments); });
 }
 

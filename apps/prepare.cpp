@@ -38,7 +38,9 @@ void add_study(CLI::App& prepare, const char* name, const char* description, con
     const auto arguments = std::make_shared<PrepareArguments>();
     CLI::App* command = prepare.add_subcommand(name, description);
     command->add_option("--raw", arguments->raw, "folder of the data as they are downloaded")->required();
-    command->add_option("--out", arguments->options.out, "dataset folder to make or to go on with")->required();
+    command->add_option("--out", arguments->options.out, "dataset folder to make or to go on with")
+        ->type_name("DATASET")
+        ->required();
     command->add_option("--exclude", arguments->exclude, "scans to leave out: names by commas, or a file of names")
         ->delimiter(',')
         ->allow_extra_args(false);

@@ -41,7 +41,9 @@ void add_run_command(CLI::App& app) {
     auto* one = command->add_option("--config", arguments->config, "TOML file of the experiment");
     auto* many = command->add_option("--configs", arguments->configs, "folder of TOML files: all of them, then one table");
     one->excludes(many);
-    command->add_option("--out", arguments->out, "run folder to make or to go on with; with --configs, the folder of them")
+    command
+        ->add_option("--out", arguments->out, "run folder to make or to go on with; with --configs, the folder of them")
+        ->type_name("RUN")
         ->required();
     auto* index = command->add_option("--index", arguments->index, "only that one of --configs, from 0, as in a job array")
         ->needs(many)
