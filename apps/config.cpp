@@ -213,7 +213,10 @@ std::optional<std::filesystem::path> base_in(const toml::table& table, const std
 
 /// Sets the keys of the files it builds on, then its own.
 void apply_file(Config& config, const std::filesystem::path& file, std::vector<std::filesystem::path> above = {}) {
-    const std::filesystem::path real = std::filesystem::weakly_canonical(file);
+    // A pipe has no canonical path, and cannot build on itself.
+    std::error_code no_path;
+    std::filesystem::path real = std::filesystem::weakly_canonical(file, no_path);
+    if (no_path) real = file;
     if (std::find(above.begin(), above.end(), real) != above.end())
         throw InputError(file.string() + " builds on itself, through its key base");
     above.push_back(real);

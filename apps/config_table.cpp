@@ -3,32 +3,14 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <sstream>
-#include <vector>
 
 #include "apps/config_keys.h"
 #include "apps/config_values.h"
+#include "apps/wrapped_text.h"
 #include "kernels/error.h"
 
 namespace iwseg {
 namespace {
-
-/// Characters, not bytes: a byte 10xxxxxx goes on with a character of UTF-8.
-std::size_t characters(const std::string& text) {
-    return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
-}
-
-/// The text in lines of at most so many characters, broken at spaces.
-std::vector<std::string> wrapped(const std::string& text, std::size_t width) {
-    std::vector<std::string> lines(1);
-    std::istringstream words(text);
-    for (std::string word; words >> word;) {
-        if (!lines.back().empty() && characters(lines.back()) + 1 + characters(word) > width) lines.emplace_back();
-        lines.back() += (lines.back().empty() ? "" : " ") + word;
-    }
-    return lines;
-}
 
 /// In a cell of a table of Markdown a bar would end the cell.
 std::string cell(std::string text) {
@@ -85,7 +67,8 @@ void add_keys_flag(CLI::App& command) {
     command
         .add_option_function<std::string>("--keys", print,
                                           "print every key of a configuration with default, unit and meaning, and end")
-        ->expected(0, 1);
+        ->expected(0, 1)
+        ->option_text("[=markdown]");
 }
 
 }  // namespace iwseg

@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <memory>
 #include <new>
 #include <string>
 
 #include "apps/commands.h"
+#include "apps/help.h"
 #include "apps/interrupt.h"
 #include "apps/version.h"
 #include "kernels/error.h"
@@ -31,7 +33,10 @@ int main(int argc, char** argv) {
     // Past a limit on file sizes a write then fails with a reason, as on a full disk, instead of killing.
     signal(SIGXFSZ, SIG_IGN);
     CLI::App app("iwseg segments lesions in 3D scans, and does not lose the small ones", "iwseg");
-    app.set_version_flag("--version", std::string("iwseg ") + iwseg::kVersion);
+    app.set_version_flag("--version", std::string("iwseg ") + iwseg::kVersion, "print the version and end");
+    app.set_help_flag("-h,--help", "print this help and end");
+    app.formatter(std::make_shared<iwseg::HelpFormatter>());
+    app.option_defaults()->always_capture_default();
     app.require_subcommand(1);
     iwseg::add_demo_command(app);
     iwseg::add_phantom_command(app);
@@ -44,14 +49,16 @@ int main(int argc, char** argv) {
     iwseg::add_label_command(app);
     iwseg::add_bench_command(app);
     iwseg::add_info_command(app);
-    app.footer("Each subcommand has its own --help with an example. Exit codes: 0 done, 2 bad usage or bad input,\n"
-               "130 interrupted, 1 anything else.");
+    app.footer(
+        "Example:\n  iwseg demo --out demo\n"
+        "Each command has its own --help with an example. Exit codes: 0 done, 2 bad usage or bad input, "
+        "130 interrupted, 1 anything else.");
     try {
         app.parse(argc, argv);
         return 0;
     } catch (const CLI::ParseError& error) {
         if (error.get_exit_code() == 0) return app.exit(error);
-        return end_with(kBadInput, error.what() + std::string(" (iwseg --help shows the usage)"));
+        return end_with(kBadInput, iwseg::usage_error(app, error));
     } catch (const iwseg::InputError& error) {
         return end_with(kBadInput, error.what());
     } catch (const iwseg::Interrupted& error) {

@@ -33,7 +33,7 @@ void add_train_command(CLI::App& app) {
     auto arguments = std::make_shared<TrainArguments>();
     CLI::App* command = app.add_subcommand("train", "Train a network on a dataset's patches");
     command->add_option("--data", arguments->data, "dataset folder (nnU-Net v2 or Decathlon layout)")->required();
-    command->add_option("--out", arguments->out, "run folder to make or to go on with")->required();
+    command->add_option("--out", arguments->out, "run folder to make or to go on with")->type_name("RUN")->required();
     command->add_option("--config", arguments->config, "TOML file; every key has a default");
     command->add_option("--set", arguments->settings, "one key=value over the config, may be repeated")
         ->allow_extra_args(false);
@@ -43,8 +43,10 @@ void add_train_command(CLI::App& app) {
     command->add_flag("--eager", arguments->eager, "on a GPU: queue kernels one by one, not as one CUDA graph, for debugging");
     command->add_option("--device", arguments->device, "auto, cpu or cuda");
     add_keys_flag(*command);
-    command->footer("Example:\n  iwseg train --data lesions --out runs/iwdl --set loss=iwdl --set patch=[64,64,64]\n"
-                    "  iwseg train --data lesions --out runs/iwdl --resume");
+    command->footer(
+        "Example:\n  iwseg train --data lesions --out runs/iwdl --set patch=64\n"
+        "  iwseg train --data lesions --out runs/small --set 'widths=[8, 16, 32, 64]'\n"
+        "  iwseg train --data lesions --out runs/iwdl --resume");
     command->callback([arguments] { run_train(*arguments); });
 }
 
