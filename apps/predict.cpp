@@ -18,7 +18,16 @@ struct PredictArguments {
     std::vector<std::string> cases, save{"mask", "prob", "logit"};
     std::vector<fs::path> input;
     std::int64_t patch = 0, stride = 0;
+    std::optional<double> threshold, min_volume;
 };
+
+DetectionRule chosen_masks(const PredictArguments& arguments) {
+    DetectionRule rule;
+    if (arguments.threshold) rule.threshold = static_cast<float>(*arguments.threshold);
+    if (arguments.min_volume) rule.min_volume = *arguments.min_volume;
+    require_usable(rule, "--threshold", "--min-volume");
+    return rule;
+}
 
 PredictionOptions prediction_options(const PredictArguments& arguments, const Config& config) {
     PredictionOptions options;
@@ -43,6 +52,7 @@ void run_predict(const PredictArguments& arguments) {
     if (arguments.data.empty() == arguments.input.empty())
         throw InputError("predict needs either --data DATASET or --input FILE...");
     if (!arguments.cases.empty() && arguments.data.empty()) throw InputError("--cases needs --data");
+    const DetectionRule masks = chosen_masks(arguments);
     const fs::path run = arguments.run;
     const fs::path weights = run.empty() ? fs::path(arguments.weights) : run / "model.safetensors";
     if (!run.empty() && !fs::exists(weights))
@@ -51,7 +61,8 @@ void run_predict(const PredictArguments& arguments) {
     if (!arguments.config.empty()) config = arguments.config;
     else if (!run.empty()) config = run / "config.toml";
     TrainedNetwork network = open_network(weights, config);
-    const PredictionOptions options = prediction_options(arguments, network.config);
+    PredictionOptions options = prediction_options(arguments, network.config);
+    options.masks = masks;
     Context context({.device = arguments.device, .threads = network.config.threads});
     const Dataset dataset =
         arguments.data.empty() ? dataset_of_files(arguments.input, network) : open_dataset(arguments.data);
@@ -79,6 +90,8 @@ void add_predict_command(CLI::App& app) {
     command->add_option("--out", arguments->out, "folder of the results")->required();
     command->add_option("--save", arguments->save, "which of mask,prob,logit (default: all)")
         ->delimiter(',')->allow_extra_args(false);
+    command->add_option("--threshold", arguments->threshold, "probability above which a voxel is lesion in the masks");
+    command->add_option("--min-volume", arguments->min_volume, "mm³ of the smallest component that masks keep");
     command->add_option("--patch", arguments->patch, "voxels along each side of a patch")->check(CLI::PositiveNumber);
     command->add_option("--stride", arguments->stride, "voxels from patch to patch (default: 9/10 of --patch)")
         ->check(CLI::PositiveNumber);

@@ -20,8 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr float kLesion = 0.5f;  ///< probabilities above it are lesion
-
 fs::path output_file(const PredictionOptions& options, const std::string& name, const char* what) {
     return options.out / fmt::format("{}_{}.nii.gz", name, what);
 }
@@ -67,8 +65,8 @@ void write_prediction(Prediction prediction, const Geometry& geometry, const Pre
     if (options.logit) write_volume(output_file(options, name, "logit"), logit);
     if (options.probability) write_volume(output_file(options, name, "prob"), probability);
     if (!options.mask) return;
-    Volume<std::uint8_t> mask{geometry, std::vector<std::uint8_t>(probability.voxels.size())};
-    for (std::size_t v = 0; v < mask.voxels.size(); ++v) mask.voxels[v] = probability.voxels[v] > kLesion;
+    const Volume<std::uint8_t> mask{
+        geometry, detect(probability.voxels.data(), geometry.shape, geometry.spacing(), options.masks)};
     write_volume(output_file(options, name, "mask"), mask);
 }
 

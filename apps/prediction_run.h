@@ -10,6 +10,7 @@
 #include "data/dataset.h"
 #include "engine/context.h"
 #include "engine/parameters.h"
+#include "evaluation/detection.h"
 #include "models/unet.h"
 
 namespace iwseg {
@@ -30,11 +31,11 @@ struct PredictionOptions {
     std::filesystem::path out;
     bool mask = true, probability = true, logit = true;  ///< which of CASE_{mask,prob,logit}.nii.gz to write
     std::int64_t patch = 160, stride = 144;
+    DetectionRule masks;         ///< what of the probabilities is lesion in the masks
     bool skip_finished = false;  ///< leave cases alone whose files are there and newer than the weights
 };
 
-/// Predicts the cases one after another and writes their volumes; a mask is where the probability is above 0.5. Says
-/// the memory of each before its work. Throws InputError on bad scans, Interrupted on Ctrl-C.
+/// Predicts the cases one after another and writes their volumes. Says the memory of each before its work. Throws InputError on bad scans, Interrupted on Ctrl-C.
 void predict_cases(Context& context, const TrainedNetwork& network, const Dataset& dataset,
                    const std::vector<Case>& cases, const PredictionOptions& options);
 

@@ -16,7 +16,8 @@ std::int32_t label(std::vector<std::uint8_t>& mask, const ScanToEvaluate& scan, 
     std::int32_t count = 0;
     if (!mask.empty())
         cpu::label_components({}, View{mask.data(), shape, Type::u8, Layout::ncdhw},
-                              View{labels.data(), shape, Type::i32, Layout::ncdhw}, &count, 26, nullptr);
+                              View{labels.data(), shape, Type::i32, Layout::ncdhw}, &count,
+                              DetectionRule::connectivity, nullptr);
     return count;
 }
 
@@ -106,7 +107,7 @@ std::int64_t Instances::shared_voxels() const {
     return sum;
 }
 
-Instances find_instances(const ScanToEvaluate& scan) {
+Instances find_instances(const ScanToEvaluate& scan, float threshold) {
     const std::int64_t voxels = scan.d * scan.h * scan.w;
     Instances found;
     found.shape = {scan.d, scan.h, scan.w};
@@ -114,7 +115,7 @@ Instances find_instances(const ScanToEvaluate& scan) {
     std::vector<std::uint8_t> mask(voxels);
     for (std::int64_t v = 0; v < voxels; ++v) mask[v] = scan.target[v] != 0 && counts(v);
     found.lesions.resize(label(mask, scan, found.lesion_labels));
-    for (std::int64_t v = 0; v < voxels; ++v) mask[v] = scan.probability[v] > 0.5f && counts(v);
+    for (std::int64_t v = 0; v < voxels; ++v) mask[v] = scan.probability[v] > threshold && counts(v);
     found.detections.resize(label(mask, scan, found.detection_labels));
     found.largest_probability.assign(found.detections.size(), 0.0f);
     for (std::int64_t row = 0; row < scan.d * scan.h; ++row) {

@@ -5,6 +5,7 @@
 #include <limits>
 #include <vector>
 
+#include "evaluation/detection.h"
 #include "evaluation/records.h"
 
 namespace iwseg {
@@ -44,9 +45,10 @@ struct Instances {
     std::int64_t shared_voxels() const;
 };
 
-/// Lesions are the components of the target, detections those of probability > 0.5, both after ignored voxels are taken
-/// out. Linear in the voxels. The scan's logits are not read. Throws std::invalid_argument above 2^31 - 1 voxels.
-Instances find_instances(const ScanToEvaluate& scan);
+/// Lesions are the components of the target, detections those of a probability above the threshold, both after ignored
+/// voxels are taken out. Linear in the voxels. The scan's logits are not read. Throws std::invalid_argument above
+/// 2^31 - 1 voxels.
+Instances find_instances(const ScanToEvaluate& scan, float threshold = DetectionRule{}.threshold);
 
 /// Intersection over union of a pair, from the table.
 double overlap_over_union(const Instances& instances, const InstanceOverlap& overlap);

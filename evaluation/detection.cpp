@@ -1,0 +1,49 @@
+#include "evaluation/detection.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "kernels/components.h"
+#include "kernels/error.h"
+
+namespace iwseg {
+namespace {
+
+void remove_small(std::vector<std::uint8_t>& mask, const Shape& shape, double volume, const DetectionRule& rule) {
+    std::vector<std::int32_t> labels(mask.size());
+    std::int32_t count = 0;
+    cpu::label_components({}, View{mask.data(), shape, Type::u8, Layout::ncdhw},
+                          View{labels.data(), shape, Type::i32, Layout::ncdhw}, &count, DetectionRule::connectivity,
+                          nullptr);
+    std::vector<std::int64_t> voxels(static_cast<std::size_t>(count) + 1);
+    for (const std::int32_t label : labels) ++voxels[label];
+    for (std::size_t v = 0; v < mask.size(); ++v)
+        if (labels[v] != 0 && !rule.keeps(voxels[labels[v]], volume)) mask[v] = 0;
+}
+
+}  // namespace
+
+void require_usable(const DetectionRule& rule, const char* threshold_name, const char* min_volume_name) {
+    if (!(rule.threshold > 0 && rule.threshold < 1))
+        throw InputError(fmt::format("{} {} is not usable: a probability above 0 and below 1 was expected",
+                                     threshold_name, rule.threshold));
+    if (!(rule.min_volume >= 0 && std::isfinite(rule.min_volume)))
+        throw InputError(fmt::format("{} {} is not usable: a volume in mm³ of at least 0 was expected", min_volume_name,
+                                     rule.min_volume));
+}
+
+double voxel_volume(const std::array<double, 3>& spacing) {
+    return spacing[0] * spacing[1] * spacing[2];
+}
+
+std::vector<std::uint8_t> detect(const float* probability, const std::array<std::int64_t, 3>& shape,
+                                 const std::array<double, 3>& spacing, const DetectionRule& rule) {
+    std::vector<std::uint8_t> mask(static_cast<std::size_t>(shape[0] * shape[1] * shape[2]));
+    for (std::size_t v = 0; v < mask.size(); ++v) mask[v] = probability[v] > rule.threshold;
+    if (!rule.keeps(1, voxel_volume(spacing)) && !mask.empty())
+        remove_small(mask, {1, 1, shape[0], shape[1], shape[2]}, voxel_volume(spacing), rule);
+    return mask;
+}
+
+}  // namespace iwseg
