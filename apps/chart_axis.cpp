@@ -14,11 +14,11 @@ void Range::include(const std::vector<double>& values, bool log) {
         }
 }
 
-/// Letters, not bytes: UTF-8 continuation bytes take no room.
-double text_width(const std::string& text) {
-    const auto letters = std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; });
-    return 6.9 * static_cast<double>(letters);
+std::size_t letter_count(const std::string& text) {
+    return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
+
+double text_width(const std::string& text) { return 6.9 * static_cast<double>(letter_count(text)); }
 
 namespace {
 

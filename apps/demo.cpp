@@ -10,8 +10,8 @@
 #include "apps/experiment_run.h"
 #include "apps/progress.h"
 #include "apps/report.h"
-#include "apps/report_charts.h"
 #include "apps/report_data.h"
+#include "apps/report_results.h"
 #include "apps/training_run.h"
 #include "data/phantom.h"
 

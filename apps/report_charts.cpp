@@ -22,16 +22,13 @@ ChartOptions chart_options(const std::string& title, const std::string& x_label,
 
 std::string chart_card(const std::string& svg) { return "<div class=\"chart\">" + svg + "</div>"; }
 
-/// Scans are resampled for the intervals: of one scan there is none.
-bool has_intervals(const ReportRun& run) { return run.froc.scans > 1; }
-
 /// A run has one colour in every chart, table and picture: that of its place in the report.
 int colour_of(const ReportData& data, const ReportRun& run) { return static_cast<int>(&run - data.runs.data()); }
 
 Curve froc_curve(const ReportData& data, const ReportRun& run, const FrocCurve& curve) {
     Curve shown{run.name, run.froc.false_positives, curve.recall, {}, {}};
     shown.colour = colour_of(data, run);
-    if (has_intervals(run)) shown.low = curve.low, shown.high = curve.high;
+    if (run.has_intervals()) shown.low = curve.low, shown.high = curve.high;
     return shown;
 }
 
@@ -55,7 +52,7 @@ std::string recall_by_size_chart(const ReportData& data) {
         BarSeries bars{run.name, {}, {}, {}, colour_of(data, run)};
         for (std::size_t g = 0; g < groups.size() && g < run.groups.size(); ++g) {
             bars.values.push_back(run.groups[g].recall.value);
-            if (!has_intervals(run)) continue;
+            if (!run.has_intervals()) continue;
             bars.low.push_back(run.groups[g].recall.low);
             bars.high.push_back(run.groups[g].recall.high);
         }
@@ -65,55 +62,6 @@ std::string recall_by_size_chart(const ReportData& data) {
         chart_options("Lesions found, by size", "diameter in voxels (number of lesions)", "lesions found (share)");
     options.y_max = 1;
     return chart_card(bar_chart(groups, series, options));
-}
-
-/// A column of the table of results: a value for each run.
-struct TableColumn {
-    std::string heading;
-    std::vector<double> values;
-    std::vector<std::string> shown;
-    bool higher_is_better = true;
-
-    /// Better than another and no worse than any.
-    bool best(std::size_t run) const {
-        const double value = values[run];
-        return values.size() > 1 && std::all_of(values.begin(), values.end(), [&](double other) {
-                   return higher_is_better ? value >= other : value <= other;
-               }) && std::any_of(values.begin(), values.end(), [&](double other) { return other != value; });
-    }
-};
-
-TableColumn column(const ReportData& data, const std::string& heading, bool higher_is_better, auto&& value,
-                   auto&& shown) {
-    TableColumn filled{heading, {}, {}, higher_is_better};
-    for (std::size_t run = 0; run < data.runs.size(); ++run) {
-        filled.values.push_back(value(run));
-        filled.shown.push_back(shown(run));
-    }
-    return filled;
-}
-
-std::vector<TableColumn> result_columns(const ReportData& data) {
-    const auto& runs = data.runs;
-    const auto share = [](std::int64_t part, std::int64_t whole) { return fmt::format("{} of {}", part, whole); };
-    return {
-        column(data, "lesions found", true, [&](auto r) { return runs[r].counts.recall(); },
-               [&](auto r) { return share(runs[r].counts.found, runs[r].counts.lesions); }),
-        column(data, "of the smaller half", true, [&](auto r) { return runs[r].counts.small_recall(); },
-               [&](auto r) { return share(runs[r].counts.small_found, runs[r].counts.small_lesions); }),
-        column(data, "false positives", false,
-               [&](auto r) { return static_cast<double>(runs[r].counts.false_positives); },
-               [&](auto r) { return fmt::format("{}", runs[r].counts.false_positives); }),
-        column(data, "Dice of scans", true, [&](auto r) { return data.mean_dice(r); },
-               [&](auto r) { return fmt::format("{:.3f}", data.mean_dice(r)); }),
-        column(data, "Dice of found lesions", true, [&](auto r) { return runs[r].froc.object_dice.value; },
-               [&](auto r) { return fmt::format("{:.3f}", runs[r].froc.object_dice.value); }),
-        column(data, "average recall (95 %)", true, [&](auto r) { return runs[r].froc.average_recall.value; },
-               [&](auto r) {
-                   const Estimate& recall = runs[r].froc.average_recall;
-                   if (!has_intervals(runs[r])) return fmt::format("{:.3f}", recall.value);
-                   return fmt::format("{:.3f} ({:.2f}–{:.2f})", recall.value, recall.low, recall.high);
-               })};
 }
 
 bool is_weighted(const ReportRun& run) { return loss_from_name(run.config.loss).weighted; }
@@ -174,37 +122,6 @@ std::vector<LesionWeight> lesion_weights(const ReportCase& scan, const Config& c
         if (inside > 0) weights.push_back({inside, static_cast<double>(table[lesion])});
     }
     return weights;
-}
-
-std::string results_text(const ReportData& data) {
-    std::vector<TableColumn> columns{{"run", {}, {}}};
-    for (const ReportRun& run : data.runs) columns.front().shown.push_back(run.name);
-    for (TableColumn& c : result_columns(data)) columns.push_back(std::move(c));
-    std::string text;
-    for (std::size_t line = 0; line <= data.runs.size(); ++line) {
-        for (const TableColumn& c : columns) {
-            std::size_t width = c.heading.size();
-            for (const std::string& value : c.shown) width = std::max(width, value.size());
-            const std::string& cell = line == 0 ? c.heading : c.shown[line - 1];
-            text += &c == &columns.front() ? fmt::format("{:<{}}", cell, width) : fmt::format("  {:>{}}", cell, width);
-        }
-        text += '\n';
-    }
-    return text;
-}
-
-std::string results_table(const ReportData& data) {
-    const std::vector<TableColumn> columns = result_columns(data);
-    std::string html = "<div class=\"scroll\"><table><thead><tr><th>run</th>";
-    for (const TableColumn& c : columns) html += fmt::format("<th>{}</th>", c.heading);
-    html += "</tr></thead><tbody>";
-    for (std::size_t r = 0; r < data.runs.size(); ++r) {
-        html += fmt::format("<tr><td>{}</td>", escape_html(data.runs[r].name));
-        for (const TableColumn& c : columns)
-            html += fmt::format("<td{}>{}</td>", c.best(r) ? " class=\"best\"" : "", c.shown[r]);
-        html += "</tr>";
-    }
-    return html + "</tbody></table></div>";
 }
 
 std::string recall_section(const ReportData& data) {

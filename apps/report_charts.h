@@ -20,11 +20,7 @@ struct LesionWeight {
 /// those inside the patch.
 std::vector<LesionWeight> lesion_weights(const ReportCase& scan, const Config& config);
 
-/// The results as a table for a terminal.
-std::string results_text(const ReportData& data);
-
 /// Parts of the page as HTML.
-std::string results_table(const ReportData& data);
 std::string recall_section(const ReportData& data);
 std::string weights_section(const ReportData& data);
 std::string training_section(const ReportData& data);

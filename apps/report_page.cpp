@@ -51,7 +51,8 @@ figure path, figure ellipse, .key path, .key ellipse { fill: none; vector-effect
 .prediction { stroke-width: 1.8; }
 .missed { stroke: var(--target); stroke-width: 2; stroke-dasharray: 5 4; }
 .false { stroke-width: 2; stroke-dasharray: 2 3; }
-.scale { stroke: #111; stroke-width: 1.6; }
+.scale { stroke: #fff; stroke-width: 2; }
+.edge { stroke: #000; stroke-width: 5; }
 .mark { fill: #fff; stroke: #000; stroke-width: 0.16em; paint-order: stroke; font-weight: 600; }
 .key { display: flex; flex-wrap: wrap; gap: 6px 20px; padding: 0; list-style: none; font-size: 0.9rem; }
 .key svg { width: 34px; height: 20px; vertical-align: -5px; margin-right: 6px; background: #555; border-radius: 3px; }
@@ -73,7 +74,7 @@ footer { color: var(--soft); font-size: 0.9rem; }
   body { font-size: 10.5pt; }
   main { padding: 0; max-width: none; }
   section { border: 0; border-radius: 0; padding: 0; margin: 0 0 8mm; }
-  h2, h3, summary, thead { break-after: avoid; }
+  h2, h3, summary, thead, section > p, .scan > .note, .key { break-after: avoid; }
   figure, .chart, tr, .pictures, dt, pre { break-inside: avoid; }
   .charts { grid-template-columns: 1fr 1fr; }
   .scroll { overflow: visible; }

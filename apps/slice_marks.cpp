@@ -26,7 +26,7 @@ std::string slice_marks(const SliceOrientation& shown, double mm_wide, double mm
     std::string svg = mark_text(margin, 0.5 * mm_high + 0.35 * size, size, "start", std::string(1, shown.left_letter));
     svg += mark_text(right, 0.5 * mm_high + 0.35 * size, size, "end", std::string(1, shown.right_letter));
     const std::string path = fmt::format("M{:.2f} {:.2f}h{:.2f}", right - bar, bottom, bar);
-    svg += fmt::format(R"(<path class="halo" d="{0}"/><path class="scale" d="{0}"/>)", path);
+    svg += fmt::format(R"(<path class="scale edge" d="{0}"/><path class="scale" d="{0}"/>)", path);
     return svg + mark_text(right - bar / 2, bottom - 0.35 * size, 0.8 * size, "middle", fmt::format("{:g} mm", bar));
 }
 

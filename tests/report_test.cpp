@@ -16,6 +16,7 @@
 #include "apps/report_data.h"
 #include "apps/report_page.h"
 #include "apps/report_provenance.h"
+#include "apps/report_results.h"
 #include "apps/report_slices.h"
 #include "apps/slice_image.h"
 #include "apps/slice_marks.h"

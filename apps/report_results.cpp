@@ -1,0 +1,100 @@
+#include "apps/report_results.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "apps/chart_axis.h"
+#include "apps/report_page.h"
+
+namespace iwseg {
+namespace {
+
+/// A line of the table of results: a value for each run.
+struct ResultLine {
+    std::string heading;
+    std::vector<double> values;
+    std::vector<std::string> shown;
+    bool higher_is_better = true;
+
+    /// Better than another and no worse than any.
+    bool best(std::size_t run) const {
+        const double value = values[run];
+        return values.size() > 1 &&
+               std::all_of(values.begin(), values.end(),
+                           [&](double other) { return higher_is_better ? value >= other : value <= other; }) &&
+               std::any_of(values.begin(), values.end(), [&](double other) { return other != value; });
+    }
+};
+
+ResultLine line_of(const ReportData& data, const std::string& heading, bool higher_is_better, auto&& value,
+                   auto&& shown) {
+    ResultLine filled{heading, {}, {}, higher_is_better};
+    for (std::size_t run = 0; run < data.runs.size(); ++run) {
+        filled.values.push_back(value(run));
+        filled.shown.push_back(shown(run));
+    }
+    return filled;
+}
+
+std::vector<ResultLine> result_lines(const ReportData& data) {
+    const auto& runs = data.runs;
+    const auto share = [](std::int64_t part, std::int64_t whole) { return fmt::format("{} of {}", part, whole); };
+    return {
+        line_of(
+            data, "lesions found", true, [&](auto r) { return runs[r].counts.recall(); },
+            [&](auto r) { return share(runs[r].counts.found, runs[r].counts.lesions); }),
+        line_of(
+            data, "of the smaller half", true, [&](auto r) { return runs[r].counts.small_recall(); },
+            [&](auto r) { return share(runs[r].counts.small_found, runs[r].counts.small_lesions); }),
+        line_of(
+            data, "false positives", false, [&](auto r) { return static_cast<double>(runs[r].counts.false_positives); },
+            [&](auto r) { return fmt::format("{}", runs[r].counts.false_positives); }),
+        line_of(
+            data, "Dice of scans", true, [&](auto r) { return data.mean_dice(r); },
+            [&](auto r) { return fmt::format("{:.3f}", data.mean_dice(r)); }),
+        line_of(
+            data, "Dice of found lesions", true, [&](auto r) { return runs[r].froc.object_dice.value; },
+            [&](auto r) { return fmt::format("{:.3f}", runs[r].froc.object_dice.value); }),
+        line_of(
+            data, "average recall (95 %)", true, [&](auto r) { return runs[r].froc.average_recall.value; },
+            [&](auto r) {
+                const Estimate& recall = runs[r].froc.average_recall;
+                if (!runs[r].has_intervals()) return fmt::format("{:.3f}", recall.value);
+                return fmt::format("{:.3f} ({:.2f}–{:.2f})", recall.value, recall.low, recall.high);
+            })};
+}
+
+}  // namespace
+
+std::string results_text(const ReportData& data) {
+    std::vector<ResultLine> lines{{"", {}, {}}};
+    for (const ReportRun& run : data.runs) lines.front().shown.push_back(run.name);
+    for (ResultLine& line : result_lines(data)) lines.push_back(std::move(line));
+    std::size_t heading_width = 0;
+    std::vector<std::size_t> widths(data.runs.size());
+    for (const ResultLine& line : lines) {
+        heading_width = std::max(heading_width, line.heading.size());
+        for (std::size_t r = 0; r < widths.size(); ++r) widths[r] = std::max(widths[r], letter_count(line.shown[r]));
+    }
+    std::string text;
+    for (const ResultLine& line : lines) {
+        text += fmt::format("{:<{}}", line.heading, heading_width);
+        for (std::size_t r = 0; r < widths.size(); ++r) text += fmt::format("  {:>{}}", line.shown[r], widths[r]);
+        text += '\n';
+    }
+    return text;
+}
+
+std::string results_table(const ReportData& data) {
+    HtmlTable table{{""}, {}};
+    for (std::size_t r = 0; r < data.runs.size(); ++r) table.headings.push_back(run_mark(data.runs[r].name, r));
+    for (const ResultLine& line : result_lines(data)) {
+        HtmlRow row{line.heading, {}};
+        for (std::size_t r = 0; r < data.runs.size(); ++r) row.cells.push_back({line.shown[r], line.best(r)});
+        table.rows.push_back(std::move(row));
+    }
+    return html_table(table);
+}
+
+}  // namespace iwseg
