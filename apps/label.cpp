@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "apps/commands.h"
+#include "data/formats.h"
 #include "data/volume.h"
 #include "kernels/components.h"
 #include "kernels/error.h"
@@ -75,7 +76,8 @@ void run_label(const LabelArguments& arguments) {
 void add_label_command(CLI::App& app) {
     auto arguments = std::make_shared<LabelArguments>();
     CLI::App* command = app.add_subcommand("label", "Number the connected components of a mask");
-    command->add_option("MASK", arguments->mask, "mask, .nii or .nii.gz; values above 0 are foreground")->required();
+    command->add_option("MASK", arguments->mask, "mask in " + known_endings() + "; values above 0 are foreground")
+        ->required();
     command->add_option("--out", arguments->out, "labels to write, in the raster order of first voxels")
         ->type_name("FILE")
         ->required();

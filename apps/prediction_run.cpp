@@ -9,6 +9,7 @@
 #include "apps/interrupt.h"
 #include "apps/progress.h"
 #include "apps/training_run.h"
+#include "data/formats.h"
 #include "data/preparation.h"
 #include "data/volume.h"
 #include "engine/atomic_file.h"
@@ -162,9 +163,9 @@ Dataset dataset_of_files(const std::vector<fs::path>& files, TrainedNetwork& net
         throw InputError(fmt::format("--input names {} files, but the network in {} takes {}, one a channel{}",
                                      files.size(), network.weights.string(), wanted,
                                      masked ? ", the mask being the last" : ""));
-    std::string name = files.front().filename().string();
-    for (const std::string_view ending : {".gz", ".nii", "_0000"})
-        if (name.ends_with(ending) && name.size() > ending.size()) name.resize(name.size() - ending.size());
+    std::string name = name_without_ending(files.front());
+    if (const std::string_view first = "_0000"; name.ends_with(first) && name.size() > first.size())
+        name.resize(name.size() - first.size());
     Dataset dataset;
     dataset.folder = files.front().parent_path();
     dataset.name = name;

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "data/formats.h"
 #include "engine/atomic_file.h"
 #include "engine/nearest_name.h"
 #include "engine/random.h"
@@ -72,11 +73,10 @@ std::vector<Case> list_cases(const path& images, const path& labels, const std::
     return cases;
 }
 
-std::string stem_of(const path& file) {
-    std::string name = file.filename().string();
-    for (const std::string ending : {".gz", ".nii"})
-        if (name.ends_with(ending)) name.resize(name.size() - ending.size());
-    return name;
+bool is_known_ending(const json& ending) {
+    return std::any_of(volume_formats().begin(), volume_formats().end(), [&](const VolumeFormat& format) {
+        return std::count(format.endings.begin(), format.endings.end(), ending) > 0;
+    });
 }
 
 /// Cases as Medical Segmentation Decathlon lists them: {"image": "./imagesTr/a.nii.gz", "label": …}, or a name alone.
@@ -88,7 +88,7 @@ std::vector<Case> listed_cases(const json& entries, const path& folder) {
             throw InputError(fmt::format("{} lists a case without an \"image\"", (folder / "dataset.json").string()));
         Case& scan = cases.emplace_back();
         const path file = (folder / image.get<std::string>()).lexically_normal();
-        scan.name = stem_of(file);
+        scan.name = name_without_ending(file);
         scan.images = {file};
         if (entry.is_object() && entry.contains("label") && entry["label"].is_string())
             scan.label = (folder / entry["label"].get<std::string>()).lexically_normal();
@@ -190,9 +190,9 @@ Dataset open_dataset(const path& folder) {
         if (description.contains("test")) dataset.test_cases = listed_cases(description["test"], folder);
     } else {
         const json ending = description.value("file_ending", json(".nii.gz"));
-        if (ending != ".nii.gz" && ending != ".nii")
-            throw InputError(
-                fmt::format("{} gives file_ending {}; .nii and .nii.gz can be read", file.string(), ending.dump()));
+        if (!is_known_ending(ending))
+            throw InputError(fmt::format("{} gives file_ending {}; {} can be read", file.string(), ending.dump(),
+                                         known_endings()));
         const std::size_t channels = dataset.channels.size();
         dataset.cases = list_cases(folder / "imagesTr", folder / "labelsTr", ending, channels);
         dataset.test_cases = list_cases(folder / "imagesTs", folder / "labelsTs", ending, channels);

@@ -288,4 +288,10 @@ Volume<std::int32_t> read_meta_labels(const path& file) {
     return read_volume<std::int32_t>(file);
 }
 
+std::int64_t meta_reading_bytes(const path& file) {
+    const MetaDescription description = read_description(file);
+    const std::int64_t slices = description.header.shape[2];
+    return description.header.geometry().voxels() * 4 + description.bytes() / slices * std::min(slices, block);
+}
+
 }  // namespace iwseg

@@ -33,5 +33,13 @@ MetaHeader read_meta_header(const std::filesystem::path& file);
 Volume<float> read_meta_image(const std::filesystem::path& file);
 /// The same, as whole numbers. Throws InputError where a value is not whole or outside int32.
 Volume<std::int32_t> read_meta_labels(const std::filesystem::path& file);
+/// The memory that either takes, its result included, in bytes, from the header alone.
+std::int64_t meta_reading_bytes(const std::filesystem::path& file);
+
+/// Writes .mha, compressed, atomically. Throws InputError where the name has another ending or cannot be written.
+void write_meta_image(const std::filesystem::path& file, const Volume<float>& volume);
+void write_meta_image(const std::filesystem::path& file, const Volume<std::uint8_t>& volume);
+void write_meta_image(const std::filesystem::path& file, const Volume<std::int16_t>& volume);
+void write_meta_image(const std::filesystem::path& file, const Volume<std::int32_t>& volume);
 
 }  // namespace iwseg

@@ -14,7 +14,7 @@
 #include <string>
 #include <type_traits>
 
-#include "data/volume.h"
+#include "data/nifti.h"
 #include "kernels/error.h"
 
 // The library parses headers; bytes are read here, because only so can a header that promises more than its file holds
@@ -321,12 +321,17 @@ nifti_image& open_header(const path& file, Header& header) {
 
 }  // namespace
 
-Geometry read_geometry(const path& file) {
+Geometry read_nifti_geometry(const path& file) {
     Header header;
     return geometry_of(open_header(file, header), file);
 }
 
-std::int64_t reading_bytes(const path& file) {
+std::int64_t read_nifti_channel_count(const path& file) {
+    Header header;
+    return open_header(file, header).dim[0] > 3 ? header.image->dim[4] : 1;
+}
+
+std::int64_t nifti_reading_bytes(const path& file) {
     Header header;
     const nifti_image& image = open_header(file, header);
     const double voxels = static_cast<double>(image.nx) * static_cast<double>(image.ny) * static_cast<double>(image.nz);
@@ -336,13 +341,13 @@ std::int64_t reading_bytes(const path& file) {
     return static_cast<std::int64_t>(std::min(most, voxels * (image.nbyper + result) + packed));
 }
 
-Volume<float> read_image(const path& file) {
+Volume<float> read_nifti_image(const path& file) {
     return read_volume<float>(file, std::nullopt);
 }
-Volume<std::int32_t> read_labels(const path& file) {
+Volume<std::int32_t> read_nifti_labels(const path& file) {
     return read_volume<std::int32_t>(file, std::nullopt);
 }
-Volume<float> read_channel(const path& file, std::int64_t channel) {
+Volume<float> read_nifti_channel(const path& file, std::int64_t channel) {
     return read_volume<float>(file, channel);
 }
 

@@ -9,7 +9,7 @@
 #include <memory>
 #include <span>
 
-#include "data/volume.h"
+#include "data/nifti.h"
 #include "engine/atomic_file.h"
 #include "kernels/error.h"
 
@@ -122,16 +122,16 @@ void write(const path& file, const Volume<T>& volume) {
 
 }  // namespace
 
-void write_volume(const path& file, const Volume<float>& volume) {
+void write_nifti(const path& file, const Volume<float>& volume) {
     write(file, volume);
 }
-void write_volume(const path& file, const Volume<std::uint8_t>& volume) {
+void write_nifti(const path& file, const Volume<std::uint8_t>& volume) {
     write(file, volume);
 }
-void write_volume(const path& file, const Volume<std::int16_t>& volume) {
+void write_nifti(const path& file, const Volume<std::int16_t>& volume) {
     write(file, volume);
 }
-void write_volume(const path& file, const Volume<std::int32_t>& volume) {
+void write_nifti(const path& file, const Volume<std::int32_t>& volume) {
     write(file, volume);
 }
 

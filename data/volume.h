@@ -24,9 +24,10 @@ struct Volume {
     std::vector<T> voxels;
 };
 
-/// Reads .nii or .nii.gz (NIfTI-1 or 2, every integer and float type, scl_slope honoured). Throws InputError, naming the
-/// file, where it is missing, truncated, not NIfTI, not three-dimensional (trailing axes of 1 are dropped), or larger
-/// by its header than by its bytes.
+/// Reads a file of any format in data/formats.h, by the name's ending: NIfTI (NIfTI-1 or 2, every integer and float type,
+/// scl_slope honoured) or MetaImage, whose LPS frame becomes NIfTI's RAS. Throws InputError, naming the file, where it is
+/// missing, truncated, of another format, not three-dimensional (trailing axes of 1 are dropped), or larger by its
+/// header than by its bytes.
 Volume<float> read_image(const std::filesystem::path& file);
 /// The same, as whole numbers. Throws InputError where a value is not whole or outside int32.
 Volume<std::int32_t> read_labels(const std::filesystem::path& file);
@@ -35,12 +36,15 @@ Volume<std::int32_t> read_labels(const std::filesystem::path& file);
 /// channel 0 alone. Throws as read_image, and where there is no such channel.
 Volume<float> read_channel(const std::filesystem::path& file, std::int64_t channel);
 
+/// How many channels read_channel finds in the file, from its header alone. Throws as read_channel.
+std::int64_t read_channel_count(const std::filesystem::path& file);
+
 /// Where the scan of a file lies, from its header alone. Throws as read_channel.
 Geometry read_geometry(const std::filesystem::path& file);
 /// The memory that read_image and read_labels take, their result included, in bytes, from the header alone.
 std::int64_t reading_bytes(const std::filesystem::path& file);
 
-/// Writes .nii or .nii.gz by the name's ending, atomically, NIfTI-1 where the sizes fit and else NIfTI-2.
+/// Writes .nii, .nii.gz or .mha by the name's ending, atomically, NIfTI-1 where the sizes fit and else NIfTI-2.
 void write_volume(const std::filesystem::path& file, const Volume<float>& volume);
 void write_volume(const std::filesystem::path& file, const Volume<std::uint8_t>& volume);
 void write_volume(const std::filesystem::path& file, const Volume<std::int16_t>& volume);

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "data/volume.h"
+
+namespace iwseg {
+
+using VolumeToWrite = std::variant<const Volume<float>*, const Volume<std::uint8_t>*, const Volume<std::int16_t>*,
+                                   const Volume<std::int32_t>*>;
+
+/// One way in which volumes lie in files. The functions promise what those of the same names in volume.h promise.
+struct VolumeFormat {
+    std::string name;
+    std::vector<std::string> endings;  ///< of its files' names; results get the first
+    Geometry (*read_geometry)(const std::filesystem::path& file);
+    std::int64_t (*read_channel_count)(const std::filesystem::path& file);
+    std::int64_t (*reading_bytes)(const std::filesystem::path& file);
+    Volume<float> (*read_image)(const std::filesystem::path& file);
+    Volume<float> (*read_channel)(const std::filesystem::path& file, std::int64_t channel);
+    Volume<std::int32_t> (*read_labels)(const std::filesystem::path& file);
+    void (*write)(const std::filesystem::path& file, const VolumeToWrite& volume);
+};
+
+/// The one table of formats: whatever reads, writes or lists volumes, or takes endings off names, asks here.
+const std::vector<VolumeFormat>& volume_formats();
+
+/// The format by the ending of the name, in capitals or not; nullptr where there is none of that ending.
+const VolumeFormat* find_format(const std::filesystem::path& file);
+/// Throws InputError naming the file and the known endings.
+const VolumeFormat& format_of(const std::filesystem::path& file);
+
+/// Every ending, for sentences: ".nii.gz, .nii, .mha or .mhd".
+std::string known_endings();
+
+/// The file's name without its folder and its ending: "a.b" of "scans/a.b.nii.gz". All of it where the ending is unknown.
+std::string name_without_ending(const std::filesystem::path& file);
+
+}  // namespace iwseg

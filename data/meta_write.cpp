@@ -1,0 +1,106 @@
+#include <fmt/format.h>
+#include <libdeflate.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "data/meta_image.h"
+#include "engine/atomic_file.h"
+#include "kernels/error.h"
+
+namespace iwseg {
+namespace {
+
+using std::filesystem::path;
+using Bytes = std::vector<std::byte>;
+
+constexpr int compression = 2;  // as of NIfTI files
+
+template <class T>
+constexpr const char* element_type = nullptr;
+template <>
+constexpr const char* element_type<float> = "MET_FLOAT";
+template <>
+constexpr const char* element_type<std::uint8_t> = "MET_UCHAR";
+template <>
+constexpr const char* element_type<std::int16_t> = "MET_SHORT";
+template <>
+constexpr const char* element_type<std::int32_t> = "MET_INT";
+
+/// The voxels with i fastest. Blocks keep both sides in cache.
+template <class T>
+Bytes in_file_order(const Volume<T>& volume) {
+    constexpr std::int64_t block = 16;
+    const auto [ni, nj, nk] = volume.geometry.shape;
+    Bytes bytes(volume.voxels.size() * sizeof(T));
+    for (std::int64_t j = 0; j < nj; ++j)
+        for (std::int64_t i0 = 0; i0 < ni; i0 += block)
+            for (std::int64_t k0 = 0; k0 < nk; k0 += block)
+                for (std::int64_t k = k0; k < std::min(k0 + block, nk); ++k)
+                    for (std::int64_t i = i0; i < std::min(i0 + block, ni); ++i)
+                        std::memcpy(&bytes[static_cast<std::size_t>((k * nj + j) * ni + i) * sizeof(T)],
+                                    &volume.voxels[static_cast<std::size_t>((i * nj + j) * nk + k)], sizeof(T));
+    return bytes;
+}
+
+Bytes deflated(const Bytes& bytes) {
+    const std::unique_ptr<libdeflate_compressor, void (*)(libdeflate_compressor*)> compressor(
+        libdeflate_alloc_compressor(compression), libdeflate_free_compressor);
+    Bytes packed(libdeflate_zlib_compress_bound(compressor.get(), bytes.size()));
+    packed.resize(libdeflate_zlib_compress(compressor.get(), bytes.data(), bytes.size(), packed.data(), packed.size()));
+    return packed;
+}
+
+/// The placement in MetaImage's LPS frame: x and y of NIfTI's RAS negated. TransformMatrix holds the axes one after the
+/// other, each of length 1; numbers are the shortest that read back the same.
+std::string placement(const Geometry& geometry) {
+    const auto spacing = geometry.spacing();
+    std::string matrix, offset;
+    for (std::size_t axis = 0; axis < 3; ++axis)
+        for (std::size_t row = 0; row < 3; ++row) {
+            const double sign = row < 2 ? -1 : 1;
+            // + 0.0 makes 0 of -0.
+            matrix += fmt::format(" {}", sign * geometry.affine[row][axis] / spacing[axis] + 0.0);
+        }
+    for (std::size_t row = 0; row < 3; ++row)
+        offset += fmt::format(" {}", (row < 2 ? -1 : 1) * geometry.affine[row][3] + 0.0);
+    return fmt::format("TransformMatrix ={}\nOffset ={}\nCenterOfRotation = 0 0 0\nElementSpacing = {} {} {}\n", matrix,
+                       offset, spacing[0], spacing[1], spacing[2]);
+}
+
+template <class T>
+void write(const path& file, const Volume<T>& volume) {
+    if (!file.filename().string().ends_with(".mha"))
+        throw InputError(file.string() + " cannot be written: MetaImage is written as one file, whose name ends in .mha");
+    AtomicFile out(file);  // first, so that a folder that cannot be written is known before the work
+    const Bytes packed = deflated(in_file_order(volume));
+    const auto& shape = volume.geometry.shape;
+    out.write(fmt::format("ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = {}\n"
+                          "CompressedData = True\nCompressedDataSize = {}\n{}DimSize = {} {} {}\nElementType = {}\n"
+                          "ElementDataFile = LOCAL\n",
+                          std::endian::native == std::endian::big ? "True" : "False", packed.size(),
+                          placement(volume.geometry), shape[0], shape[1], shape[2], element_type<T>));
+    out.write(packed);
+    out.commit();
+}
+
+}  // namespace
+
+void write_meta_image(const path& file, const Volume<float>& volume) {
+    write(file, volume);
+}
+void write_meta_image(const path& file, const Volume<std::uint8_t>& volume) {
+    write(file, volume);
+}
+void write_meta_image(const path& file, const Volume<std::int16_t>& volume) {
+    write(file, volume);
+}
+void write_meta_image(const path& file, const Volume<std::int32_t>& volume) {
+    write(file, volume);
+}
+
+}  // namespace iwseg
