@@ -18,7 +18,7 @@ void add_evaluate_command(CLI::App& app) {
     command->add_option("--cases", options->cases, "names, by commas (default: every labelled case with a prediction)")
         ->delimiter(',')
         ->allow_extra_args(false);
-    command->add_option("--labels", options->labels, "label values that are lesion (default: every value above 0)")
+    command->add_option("--labels", options->labels, "label values that are lesion (default: all that dataset.json names)")
         ->delimiter(',')
         ->allow_extra_args(false);
     command

@@ -58,21 +58,15 @@ Volume<float> read_prediction(const fs::path& file, const Geometry& label_geomet
 
 struct Target {
     Geometry geometry;
-    std::vector<std::uint8_t> lesion;
+    LabelMask mask;
 };
 
-Target read_target(const fs::path& file, const std::vector<int>& lesion_labels) {
+Target read_target(const fs::path& file, const LesionLabels& meaning) {
     const Volume<std::int32_t> labels = read_labels(file);
     if (labels.geometry.voxels() > std::numeric_limits<std::int32_t>::max())
         throw InputError(
             fmt::format("{} has {} voxels; expected at most 2147483647", file.string(), labels.geometry.voxels()));
-    Target target{labels.geometry, std::vector<std::uint8_t>(labels.voxels.size())};
-    for (std::size_t v = 0; v < labels.voxels.size(); ++v) {
-        const std::int32_t label = labels.voxels[v];
-        target.lesion[v] =
-            lesion_labels.empty() ? label > 0 : std::count(lesion_labels.begin(), lesion_labels.end(), label) > 0;
-    }
-    return target;
+    return {labels.geometry, meaning.mask_of(labels, file)};
 }
 
 std::vector<SizeRange> strata_of(const Records& records, const EvaluationOptions& options) {
@@ -99,17 +93,25 @@ Evaluation evaluate_cases(const EvaluationOptions& options) {
     const fs::path metrics_file = fs::path(options.out).replace_filename("metrics.json");
     if (options.metrics.any() && metrics_file == options.out)
         throw InputError(options.out.string() + " is where the metrics go; expected another name for the records");
-    const std::vector<Case> cases = cases_to_judge(open_dataset(options.dataset), options);
+    const Dataset dataset = open_dataset(options.dataset);
+    const std::vector<Case> cases = cases_to_judge(dataset, options);
+    const LesionLabels meaning(dataset.label_names, options.labels);
+    if (const std::string said = meaning.sentence(); !said.empty()) fmt::print("labels   {}\n", said);
     Evaluation evaluation;
     Progress progress("evaluate", static_cast<std::int64_t>(cases.size()), "scans");
     for (const Case& scan : cases) {
-        const Target target = read_target(*scan.label, options.labels);
+        const Target target = read_target(*scan.label, meaning);
         const auto read = [&](const fs::path& file) { return read_prediction(file, target.geometry, *scan.label); };
         const Volume<float> probability = read(probability_file(options.predictions, scan.name));
         const Volume<float> logit = read(logit_file(options.predictions, scan.name));
         const auto& shape = target.geometry.shape;
-        const ScanToEvaluate judged{
-            shape[0], shape[1], shape[2], target.lesion.data(), probability.voxels.data(), logit.voxels.data()};
+        const ScanToEvaluate judged{shape[0],
+                                    shape[1],
+                                    shape[2],
+                                    target.mask.lesion.data(),
+                                    probability.voxels.data(),
+                                    logit.voxels.data(),
+                                    target.mask.ignored.empty() ? nullptr : target.mask.ignored.data()};
         const Instances instances = find_instances(judged);
         evaluation.records[scan.name] = lesion_records(judged, instances);
         evaluation.cases.push_back(

@@ -15,7 +15,7 @@ struct EvaluationOptions {
     std::filesystem::path predictions;  ///< holds CASE_prob.nii.gz and CASE_logit.nii.gz
     std::filesystem::path out;          ///< records.json to write
     std::vector<std::string> cases;     ///< empty: every labelled case that has a prediction
-    std::vector<int> labels;            ///< label values that are lesion; empty: every value above 0
+    std::vector<int> labels;            ///< label values that are lesion; empty: those that the dataset names
     MetricOptions metrics = {};         ///< where any is wanted, metrics.json is written beside out
     int strata = 2;                     ///< of lesions by size in metrics.json, of about equal count
     double small_diameter = 0;          ///< voxels; above 0: two strata, cut here, in place of halves

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "apps/commands.h"
+#include "apps/dataset_notes.h"
 #include "apps/prediction_run.h"
 #include "kernels/error.h"
 
@@ -69,6 +70,7 @@ void run_predict(const PredictArguments& arguments) {
     const std::vector<Case> cases =
         choose_cases(dataset, arguments.cases, run.empty() || arguments.data.empty() ? fs::path() : run / "split.json");
     fmt::print("device   {}\n", context.description());
+    print_notes(dataset);
     if (!network.configured)
         fmt::print("weights  {} says nothing of intensities: scans are taken as they are\n", weights.string());
     predict_cases(context, network, dataset, cases, options);

@@ -50,14 +50,10 @@ ReportRun read_run(const RunForReport& run) {
     return read;
 }
 
-std::vector<std::uint8_t> read_mask(const fs::path& file, const std::vector<int>& labels, Geometry& geometry) {
+LabelMask read_mask(const fs::path& file, const LesionLabels& meaning, Geometry& geometry) {
     const Volume<std::int32_t> volume = read_labels(file);
     geometry = volume.geometry;
-    std::vector<std::uint8_t> mask(volume.voxels.size());
-    std::transform(volume.voxels.begin(), volume.voxels.end(), mask.begin(), [&](std::int32_t value) {
-        return labels.empty() ? value > 0 : std::find(labels.begin(), labels.end(), value) != labels.end();
-    });
-    return mask;
+    return meaning.mask_of(volume, file);
 }
 
 /// Marks components that overlap the other mask.
@@ -71,18 +67,21 @@ std::vector<bool> overlapping(const ComponentList& components, const std::vector
 }
 
 ReportPrediction read_prediction(const fs::path& file, const ReportCase& scan, const fs::path& label,
-                                 const std::vector<std::uint8_t>& target) {
+                                 const LabelMask& target) {
     ReportPrediction read;
     read.lesion_found.resize(static_cast<std::size_t>(scan.lesions.size()));
     if (!fs::exists(file)) return read;
     Geometry geometry;
-    const std::vector<std::uint8_t> mask = read_mask(file, {}, geometry);
+    std::vector<std::uint8_t> mask = read_mask(file, {}, geometry).lesion;
     require_same_geometry(geometry, file, scan.geometry, label);
+    // What is marked where nothing is known is neither right nor wrong, as in the records.
+    for (std::size_t v = 0; v < target.ignored.size(); ++v)
+        if (target.ignored[v]) mask[v] = 0;
     read.present = true;
     // The records join voxels that touch at a corner, whatever the training joined.
     read.detections = list_components(mask, geometry.shape, 26);
     read.lesion_found = overlapping(scan.lesions, mask);
-    read.detection_false = overlapping(read.detections, target);
+    read.detection_false = overlapping(read.detections, target.lesion);
     read.detection_false.flip();
     Overlap overlap;
     overlap.target = static_cast<std::int64_t>(scan.lesions.voxels.size());
@@ -99,8 +98,9 @@ ReportCase read_case(const ReportData& data, const std::string& name) {
                                      data.dataset.folder.string(), name));
     ReportCase read;
     read.name = name;
-    const auto target = read_mask(*scan.label, data.runs.front().config.labels, read.geometry);
-    read.lesions = list_components(target, read.geometry.shape, 26);
+    const LesionLabels meaning(data.dataset.label_names, data.runs.front().config.labels);
+    const LabelMask target = read_mask(*scan.label, meaning, read.geometry);
+    read.lesions = list_components(target.lesion, read.geometry.shape, 26);
     for (const ReportRun& run : data.runs)
         read.predictions.push_back(
             read_prediction(run.folder / "predictions" / (name + "_mask.nii.gz"), read, *scan.label, target));

@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "apps/checkpoint.h"
+#include "apps/dataset_notes.h"
 #include "apps/interrupt.h"
 #include "apps/progress.h"
 #include "apps/run_sessions.h"
@@ -74,12 +75,12 @@ bool is_finished(const Config& config, const RunFolder& run) {
 }
 
 /// The run's own split where there is one: what is trained on must not change when it is resumed.
-Split split_of_run(const Dataset& dataset, const Config& config, const RunFolder& run) {
+Split split_of_run(Dataset& dataset, const Config& config, const RunFolder& run) {
     std::optional<Split> chosen;
     if (config.split != Split{}) chosen = config.split;
     if (!config.split_name.empty() && !fs::exists(run.split())) chosen = named_split(dataset, config.split_name);
     if (fs::exists(run.split())) chosen = read_split(run.split());
-    return make_split(dataset, chosen, config.seed);
+    return make_split(dataset, chosen, config.seed, &dataset.notes);
 }
 
 std::vector<PreparedCase> load_cases(const Dataset& dataset, const Split& split, const Config& config,
@@ -110,13 +111,14 @@ void print_start(const Context& context, const Dataset& dataset, const Split& sp
 class TrainingLoop {
   public:
     TrainingLoop(const Config& config, const RunFolder& run, Parameters& parameters, TrainingSession& session,
-                 const PatchSampler& sampler, std::int64_t first_step, int workers, int profile_steps)
+                 const PatchSampler& sampler, std::map<std::string, std::string> metadata, std::int64_t first_step,
+                 int workers, int profile_steps)
         : config_(config),
           run_(run),
           parameters_(parameters),
           session_(session),
           sampler_(sampler),
-          metadata_(model_metadata(config)),
+          metadata_(std::move(metadata)),
           log_(run.log(), first_step),
           events_(run.root(), first_step + 1),
           profile_(profile_steps),
@@ -252,11 +254,11 @@ PreparationOptions preparation_options(const Config& config) {
     return options;
 }
 
-std::map<std::string, std::string> model_metadata(const Config& config) {
+std::map<std::string, std::string> model_metadata(const Config& config, const std::vector<std::string>& channels) {
     // How the work was spread over threads is no part of the model: the file is the same whatever it was.
     Config made_of = config;
     made_of.workers = made_of.threads = made_of.checkpoint_every = 0;
-    return {{"iwseg", kVersion}, {"config", config_toml(made_of)}};
+    return {{"iwseg", kVersion}, {"config", config_toml(made_of)}, {"channels", nlohmann::json(channels).dump()}};
 }
 
 Config config_of_run(const RunFolder& run, const std::optional<fs::path>& file,
@@ -293,8 +295,9 @@ bool train(Context& context, const Config& config, const fs::path& dataset_folde
         fmt::print("{} is trained already: {} steps\n", run.root().string(), config.steps());
         return false;
     }
-    const Dataset dataset = open_dataset(dataset_folder);
+    Dataset dataset = open_dataset(dataset_folder);
     const Split split = split_of_run(dataset, config, run);
+    print_notes(dataset, config.labels);
     const PatchSampler sampler(load_cases(dataset, split, config, context), sampling_options(config));
     Parameters parameters;
     TrainingSession session(context, parameters, training_options(config, sampler));
@@ -311,7 +314,8 @@ bool train(Context& context, const Config& config, const fs::path& dataset_folde
                                                 .first_step = first_step,
                                                 .arena_bytes = session.arena_bytes()});
     const int workers = config.workers > 0 ? config.workers : std::clamp(context.threads() / 4, 1, 8);
-    TrainingLoop(config, run, parameters, session, sampler, first_step, workers, profile_steps).run();
+    auto metadata = model_metadata(config, selected_names(dataset, preparation_options(config)));
+    TrainingLoop(config, run, parameters, session, sampler, std::move(metadata), first_step, workers, profile_steps).run();
     fmt::print("trained  {}\n", run.model().string());
     return true;
 }

@@ -16,8 +16,9 @@ namespace iwseg {
 /// How scans are read under this configuration.
 PreparationOptions preparation_options(const Config& config);
 
-/// Metadata of model.safetensors: the version, and the whole configuration, so that the file can be used alone.
-std::map<std::string, std::string> model_metadata(const Config& config);
+/// Metadata of model.safetensors: the version, the whole configuration, and as a JSON list the names of the channels that
+/// the network takes, so that the file can be used alone.
+std::map<std::string, std::string> model_metadata(const Config& config, const std::vector<std::string>& channels);
 
 /// The configuration of a training in the run folder: that of the run where it exists, else the defaults, with the
 /// file's and the settings' keys. Throws InputError where the run was begun and resume is false, or where a key that

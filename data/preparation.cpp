@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cctype>
 #include <cmath>
 #include <exception>
 #include <future>
@@ -63,17 +64,34 @@ void keep_inside(const std::vector<float>& mask, std::vector<float>& values) {
         if (!(mask[v] > 0.0f)) values[v] = lowest;
 }
 
-ComponentList read_lesions(const Case& scan, const Geometry& geometry, const PreparationOptions& options) {
+struct LabelOfCase {
+    ComponentList lesions;
+    std::vector<std::uint8_t> ignored;
+};
+
+LabelOfCase read_label(const Dataset& dataset, const Case& scan, const Geometry& geometry,
+                       const PreparationOptions& options) {
     if (!scan.label) throw InputError("case " + scan.name + " has no label file, which is expected in labelsTr");
+    const LesionLabels meaning(dataset.label_names, options.labels);
     const Volume<std::int32_t> labels = read_labels(*scan.label);
     require_same_geometry(geometry, file_of(scan, 0), labels.geometry, *scan.label);
-    std::vector<std::uint8_t> mask(labels.voxels.size());
-    for (std::size_t v = 0; v < mask.size(); ++v) {
-        const std::int32_t label = labels.voxels[v];
-        mask[v] =
-            options.labels.empty() ? label > 0 : std::count(options.labels.begin(), options.labels.end(), label) > 0;
-    }
-    return list_components(mask, geometry.shape, options.connectivity);
+    LabelMask mask = meaning.mask_of(labels, *scan.label);
+    return {list_components(mask.lesion, geometry.shape, options.connectivity), std::move(mask.ignored)};
+}
+
+/// One file that holds all channels holds no others.
+void require_channels(const Dataset& dataset, const Case& scan) {
+    if (scan.images.size() != 1 || dataset.channels.size() == 1) return;
+    const std::int64_t found = read_channel_count(scan.images[0]);
+    if (found != static_cast<std::int64_t>(dataset.channels.size()))
+        throw InputError(fmt::format("{} holds {} channel{} along its fourth axis, but {} {} expected: {}",
+                                     scan.images[0].string(), found, found == 1 ? "" : "s", dataset.channels.size(),
+                                     dataset.channels.size() == 1 ? "was" : "were", fmt::join(dataset.channels, ", ")));
+}
+
+std::string lowered(std::string text) {
+    std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+    return text;
 }
 
 }  // namespace
@@ -89,6 +107,32 @@ std::vector<std::int64_t> selected_channels(const Dataset& dataset, const Prepar
         if (channel != mask) channels.push_back(channel);
     if (channels.empty()) throw InputError("mask_channel names the only channel of " + dataset.folder.string());
     return channels;
+}
+
+std::vector<std::string> selected_names(const Dataset& dataset, const PreparationOptions& options) {
+    std::vector<std::string> names;
+    for (const std::int64_t channel : selected_channels(dataset, options))
+        names.push_back(dataset.channels[static_cast<std::size_t>(channel)]);
+    return names;
+}
+
+std::vector<std::string> match_channels(const Dataset& dataset, const std::vector<std::string>& trained,
+                                        const std::string& mask_channel, std::string& note) {
+    std::vector<std::string> matched, others;
+    for (const std::string& name : dataset.channels)
+        if (lowered(name) != lowered(mask_channel)) others.push_back(name);
+    for (const std::string& name : trained) {
+        const auto same = std::find_if(dataset.channels.begin(), dataset.channels.end(),
+                                       [&](const std::string& own) { return lowered(own) == lowered(name); });
+        if (same != dataset.channels.end()) matched.push_back(*same);
+    }
+    if (matched.size() == trained.size()) return matched;
+    const std::string both = fmt::format("the network was trained on {}, and {} has {}", fmt::join(trained, ", "),
+                                         dataset.folder.string(), fmt::join(dataset.channels, ", "));
+    if (!matched.empty() || others.size() != trained.size())
+        throw InputError("the channels do not match: " + both);
+    note = "channels have other names and are taken by their position: " + both;
+    return others;
 }
 
 float apply_intensity(const Intensity& intensity, std::vector<float>& values) {
@@ -149,6 +193,7 @@ ComponentList list_components(const std::vector<std::uint8_t>& mask, const std::
 
 PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const PreparationOptions& options, int threads) {
     const std::vector<std::int64_t> channels = selected_channels(dataset, options);
+    require_channels(dataset, scan);
     PreparedCase prepared;
     prepared.name = scan.name;
     prepared.channels = static_cast<std::int64_t>(channels.size());
@@ -175,8 +220,8 @@ PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const Prepar
             const float minimum = apply_intensity(options.intensity, values);
             return Channel{std::move(values), minimum};
         }));
-    std::future<ComponentList> lesions;
-    if (options.with_label) lesions = std::async(when, [&] { return read_lesions(scan, prepared.geometry, options); });
+    std::future<LabelOfCase> label;
+    if (options.with_label) label = std::async(when, [&] { return read_label(dataset, scan, prepared.geometry, options); });
     for (std::future<Channel>& image : images) {
         Channel channel = image.get();
         prepared.minimum.push_back(channel.minimum);
@@ -185,7 +230,11 @@ PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const Prepar
         else
             prepared.image.insert(prepared.image.end(), channel.values.begin(), channel.values.end());
     }
-    if (options.with_label) prepared.lesions = lesions.get();
+    if (options.with_label) {
+        LabelOfCase read_of_case = label.get();
+        prepared.lesions = std::move(read_of_case.lesions);
+        prepared.ignored = std::move(read_of_case.ignored);
+    }
     if (const auto count = dataset.lesion_counts.find(scan.name); count != dataset.lesion_counts.end())
         prepared.lesion_count = count->second;
     return prepared;
@@ -196,7 +245,9 @@ std::int64_t memory_of_cases(const Dataset& dataset, const std::vector<std::stri
     const std::vector<std::int64_t> channels = selected_channels(dataset, options);
     double bytes = 0;  // headers may lie: it must not overflow
     for (const std::string& name : names) {
-        const auto shape = read_geometry(file_of(dataset.find(name), channels[0])).shape;
+        const Case& scan = dataset.find(name);
+        require_channels(dataset, scan);
+        const auto shape = read_geometry(file_of(scan, channels[0])).shape;
         bytes += static_cast<double>(shape[0]) * static_cast<double>(shape[1]) * static_cast<double>(shape[2]) *
                  static_cast<double>(channels.size() * sizeof(float));
     }

@@ -26,7 +26,7 @@ struct PreparationOptions {
     std::vector<std::string> channels;  ///< names or numbers; empty: every channel but mask_channel
     Intensity intensity;
     std::string mask_channel;  ///< name or number of a channel that is a mask; empty: none
-    std::vector<int> labels;   ///< label values that are lesion; empty: every value above 0
+    std::vector<int> labels;   ///< label values that are lesion; empty: those that the dataset names (LesionLabels)
     int connectivity = 26;
     bool with_label = true;  ///< false: labels are not read (prediction)
 };
@@ -53,19 +53,30 @@ struct PreparedCase {
     std::vector<float> image;    ///< (C, D, H, W)
     std::vector<float> minimum;  ///< of each channel: what patches are padded with
     ComponentList lesions;       ///< empty where labels were not read
+    /// (D, H, W), 1 where the label is the dataset's ignore: neither lesion nor background. Empty where that is nowhere.
+    std::vector<std::uint8_t> ignored{};
     /// How often patches are drawn from the scan, beside the others, where that is not the number of its lesions.
     std::optional<std::int64_t> lesion_count;
 
     std::int64_t draws() const { return lesion_count.value_or(lesions.size()); }
 };
 
+/// Names of the channels that are read, in their order: what a network that is trained on them should be told.
+std::vector<std::string> selected_names(const Dataset& dataset, const PreparationOptions& options);
+
+/// Which of the dataset's channels a network takes that was trained on channels of those names, in their order: those of
+/// the same names, upper and lower case aside. Where none has such a name, but there are as many, all in their order, and
+/// note receives a sentence. Throws InputError where only some are there, or their number differs.
+std::vector<std::string> match_channels(const Dataset& dataset, const std::vector<std::string>& trained,
+                                        const std::string& mask_channel, std::string& note);
+
 /// The channels that are read, as indices into dataset.channels. Throws InputError naming the nearest where one is
 /// unknown. Their number is the network's in_channels.
 std::vector<std::int64_t> selected_channels(const Dataset& dataset, const PreparationOptions& options);
 
 /// Reads one case. With a mask channel, voxels where it is 0 get the masked image's minimum before the intensity step.
-/// Throws InputError naming the file where a value is not finite, channels or label lie differently in space, or
-/// the label is missing though asked for. With more than one thread, channels and label are read at once, a thread
+/// Throws InputError naming the file where a value is not finite, channels or label lie differently in space, a file has
+/// other channels than the dataset names, a label holds a value that nothing names, or is missing though asked for. With more than one thread, channels and label are read at once, a thread
 /// each.
 PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const PreparationOptions& options, int threads = 1);
 

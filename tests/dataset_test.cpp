@@ -115,6 +115,7 @@ TEST_F(DatasetFolder, DecathlonFoldersHoldChannelsInAFourthAxis) {
     bytes[40] = 4, bytes[46] = 4, bytes[48] = 2;
     write_text(folder_ / "imagesTr/x.nii", bytes);
     write_label("x", [](std::size_t v) { return v == 3; });
+    write_text(folder_ / "imagesTs/q.nii.gz", "");
     const Dataset dataset = open_dataset(folder_);
     EXPECT_EQ(dataset.name, "Lesions");
     EXPECT_EQ(dataset.test_cases[0].name, "q");
@@ -123,6 +124,31 @@ TEST_F(DatasetFolder, DecathlonFoldersHoldChannelsInAFourthAxis) {
     // Voxel (2, 3, 1) of channel 1 is (2, 3, 4 + 1) of the file of three axes.
     EXPECT_EQ(scan.image[120 + (2 * 5 + 3) * 4 + 1], static_cast<float>((2 * 5 + 3) * 8 + 5));
     EXPECT_EQ(scan.lesions.size(), 1);
+
+    Dataset other = dataset;
+    other.channels = {"FLAIR"};
+    EXPECT_TRUE(says(refusal([&] { prepare_case(other, other.find("x"), {}); }), "x.nii"));
+    for (const Names& names : {Names{"FLAIR", "T1", "T2"}, Names{"FLAIR", "T1", "T2", "PD"}}) {
+        other.channels = names;
+        const std::string found = "holds 2 channels along its fourth axis";
+        EXPECT_TRUE(says(refusal([&] { prepare_case(other, other.find("x"), {}); }), found));
+        EXPECT_TRUE(says(refusal([&] { memory_of_cases(other, {"x"}, {}); }), found)) << "before the work";
+    }
+}
+
+TEST_F(DatasetFolder, ChannelsOfAnotherDatasetMatchByTheirNames) {
+    describe(R"({"channel_names": ["t1", "Flair", "lungs"], "file_ending": ".nii"})");
+    write_text(folder_ / "imagesTr/a_0000.nii", ""), write_text(folder_ / "imagesTr/a_0001.nii", "");
+    write_text(folder_ / "imagesTr/a_0002.nii", "");
+    const Dataset dataset = open_dataset(folder_);
+    std::string note;
+    EXPECT_EQ(match_channels(dataset, {"FLAIR", "T1"}, "lungs", note), (Names{"Flair", "t1"}));
+    EXPECT_EQ(note, "");
+    EXPECT_EQ(match_channels(dataset, {"CT", "PET"}, "lungs", note), (Names{"t1", "Flair"}));
+    EXPECT_TRUE(says(note, "by their position") && says(note, "CT, PET")) << note;
+    // Some by name and some not, or none and another number: there is no telling.
+    for (const Names& trained : {Names{"FLAIR", "T2"}, Names{"CT"}, Names{"CT", "PET", "MR"}})
+        EXPECT_TRUE(says(refusal([&] { match_channels(dataset, trained, "lungs", note); }), "channels do not match"));
 }
 
 TEST_F(DatasetFolder, UnusableFoldersAreRefused) {

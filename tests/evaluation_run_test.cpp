@@ -24,7 +24,7 @@ class EvaluateCases : public testing::Test {
         for (const char* name : {"imagesTr", "labelsTr", "predictions"}) fs::create_directories(folder_ / name);
         write_text(
             folder_ / "dataset.json",
-            R"({"channel_names": {"0": "CT"}, "labels": {"background": 0, "lesion": 1}, "file_ending": ".nii.gz"})");
+            R"({"channel_names": {"0": "CT"}, "labels": {"background": 0, "lesion": 1, "other": 2}, "file_ending": ".nii.gz"})");
         // a: two lesions, of which the larger is found, and one false positive. b: nothing, and nothing predicted.
         write_case("a", {{5, 1}, {6, 1}, {7, 1}, {100, 2}}, {{6, 2.0f}, {7, 3.0f}, {60, 1.0f}});
         write_case("b", {}, {});

@@ -1,0 +1,18 @@
+#include "data/json_file.h"
+
+#include <nlohmann/json.hpp>
+
+#include "engine/atomic_file.h"
+#include "kernels/error.h"
+
+namespace iwseg {
+
+nlohmann::json read_json(const std::filesystem::path& file) {
+    try {
+        return nlohmann::json::parse(read_text(file));
+    } catch (const nlohmann::json::exception&) {
+        throw InputError(file.string() + " is not valid JSON");
+    }
+}
+
+}  // namespace iwseg
