@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <system_error>
 
@@ -71,9 +73,24 @@ void write_prediction(Prediction prediction, const Geometry& geometry, const Pre
     write_volume(output_file(options, name, "mask"), mask);
 }
 
-PreparationOptions reading_options(const TrainedNetwork& network) {
+/// What the weights' metadata tell of the channels' names; nothing where they do not.
+std::vector<std::string> channels_in(const std::map<std::string, std::string>& metadata) {
+    const auto found = metadata.find("channels");
+    if (found == metadata.end()) return {};
+    const auto names = nlohmann::json::parse(found->second, nullptr, false);
+    const auto is_name = [](const nlohmann::json& name) { return name.is_string(); };
+    if (!names.is_array() || !std::all_of(names.begin(), names.end(), is_name)) return {};
+    return names.get<std::vector<std::string>>();
+}
+
+/// Channels by the names that the network was trained on, unless files were given one by one.
+PreparationOptions reading_options(const TrainedNetwork& network, const Dataset& dataset) {
     PreparationOptions options = preparation_options(network.config);
     options.with_label = false;
+    if (network.channels.empty() || dataset.channels_by_position) return options;
+    std::string note;
+    options.channels = match_channels(dataset, network.channels, options.mask_channel, note);
+    if (!note.empty()) fmt::print("note     {}\n", note);
     return options;
 }
 
@@ -92,6 +109,8 @@ TrainedNetwork open_network(const fs::path& weights, const std::optional<fs::pat
         throw InputError(fmt::format("{} has {} output channels, but one, the lesion's, was expected", weights.string(),
                                      network.options.out_channels));
     std::map<std::string, std::string> metadata;
+    read_safetensors(weights, &metadata);
+    network.channels = channels_in(metadata);
     if (config) {
         network.config = resolve_config(config, {});
         if (network.config.widths != network.options.widths)
@@ -100,7 +119,6 @@ TrainedNetwork open_network(const fs::path& weights, const std::optional<fs::pat
                                          fmt::join(network.options.widths, ", ")));
         return network;
     }
-    read_safetensors(weights, &metadata);
     network.configured = metadata.contains("config");
     if (network.configured)
         apply_toml(network.config, metadata["config"], weights.string() + " (its metadata)");
@@ -115,7 +133,7 @@ void predict_cases(Context& context, const TrainedNetwork& network, const Datase
     if (options.patch < 1 || options.stride < 1 || options.stride > options.patch)
         throw InputError(fmt::format("a grid of patch {} and stride {} is not usable: stride must be from 1 to patch",
                                      options.patch, options.stride));
-    const PreparationOptions reading = reading_options(network);
+    const PreparationOptions reading = reading_options(network, dataset);
     require_channels(network, static_cast<std::int64_t>(selected_channels(dataset, reading).size()),
                      dataset.folder.string());
     const OutputFolder folder(options.out);
@@ -170,6 +188,7 @@ Dataset dataset_of_files(const std::vector<fs::path>& files, TrainedNetwork& net
     dataset.folder = files.front().parent_path();
     dataset.name = name;
     for (std::size_t c = 0; c < wanted; ++c) dataset.channels.push_back(std::to_string(c));
+    dataset.channels_by_position = true;
     dataset.cases = {Case{name, files, std::nullopt}};
     network.config.channels.clear();
     if (masked) network.config.mask_channel = dataset.channels.back();

@@ -20,6 +20,7 @@ struct TrainedNetwork {
     std::filesystem::path weights;
     UnetOptions options;
     Config config;
+    std::vector<std::string> channels = {};  ///< names of those trained on, in order; empty: the file does not tell
     bool configured = true;  ///< false: neither a config was given nor does the file hold one; scans are read as they are
 };
 

@@ -39,7 +39,8 @@ std::vector<std::string> files_in(const path& folder) {
 }
 
 bool is_image(const std::string& name) {
-    constexpr std::string_view others[] = {".nrrd", ".hdr", ".img", ".mgz", ".tif", ".png"};  // in use, but not read here
+    constexpr std::string_view others[] = {".nrrd", ".hdr", ".img",
+                                           ".mgz",  ".tif", ".png"};  // in use, but not read here
     return find_format(name) ||
            std::any_of(std::begin(others), std::end(others), [&](std::string_view end) { return name.ends_with(end); });
 }
