@@ -208,7 +208,7 @@ void bench_predict(const BenchOptions& options) {
     Parameters parameters;
     const std::int64_t stride = options.stride > 0 ? options.stride : std::max<std::int64_t>(1, options.patch * 9 / 10);
     GridPredictor predictor(context, parameters, network_of(options), {options.patch, stride, is_bf16(options)});
-    initialise(parameters, 0);
+    initialise(context, parameters, 0);
     if (!options.shape.empty() && options.shape.size() != 3) throw InputError("--shape takes three numbers");
     const std::vector<std::int64_t> s =
         options.shape.empty() ? std::vector<std::int64_t>(3, options.size) : options.shape;

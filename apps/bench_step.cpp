@@ -52,7 +52,7 @@ struct Trained {
         training.bf16 = is_bf16(options);
         training.input = shape;
         session = std::make_unique<TrainingSession>(context, parameters, training);
-        initialise(parameters, 0);
+        initialise(context, parameters, 0);
     }
 
     Context context;

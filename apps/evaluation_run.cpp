@@ -13,6 +13,8 @@
 #include "evaluation/froc.h"
 #include "evaluation/instances.h"
 #include "kernels/error.h"
+#include "kernels/thread_count.h"
+#include "kernels/thread_pool.h"
 
 namespace iwseg {
 namespace {
@@ -97,6 +99,7 @@ Evaluation evaluate_cases(const EvaluationOptions& options) {
     const std::vector<Case> cases = cases_to_judge(dataset, options);
     const LesionLabels meaning(dataset.label_names, options.labels);
     if (const std::string said = meaning.sentence(); !said.empty()) fmt::print("labels   {}\n", said);
+    ThreadPool threads(count_threads().threads);
     Evaluation evaluation;
     Progress progress("evaluate", static_cast<std::int64_t>(cases.size()), "scans");
     for (const Case& scan : cases) {
@@ -112,12 +115,12 @@ Evaluation evaluate_cases(const EvaluationOptions& options) {
                                     probability.voxels.data(),
                                     logit.voxels.data(),
                                     target.mask.ignored.empty() ? nullptr : target.mask.ignored.data()};
-        const Instances instances = find_instances(judged);
+        const Instances instances = find_instances(judged, DetectionRule{}.threshold, threads.stream());
         evaluation.records[scan.name] = lesion_records(judged, instances);
         evaluation.cases.push_back(
             {scan.name, {}, {instances.shared_voxels(), instances.lesion_voxels(), instances.detection_voxels()}});
         evaluation.metrics.cases.push_back(
-            {scan.name, measure_case(instances, target.geometry.spacing(), options.metrics)});
+            {scan.name, measure_case(instances, target.geometry.spacing(), options.metrics, threads.stream())});
         progress.update(static_cast<std::int64_t>(evaluation.cases.size()), scan.name);
     }
     const std::vector<double> halves = size_bounds(lesion_diameters(evaluation.records), 2);

@@ -21,6 +21,7 @@
 #include "apps/progress.h"
 #include "kernels/error.h"
 #include "kernels/kernel_table.h"
+#include "kernels/thread_count.h"
 
 namespace iwseg {
 namespace {
@@ -56,7 +57,7 @@ std::vector<std::string> arguments_of(const ExperimentsOptions& options) {
 Child start(const ExperimentsOptions& options, int number) {
     const bool on_gpu = options.device != "cpu" && cuda::available();
     const std::string device = on_gpu ? visible_device(number) : std::string();
-    const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / options.processes);
+    const int cores = std::max(1, count_threads().threads / options.processes);
     std::vector<std::string> arguments = arguments_of(options);
     std::vector<char*> pointers;
     for (std::string& argument : arguments) pointers.push_back(argument.data());

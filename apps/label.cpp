@@ -15,6 +15,8 @@
 #include "kernels/components.h"
 #include "kernels/error.h"
 #include "kernels/inverse_weights.h"
+#include "kernels/thread_count.h"
+#include "kernels/thread_pool.h"
 
 namespace iwseg {
 namespace {
@@ -53,9 +55,11 @@ void run_label(const LabelArguments& arguments) {
     const Shape shape{1, 1, geometry.shape[0], geometry.shape[1], geometry.shape[2]};
     std::vector<std::uint8_t> mask = foreground_of(volume);
     const View labels{volume.voxels.data(), shape, Type::i32};
+    ThreadPool threads(count_threads().threads);
+    const Stream host = threads.stream();
     std::int32_t count = 0;
     const auto start = std::chrono::steady_clock::now();
-    cpu::label_components({}, {mask.data(), shape, Type::u8}, labels, &count, arguments.connectivity, nullptr);
+    cpu::label_components(host, {mask.data(), shape, Type::u8}, labels, &count, arguments.connectivity, nullptr);
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     write_volume(arguments.out, volume);
     fmt::print("{} components, {} voxels of {}, labelled in {:.4f} s: {}\n", count,
@@ -63,9 +67,9 @@ void run_label(const LabelArguments& arguments) {
                arguments.out.string());
     if (arguments.weights.empty()) return;
     std::vector<float> table(static_cast<std::size_t>(count) + 1);
-    cpu::inverse_weight_table({}, labels, table.data(), count + 1, {});
+    cpu::inverse_weight_table(host, labels, table.data(), count + 1, {});
     Volume<float> weights{geometry, std::vector<float>(volume.voxels.size())};
-    cpu::look_up_weights({}, labels, table.data(), count + 1, {weights.voxels.data(), shape, Type::f32});
+    cpu::look_up_weights(host, labels, table.data(), count + 1, {weights.voxels.data(), shape, Type::f32});
     write_volume(arguments.weights, weights);
     const auto [least, most] = std::minmax_element(weights.voxels.begin(), weights.voxels.end());
     fmt::print("inverse weights from {:g} to {:g}: {}\n", *least, *most, arguments.weights.string());

@@ -1,7 +1,6 @@
 #include "apps/preparation_run.h"
 
 #include <fmt/format.h>
-#include <omp.h>
 
 #include <algorithm>
 #include <atomic>
@@ -21,6 +20,7 @@
 #include "engine/nearest_name.h"
 #include "kernels/error.h"
 #include "kernels/memory.h"
+#include "kernels/thread_count.h"
 #include "studies/case_record.h"
 
 namespace iwseg {
@@ -107,8 +107,7 @@ class CaseWorkers {
     /// Returns the scans that could not be prepared, with the reason.
     std::map<std::string, std::string> run() {
         const InterruptGuard guard;
-        const auto processors = static_cast<std::size_t>(std::max(std::thread::hardware_concurrency(), 1u));
-        const std::size_t threads = options_.threads > 0 ? static_cast<std::size_t>(options_.threads) : processors;
+        const auto threads = static_cast<std::size_t>(count_threads(options_.threads).threads);
         std::vector<std::jthread> workers;
         for (std::size_t t = 0; t < std::min(threads, pending_.size()); ++t) workers.emplace_back([this] { work(); });
         workers.clear();  // joins
@@ -120,7 +119,6 @@ class CaseWorkers {
 
   private:
     void work() {
-        omp_set_num_threads(1);  // the scans are what is done in parallel
         for (std::size_t i = next_++; i < pending_.size(); i = next_++) {
             if (InterruptGuard::requested()) {
                 interrupted_ = true;

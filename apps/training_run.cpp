@@ -301,7 +301,7 @@ bool train(Context& context, const Config& config, const fs::path& dataset_folde
     const PatchSampler sampler(load_cases(dataset, split, config, context), sampling_options(config));
     Parameters parameters;
     TrainingSession session(context, parameters, training_options(config, sampler));
-    initialise(parameters, config.seed);
+    initialise(context, parameters, config.seed);
     print_start(context, dataset, split, sampler, parameters, session);
 
     const std::int64_t first_step = load_newest_checkpoint(run.checkpoints(), parameters);

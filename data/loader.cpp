@@ -1,7 +1,5 @@
 #include "data/loader.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <chrono>
 
@@ -25,7 +23,6 @@ BatchLoader::~BatchLoader() {
 }
 
 void BatchLoader::work() {
-    omp_set_num_threads(1);  // the training step has the processor's cores
     for (std::unique_lock lock(mutex_);;) {
         // The slot of the batch that is being used is free only once the next is asked for.
         room_.wait(lock, [this] { return stop_ || claim_ < take_ - (held_ ? 1 : 0) + slots_.size(); });

@@ -11,6 +11,7 @@
 #include "data/phantom.h"
 #include "engine/atomic_file.h"
 #include "kernels/error.h"
+#include "kernels/thread_count.h"
 
 namespace iwseg {
 namespace {
@@ -57,10 +58,9 @@ void write_phantom_dataset(const PhantomOptions& options, const CaseProgress& pr
             }
         }
     };
-    const auto threads =
-        options.threads > 0 ? static_cast<unsigned>(options.threads) : std::thread::hardware_concurrency();
+    const int threads = count_threads(options.threads).threads;
     std::vector<std::jthread> workers;
-    for (unsigned thread = 0; thread < std::max(threads, 1u); ++thread) workers.emplace_back(work);
+    for (int thread = 0; thread < threads; ++thread) workers.emplace_back(work);
     workers.clear();  // joins
     if (error) std::rethrow_exception(error);
 

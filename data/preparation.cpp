@@ -1,7 +1,6 @@
 #include "data/preparation.h"
 
 #include <fmt/format.h>
-#include <omp.h>
 
 #include <algorithm>
 #include <atomic>
@@ -270,7 +269,6 @@ std::vector<PreparedCase> prepare_training_cases(const Dataset& dataset, const s
     std::exception_ptr error;
     const int threads_of_case = std::max(1, threads / std::max(1, static_cast<int>(names.size())));
     const auto work = [&] {
-        omp_set_num_threads(1);  // the scans are what is done in parallel
         for (std::size_t i = next++; i < names.size(); i = next++) {
             try {
                 cases[i] = prepare_case(dataset, dataset.find(names[i]), options, threads_of_case);

@@ -1,7 +1,5 @@
 #include "engine/context.h"
 
-#include <omp.h>
-
 #include "kernels/error.h"
 
 namespace iwseg {
@@ -19,12 +17,18 @@ const Kernels& backend(const std::string& device) {
 Context::Context(const ContextOptions& options) : Context(backend(options.device), options) {}
 
 Context::Context(const Kernels& kernels, const ContextOptions& options)
-    : kernels_(&kernels), deterministic_(options.deterministic), records_(options.record) {
-    threads_ = options.threads > 0 ? options.threads : omp_get_max_threads();
-    omp_set_num_threads(threads_);
-    stream_ = kernels.open_stream();
-}
+    : kernels_(&kernels),
+      threads_(count_threads(options.threads)),
+      pool_(threads_.threads),
+      deterministic_(options.deterministic),
+      records_(options.record),
+      stream_(kernels.open_stream(&pool_)) {}
 
 Context::~Context() { kernels_->close_stream(stream_); }
+
+std::string Context::description() const {
+    const std::string device = kernels_->device_description();
+    return kernels_->host_memory ? device + ", " + threads_.text() : device;
+}
 
 }  // namespace iwseg

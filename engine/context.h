@@ -4,17 +4,20 @@
 
 #include "kernels/backend.h"
 #include "kernels/kernel_table.h"
+#include "kernels/thread_count.h"
+#include "kernels/thread_pool.h"
 
 namespace iwseg {
 
 struct ContextOptions {
     std::string device = "auto";  ///< auto, cpu or cuda
-    int threads = 0;              ///< 0: as many as the processor has cores, or OMP_NUM_THREADS
+    int threads = 0;              ///< that compute; 0: as count_threads of kernels/thread_count.h has it
     bool deterministic = true;
     bool record = true;          ///< a plan's steps as one CUDA graph; false queues them one by one, for debugging
 };
 
-/// The device work runs on and how. Made once, passed first everywhere; there are no globals behind it.
+/// The device work runs on and how. Made once, passed first everywhere; there are no globals behind it: its threads are
+/// its own, whatever other contexts and OpenMP have. It may be used on another thread than the one that made it.
 /// Throws InputError in one sentence where the device is unknown or absent.
 class Context {
   public:
@@ -28,15 +31,18 @@ class Context {
     Stream stream() const { return stream_; }
     /// The device's kernels.
     const Kernels& kernels() const { return *kernels_; }
-    int threads() const { return threads_; }
+    /// Where the CPU's kernels run on the context's threads, whatever its device; the same as stream() on the CPU.
+    Stream host() { return pool_.stream(); }
+    int threads() const { return pool_.threads(); }
     bool deterministic() const { return deterministic_; }
     bool records() const { return records_; }
-    /// One line for people: what computes, and on how many threads.
-    std::string description() const { return kernels_->device_description(); }
+    /// One line for people: what computes, and on how many threads and why so many.
+    std::string description() const;
 
   private:
     const Kernels* kernels_;
-    int threads_ = 1;
+    ThreadCount threads_;
+    ThreadPool pool_;
     bool deterministic_ = true, records_ = true;
     Stream stream_;
 };

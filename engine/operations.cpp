@@ -13,7 +13,7 @@ ConvolutionOperation::ConvolutionOperation(Context& context, Parameters& paramet
       tensors_(tensors),
       weight_(weight),
       bias_(bias),
-      convolution_(context.kernels().make_convolution(options, passes)) {}
+      convolution_(context.kernels().make_convolution(context.stream(), options, passes)) {}
 
 void ConvolutionOperation::forward(Program& program) {
     const Tensor scratch = program.add_bytes(name() + " scratch", convolution_->scratch_bytes());

@@ -38,7 +38,7 @@ double SegmentedVolume::relative_error() const {
     return target == 0 ? std::numeric_limits<double>::quiet_NaN() : (prediction - target) / target;
 }
 
-double scan_hd95(const Instances& instances, const std::array<double, 3>& spacing) {
+double scan_hd95(const Instances& instances, const std::array<double, 3>& spacing, Stream host) {
     if (instances.lesions.empty() != instances.detections.empty()) return std::numeric_limits<double>::infinity();
     if (instances.lesions.empty()) return 0;
     Box box = instances.lesions.front().box;
@@ -48,18 +48,18 @@ double scan_hd95(const Instances& instances, const std::array<double, 3>& spacin
         surface_distances(cut_masks(
                               instances.shape, box, [&](std::int64_t v) { return instances.lesion_labels[v] != 0; },
                               [&](std::int64_t v) { return instances.detection_labels[v] != 0; }),
-                          spacing));
+                          spacing, host));
 }
 
-CaseMetrics measure_case(const Instances& instances, const std::array<double, 3>& spacing,
-                         const MetricOptions& options) {
+CaseMetrics measure_case(const Instances& instances, const std::array<double, 3>& spacing, const MetricOptions& options,
+                         Stream host) {
     CaseMetrics metrics;
     if (options.panoptic) metrics.panoptic = match_panoptic(instances);
-    if (options.brats) metrics.brats = match_lesionwise(instances, spacing, options.lesionwise);
+    if (options.brats) metrics.brats = match_lesionwise(instances, spacing, options.lesionwise, host);
     if (options.picai) metrics.picai = match_picai(instances);
     if (options.dice)
         metrics.dice = Overlap{instances.shared_voxels(), instances.lesion_voxels(), instances.detection_voxels()};
-    if (options.hd95) metrics.hd95 = scan_hd95(instances, spacing);
+    if (options.hd95) metrics.hd95 = scan_hd95(instances, spacing, host);
     if (options.volume) {
         const double voxel = spacing[0] * spacing[1] * spacing[2] / 1000;
         metrics.volume = SegmentedVolume{static_cast<double>(instances.lesion_voxels()) * voxel,

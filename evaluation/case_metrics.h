@@ -44,11 +44,11 @@ struct CaseMetrics {
     std::optional<SegmentedVolume> volume;
 };
 
-/// spacing: mm a voxel along D, H, W.
-CaseMetrics measure_case(const Instances& instances, const std::array<double, 3>& spacing,
-                         const MetricOptions& options);
+/// spacing: mm a voxel along D, H, W. host: the threads that compute; none: the calling one.
+CaseMetrics measure_case(const Instances& instances, const std::array<double, 3>& spacing, const MetricOptions& options,
+                         Stream host = {});
 
 /// Between the surfaces of all lesions and of all detections (evaluation/surface_distance.h).
-double scan_hd95(const Instances& instances, const std::array<double, 3>& spacing);
+double scan_hd95(const Instances& instances, const std::array<double, 3>& spacing, Stream host = {});
 
 }  // namespace iwseg

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "kernels/parallel.h"
+
 namespace iwseg {
 namespace {
 
@@ -66,15 +68,13 @@ class LowerEnvelope {
 /// Lines of `length` cells, `stride` apart, beside each other in groups of `stride` lines. needed: of each line of a
 /// group; blocks without any are left as they are. Groups that hold no distance yet (`empty`) stay so.
 void pass_along(double* values, std::int64_t length, std::int64_t stride, double spacing,
-                const std::vector<std::uint8_t>& needed, const std::vector<std::uint8_t>& empty) {
+                const std::vector<std::uint8_t>& needed, const std::vector<std::uint8_t>& empty, Stream host) {
     const std::int64_t blocks = (stride + block_columns - 1) / block_columns;
     const auto groups = static_cast<std::int64_t>(empty.size());
-#pragma omp parallel
-    {
+    cpu::parallel_ranges(host, groups * blocks, [&](std::int64_t first_task, std::int64_t last_task) {
         LowerEnvelope envelope(length);
         std::vector<double> lines(block_columns * length), scratch(length);
-#pragma omp for schedule(dynamic, 16)
-        for (std::int64_t task = 0; task < groups * blocks; ++task) {
+        for (std::int64_t task = first_task; task < last_task; ++task) {
             const std::int64_t column = task % blocks * block_columns;
             const std::int64_t columns = std::min(block_columns, stride - column);
             const auto asked = needed.begin() + column;
@@ -88,27 +88,28 @@ void pass_along(double* values, std::int64_t length, std::int64_t stride, double
             for (std::int64_t q = 0; q < length; ++q)
                 for (std::int64_t c = 0; c < columns; ++c) first[q * stride + c] = lines[c * length + q];
         }
-    }
+    });
 }
 
 }  // namespace
 
 std::vector<double> squared_distances(const std::vector<std::uint8_t>& seeds, const std::vector<std::uint8_t>& wanted,
-                                      const std::array<std::int64_t, 3>& shape, const std::array<double, 3>& spacing) {
+                                      const std::array<std::int64_t, 3>& shape, const std::array<double, 3>& spacing,
+                                      Stream host) {
     const std::int64_t depth = shape[0], height = shape[1], width = shape[2], slice = height * width;
     std::vector<double> values(seeds.size());
     std::vector<std::uint8_t> columns(slice, 0), places(width, 0), empty(depth, 1);
-#pragma omp parallel for schedule(static)
-    for (std::int64_t row = 0; row < depth * height; ++row)
+    cpu::parallel_for(host, depth * height, [&](std::int64_t row) {
         distances_in_row(seeds.data() + row * width, width, spacing[2], values.data() + row * width);
+    });
     for (std::int64_t d = 0; d < depth; ++d) {
         for (std::int64_t c = 0; c < slice; ++c) columns[c] |= wanted[d * slice + c];
         const auto first = seeds.begin() + d * slice;
         empty[d] = std::all_of(first, first + slice, [](std::uint8_t seed) { return seed == 0; });
     }
     for (std::int64_t c = 0; c < slice; ++c) places[c % width] |= columns[c];
-    if (height > 1) pass_along(values.data(), height, width, spacing[1], places, empty);
-    if (depth > 1) pass_along(values.data(), depth, slice, spacing[0], columns, {0});
+    if (height > 1) pass_along(values.data(), height, width, spacing[1], places, empty, host);
+    if (depth > 1) pass_along(values.data(), depth, slice, spacing[0], columns, {0}, host);
     return values;
 }
 

@@ -10,12 +10,13 @@ namespace iwseg {
 namespace {
 
 /// Labels the mask; returns how many components there are.
-std::int32_t label(std::vector<std::uint8_t>& mask, const ScanToEvaluate& scan, std::vector<std::int32_t>& labels) {
+std::int32_t label(std::vector<std::uint8_t>& mask, const ScanToEvaluate& scan, Stream host,
+                   std::vector<std::int32_t>& labels) {
     const Shape shape{1, 1, scan.d, scan.h, scan.w};
     labels.resize(mask.size());
     std::int32_t count = 0;
     if (!mask.empty())
-        cpu::label_components({}, View{mask.data(), shape, Type::u8, Layout::ncdhw},
+        cpu::label_components(host, View{mask.data(), shape, Type::u8, Layout::ncdhw},
                               View{labels.data(), shape, Type::i32, Layout::ncdhw}, &count,
                               DetectionRule::connectivity, nullptr);
     return count;
@@ -107,16 +108,16 @@ std::int64_t Instances::shared_voxels() const {
     return sum;
 }
 
-Instances find_instances(const ScanToEvaluate& scan, float threshold) {
+Instances find_instances(const ScanToEvaluate& scan, float threshold, Stream host) {
     const std::int64_t voxels = scan.d * scan.h * scan.w;
     Instances found;
     found.shape = {scan.d, scan.h, scan.w};
     const auto counts = [&](std::int64_t v) { return !scan.ignored || scan.ignored[v] == 0; };
     std::vector<std::uint8_t> mask(voxels);
     for (std::int64_t v = 0; v < voxels; ++v) mask[v] = scan.target[v] != 0 && counts(v);
-    found.lesions.resize(label(mask, scan, found.lesion_labels));
+    found.lesions.resize(label(mask, scan, host, found.lesion_labels));
     for (std::int64_t v = 0; v < voxels; ++v) mask[v] = scan.probability[v] > threshold && counts(v);
-    found.detections.resize(label(mask, scan, found.detection_labels));
+    found.detections.resize(label(mask, scan, host, found.detection_labels));
     found.largest_probability.assign(found.detections.size(), 0.0f);
     for (std::int64_t row = 0; row < scan.d * scan.h; ++row) {
         const std::int32_t* lesions = found.lesion_labels.data() + row * scan.w;

@@ -7,6 +7,7 @@
 
 #include "evaluation/detection.h"
 #include "evaluation/records.h"
+#include "kernels/backend.h"
 
 namespace iwseg {
 
@@ -46,9 +47,9 @@ struct Instances {
 };
 
 /// Lesions are the components of the target, detections those of a probability above the threshold, both after ignored
-/// voxels are taken out. Linear in the voxels. The scan's logits are not read. Throws std::invalid_argument above
-/// 2^31 - 1 voxels.
-Instances find_instances(const ScanToEvaluate& scan, float threshold = DetectionRule{}.threshold);
+/// voxels are taken out. Linear in the voxels. The scan's logits are not read. host: the threads that compute; none:
+/// the calling one. Throws std::invalid_argument above 2^31 - 1 voxels.
+Instances find_instances(const ScanToEvaluate& scan, float threshold = DetectionRule{}.threshold, Stream host = {});
 
 /// Intersection over union of a pair, from the table.
 double overlap_over_union(const Instances& instances, const InstanceOverlap& overlap);

@@ -54,7 +54,7 @@ void dilate(std::vector<std::uint8_t>& mask, const std::array<std::int64_t, 3>& 
         }
 }
 
-Grown grow(const Instances& instances, int steps) {
+Grown grow(const Instances& instances, int steps, Stream host) {
     Grown grown{box_around_lesions(instances, steps), {}, 0};
     const auto nothing = [](std::int64_t) { return false; };
     std::vector<std::uint8_t> mask =
@@ -65,7 +65,7 @@ Grown grow(const Instances& instances, int steps) {
     dilate(mask, shape, steps);
     grown.labels.resize(mask.size());
     const Shape volume{1, 1, shape[0], shape[1], shape[2]};
-    cpu::label_components({}, View{mask.data(), volume, Type::u8, Layout::ncdhw},
+    cpu::label_components(host, View{mask.data(), volume, Type::u8, Layout::ncdhw},
                           View{grown.labels.data(), volume, Type::i32, Layout::ncdhw}, &grown.count, 26, nullptr);
     return grown;
 }
@@ -80,9 +80,9 @@ void insert_once(std::vector<std::int32_t>& labels, std::int32_t label) {
     if (std::find(labels.begin(), labels.end(), label) == labels.end()) labels.push_back(label);
 }
 
-std::vector<Group> group_lesions(const Instances& instances, int steps) {
+std::vector<Group> group_lesions(const Instances& instances, int steps, Stream host) {
     if (instances.lesions.empty()) return {};
-    const Grown grown = grow(instances, steps);
+    const Grown grown = grow(instances, steps, host);
     std::vector<Group> groups(grown.count);
     std::size_t at = 0;
     for (std::int64_t d = grown.box.first[0]; d <= grown.box.last[0]; ++d)
@@ -111,7 +111,7 @@ class Marks {
 };
 
 double group_hd95(const Instances& instances, const Group& group, std::int64_t number, const Marks& lesions,
-                  const Marks& detections, const std::array<double, 3>& spacing) {
+                  const Marks& detections, const std::array<double, 3>& spacing, Stream host) {
     Box box = instances.lesions[group.lesions.front() - 1].box;
     for (const std::int32_t label : group.lesions) box.include(instances.lesions[label - 1].box);
     for (const std::int32_t label : group.detections) box.include(instances.detections[label - 1].box);
@@ -119,7 +119,7 @@ double group_hd95(const Instances& instances, const Group& group, std::int64_t n
         cut_masks(
             instances.shape, box, [&](std::int64_t v) { return lesions.holds(instances.lesion_labels[v], number); },
             [&](std::int64_t v) { return detections.holds(instances.detection_labels[v], number); }),
-        spacing));
+        spacing, host));
 }
 
 }  // namespace
@@ -130,11 +130,11 @@ void LesionwiseMatches::append(const LesionwiseMatches& other) {
 }
 
 LesionwiseMatches match_lesionwise(const Instances& instances, const std::array<double, 3>& spacing,
-                                   const LesionwiseOptions& options) {
+                                   const LesionwiseOptions& options, Stream host) {
     if (options.dilation < 0 || !(options.volume >= 0))
         throw InputError("lesion-wise Dice takes a dilation and a volume of at least 0, not " +
                          std::to_string(options.dilation) + " and " + std::to_string(options.volume));
-    const std::vector<Group> groups = group_lesions(instances, options.dilation);
+    const std::vector<Group> groups = group_lesions(instances, options.dilation, host);
     Marks lesion_marks(instances.lesions), detection_marks(instances.detections);
     std::vector<bool> near_a_lesion(instances.detections.size());
     LesionwiseMatches matches;
@@ -158,7 +158,7 @@ LesionwiseMatches match_lesionwise(const Instances& instances, const std::array<
         if (lesion.found) {
             lesion.dice = 2.0 * static_cast<double>(shared) / static_cast<double>(lesion_voxels + detection_voxels);
             if (options.with_hd95)
-                lesion.hd95 = group_hd95(instances, group, number, lesion_marks, detection_marks, spacing);
+                lesion.hd95 = group_hd95(instances, group, number, lesion_marks, detection_marks, spacing, host);
         }
         matches.lesions.push_back(lesion);
     }

@@ -30,10 +30,10 @@ struct LesionwiseMatches {
     void append(const LesionwiseMatches& other);
 };
 
-/// spacing: mm along D, H, W. A step of dilation adds the 18 nearest voxels. Throws InputError where dilation or volume
-/// is negative.
+/// spacing: mm along D, H, W. A step of dilation adds the 18 nearest voxels. host: the threads that compute; none: the
+/// calling one. Throws InputError where dilation or volume is negative.
 LesionwiseMatches match_lesionwise(const Instances& instances, const std::array<double, 3>& spacing,
-                                   const LesionwiseOptions& options = {});
+                                   const LesionwiseOptions& options = {}, Stream host = {});
 
 /// Sums over lesions divided by lesions + false positives, which give 0 and missed_hd95. Without either Dice is 1 and
 /// HD95 0.

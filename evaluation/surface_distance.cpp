@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "evaluation/distance_transform.h"
+#include "kernels/parallel.h"
 
 // The area of a neighbourhood follows from the triangles of the marching cubes (Lorensen and Cline, SIGGRAPH 1987),
 // with their corners on the middles of the cube's edges. Turning, mirroring or inverting a neighbourhood turns, mirrors
@@ -61,16 +62,15 @@ unsigned turned(unsigned code, const std::array<int, 3>& order, unsigned mirrore
     return result;
 }
 
-std::vector<std::uint8_t> corner_codes(const std::vector<std::uint8_t>& mask,
-                                       const std::array<std::int64_t, 3>& shape) {
+std::vector<std::uint8_t> corner_codes(const std::vector<std::uint8_t>& mask, const std::array<std::int64_t, 3>& shape,
+                                       Stream host) {
     const std::int64_t depth = shape[0], height = shape[1], width = shape[2];
     std::vector<std::uint8_t> codes((depth + 1) * (height + 1) * (width + 1));
     const std::vector<std::uint8_t> nothing(width, 0);
     const auto row = [&](std::int64_t d, std::int64_t h) {
         return d < 0 || d >= depth || h < 0 || h >= height ? nothing.data() : mask.data() + (d * height + h) * width;
     };
-#pragma omp parallel for schedule(static)
-    for (std::int64_t d = 0; d <= depth; ++d)
+    cpu::parallel_for(host, depth + 1, [&](std::int64_t d) {
         for (std::int64_t h = 0; h <= height; ++h) {
             const std::uint8_t* rows[4] = {row(d - 1, h - 1), row(d - 1, h), row(d, h - 1), row(d, h)};
             std::uint8_t* out = codes.data() + (d * (height + 1) + h) * (width + 1);
@@ -82,6 +82,7 @@ std::vector<std::uint8_t> corner_codes(const std::vector<std::uint8_t>& mask,
                 before = after;
             }
         }
+    });
     return codes;
 }
 
@@ -98,9 +99,10 @@ std::vector<std::uint8_t> surface_of(const std::vector<std::uint8_t>& codes) {
 
 /// The surfels of one surface, with how far the other one is.
 std::vector<Surfel> surfels(const std::vector<std::uint8_t>& codes, const std::vector<std::uint8_t>& other,
-                            const std::array<std::int64_t, 3>& shape, const std::array<double, 3>& spacing) {
-    const std::vector<double> squares =
-        squared_distances(surface_of(other), surface_of(codes), {shape[0] + 1, shape[1] + 1, shape[2] + 1}, spacing);
+                            const std::array<std::int64_t, 3>& shape, const std::array<double, 3>& spacing,
+                            Stream host) {
+    const std::vector<double> squares = squared_distances(surface_of(other), surface_of(codes),
+                                                          {shape[0] + 1, shape[1] + 1, shape[2] + 1}, spacing, host);
     const std::array<double, 256> areas = surface_areas(spacing);
     std::vector<Surfel> result;
     for (std::size_t c = 0; c < codes.size(); ++c)
@@ -142,10 +144,11 @@ std::array<double, 256> surface_areas(const std::array<double, 3>& spacing) {
     return areas;
 }
 
-SurfaceDistances surface_distances(const MaskPair& masks, const std::array<double, 3>& spacing) {
-    const std::vector<std::uint8_t> target = corner_codes(masks.target, masks.shape);
-    const std::vector<std::uint8_t> prediction = corner_codes(masks.prediction, masks.shape);
-    return {surfels(target, prediction, masks.shape, spacing), surfels(prediction, target, masks.shape, spacing)};
+SurfaceDistances surface_distances(const MaskPair& masks, const std::array<double, 3>& spacing, Stream host) {
+    const std::vector<std::uint8_t> target = corner_codes(masks.target, masks.shape, host);
+    const std::vector<std::uint8_t> prediction = corner_codes(masks.prediction, masks.shape, host);
+    return {surfels(target, prediction, masks.shape, spacing, host),
+            surfels(prediction, target, masks.shape, spacing, host)};
 }
 
 double robust_hausdorff(SurfaceDistances distances, double share) {

@@ -46,8 +46,9 @@ struct SurfaceDistances {
     std::vector<Surfel> from_target, from_prediction;
 };
 
-/// spacing: mm along D, H, W. The box may be cut tight around both masks. Linear in the box's voxels.
-SurfaceDistances surface_distances(const MaskPair& masks, const std::array<double, 3>& spacing);
+/// spacing: mm along D, H, W. The box may be cut tight around both masks. Linear in the box's voxels. host:
+/// the threads that compute; none: the calling one.
+SurfaceDistances surface_distances(const MaskPair& masks, const std::array<double, 3>& spacing, Stream host = {});
 
 /// The distance within which `share` of either surface, by area, lies from the other; the larger of both. Infinity
 /// where a surface is missing (the package's compute_robust_hausdorff).

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "kernels/cpu_blocks.h"
+#include "kernels/parallel.h"
 #include "kernels/vector_clones.h"
 
 // Every pass runs over chunks of at most 64 KB. A chunk's sums are taken in f32 over 64 lanes of at most 512 numbers
@@ -101,13 +102,12 @@ constexpr float kNoFloor = -std::numeric_limits<float>::infinity();
 
 /// Runs body(row, block of channels, first voxel, voxels, chunk) over all chunks, in parallel.
 template <class Body>
-void over_chunks(const Blocks& blocks, Body&& body) {
+void over_chunks(Stream stream, const Blocks& blocks, Body&& body) {
     const std::int64_t chunks = chunks_in(blocks.voxels, blocks.block), size = chunk_voxels(blocks.block);
-#pragma omp parallel for schedule(static)
-    for (std::int64_t i = 0; i < blocks.rows() * chunks; ++i) {
+    parallel_for(stream, blocks.rows() * chunks, [&](std::int64_t i) {
         const std::int64_t row = i / chunks, first = i % chunks * size;
         body(row, row % blocks.blocks, first, std::min(size, blocks.voxels - first), i);
-    }
+    });
 }
 
 /// The affine form of the normalisation for one block of channels; zeros for channels that only pad.
@@ -136,8 +136,8 @@ std::int64_t batch_norm_scratch_bytes(const Shape& shape, Layout layout) {
            2 * blocks.blocks * blocks.block * static_cast<std::int64_t>(sizeof(float));
 }
 
-void batch_norm_statistics(Stream, View x, float epsilon, BatchNormStatistics statistics, RunningStatistics running,
-                           void* scratch) {
+void batch_norm_statistics(Stream stream, View x, float epsilon, BatchNormStatistics statistics,
+                           RunningStatistics running, void* scratch) {
     const Blocks blocks(x);
     const std::int64_t chunks = chunks_in(blocks.voxels, blocks.block);
     auto* means = static_cast<double*>(scratch);
@@ -146,9 +146,11 @@ void batch_norm_statistics(Stream, View x, float epsilon, BatchNormStatistics st
         with_block(blocks.block, [&](auto width) {
             constexpr int B = width;
             const auto* data = x.as<const decltype(real)>();
-            over_chunks(blocks, [&](std::int64_t row, std::int64_t, std::int64_t first, std::int64_t voxels, std::int64_t i) {
-                chunk_moments<B>(data + (row * blocks.voxels + first) * B, voxels, means + i * B, squares + i * B);
-            });
+            over_chunks(stream, blocks,
+                        [&](std::int64_t row, std::int64_t, std::int64_t first, std::int64_t voxels, std::int64_t i) {
+                            chunk_moments<B>(data + (row * blocks.voxels + first) * B, voxels, means + i * B,
+                                             squares + i * B);
+                        });
         });
     });
     const auto count = static_cast<double>(blocks.samples * blocks.voxels);
@@ -183,24 +185,27 @@ void batch_norm_running_statistics(Stream, std::int64_t channels, float epsilon,
     }
 }
 
-void batch_norm_apply(Stream, View x, BatchNormStatistics statistics, BatchNormWeights weights, bool relu, View y) {
+void batch_norm_apply(Stream stream, View x, BatchNormStatistics statistics, BatchNormWeights weights, bool relu,
+                      View y) {
     require_same(x, y, "batch_norm_apply");
     const Blocks blocks(x);
     with_real(x.type, [&](auto real) {
         with_block(blocks.block, [&](auto width) {
             constexpr int B = width;
             using T = decltype(real);
-            over_chunks(blocks, [&](std::int64_t row, std::int64_t block, std::int64_t first, std::int64_t voxels, std::int64_t) {
-                const Affine<B> affine(block, x.shape.c, statistics, weights);
-                const std::int64_t at = (row * blocks.voxels + first) * B;
-                apply_chunk<B>(x.as<const T>() + at, voxels, affine.scale, affine.shift, relu ? 0.0f : kNoFloor,
-                               y.as<T>() + at);
-            });
+            over_chunks(
+                stream, blocks,
+                [&](std::int64_t row, std::int64_t block, std::int64_t first, std::int64_t voxels, std::int64_t) {
+                    const Affine<B> affine(block, x.shape.c, statistics, weights);
+                    const std::int64_t at = (row * blocks.voxels + first) * B;
+                    apply_chunk<B>(x.as<const T>() + at, voxels, affine.scale, affine.shift, relu ? 0.0f : kNoFloor,
+                                   y.as<T>() + at);
+                });
         });
     });
 }
 
-void batch_norm_backward(Stream, View x, View diff_y, BatchNormStatistics statistics, BatchNormWeights weights,
+void batch_norm_backward(Stream stream, View x, View diff_y, BatchNormStatistics statistics, BatchNormWeights weights,
                          bool relu, View diff_x, Write write, float* diff_scale, float* diff_shift, void* scratch) {
     require_same(x, diff_y, "batch_norm_backward");
     require_same(x, diff_x, "batch_norm_backward");
@@ -215,12 +220,14 @@ void batch_norm_backward(Stream, View x, View diff_y, BatchNormStatistics statis
         with_block(blocks.block, [&](auto width) {
             constexpr int B = width;
             using T = decltype(real);
-            over_chunks(blocks, [&](std::int64_t row, std::int64_t block, std::int64_t first, std::int64_t voxels, std::int64_t i) {
-                const Affine<B> affine(block, x.shape.c, statistics, weights);
-                const std::int64_t at = (row * blocks.voxels + first) * B;
-                chunk_gradient_sums<B>(x.as<const T>() + at, diff_y.as<const T>() + at, voxels, affine.scale,
-                                       affine.shift, affine.mean, floor, sums + i * B, products + i * B);
-            });
+            over_chunks(
+                stream, blocks,
+                [&](std::int64_t row, std::int64_t block, std::int64_t first, std::int64_t voxels, std::int64_t i) {
+                    const Affine<B> affine(block, x.shape.c, statistics, weights);
+                    const std::int64_t at = (row * blocks.voxels + first) * B;
+                    chunk_gradient_sums<B>(x.as<const T>() + at, diff_y.as<const T>() + at, voxels, affine.scale,
+                                           affine.shift, affine.mean, floor, sums + i * B, products + i * B);
+                });
             const auto count = static_cast<double>(blocks.samples * blocks.voxels);
             for (std::int64_t c = 0; c < padded; ++c) {
                 slopes[c] = offsets[c] = 0;
@@ -239,13 +246,16 @@ void batch_norm_backward(Stream, View x, View diff_y, BatchNormStatistics statis
                 slopes[c] = static_cast<float>(slope);
                 offsets[c] = static_cast<float>(-scale * sum / count - slope * statistics.mean[c]);
             }
-            over_chunks(blocks, [&](std::int64_t row, std::int64_t block, std::int64_t first, std::int64_t voxels, std::int64_t) {
-                const Affine<B> affine(block, x.shape.c, statistics, weights);
-                const std::int64_t at = (row * blocks.voxels + first) * B;
-                const auto run = write == Write::overwrite ? chunk_gradient<B, T, false> : chunk_gradient<B, T, true>;
-                run(x.as<const T>() + at, diff_y.as<const T>() + at, voxels, affine.scale, affine.shift,
-                    slopes + block * B, offsets + block * B, floor, diff_x.as<T>() + at);
-            });
+            over_chunks(
+                stream, blocks,
+                [&](std::int64_t row, std::int64_t block, std::int64_t first, std::int64_t voxels, std::int64_t) {
+                    const Affine<B> affine(block, x.shape.c, statistics, weights);
+                    const std::int64_t at = (row * blocks.voxels + first) * B;
+                    const auto run =
+                        write == Write::overwrite ? chunk_gradient<B, T, false> : chunk_gradient<B, T, true>;
+                    run(x.as<const T>() + at, diff_y.as<const T>() + at, voxels, affine.scale, affine.shift,
+                        slopes + block * B, offsets + block * B, floor, diff_x.as<T>() + at);
+                });
         });
     });
 }

@@ -1,7 +1,5 @@
 #include "kernels/components.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -13,6 +11,7 @@
 
 #include "kernels/component_weights.h"
 #include "kernels/cpu_blocks.h"
+#include "kernels/parallel.h"
 #include "kernels/vector_clones.h"
 
 // A row of voxels is read 64 at a time as a bitmask. What is joined are runs of foreground, not voxels. Rows are
@@ -233,8 +232,8 @@ IWSEG_VECTOR_CLONES void write_labels(const Slab& slab, std::int64_t width, cons
     }
 }
 
-std::vector<Slab> cut_into_slabs(const Shape& shape) {
-    const std::int64_t most = std::min<std::int64_t>(omp_get_max_threads(), shape.voxels() / kSmallestSlab);
+std::vector<Slab> cut_into_slabs(const Shape& shape, int threads) {
+    const std::int64_t most = std::min<std::int64_t>(threads, shape.voxels() / kSmallestSlab);
     const std::int64_t count = std::clamp<std::int64_t>(most, 1, shape.d);
     std::vector<Slab> slabs(count);
     for (std::int64_t s = 0; s < count; ++s) {
@@ -245,12 +244,11 @@ std::vector<Slab> cut_into_slabs(const Shape& shape) {
 }
 
 /// sizes: if given, receives the voxels of each label from 1 on, and background is left as it was; else it becomes 0.
-std::int32_t label_volume(const std::uint8_t* mask, const Shape& shape, Reach reach, std::int32_t* labels,
-                          std::vector<std::int64_t>* sizes) {
-    std::vector<Slab> slabs = cut_into_slabs(shape);
-    const int threads = static_cast<int>(slabs.size());
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int s = 0; s < threads; ++s) find_runs(mask, shape.w, slabs[s]);
+std::int32_t label_volume(Stream stream, const std::uint8_t* mask, const Shape& shape, Reach reach,
+                          std::int32_t* labels, std::vector<std::int64_t>* sizes) {
+    std::vector<Slab> slabs = cut_into_slabs(shape, thread_count(stream));
+    const auto count_of_slabs = static_cast<std::int64_t>(slabs.size());
+    parallel_for(stream, count_of_slabs, [&](std::int64_t s) { find_runs(mask, shape.w, slabs[s]); });
 
     std::int32_t runs = 0;
     for (Slab& slab : slabs) {
@@ -259,23 +257,21 @@ std::int32_t label_volume(const std::uint8_t* mask, const Shape& shape, Reach re
     }
     const auto parents = std::make_unique_for_overwrite<std::int32_t[]>(runs);
     std::int32_t* const parent = parents.get();
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int s = 0; s < threads; ++s) join_slab(slabs[s], shape.h, reach, parent);
-    for (int s = 1; s < threads; ++s)
+    parallel_for(stream, count_of_slabs, [&](std::int64_t s) { join_slab(slabs[s], shape.h, reach, parent); });
+    for (std::int64_t s = 1; s < count_of_slabs; ++s)
         for (std::int64_t y = 0; y < shape.h; ++y)
             join_with_slice_above(slabs[s], slabs[s].first_row + y, slabs[s - 1], shape.h, reach, parent);
 
     // A parent comes before its run, so it holds its label already.
     std::int32_t count = 0;
     for (std::int32_t run = 0; run < runs; ++run) parent[run] = parent[run] == run ? ++count : parent[parent[run]];
-    std::vector<std::vector<std::int64_t>> slab_sizes(sizes ? threads : 0, std::vector<std::int64_t>(count));
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int s = 0; s < threads; ++s) {
+    std::vector<std::vector<std::int64_t>> slab_sizes(sizes ? count_of_slabs : 0, std::vector<std::int64_t>(count));
+    parallel_for(stream, count_of_slabs, [&](std::int64_t s) {
         const std::int64_t first = slabs[s].first_row * shape.w, last = slabs[s].last_row * shape.w;
         // All at once: a large clearing goes past the cache.
         if (!sizes) std::memset(labels + first, 0, (last - first) * sizeof(*labels));
         write_labels(slabs[s], shape.w, parent, labels, sizes ? slab_sizes[s].data() : nullptr);
-    }
+    });
     if (sizes) {
         sizes->assign(count, 0);
         for (const auto& of_slab : slab_sizes)
@@ -296,14 +292,14 @@ std::int64_t components_scratch_bytes(const Shape&, int) {
     return 0;
 }
 
-void label_components(Stream, View mask, View labels, std::int32_t* counts, int connectivity, void*) {
+void label_components(Stream stream, View mask, View labels, std::int32_t* counts, int connectivity, void*) {
     require_labelling(mask, labels, connectivity, "label_components");
     const Shape& shape = mask.shape;
     for (std::int64_t n = 0; n < shape.n; ++n) {
         counts[n] = 0;
         if (shape.voxels() == 0) continue;
-        counts[n] = label_volume(mask.as<const std::uint8_t>() + n * shape.voxels(), shape, reach_of(connectivity),
-                                 labels.as<std::int32_t>() + n * shape.voxels(), nullptr);
+        counts[n] = label_volume(stream, mask.as<const std::uint8_t>() + n * shape.voxels(), shape,
+                                 reach_of(connectivity), labels.as<std::int32_t>() + n * shape.voxels(), nullptr);
     }
 }
 
@@ -311,13 +307,13 @@ std::int64_t component_weights_scratch_bytes(const Shape&, int) {
     return 0;
 }
 
-void component_weights(Stream, View mask, int connectivity, WeightClip clip, View labels, float* table, void*) {
+void component_weights(Stream stream, View mask, int connectivity, WeightClip clip, View labels, float* table, void*) {
     require_labelling(mask, labels, connectivity, "component_weights");
     const Shape& shape = mask.shape;
     const std::int64_t voxels = shape.voxels(), stride = component_label_bound(shape, connectivity);
     std::vector<std::int64_t> sizes;
     for (std::int64_t n = 0; n < shape.n && voxels > 0; ++n) {
-        label_volume(mask.as<const std::uint8_t>() + n * voxels, shape, reach_of(connectivity),
+        label_volume(stream, mask.as<const std::uint8_t>() + n * voxels, shape, reach_of(connectivity),
                      labels.as<std::int32_t>() + n * voxels, &sizes);
         const std::int64_t background = voxels - std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0});
         const double present = static_cast<double>(sizes.size()) + (background > 0 ? 1 : 0);

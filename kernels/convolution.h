@@ -52,7 +52,8 @@ struct ConvolutionPasses {
 }  // namespace iwseg
 
 IWSEG_BACKENDS(
-    /// Throws std::invalid_argument on shapes and layouts it cannot take.
-    std::unique_ptr<Convolution> make_convolution(const ConvolutionOptions& options, ConvolutionPasses passes);
+    /// To be run on that stream. Throws std::invalid_argument on shapes and layouts it cannot take.
+    std::unique_ptr<Convolution> make_convolution(Stream stream, const ConvolutionOptions& options,
+                                                  ConvolutionPasses passes);
     /// The layout that activations of a network whose narrowest tensor has so many channels are fastest in.
     Layout preferred_layout(std::int64_t narrowest);)

@@ -11,6 +11,8 @@
 #include "kernels/bf16.h"
 #include "kernels/cpu_blocks.h"
 #include "kernels/elementwise.h"
+#include "kernels/onednn_threads.h"
+#include "kernels/parallel.h"
 #include "kernels/projection.h"
 #include "kernels/reorder.h"
 #include "kernels/row_convolution.h"
@@ -51,9 +53,9 @@ dnnl::primitive_attr user_scratchpad() {
 /// A primitive with the memory objects it is called with; running it sets pointers and allocates nothing.
 class Call {
   public:
-    Call(const dnnl::engine& engine, const dnnl::primitive& primitive,
+    Call(const dnnl::engine& engine, const dnnl::primitive& primitive, OneDnnWork work,
          const std::vector<std::pair<int, Descriptor>>& arguments)
-        : primitive_(primitive) {
+        : primitive_(primitive), work_(work) {
         for (const auto& [argument, descriptor] : arguments) {
             if (descriptor.get_size() == 0) continue;  // no bias, no scratchpad
             memory_.emplace_back(descriptor, engine, nullptr);
@@ -61,10 +63,12 @@ class Call {
         }
     }
 
-    void run(const dnnl::stream& stream, std::initializer_list<std::pair<int, const void*>> pointers) {
+    void run(ThreadPool* threads, const dnnl::stream& stream,
+             std::initializer_list<std::pair<int, const void*>> pointers) {
         for (const auto& [argument, pointer] : pointers)
             for (std::size_t i = 0; i < list_.size(); ++i)
                 if (list_[i].arg == argument) memory_[i].set_data_handle(const_cast<void*>(pointer));
+        const OneDnnThreads on(threads, work_);
         dnnl::error::wrap_c_api(
             dnnl_primitive_execute(primitive_.get(), stream.get(), static_cast<int>(list_.size()), list_.data()),
             "oneDNN could not run a primitive");
@@ -72,6 +76,7 @@ class Call {
 
   private:
     dnnl::primitive primitive_;
+    OneDnnWork work_;
     std::vector<dnnl::memory> memory_;
     std::vector<dnnl_exec_arg_t> list_;
 };
@@ -82,6 +87,12 @@ struct Pass {
     std::string name;
     std::int64_t packed_bytes, scratchpad_bytes;
 };
+
+/// oneDNN's generated code divides a result among threads, which then go their own ways; a gradient of weights they sum
+/// together. Of its other implementations, some wait for each other in matrix products.
+OneDnnWork work_of(const std::string& implementation, bool weight_gradient) {
+    return implementation.starts_with("jit") && !weight_gradient ? OneDnnWork::independent : OneDnnWork::together;
+}
 
 /// What is multiplied: bf16 where that is fast or wanted, else f32.
 Type operand_type(const ConvolutionOptions& options) {
@@ -118,8 +129,8 @@ class OneDnnConvolution final : public Convolution {
     void lay_out_scratch();
     std::int64_t weight_count() const { return outputs_ * inputs_ * taps_; }
     Descriptor plain_weights() const;
-    const float* pad_weights(const float* weights, char* scratch) const;
-    const void* pack(Pass& pass, const float* weights, char* scratch);
+    const float* pad_weights(Stream stream, const float* weights, char* scratch) const;
+    const void* pack(Stream stream, Pass& pass, const float* weights, char* scratch);
     View staged(View view, Layout layout, std::int64_t place, char* scratch) const;
 
     ConvolutionOptions options_;
@@ -219,8 +230,10 @@ Pass OneDnnConvolution::make_pass(const dnnl::primitive& primitive, const std::s
     const dnnl::reorder::primitive_desc reordering(engine_, from, engine_, to, user_scratchpad());
     const Descriptor room = reordering.scratchpad_desc();
     arguments.emplace_back(DNNL_ARG_SCRATCHPAD, scratchpad);
-    return {Call(engine_, dnnl::reorder(reordering), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}, {DNNL_ARG_SCRATCHPAD, room}}),
-            Call(engine_, primitive, arguments), name, static_cast<std::int64_t>(packed.get_size()),
+    return {Call(engine_, dnnl::reorder(reordering), OneDnnWork::independent,
+                 {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}, {DNNL_ARG_SCRATCHPAD, room}}),
+            Call(engine_, primitive, work_of(name, unpack), arguments), name,
+            static_cast<std::int64_t>(packed.get_size()),
             static_cast<std::int64_t>(std::max(scratchpad.get_size(), room.get_size()))};
 }
 
@@ -255,24 +268,25 @@ std::string OneDnnConvolution::implementation() const {
 }
 
 /// Weights as oneDNN is told them: padded with zeros, rounded to bf16 where that is the operands' type.
-const float* OneDnnConvolution::pad_weights(const float* weights, char* scratch) const {
+const float* OneDnnConvolution::pad_weights(Stream stream, const float* weights, char* scratch) const {
     const std::int64_t inputs = options_.src.c * taps_, padded = inputs_ * taps_;
     const bool rounded = options_.src_type == Type::bf16 && operand_ == Type::f32;
     if (outputs_ == options_.dst_channels && inputs == padded && !rounded) return weights;
     auto* plain = reinterpret_cast<float*>(scratch + places_.plain);
-#pragma omp parallel for schedule(static)
-    for (std::int64_t o = 0; o < outputs_; ++o)
+    parallel_for(stream, outputs_, [&](std::int64_t o) {
         for (std::int64_t i = 0; i < padded; ++i) {
             const float value = o < options_.dst_channels && i < inputs ? weights[o * inputs + i] : 0.0f;
             plain[o * padded + i] = rounded ? round_to_bf16(value) : value;
         }
+    });
     return plain;
 }
 
-const void* OneDnnConvolution::pack(Pass& pass, const float* weights, char* scratch) {
-    pass.packing.run(stream_, {{DNNL_ARG_FROM, pad_weights(weights, scratch)},
-                               {DNNL_ARG_TO, scratch + places_.packed},
-                               {DNNL_ARG_SCRATCHPAD, scratch + places_.rest}});
+const void* OneDnnConvolution::pack(Stream stream, Pass& pass, const float* weights, char* scratch) {
+    pass.packing.run(threads_of(stream), stream_,
+                     {{DNNL_ARG_FROM, pad_weights(stream, weights, scratch)},
+                      {DNNL_ARG_TO, scratch + places_.packed},
+                      {DNNL_ARG_SCRATCHPAD, scratch + places_.rest}});
     return scratch + places_.packed;
 }
 
@@ -293,11 +307,12 @@ void OneDnnConvolution::forward(Stream stream, View src, const float* weights, c
         std::fill_n(shift, outputs_, 0.0f);
         std::copy_n(bias, options_.dst_channels, shift);
     }
-    forward_->convolution.run(stream_, {{DNNL_ARG_WEIGHTS, pack(*forward_, weights, base)},
-                                        {DNNL_ARG_SRC, from.data},
-                                        {DNNL_ARG_DST, to.data},
-                                        {DNNL_ARG_BIAS, shift},
-                                        {DNNL_ARG_SCRATCHPAD, base + places_.rest}});
+    forward_->convolution.run(threads_of(stream), stream_,
+                              {{DNNL_ARG_WEIGHTS, pack(stream, *forward_, weights, base)},
+                               {DNNL_ARG_SRC, from.data},
+                               {DNNL_ARG_DST, to.data},
+                               {DNNL_ARG_BIAS, shift},
+                               {DNNL_ARG_SCRATCHPAD, base + places_.rest}});
     if (to.data != dst.data) copy(stream, to, dst);
 }
 
@@ -306,10 +321,11 @@ void OneDnnConvolution::backward_data(Stream stream, View diff_dst, const float*
     const View from = staged(diff_dst, options_.dst_layout, places_.dst, base);
     const View to = staged(diff_src, src_layout_, places_.src, base);
     if (from.data != diff_dst.data) copy(stream, diff_dst, from);
-    data_->convolution.run(stream_, {{DNNL_ARG_WEIGHTS, pack(*data_, weights, base)},
-                                     {DNNL_ARG_DIFF_DST, from.data},
-                                     {DNNL_ARG_DIFF_SRC, to.data},
-                                     {DNNL_ARG_SCRATCHPAD, base + places_.rest}});
+    data_->convolution.run(threads_of(stream), stream_,
+                           {{DNNL_ARG_WEIGHTS, pack(stream, *data_, weights, base)},
+                            {DNNL_ARG_DIFF_DST, from.data},
+                            {DNNL_ARG_DIFF_SRC, to.data},
+                            {DNNL_ARG_SCRATCHPAD, base + places_.rest}});
     if (to.data != diff_src.data) reorder(stream, to, diff_src);
 }
 
@@ -321,16 +337,18 @@ void OneDnnConvolution::backward_weights(Stream stream, View src, View diff_dst,
     if (from.data != src.data) reorder(stream, src, from);
     if (diff.data != diff_dst.data) copy(stream, diff_dst, diff);
     if (own_weight_gradient_) {
-        weight_gradient(from, diff, options_.kernel, diff_weights, base + places_.rest);
+        weight_gradient(stream, from, diff, options_.kernel, diff_weights, base + places_.rest);
     } else {
         auto* packed = base + places_.packed;
         auto* plain = reinterpret_cast<float*>(base + places_.plain);
-        weights_->convolution.run(stream_, {{DNNL_ARG_SRC, from.data},
-                                            {DNNL_ARG_DIFF_DST, diff.data},
-                                            {DNNL_ARG_DIFF_WEIGHTS, packed},
-                                            {DNNL_ARG_SCRATCHPAD, base + places_.rest}});
-        weights_->packing.run(stream_, {{DNNL_ARG_FROM, packed}, {DNNL_ARG_TO, plain},
-                                        {DNNL_ARG_SCRATCHPAD, base + places_.rest}});
+        weights_->convolution.run(threads_of(stream), stream_,
+                                  {{DNNL_ARG_SRC, from.data},
+                                   {DNNL_ARG_DIFF_DST, diff.data},
+                                   {DNNL_ARG_DIFF_WEIGHTS, packed},
+                                   {DNNL_ARG_SCRATCHPAD, base + places_.rest}});
+        weights_->packing.run(
+            threads_of(stream), stream_,
+            {{DNNL_ARG_FROM, packed}, {DNNL_ARG_TO, plain}, {DNNL_ARG_SCRATCHPAD, base + places_.rest}});
         const std::int64_t inputs = options_.src.c * taps_;
         for (std::int64_t o = 0; o < options_.dst_channels; ++o)
             std::copy_n(plain + o * inputs_ * taps_, inputs, diff_weights + o * inputs);
@@ -349,7 +367,8 @@ void check(const ConvolutionOptions& o) {
 
 }  // namespace
 
-std::unique_ptr<Convolution> make_convolution(const ConvolutionOptions& options, ConvolutionPasses passes) {
+std::unique_ptr<Convolution> make_convolution(Stream stream, const ConvolutionOptions& options,
+                                              ConvolutionPasses passes) {
     check(options);
     // The specialised first.
     if (options.kernel == 1 && options.dst_layout == Layout::ncdhw && options.dst_type == Type::f32 &&
@@ -359,6 +378,7 @@ std::unique_ptr<Convolution> make_convolution(const ConvolutionOptions& options,
     if (options.dst_layout != options.src_layout && options.src_layout != Layout::ncdhw)
         throw std::invalid_argument("convolution: a plain result of a blocked source is for few channels and a kernel of 1");
     try {
+        const OneDnnThreads on(threads_of(stream), OneDnnWork::independent);
         return std::make_unique<OneDnnConvolution>(options, passes);
     } catch (const dnnl::error& error) {
         throw std::invalid_argument(std::string("convolution: oneDNN cannot make it: ") + error.what());

@@ -114,7 +114,7 @@ void refuse_bf16_without_support() {
 
 }  // namespace
 
-std::unique_ptr<Convolution> make_convolution(const ConvolutionOptions& options, ConvolutionPasses passes) {
+std::unique_ptr<Convolution> make_convolution(Stream, const ConvolutionOptions& options, ConvolutionPasses passes) {
     if (options.src_type == Type::bf16 || options.dst_type == Type::bf16) refuse_bf16_without_support();
     if (!is_for_cudnn(options, passes)) return make_direct_convolution(options, passes);
     if ((options.kernel != 1 && options.kernel != 3) || options.src.elements() <= 0 || options.dst_channels <= 0)

@@ -67,7 +67,7 @@ CudnnTrial::CudnnTrial(const CudnnSession& session, const CudnnProblem& problem,
                 static_cast<float*>(bias_.data()),
                 packed_bias_.data(),
                 workspace_.data()};
-    stream_ = open_stream();
+    stream_ = open_stream(nullptr);
     fill();
 }
 

@@ -1,5 +1,7 @@
 #include "kernels/cut_patch.h"
 
+#include "kernels/parallel.h"
+
 namespace iwseg::cpu {
 namespace {
 
@@ -22,26 +24,25 @@ void cut_volume(const PatchSource& source, const T* from, T padding, const Shape
 
 }  // namespace
 
-void cut_patches(Stream, const PatchSource* sources, View image, std::uint8_t* target, std::int32_t* labels) {
+void cut_patches(Stream stream, const PatchSource* sources, View image, std::uint8_t* target, std::int32_t* labels) {
     require_patches(image);
     const Shape& s = image.shape;
     const std::int64_t volumes = s.c + (target || labels ? 1 : 0);
-#pragma omp parallel for schedule(static) collapse(2)
-    for (std::int64_t n = 0; n < s.n; ++n)
-        for (std::int64_t c = 0; c < volumes; ++c) {
-            const PatchSource& source = sources[n];
-            if (c < s.c) {
-                float* to = image.as<float>() + (n * s.c + c) * s.voxels();
-                cut_volume(source, source.image + c * source.voxels, source.padding[c], s,
-                           [to](std::int64_t v, float value) { to[v] = value; });
-                continue;
-            }
-            const std::int64_t at = n * s.voxels();
-            cut_volume(source, source.labels, 0, s, [=](std::int64_t v, std::int32_t label) {
-                if (target) target[at + v] = label > 0;
-                if (labels) labels[at + v] = label;
-            });
+    parallel_for(stream, s.n * volumes, [&](std::int64_t i) {
+        const std::int64_t n = i / volumes, c = i % volumes;
+        const PatchSource& source = sources[n];
+        if (c < s.c) {
+            float* to = image.as<float>() + (n * s.c + c) * s.voxels();
+            cut_volume(source, source.image + c * source.voxels, source.padding[c], s,
+                       [to](std::int64_t v, float value) { to[v] = value; });
+            return;
         }
+        const std::int64_t at = n * s.voxels();
+        cut_volume(source, source.labels, 0, s, [=](std::int64_t v, std::int32_t label) {
+            if (target) target[at + v] = label > 0;
+            if (labels) labels[at + v] = label;
+        });
+    });
 }
 
 }  // namespace iwseg::cpu

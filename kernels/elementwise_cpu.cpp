@@ -1,6 +1,7 @@
 #include "kernels/elementwise.h"
 
 #include "kernels/cpu_blocks.h"
+#include "kernels/parallel.h"
 #include "kernels/vector_clones.h"
 
 namespace iwseg::cpu {
@@ -33,29 +34,28 @@ IWSEG_VECTOR_CLONES void sum_piece(const T* x, std::int64_t voxels, double* sums
 }
 
 template <class Body>
-void over_pieces(std::int64_t numbers, Body&& body) {
-#pragma omp parallel for schedule(static)
-    for (std::int64_t i = 0; i < numbers; i += kPiece) body(i, std::min(kPiece, numbers - i));
+void over_pieces(Stream stream, std::int64_t numbers, Body&& body) {
+    parallel_for(stream, (numbers + kPiece - 1) / kPiece,
+                 [&](std::int64_t piece) { body(piece * kPiece, std::min(kPiece, numbers - piece * kPiece)); });
 }
 
 }  // namespace
 
-void add(Stream, View from, View to) {
+void add(Stream stream, View from, View to) {
     require_same(from, to, "add");
     if (from.type != to.type) throw std::invalid_argument("add: tensors of different type");
     with_real(to.type, [&](auto real) {
         using T = decltype(real);
-        over_pieces(numbers_of(to), [&](std::int64_t i, std::int64_t n) {
-            add_piece(from.as<const T>() + i, n, to.as<T>() + i);
-        });
+        over_pieces(stream, numbers_of(to),
+                    [&](std::int64_t i, std::int64_t n) { add_piece(from.as<const T>() + i, n, to.as<T>() + i); });
     });
 }
 
-void copy(Stream, View from, View to) {
+void copy(Stream stream, View from, View to) {
     require_same(from, to, "copy");
     with_real(from.type, [&](auto real_from) {
         with_real(to.type, [&](auto real_to) {
-            over_pieces(numbers_of(to), [&](std::int64_t i, std::int64_t n) {
+            over_pieces(stream, numbers_of(to), [&](std::int64_t i, std::int64_t n) {
                 copy_piece(from.as<const decltype(real_from)>() + i, n, to.as<decltype(real_to)>() + i);
             });
         });
@@ -67,19 +67,18 @@ std::int64_t channel_sum_scratch_bytes(const Shape& shape, Layout layout) {
     return blocks.rows() * chunks_in(blocks.voxels, blocks.block) * blocks.block * static_cast<std::int64_t>(sizeof(double));
 }
 
-void channel_sum(Stream, View x, float* sums, void* scratch) {
+void channel_sum(Stream stream, View x, float* sums, void* scratch) {
     const Blocks blocks(x);
     const std::int64_t chunks = chunks_in(blocks.voxels, blocks.block), size = chunk_voxels(blocks.block);
     auto* partial = static_cast<double*>(scratch);
     with_real(x.type, [&](auto real) {
         with_block(blocks.block, [&](auto width) {
             constexpr int B = width;
-#pragma omp parallel for schedule(static)
-            for (std::int64_t i = 0; i < blocks.rows() * chunks; ++i) {
+            parallel_for(stream, blocks.rows() * chunks, [&](std::int64_t i) {
                 const std::int64_t first = i % chunks * size;
                 sum_piece<B>(x.as<const decltype(real)>() + (i / chunks * blocks.voxels + first) * B,
                              std::min(size, blocks.voxels - first), partial + i * B);
-            }
+            });
         });
     });
     for (std::int64_t c = 0; c < x.shape.c; ++c) {

@@ -1,12 +1,14 @@
 #include "kernels/inverse_weights.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
 
 #include "kernels/cpu_blocks.h"
+#include "kernels/parallel.h"
 #include "kernels/vector_clones.h"
 
 namespace iwseg::cpu {
@@ -50,30 +52,30 @@ bool weights_of_patch(const std::int32_t* labels, std::int64_t voxels, float* ta
 
 }  // namespace
 
-void inverse_weight_table(Stream, View labels, float* table, std::int64_t stride, WeightClip clip) {
+void inverse_weight_table(Stream stream, View labels, float* table, std::int64_t stride, WeightClip clip) {
     require_labels(labels, stride, "inverse_weight_table");
     const std::int64_t voxels = labels.shape.voxels();
-    bool inside = true;
-#pragma omp parallel for schedule(static) reduction(&& : inside)
-    for (std::int64_t n = 0; n < labels.shape.n; ++n) {
+    std::atomic<bool> inside = true;
+    parallel_for(stream, labels.shape.n, [&](std::int64_t n) {
         const auto* patch = labels.as<const std::int32_t>() + n * voxels;
-        inside = weights_of_patch(patch, voxels, table + n * stride, stride, clip) && inside;
-    }
+        if (!weights_of_patch(patch, voxels, table + n * stride, stride, clip)) inside = false;
+    });
     if (!inside)
         throw std::invalid_argument("inverse_weight_table: a label is outside of the table's 0 to " +
                                     std::to_string(stride - 1));
 }
 
-void look_up_weights(Stream, View labels, const float* table, std::int64_t stride, View weights) {
+void look_up_weights(Stream stream, View labels, const float* table, std::int64_t stride, View weights) {
     require_labels(labels, stride, "look_up_weights");
     require_same(labels, weights, "look_up_weights");
     if (weights.type != Type::f32) throw std::invalid_argument("look_up_weights: weights are f32");
     const auto* from = labels.as<const std::int32_t>();
     auto* to = weights.as<float>();
     for (std::int64_t n = 0; n < labels.shape.n; ++n) {
-        const std::int64_t first = n * labels.shape.voxels(), last = first + labels.shape.voxels();
-#pragma omp parallel for schedule(static)
-        for (std::int64_t v = first; v < last; ++v) to[v] = table[n * stride + from[v]];
+        const std::int64_t start = n * labels.shape.voxels();
+        parallel_ranges(stream, labels.shape.voxels(), [&](std::int64_t first, std::int64_t last) {
+            for (std::int64_t v = start + first; v < start + last; ++v) to[v] = table[n * stride + from[v]];
+        });
     }
 }
 

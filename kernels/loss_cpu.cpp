@@ -4,6 +4,7 @@
 
 #include "kernels/cpu_blocks.h"
 #include "kernels/loss_formulas.h"
+#include "kernels/parallel.h"
 #include "kernels/vector_clones.h"
 
 // loss_value sums the formula's terms, and leaves the coefficients of each sample in scratch; loss_gradient evaluates
@@ -155,17 +156,17 @@ std::int64_t loss_scratch_bytes(const LossParameters&, const Shape& logit) {
                       chunks_in(logit.voxels(), 1) * kLossSums * static_cast<std::int64_t>(sizeof(double)));
 }
 
-void loss_value(Stream, const LossParameters& parameters, const LossInput& input, void* scratch, double* value) {
+void loss_value(Stream stream, const LossParameters& parameters, const LossInput& input, void* scratch, double* value) {
     require_loss_input(parameters, input);
     const Shape& shape = input.logit.shape;
     const std::int64_t chunks = chunks_in(shape.voxels(), 1);
     double* partial = sums_in(scratch, shape.n);
     with_real(input.logit.type, [&](auto real) {
         with_formula(parameters.formula, [&](auto formula) {
-#pragma omp parallel for schedule(static)
-            for (std::int64_t i = 0; i < shape.n * chunks; ++i)
+            parallel_for(stream, shape.n * chunks, [&](std::int64_t i) {
                 sum_chunk<formula()>(chunk_of<decltype(real)>(input, i / chunks, i % chunks), parameters,
                                      partial + i * kLossSums);
+            });
         });
     });
     const LossGroups groups = groups_of(parameters.formula, shape);
@@ -185,7 +186,7 @@ void loss_value(Stream, const LossParameters& parameters, const LossInput& input
     *value = loss;
 }
 
-void loss_gradient(Stream, const LossParameters& parameters, const LossInput& input, const void* scratch,
+void loss_gradient(Stream stream, const LossParameters& parameters, const LossInput& input, const void* scratch,
                    View diff_logit) {
     require_loss_input(parameters, input);
     require_same(input.logit, diff_logit, "loss_gradient");
@@ -196,12 +197,11 @@ void loss_gradient(Stream, const LossParameters& parameters, const LossInput& in
     with_real(input.logit.type, [&](auto real) {
         using T = decltype(real);
         with_formula(parameters.formula, [&](auto formula) {
-#pragma omp parallel for schedule(static)
-            for (std::int64_t i = 0; i < shape.n * chunks; ++i) {
+            parallel_for(stream, shape.n * chunks, [&](std::int64_t i) {
                 const Chunk<T> chunk = chunk_of<T>(input, i / chunks, i % chunks);
                 gradient_of_chunk<formula()>(chunk, parameters, coefficients + i / chunks * kLossCoefficients,
                                              diff_logit.as<T>() + (chunk.logit - input.logit.as<const T>()));
-            }
+            });
         });
     });
 }

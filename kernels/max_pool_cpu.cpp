@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "kernels/cpu_blocks.h"
+#include "kernels/parallel.h"
 #include "kernels/vector_clones.h"
 
 namespace iwseg::cpu {
@@ -88,7 +89,7 @@ struct WindowRow {
 
 }  // namespace
 
-void max_pool(Stream, View x, View y) {
+void max_pool(Stream stream, View x, View y) {
     require_halves(x, y);
     const Blocks blocks(x);
     const std::int64_t numbers = x.shape.w * blocks.block;
@@ -97,22 +98,20 @@ void max_pool(Stream, View x, View y) {
             using T = decltype(real);
             constexpr int B = width;
             const T* from = x.as<const T>();
-#pragma omp parallel
-            {
+            parallel_ranges(stream, blocks.rows() * y.shape.d * y.shape.h, [&](std::int64_t first, std::int64_t last) {
                 std::vector<float> largest(static_cast<std::size_t>(numbers));
-#pragma omp for schedule(static)
-                for (std::int64_t i = 0; i < blocks.rows() * y.shape.d * y.shape.h; ++i) {
+                for (std::int64_t i = first; i < last; ++i) {
                     const WindowRow at(x.shape, y.shape, B, i);
                     const T* const rows[] = {from + at.x[0], from + at.x[1], from + at.x[2], from + at.x[3]};
                     largest_of_four<false>(rows, numbers, largest.data(), nullptr);
                     join_columns<B>(largest.data(), y.shape.w, y.as<T>() + at.y);
                 }
-            }
+            });
         });
     });
 }
 
-void max_pool_backward(Stream, View x, View diff_y, View diff_x, Write write) {
+void max_pool_backward(Stream stream, View x, View diff_y, View diff_x, Write write) {
     require_halves(x, diff_y);
     require_same(x, diff_x, "max_pool_backward");
     const Blocks blocks(x);
@@ -123,13 +122,12 @@ void max_pool_backward(Stream, View x, View diff_y, View diff_x, Write write) {
             constexpr int B = width;
             const T* from = x.as<const T>();
             const auto give = write == Write::overwrite ? give_gradient<T, false> : give_gradient<T, true>;
-#pragma omp parallel
-            {
+            const std::int64_t windows = blocks.rows() * diff_y.shape.d * diff_y.shape.h;
+            parallel_ranges(stream, windows, [&](std::int64_t first, std::int64_t last) {
                 const auto size = static_cast<std::size_t>(numbers);
                 std::vector<float> largest(size), gradient(size);
                 std::vector<std::int32_t> place(size);
-#pragma omp for schedule(static)
-                for (std::int64_t i = 0; i < blocks.rows() * diff_y.shape.d * diff_y.shape.h; ++i) {
+                for (std::int64_t i = first; i < last; ++i) {
                     const WindowRow at(x.shape, diff_y.shape, B, i);
                     const T* const rows[] = {from + at.x[0], from + at.x[1], from + at.x[2], from + at.x[3]};
                     largest_of_four<true>(rows, numbers, largest.data(), place.data());
@@ -138,7 +136,7 @@ void max_pool_backward(Stream, View x, View diff_y, View diff_x, Write write) {
                     for (std::int32_t r = 0; r < 4; ++r)
                         give(gradient.data(), place.data(), r, numbers, diff_x.as<T>() + at.x[r]);
                 }
-            }
+            });
         });
     });
 }

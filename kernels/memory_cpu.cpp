@@ -1,6 +1,5 @@
 #include "kernels/memory.h"
 
-#include <omp.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -76,7 +75,9 @@ void set_zero(Stream, void* memory, std::int64_t bytes) {
 }
 
 void synchronise(Stream) {}
-Stream open_stream() { return {}; }
+Stream open_stream(ThreadPool* threads) {
+    return {threads};
+}
 void close_stream(Stream) noexcept {}
 
 bool begin_recording(Stream) { return false; }
@@ -85,8 +86,7 @@ void replay(Stream, RecordedWork) {}
 void release_recorded(RecordedWork) noexcept {}
 
 std::string device_description() {
-    const int threads = omp_get_max_threads();
-    return processor_name() + ", " + instruction_set() + ", " + std::to_string(threads) + (threads == 1 ? " thread" : " threads");
+    return processor_name() + ", " + instruction_set();
 }
 
 }  // namespace iwseg::cpu

@@ -70,7 +70,7 @@ void set_zero(Stream stream, void* memory, std::int64_t bytes) {
 
 void synchronise(Stream stream) { check(cudaStreamSynchronize(queue(stream)), "waiting for the GPU"); }
 
-Stream open_stream() {
+Stream open_stream(ThreadPool*) {
     cudaStream_t stream = nullptr;
     check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
     return {stream};

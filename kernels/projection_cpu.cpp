@@ -2,6 +2,7 @@
 
 #include "kernels/cpu_blocks.h"
 #include "kernels/elementwise.h"
+#include "kernels/parallel.h"
 #include "kernels/vector_clones.h"
 
 namespace iwseg::cpu {
@@ -57,8 +58,8 @@ class Projection final : public Convolution {
                                       channel_sum_scratch_bytes(dst, Layout::ncdhw));
     }
 
-    void forward(Stream, View src, const float* weights, const float* bias, View dst, void*) override {
-        each_chunk(blocks_.samples, [&](std::int64_t n, std::int64_t first, std::int64_t voxels) {
+    void forward(Stream stream, View src, const float* weights, const float* bias, View dst, void*) override {
+        each_chunk(stream, blocks_.samples, [&](std::int64_t n, std::int64_t first, std::int64_t voxels) {
             for (std::int64_t o = 0; o < options_.dst_channels; ++o) {
                 float* to = dst.as<float>() + (n * options_.dst_channels + o) * blocks_.voxels + first;
                 if (options_.write == Write::overwrite)
@@ -74,8 +75,8 @@ class Projection final : public Convolution {
         });
     }
 
-    void backward_data(Stream, View diff_dst, const float* weights, View diff_src, void*) override {
-        each_chunk(blocks_.samples, [&](std::int64_t n, std::int64_t first, std::int64_t voxels) {
+    void backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void*) override {
+        each_chunk(stream, blocks_.samples, [&](std::int64_t n, std::int64_t first, std::int64_t voxels) {
             for (std::int64_t b = 0; b < blocks_.blocks; ++b)
                 for (std::int64_t o = 0; o < options_.dst_channels; ++o)
                     typed([&](auto real, auto width) {
@@ -90,7 +91,7 @@ class Projection final : public Convolution {
                           void* scratch) override {
         auto* partials = static_cast<double*>(scratch);
         const std::int64_t outputs = options_.dst_channels, block = blocks_.block;
-        each_chunk(blocks_.rows(), [&](std::int64_t row, std::int64_t first, std::int64_t voxels) {
+        each_chunk(stream, blocks_.rows(), [&](std::int64_t row, std::int64_t first, std::int64_t voxels) {
             const std::int64_t n = row / blocks_.blocks, b = row % blocks_.blocks, chunk = first / chunk_voxels(block);
             for (std::int64_t o = 0; o < outputs; ++o)
                 typed([&](auto real, auto width) {
@@ -136,13 +137,12 @@ class Projection final : public Convolution {
     }
 
     template <class Body>
-    void each_chunk(std::int64_t rows, Body&& body) const {
+    void each_chunk(Stream stream, std::int64_t rows, Body&& body) const {
         const std::int64_t size = chunk_voxels(blocks_.block);
-#pragma omp parallel for schedule(static)
-        for (std::int64_t i = 0; i < rows * chunks(); ++i) {
+        parallel_for(stream, rows * chunks(), [&](std::int64_t i) {
             const std::int64_t first = i % chunks() * size;
             body(i / chunks(), first, std::min(size, blocks_.voxels - first));
-        }
+        });
     }
 
     ConvolutionOptions options_;

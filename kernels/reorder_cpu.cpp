@@ -2,6 +2,7 @@
 
 #include "kernels/cpu_blocks.h"
 #include "kernels/elementwise.h"
+#include "kernels/parallel.h"
 
 namespace iwseg::cpu {
 
@@ -15,14 +16,13 @@ void reorder(Stream stream, View from, View to) {
         with_real(to.type, [&](auto real_to) {
             const auto* source = from.as<const decltype(real_from)>();
             auto* target = to.as<decltype(real_to)>();
-#pragma omp parallel for schedule(static)
-            for (std::int64_t i = 0; i < to.shape.n * to_padded; ++i) {
+            parallel_for(stream, to.shape.n * to_padded, [&](std::int64_t i) {
                 const std::int64_t n = i / to_padded, c = i % to_padded;
                 auto* row = target + (n * to_padded + c / to_block * to_block) * voxels + c % to_block;
                 const auto* of = source + (n * from_padded + c / from_block * from_block) * voxels + c % from_block;
                 for (std::int64_t v = 0; v < voxels; ++v)
                     store(row[v * to_block], c < channels ? to_f32(of[v * from_block]) : 0.0f);
-            }
+            });
         });
     });
 }

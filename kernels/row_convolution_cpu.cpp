@@ -6,6 +6,7 @@
 #include "kernels/bytes.h"
 #include "kernels/cpu_blocks.h"
 #include "kernels/elementwise.h"
+#include "kernels/parallel.h"
 #include "kernels/row_tile.h"
 #include "kernels/vector_clones.h"
 #include "kernels/weight_gradient.h"
@@ -46,12 +47,12 @@ void pack_pair(const Packing& p, const float* weights, std::int64_t output_block
         }
 }
 
-void pack(const Packing& p, const float* weights, float* packed) {
+void pack(Stream stream, const Packing& p, const float* weights, float* packed) {
     const std::int64_t pairs = p.output_blocks() * p.input_blocks();
-#pragma omp parallel for schedule(static)
-    for (std::int64_t pair = 0; pair < pairs; ++pair)
+    parallel_for(stream, pairs, [&](std::int64_t pair) {
         pack_pair(p, weights, pair / p.input_blocks(), pair % p.input_blocks(),
                   packed + pair * kTaps * p.block * p.block);
+    });
 }
 
 /// What becomes of the sums of a tile's row.
@@ -98,16 +99,16 @@ void run_plane(const Pass& pass, const Blocks& from, const Blocks& to, std::int6
         }
 }
 
-void run(const Pass& pass) {
+void run(Stream stream, const Pass& pass) {
     const Blocks from(pass.src), to(pass.dst);
     const std::int64_t depth = pass.dst.shape.d, planes = to.blocks * to.samples * depth;
     with_real(pass.dst.type, [&](auto real) {
         with_block(to.block, [&](auto width) {
             if constexpr (width > 1) {
-#pragma omp parallel for schedule(dynamic, 2)
-                for (std::int64_t i = 0; i < planes; ++i)
+                parallel_for(stream, planes, [&](std::int64_t i) {
                     run_plane<width, decltype(real)>(pass, from, to, i / depth / to.samples, i / depth % to.samples,
                                                      i % depth);
+                });
             }
         });
     });
@@ -170,21 +171,22 @@ void RowConvolution::forward(Stream stream, View src, const float* weights, cons
                              void* scratch) {
     auto* base = static_cast<char*>(scratch);
     auto* packed = reinterpret_cast<float*>(base + places_.rest);
-    pack(packing(false), weights, packed);
-    run({widened(stream, src, places_.src, base), dst, packed, options_.bias ? bias : nullptr, options_.write == Write::accumulate});
+    pack(stream, packing(false), weights, packed);
+    run(stream, {widened(stream, src, places_.src, base), dst, packed, options_.bias ? bias : nullptr,
+                 options_.write == Write::accumulate});
 }
 
 void RowConvolution::backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) {
     auto* base = static_cast<char*>(scratch);
     auto* packed = reinterpret_cast<float*>(base + places_.rest);
-    pack(packing(true), weights, packed);
-    run({widened(stream, diff_dst, places_.dst, base), diff_src, packed, nullptr, false});
+    pack(stream, packing(true), weights, packed);
+    run(stream, {widened(stream, diff_dst, places_.dst, base), diff_src, packed, nullptr, false});
 }
 
 void RowConvolution::backward_weights(Stream stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
                                       void* scratch) {
     auto* base = static_cast<char*>(scratch);
-    weight_gradient(widened(stream, src, places_.src, base), widened(stream, diff_dst, places_.dst, base), 3,
+    weight_gradient(stream, widened(stream, src, places_.src, base), widened(stream, diff_dst, places_.dst, base), 3,
                     diff_weights, base + places_.rest);
     if (diff_bias) channel_sum(stream, diff_dst, diff_bias, base + places_.rest);
 }

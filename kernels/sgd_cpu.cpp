@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/parallel.h"
 #include "kernels/vector_clones.h"
 
 namespace iwseg::cpu {
@@ -21,12 +22,13 @@ IWSEG_VECTOR_CLONES void update_piece(const SgdOptions& o, float rate, std::int6
 
 }  // namespace
 
-void sgd_update(Stream, const SgdOptions& options, const float* learning_rate, std::int64_t count, const float* gradient,
-                float* momentum, float* value) {
+void sgd_update(Stream stream, const SgdOptions& options, const float* learning_rate, std::int64_t count,
+                const float* gradient, float* momentum, float* value) {
     constexpr std::int64_t kPiece = 16384;
-#pragma omp parallel for schedule(static)
-    for (std::int64_t i = 0; i < count; i += kPiece)
+    parallel_for(stream, (count + kPiece - 1) / kPiece, [&](std::int64_t piece) {
+        const std::int64_t i = piece * kPiece;
         update_piece(options, *learning_rate, std::min(kPiece, count - i), gradient + i, momentum + i, value + i);
+    });
 }
 
 }  // namespace iwseg::cpu

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <vector>
 
+#include "kernels/parallel.h"
 #include "kernels/row_tile.h"
 #include "kernels/vector_clones.h"
 #include "kernels/vector_of.h"
@@ -72,19 +74,32 @@ void release_mark(Mark) noexcept {}
 void begin_range(const char*) {}
 void end_range() {}
 
-double arithmetic_peak(Stream, bool bf16) {
+double arithmetic_peak(Stream stream, bool bf16) {
     const auto run = bf16 && pairs_work() ? by_pairs_of_bf16
                      : row_tiles_work()   ? by_registers_of_avx512
                                           : by_registers_of_avx2;
     double best = 0;
     for (int round = 0; round < 3; ++round) {
+        struct Measured {
+            double operations = 0, seconds = 0;
+            float meaningless = 0;
+        };
+        std::vector<Measured> of(static_cast<std::size_t>(thread_count(stream)));
+        const auto measure = [&](std::int64_t thread) {
+            const double begin = now();
+            of[thread].operations = run(0.5f, &of[thread].meaningless);
+            of[thread].seconds = now() - begin;
+        };
+        if (!stream.handle)
+            measure(0);
+        else if (!threads_of(stream)->run_together(thread_count(stream), measure))
+            return 0;
         double operations = 0, seconds = 0;
         float meaningless = 0;
-#pragma omp parallel reduction(+ : operations, meaningless) reduction(max : seconds)
-        {
-            const double begin = now();
-            operations = run(0.5f, &meaningless);
-            seconds = now() - begin;
+        for (const Measured& thread : of) {
+            operations += thread.operations;
+            seconds = std::max(seconds, thread.seconds);
+            meaningless += thread.meaningless;
         }
         if (meaningless != 0) best = std::max(best, operations / seconds);
     }

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "kernels/cpu_blocks.h"
+#include "kernels/parallel.h"
 #include "kernels/vector_clones.h"
 
 namespace iwseg::cpu {
@@ -91,7 +92,7 @@ void require_double(const View& x, const View& y) {
 
 }  // namespace
 
-void upsample(Stream, View x, View y) {
+void upsample(Stream stream, View x, View y) {
     require_double(x, y);
     const Blocks blocks(x);
     const Shape &small = x.shape, &big = y.shape;
@@ -100,11 +101,9 @@ void upsample(Stream, View x, View y) {
         with_block(blocks.block, [&](auto width) {
             using T = decltype(real);
             constexpr int B = width;
-#pragma omp parallel
-            {
+            parallel_ranges(stream, blocks.rows() * big.d * big.h, [&](std::int64_t first, std::int64_t last) {
                 std::vector<float> sums(static_cast<std::size_t>(small.w * B));
-#pragma omp for schedule(static)
-                for (std::int64_t i = 0; i < blocks.rows() * big.d * big.h; ++i) {
+                for (std::int64_t i = first; i < last; ++i) {
                     const Tap &h = h_taps[i % big.h], &d = d_taps[i / big.h % big.d];
                     const T* volume = x.as<const T>() + i / big.h / big.d * blocks.voxels * B;
                     const T* rows[4];
@@ -117,12 +116,12 @@ void upsample(Stream, View x, View y) {
                     blend_rows(rows, weights, small.w * B, sums.data());
                     interpolate_row<B>(sums.data(), w_taps.data(), big.w, y.as<T>() + i * big.w * B);
                 }
-            }
+            });
         });
     });
 }
 
-void upsample_backward(Stream, View diff_y, View diff_x, Write write) {
+void upsample_backward(Stream stream, View diff_y, View diff_x, Write write) {
     require_double(diff_x, diff_y);
     const Blocks blocks(diff_x);
     const Shape &small = diff_x.shape, &big = diff_y.shape;
@@ -132,12 +131,10 @@ void upsample_backward(Stream, View diff_y, View diff_x, Write write) {
         with_block(blocks.block, [&](auto width) {
             using T = decltype(real);
             constexpr int B = width;
-#pragma omp parallel
-            {
+            parallel_ranges(stream, blocks.rows() * small.d * small.h, [&](std::int64_t first, std::int64_t last) {
                 std::vector<float> sums(static_cast<std::size_t>(big.w * B));
                 const auto gather = write == Write::overwrite ? gather_row<B, T, false> : gather_row<B, T, true>;
-#pragma omp for schedule(static)
-                for (std::int64_t i = 0; i < blocks.rows() * small.d * small.h; ++i) {
+                for (std::int64_t i = first; i < last; ++i) {
                     const Readers &h = h_readers[i % small.h], &d = d_readers[i / small.h % small.d];
                     const T* volume = diff_y.as<const T>() + i / small.h / small.d * big.voxels() * B;
                     std::fill(sums.begin(), sums.end(), 0.0f);
@@ -147,7 +144,7 @@ void upsample_backward(Stream, View diff_y, View diff_x, Write write) {
                                     d.weight[z] * h.weight[v], big.w * B, sums.data());
                     gather(sums.data(), w_readers.data(), small.w, diff_x.as<T>() + i * small.w * B);
                 }
-            }
+            });
         });
     });
 }

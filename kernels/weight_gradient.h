@@ -14,6 +14,6 @@ namespace iwseg::cpu {
 bool weight_gradient_takes_bf16(Layout src, Layout diff_dst, int kernel);
 
 std::int64_t weight_gradient_scratch_bytes(const Shape& src, std::int64_t dst_channels, int kernel, Layout dst_layout);
-void weight_gradient(View src, View diff_dst, int kernel, float* diff_weights, void* scratch);
+void weight_gradient(Stream stream, View src, View diff_dst, int kernel, float* diff_weights, void* scratch);
 
 }  // namespace iwseg::cpu

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/cpu_blocks.h"
+#include "kernels/parallel.h"
 #include "kernels/vector_clones.h"
 #include "kernels/vector_of.h"
 #include "kernels/weight_gradient_pairs.h"
@@ -127,11 +128,12 @@ struct Cut {
     std::int64_t items() const { return chunks * output_blocks * input_blocks; }
 };
 
-/// Runs body(sample, input block, output block, plane, partial) over all planes, those of an item one after the other.
+/// Runs body(sample, input block, output block, plane, partial) over all planes of some items, those of an item one
+/// after the other.
 template <class Body>
-void over_items(const Cut& cut, std::int64_t depth, float* partials, Body&& body) {
-#pragma omp for schedule(dynamic)
-    for (std::int64_t item = 0; item < cut.items(); ++item) {
+void over_items(const Cut& cut, std::int64_t first, std::int64_t last, std::int64_t depth, float* partials,
+                Body&& body) {
+    for (std::int64_t item = first; item < last; ++item) {
         const std::int64_t input = item % cut.input_blocks, output = item / cut.input_blocks % cut.output_blocks;
         const std::int64_t chunk = item / cut.input_blocks / cut.output_blocks;
         float* partial = partials + item * cut.partial;
@@ -142,30 +144,32 @@ void over_items(const Cut& cut, std::int64_t depth, float* partials, Body&& body
 }
 
 template <int B, bool kFlat>
-void run_items(const View& src, const View& diff, int kernel, const Cut& cut, float* partials) {
+void run_items(Stream stream, const View& src, const View& diff, int kernel, const Cut& cut, float* partials) {
     const std::int64_t voxels = src.shape.voxels();
     const auto run = kernel == 1 ? plane_of_one<B, kFlat> : plane_of_three<B, kFlat>;
-#pragma omp parallel
-    over_items(cut, src.shape.d, partials, [&](auto n, auto input, auto output, auto d, float* partial) {
-        const Plane plane{
-            src.as<const float>() + (kFlat ? n * src.shape.c * voxels : (n * cut.input_blocks + input) * voxels * B),
-            diff.as<const float>() + (n * cut.output_blocks + output) * voxels * B, d};
-        run(plane, src.shape, cut.channels, partial);
+    parallel_ranges(stream, cut.items(), [&](std::int64_t first, std::int64_t last) {
+        over_items(
+            cut, first, last, src.shape.d, partials, [&](auto n, auto input, auto output, auto d, float* partial) {
+                const Plane plane{src.as<const float>() +
+                                      (kFlat ? n * src.shape.c * voxels : (n * cut.input_blocks + input) * voxels * B),
+                                  diff.as<const float>() + (n * cut.output_blocks + output) * voxels * B, d};
+                run(plane, src.shape, cut.channels, partial);
+            });
     });
 }
 
-void run_items_by_pairs(const View& src, const View& diff, const Cut& cut, float* partials) {
+void run_items_by_pairs(Stream stream, const View& src, const View& diff, const Cut& cut, float* partials) {
     constexpr std::int64_t kBlock = 16;
     const std::int64_t voxels = src.shape.voxels();
-#pragma omp parallel
-    {
+    parallel_ranges(stream, cut.items(), [&](std::int64_t first, std::int64_t last) {
         std::vector<std::uint32_t> room(static_cast<std::size_t>(pairs_room(src.shape.w)));
-        over_items(cut, src.shape.d, partials, [&](auto n, auto input, auto output, auto d, float* partial) {
-            const PairsPlane plane{src.as<const Bf16>() + (n * cut.input_blocks + input) * voxels * kBlock,
-                                   diff.as<const Bf16>() + (n * cut.output_blocks + output) * voxels * kBlock, d};
-            add_plane_by_pairs(plane, src.shape, room.data(), partial);
-        });
-    }
+        over_items(
+            cut, first, last, src.shape.d, partials, [&](auto n, auto input, auto output, auto d, float* partial) {
+                const PairsPlane plane{src.as<const Bf16>() + (n * cut.input_blocks + input) * voxels * kBlock,
+                                       diff.as<const Bf16>() + (n * cut.output_blocks + output) * voxels * kBlock, d};
+                add_plane_by_pairs(plane, src.shape, room.data(), partial);
+            });
+    });
 }
 
 /// Where the number of output channel o, input channel c, tap t lies in a partial.
@@ -204,7 +208,7 @@ std::int64_t weight_gradient_scratch_bytes(const Shape& src, std::int64_t dst_ch
            static_cast<std::int64_t>(sizeof(float));
 }
 
-void weight_gradient(View src, View diff_dst, int kernel, float* diff_weights, void* scratch) {
+void weight_gradient(Stream stream, View src, View diff_dst, int kernel, float* diff_weights, void* scratch) {
     const std::int64_t block = block_of(diff_dst.layout, diff_dst.shape.c), outputs = diff_dst.shape.c;
     const bool flat = src.layout == Layout::ncdhw;
     const bool narrow = src.type == Type::bf16 && weight_gradient_takes_bf16(src.layout, diff_dst.layout, kernel);
@@ -216,17 +220,17 @@ void weight_gradient(View src, View diff_dst, int kernel, float* diff_weights, v
     const Cut cut(src.shape, src.layout, outputs, kernel, block);
     auto* partials = static_cast<float*>(scratch);
     if (type == Type::bf16)
-        run_items_by_pairs(src, diff_dst, cut, partials);
+        run_items_by_pairs(stream, src, diff_dst, cut, partials);
     else if (block == 8)
-        flat ? run_items<8, true>(src, diff_dst, kernel, cut, partials)
-             : run_items<8, false>(src, diff_dst, kernel, cut, partials);
+        flat ? run_items<8, true>(stream, src, diff_dst, kernel, cut, partials)
+             : run_items<8, false>(stream, src, diff_dst, kernel, cut, partials);
     else
-        flat ? run_items<16, true>(src, diff_dst, kernel, cut, partials)
-             : run_items<16, false>(src, diff_dst, kernel, cut, partials);
+        flat ? run_items<16, true>(stream, src, diff_dst, kernel, cut, partials)
+             : run_items<16, false>(stream, src, diff_dst, kernel, cut, partials);
     const std::int64_t pairs = cut.output_blocks * cut.input_blocks;
-#pragma omp parallel for schedule(static)
-    for (std::int64_t pair = 0; pair < pairs; ++pair)
+    parallel_for(stream, pairs, [&](std::int64_t pair) {
         sum_chunks(cut, pair, block, outputs, src.shape.c, partials, diff_weights);
+    });
 }
 
 }  // namespace iwseg::cpu

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "engine/random.h"
+#include "kernels/parallel.h"
 
 namespace iwseg {
 
@@ -19,10 +20,10 @@ void fill_uniform(const Parameter& weight, Random random, std::int64_t count, fl
 
 }  // namespace
 
-void initialise(Parameters& parameters, std::uint64_t seed) {
+void initialise(Context& context, Parameters& parameters, std::uint64_t seed) {
     // Every array has random numbers of its own, so their order is free.
-#pragma omp parallel for schedule(dynamic)
-    for (int i = 0; i < parameters.size(); ++i) {
+    cpu::parallel_for(context.host(), parameters.size(), [&](std::int64_t index) {
+        const auto i = static_cast<int>(index);
         const Parameter& parameter = parameters[i];
         const std::string& name = parameter.name;
         float* values = parameters.value(i);
@@ -36,7 +37,7 @@ void initialise(Parameters& parameters, std::uint64_t seed) {
             const bool ones = name.ends_with("running_var") || name.ends_with("bn.weight") || name == "2.2.weight";
             std::fill_n(values, parameter.elements, ones ? 1.0f : 0.0f);
         }
-    }
+    });
     std::fill(parameters.momentum().begin(), parameters.momentum().end(), 0.0f);
     parameters.batches_tracked = 0;
     parameters.upload();

@@ -51,12 +51,10 @@ void measure_distances(std::vector<std::uint8_t>& volume, const Extent& shape, s
     const auto [ni, nj, nk] = shape;
     const std::int64_t plane = nj * nk;
     const std::vector<std::uint8_t> outside(static_cast<std::size_t>(nk), beyond);
-#pragma omp parallel for schedule(static)
     for (std::int64_t i = 0; i < ni; ++i) {
         for (std::int64_t j = 0; j < nj; ++j) relax_line(&volume[i * plane + j * nk], nk, beyond);
         relax_rows(&volume[i * plane], nj, nk, nk, outside);
     }
-#pragma omp parallel for schedule(static)
     for (std::int64_t j = 0; j < nj; ++j) relax_rows(&volume[j * nk], ni, plane, nk, outside);
 }
 

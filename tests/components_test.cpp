@@ -1,7 +1,6 @@
 #include "kernels/components.h"
 
 #include <gtest/gtest.h>
-#include <omp.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -10,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "kernels/thread_pool.h"
 #include "tests/backends.h"
 #include "tests/kernel_tensor.h"
 #include "tests/masks.h"
@@ -18,14 +18,14 @@ namespace iwseg {
 namespace {
 
 Labels label(Backend backend, const Mask& mask, const Shape& shape, int connectivity,
-             std::vector<std::int32_t>* counts = nullptr) {
+             std::vector<std::int32_t>* counts = nullptr, Stream stream = {}) {
     const Kernels& device = kernels_of(backend);
     const KernelArray<std::uint8_t> on_device(device, mask);
     const KernelArray<std::int32_t> labels(device, shape.elements() + 1, -7);  // the last is a sentinel
     const KernelArray<std::int32_t> found(device, shape.n, -1);
     const auto scratch = kernel_scratch(device, device.components_scratch_bytes(shape, connectivity));
-    device.label_components({}, {on_device.data(), shape, Type::u8}, {labels.data(), shape, Type::i32}, found.data(),
-                            connectivity, scratch.data());
+    device.label_components(stream, {on_device.data(), shape, Type::u8}, {labels.data(), shape, Type::i32},
+                            found.data(), connectivity, scratch.data());
     Labels result = labels.host();
     EXPECT_EQ(result.back(), -7) << "wrote behind the labels";
     result.pop_back();
@@ -51,17 +51,6 @@ void expect_as_flooded(Backend backend, const Mask& mask, const Shape& shape) {
         ASSERT_EQ(counts[0], largest(expected));
     }
 }
-
-class Threads {
-  public:
-    explicit Threads(int count) : before_(omp_get_max_threads()) { omp_set_num_threads(count); }
-    ~Threads() { omp_set_num_threads(before_); }
-    Threads(const Threads&) = delete;
-    Threads& operator=(const Threads&) = delete;
-
-  private:
-    int before_;
-};
 
 class Components : public testing::TestWithParam<Backend> {
   protected:
@@ -213,7 +202,8 @@ TEST_P(Components, WrongConnectivitiesShapesAndTypesAreRefused) {
     EXPECT_THROW(device.label_components({}, from, other, &count, 6, nullptr), std::invalid_argument);
     EXPECT_THROW(device.label_components({}, from, real, &count, 6, nullptr), std::invalid_argument);
     const Shape huge{1, 1, 2048, 1024, 1024};  // 2^31 voxels, refused before they are looked at
-    EXPECT_THROW(device.label_components({}, {mask.data(), huge, Type::u8}, {labels.data(), huge, Type::i32}, &count, 6, nullptr),
+    EXPECT_THROW(device.label_components({}, {mask.data(), huge, Type::u8}, {labels.data(), huge, Type::i32},
+                                         &count, 6, nullptr),
                  std::invalid_argument);
 }
 
@@ -230,8 +220,8 @@ TEST(ComponentsOnCpu, LabelsDoNotDependOnTheThreadsAndSlabs) {
         for (const int connectivity : kConnectivities) {
             const Labels expected = flood_fill(mask, shape, connectivity);
             for (const int threads : {1, 2, 3, 5}) {
-                const Threads use(threads);
-                ASSERT_TRUE(label(Backend::cpu, mask, shape, connectivity) == expected)
+                ThreadPool pool(threads);
+                ASSERT_TRUE(label(Backend::cpu, mask, shape, connectivity, nullptr, pool.stream()) == expected)
                     << threads << " threads, " << connectivity;
             }
         }
@@ -244,8 +234,10 @@ TEST(ComponentsOnCpu, WorkerThreadsLabelAtTheSameTime) {
     const Mask mask = random_mask(shape, 0.1, random);
     const Labels expected = flood_fill(mask, shape, 26);
     std::vector<Labels> found(4);
+    ThreadPool pool(3);  // shared: who finds it at work labels alone
     std::vector<std::thread> workers;
-    for (Labels& labels : found) workers.emplace_back([&] { labels = label(Backend::cpu, mask, shape, 26); });
+    for (Labels& labels : found)
+        workers.emplace_back([&] { labels = label(Backend::cpu, mask, shape, 26, nullptr, pool.stream()); });
     for (std::thread& worker : workers) worker.join();
     for (const Labels& labels : found) EXPECT_TRUE(labels == expected);
 }

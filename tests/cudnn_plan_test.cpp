@@ -28,9 +28,9 @@ struct Asked {
 
 std::vector<Asked> asked;
 
-std::unique_ptr<Convolution> note(const ConvolutionOptions& options, ConvolutionPasses passes) {
+std::unique_ptr<Convolution> note(Stream stream, const ConvolutionOptions& options, ConvolutionPasses passes) {
     asked.push_back({options, passes});
-    return simt::kernels().make_convolution(options, passes);
+    return simt::kernels().make_convolution(stream, options, passes);
 }
 
 /// Every convolution that training the default network asks for, from the network itself: nothing is computed.

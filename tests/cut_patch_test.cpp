@@ -233,7 +233,7 @@ class ResidentTraining : public CutPatches {
         Parameters parameters;
         TrainingSession session(context, parameters, training(loss, inputs == Inputs::batches ? nullptr : &sampler));
         EXPECT_EQ(session.resident_bytes() > 0, inputs != Inputs::batches);
-        initialise(parameters, seed_);
+        initialise(context, parameters, seed_);
         Trained result;
         Batch batch;
         const auto bind = [&](std::uint64_t step) {
@@ -276,7 +276,7 @@ TEST_P(ResidentTraining, BatchesAreTakenWhereScansDoNotFit) {
     TrainingOptions options = training("iwdl", made.get());
     options.memory_for_scans = ResidentScans::bytes_needed(made->cases()) - 1;
     TrainingSession session(context, parameters, options);
-    initialise(parameters, seed_);
+    initialise(context, parameters, seed_);
     EXPECT_EQ(session.resident_bytes(), 0);
     EXPECT_THROW(session.bind(made->places(0), 1e-2f), std::invalid_argument);
     Batch batch;

@@ -1,7 +1,6 @@
 #include "kernels/loss.h"
 
 #include <gtest/gtest.h>
-#include <omp.h>
 
 #include <cmath>
 #include <cstdio>
@@ -16,6 +15,7 @@
 #include "kernels/bf16.h"
 #include "kernels/error.h"
 #include "kernels/exp_log.h"
+#include "kernels/thread_pool.h"
 #include "losses/loss.h"
 #include "tests/backends.h"
 #include "tests/golden.h"
@@ -58,7 +58,7 @@ Batch random_batch(const Shape& shape, double spread, std::mt19937& random) {
 }
 
 template <class T = float>
-Result compute(Backend backend, const Loss& loss, const Batch& b) {
+Result compute(Backend backend, const Loss& loss, const Batch& b, Stream stream = {}) {
     constexpr Type type = std::is_same_v<T, float> ? Type::f32 : Type::bf16;
     const Kernels& device = kernels_of(backend);
     std::vector<T> rounded(b.logit.size()), sentinel(b.logit.size() + 1);
@@ -73,8 +73,8 @@ Result compute(Backend backend, const Loss& loss, const Batch& b) {
     const KernelArray<double> scratch(
         device, device.loss_scratch_bytes(loss.parameters, b.shape) / static_cast<std::int64_t>(sizeof(double)) + 1, -7.0);
     const KernelArray<double> value(device, 1, -7.0);
-    device.loss_value({}, loss.parameters, input, scratch.data(), value.data());
-    device.loss_gradient({}, loss.parameters, input, scratch.data(), {gradient.data(), b.shape, type});
+    device.loss_value(stream, loss.parameters, input, scratch.data(), value.data());
+    device.loss_gradient(stream, loss.parameters, input, scratch.data(), {gradient.data(), b.shape, type});
     EXPECT_EQ(scratch.host().back(), -7.0) << "wrote behind the scratch";
     const std::vector<T> slopes = gradient.host();
     EXPECT_EQ(to_f32(slopes.back()), -7.0f) << "wrote behind the gradient";
@@ -312,18 +312,15 @@ TEST_P(LossKernel, PatchesWithoutLesionOrWithNothingElseAreFinite) {
 TEST(LossKernelOnCpu, AllThreadCountsGiveTheSameBits) {
     std::mt19937 random(std::random_device{}());
     const Batch b = random_batch({2, 1, 40, 37, 41}, 3.0, random);
-    const int before = omp_get_max_threads();
     for (const std::string& name : loss_names()) {
-        omp_set_num_threads(1);
         const Result one = compute(Backend::cpu, loss_from_name(name), b);
         for (int threads = 2; threads <= 4; ++threads) {
-            omp_set_num_threads(threads);
-            const Result many = compute(Backend::cpu, loss_from_name(name), b);
+            ThreadPool pool(threads);
+            const Result many = compute(Backend::cpu, loss_from_name(name), b, pool.stream());
             EXPECT_EQ(std::memcmp(&one.value, &many.value, sizeof(double)), 0) << name;
             EXPECT_TRUE(one.gradient == many.gradient) << name;
         }
     }
-    omp_set_num_threads(before);
 }
 
 TEST_P(LossKernel, Bf16LogitsGiveTheLossOfTheRoundedLogits) {
@@ -398,9 +395,11 @@ TEST_P(LossKernel, InputsThatDoNotFitAreRefused) {
     Batch b = random_batch({1, 1, 2, 2, 2}, 1.0, random);
     double value = 0, scratch[64];
     LossInput input{{b.logit.data(), b.shape, Type::f32}, b.target.data(), b.labels.data(), b.table.data(), b.stride};
-    EXPECT_THROW(device.loss_value({}, loss_from_name("gdl").parameters, input, scratch, &value), std::invalid_argument);
+    EXPECT_THROW(device.loss_value({}, loss_from_name("gdl").parameters, input, scratch, &value),
+                 std::invalid_argument);
     input.logit.shape = {1, 2, 1, 2, 2};
-    EXPECT_THROW(device.loss_value({}, loss_from_name("dl").parameters, input, scratch, &value), std::invalid_argument);
+    EXPECT_THROW(device.loss_value({}, loss_from_name("dl").parameters, input, scratch, &value),
+                 std::invalid_argument);
 }
 
 INSTANTIATE_TEST_SUITE_P(On, LossKernel, testing::Values(Backend::cpu, Backend::simt, Backend::cuda),

@@ -95,7 +95,7 @@ class NetworkGradient : public testing::TestWithParam<Backend> {
         options.bf16 = bf16;
         options.input = shape_;
         session_ = std::make_unique<TrainingSession>(*context_, parameters_, options);
-        initialise(parameters_, seed_);
+        initialise(*context_, parameters_, seed_);
         for (int i = 0; i < parameters_.size(); ++i)
             reference_.values[parameters_[i].name].assign(parameters_.value(i), parameters_.value(i) + parameters_[i].elements);
     }

@@ -20,7 +20,7 @@ TEST_P(Operations, ConvolutionAndItsGradients) {
             options.src_type = options.dst_type = GetParam().type;
             options.bias = accumulate;
             options.write = accumulate ? Write::accumulate : Write::overwrite;
-            const auto convolution = device().make_convolution(options, {});
+            const auto convolution = device().make_convolution({}, options, {});
             const auto work = scratch(convolution->scratch_bytes());
             Array x = noise(src);
             const Array before = noise(options.dst()), diff = noise(options.dst());
@@ -55,14 +55,14 @@ TEST_P(Operations, FirstAndLastConvolutionsTakePlainChannels) {
     first.dst_channels = below(4, 17);
     first.src_type = first.dst_type = GetParam().type;
     first.dst_layout = GetParam().layout;
-    const auto enter = device().make_convolution(first, {false, true});
+    const auto enter = device().make_convolution({}, first, {false, true});
     ConvolutionOptions last;
     last.src = first.dst();
     last.dst_channels = 2;
     last.kernel = 1;
     last.src_layout = GetParam().layout;
     last.src_type = GetParam().type;
-    const auto leave = device().make_convolution(last, {});
+    const auto leave = device().make_convolution({}, last, {});
     const auto work = scratch(std::max(enter->scratch_bytes(), leave->scratch_bytes()));
     Array x = noise(src), middle = noise(first.dst());
     const Array diff = noise(first.dst()), diff_last = noise(last.dst());
@@ -245,10 +245,10 @@ TEST(Convolution, NativeBf16EqualsWidenedWhereTheProcessorHasIt) {
     options.src_layout = options.dst_layout = Layout::blocked16;
     options.src_type = options.dst_type = Type::bf16;
     options.bf16_operands = Bf16Operands::native;
-    const auto native = cpu::make_convolution(options, {});
+    const auto native = cpu::make_convolution({}, options, {});
     if (native->implementation().find("widened") != std::string::npos) GTEST_SKIP() << "needs AVX-512";
     options.bf16_operands = Bf16Operands::widened;
-    const auto widened = cpu::make_convolution(options, {});
+    const auto widened = cpu::make_convolution({}, options, {});
     Array x(options.src);
     std::vector<float> weights(16 * 16 * 27);
     for (double& v : x.values) v = round_to_bf16(static_cast<float>(std::normal_distribution<>()(random)));

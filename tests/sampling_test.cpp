@@ -1,7 +1,6 @@
 #include "data/sampling.h"
 
 #include <gtest/gtest.h>
-#include <omp.h>
 
 #include <algorithm>
 #include <chrono>
@@ -52,10 +51,7 @@ bool same(const Batch& a, const Batch& b) {
 
 class Sampling : public testing::Test {
   protected:
-    Sampling() {
-        omp_set_num_threads(1);  // as the loader's workers do: patches here are too small to share
-        std::cout << "seed " << seed_ << "\n";
-    }
+    Sampling() { std::cout << "seed " << seed_ << "\n"; }
     unsigned seed_ = std::random_device{}();
     std::mt19937 random_{seed_};
 };

@@ -102,7 +102,9 @@ void copy_to_host(Stream, const void* from, void* to, std::int64_t bytes) {
 }
 void set_zero(Stream stream, void* memory, std::int64_t bytes) { cpu::set_zero(stream, memory, bytes); }
 void synchronise(Stream) { settle(transfers_begun); }
-Stream open_stream() { return {}; }
+Stream open_stream(ThreadPool*) {
+    return {};
+}
 void close_stream(Stream) noexcept {}
 bool begin_recording(Stream) { return false; }
 RecordedWork end_recording(Stream) { return {}; }

@@ -6,7 +6,7 @@
 // On the executor every convolution is a direct one: cuDNN has no source to run.
 namespace iwseg::simt {
 
-std::unique_ptr<Convolution> make_convolution(const ConvolutionOptions& options, ConvolutionPasses passes) {
+std::unique_ptr<Convolution> make_convolution(Stream, const ConvolutionOptions& options, ConvolutionPasses passes) {
     return make_direct_convolution(options, passes);
 }
 

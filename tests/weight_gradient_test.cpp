@@ -19,7 +19,7 @@ class WeightGradient : public ConvolutionTest {
         const KernelTensor src(*device_, x, layout, type), diff(*device_, slope, layout, type);
         const KernelArray<float> got(*device_, outputs * shape.c * 27, NAN);
         const auto scratch = kernel_scratch(*device_, cpu::weight_gradient_scratch_bytes(shape, outputs, 3, layout));
-        cpu::weight_gradient(src.view(), diff.view(), 3, got.data(), scratch.data());
+        cpu::weight_gradient({}, src.view(), diff.view(), 3, got.data(), scratch.data());
         const std::vector<float> sums = got.host();
         expect_near("diff_weights", {sums.begin(), sums.end()}, expected_weight_gradient(o, x, slope), Type::f32);
     }
@@ -49,7 +49,7 @@ TEST_P(WeightGradient, KeepsInfinityAndNan) {
         diff(*device_, slope, Layout::blocked16, Type::bf16);
     const KernelArray<float> got(*device_, 27, 0.0f);
     const auto scratch = kernel_scratch(*device_, cpu::weight_gradient_scratch_bytes(x.shape, 1, 3, Layout::blocked16));
-    cpu::weight_gradient(src.view(), diff.view(), 3, got.data(), scratch.data());
+    cpu::weight_gradient({}, src.view(), diff.view(), 3, got.data(), scratch.data());
     const std::vector<float> sums = got.host();
     EXPECT_EQ(sums[13], INFINITY);      // the voxel itself
     EXPECT_TRUE(std::isnan(sums[12]));  // infinity times the 0 after it
@@ -60,8 +60,9 @@ TEST_P(WeightGradient, RefusesWhatItCannotTake) {
     const KernelTensor narrow(*device_, x, Layout::blocked8, Type::bf16),
         wide(*device_, x, Layout::blocked8, Type::f32);
     std::vector<float> sums(8 * 8 * 27);
-    EXPECT_THROW(cpu::weight_gradient(narrow.view(), narrow.view(), 3, sums.data(), nullptr), std::invalid_argument);
-    EXPECT_THROW(cpu::weight_gradient(narrow.view(), wide.view(), 3, sums.data(), nullptr), std::invalid_argument);
+    EXPECT_THROW(cpu::weight_gradient({}, narrow.view(), narrow.view(), 3, sums.data(), nullptr),
+                 std::invalid_argument);
+    EXPECT_THROW(cpu::weight_gradient({}, narrow.view(), wide.view(), 3, sums.data(), nullptr), std::invalid_argument);
 }
 
 INSTANTIATE_TEST_SUITE_P(On, WeightGradient, testing::Values(Backend::cpu),

@@ -1,0 +1,144 @@
+#include "kernels/onednn_threads.h"
+
+#include <dlfcn.h>
+
+#include <barrier>
+#include <utility>
+
+namespace iwseg::cpu {
+namespace {
+
+/// One thread's place in a parallel region of oneDNN's.
+struct Member {
+    int number = 0, count = 1;
+    std::barrier<>* barrier = nullptr;  ///< where they run together
+};
+
+thread_local OneDnnThreads* scope = nullptr;
+thread_local const Member* member = nullptr;
+
+using Region = void (*)(void*);
+
+/// Whether it belongs to the program or library that this file is linked into.
+bool is_ours(const void* function) {
+    static const char anchor = 0;
+    Dl_info theirs{}, ours{};
+    return ::dladdr(function, &theirs) != 0 && ::dladdr(&anchor, &ours) != 0 && theirs.dli_fbase == ours.dli_fbase;
+}
+
+/// After us in the order that symbols are looked up in; before us where ours are not what is found first.
+template <class Function>
+Function* find(const char* name, Function* missing) {
+    for (void* const where : {RTLD_NEXT, RTLD_DEFAULT})
+        if (void* const found = ::dlsym(where, name); found && !is_ours(found))
+            return reinterpret_cast<Function*>(found);
+    return missing;
+}
+
+/// The OpenMP runtime itself; where there is none, what one thread would do.
+struct Runtime {
+    void (*parallel)(Region, void*, unsigned, unsigned) = find<void(Region, void*, unsigned, unsigned)>(
+        "GOMP_parallel", [](Region region, void* data, unsigned, unsigned) { region(data); });
+    void (*barrier)() = find<void()>("GOMP_barrier", [] {});
+    int (*max_threads)() = find<int()>("omp_get_max_threads", [] { return 1; });
+    int (*threads)() = find<int()>("omp_get_num_threads", [] { return 1; });
+    int (*thread)() = find<int()>("omp_get_thread_num", [] { return 0; });
+    int (*in_parallel)() = find<int()>("omp_in_parallel", [] { return 0; });
+    void (*set_threads)(int) = find<void(int)>("omp_set_num_threads", [](int) {});
+};
+
+const Runtime& runtime() {
+    static const Runtime found;
+    return found;
+}
+
+void run_member(const Member& as, Region region, void* data) {
+    const Member* const outside = std::exchange(member, &as);
+    region(data);
+    member = outside;
+}
+
+/// A region of oneDNN's, of `count` threads, on ours.
+void run_region(const OneDnnThreads& of, Region region, void* data, int count) {
+    if (count == 1) return run_member({}, region, data);
+    if (of.work() == OneDnnWork::together) {
+        std::barrier barrier(count);
+        const auto body = [&](std::int64_t number) {
+            run_member({static_cast<int>(number), count, &barrier}, region, data);
+        };
+        if (of.pool() && of.pool()->run_together(count, body)) return;
+        // The pool is at work or too small. Threads that wait for each other must all be there: the runtime has them.
+        OneDnnThreads* const held = std::exchange(scope, nullptr);
+        runtime().parallel(region, data, static_cast<unsigned>(count), 0);
+        scope = held;
+        return;
+    }
+    const auto body = [&](std::int64_t number) {
+        run_member({static_cast<int>(number), count, nullptr}, region, data);
+    };
+    if (of.pool()) return of.pool()->run(count, body);
+    for (int number = 0; number < count; ++number) body(number);
+}
+
+}  // namespace
+
+OneDnnThreads::OneDnnThreads(ThreadPool* threads, OneDnnWork work)
+    : pool_(threads), work_(work), outer_(std::exchange(scope, this)) {
+    if (in_effect()) return;
+    runtimes_ = runtime().max_threads();
+    runtime().set_threads(this->threads());
+}
+
+OneDnnThreads::~OneDnnThreads() {
+    scope = outer_;
+    if (runtimes_ > 0) runtime().set_threads(runtimes_);
+}
+
+bool OneDnnThreads::in_effect() {
+    static const bool ours = [] {
+        void* const found = ::dlsym(RTLD_DEFAULT, "GOMP_parallel");
+        return found && is_ours(found);
+    }();
+    return ours;
+}
+
+}  // namespace iwseg::cpu
+
+// Weak, so that a program that links an OpenMP runtime statically keeps that one's.
+#define IWSEG_FOR_ONEDNN extern "C" __attribute__((weak, visibility("default")))
+
+using namespace iwseg::cpu;  // NOLINT: C functions have no namespace
+
+IWSEG_FOR_ONEDNN void GOMP_parallel(void (*region)(void*), void* data, unsigned count, unsigned flags);
+IWSEG_FOR_ONEDNN void GOMP_barrier();
+IWSEG_FOR_ONEDNN int omp_get_max_threads();
+IWSEG_FOR_ONEDNN int omp_get_num_threads();
+IWSEG_FOR_ONEDNN int omp_get_thread_num();
+IWSEG_FOR_ONEDNN int omp_in_parallel();
+
+void GOMP_parallel(void (*region)(void*), void* data, unsigned count, unsigned flags) {
+    if (member) return run_member({}, region, data);  // nested: this thread alone
+    if (!scope) return runtime().parallel(region, data, count, flags);
+    run_region(*scope, region, data, count > 0 ? static_cast<int>(count) : scope->threads());
+}
+
+void GOMP_barrier() {
+    if (member && member->barrier) return member->barrier->arrive_and_wait();
+    if (!member && !scope) runtime().barrier();
+}
+
+int omp_get_max_threads() {
+    return member ? member->count : scope ? scope->threads() : runtime().max_threads();
+}
+
+int omp_get_num_threads() {
+    return member ? member->count : scope ? 1 : runtime().threads();
+}
+
+int omp_get_thread_num() {
+    return member ? member->number : scope ? 0 : runtime().thread();
+}
+
+int omp_in_parallel() {
+    return member ? 1 : scope ? 0 : runtime().in_parallel();
+}
