@@ -71,6 +71,7 @@ Child start(const ExperimentsOptions& options, int number) {
     if (child.process == 0) {
         ::prctl(PR_SET_PDEATHSIG, SIGTERM);
         if (::getppid() != parent) ::_exit(1);  // it ended before the line above
+        ::setpgid(0, 0);                        // Ctrl-C is for the parent, which passes it on: twice would kill
         ::dup2(log, STDOUT_FILENO);
         ::dup2(log, STDERR_FILENO);
         if (on_gpu) ::setenv("CUDA_VISIBLE_DEVICES", device.c_str(), 1);
@@ -98,7 +99,7 @@ void wait_for(std::vector<Child>& children, const ExperimentsOptions& options, c
             return fs::exists(options.out / one.name / "records.json");
         });
     };
-    const InterruptGuard guard;
+    const InterruptGuard guard("waiting until the experiments under way have saved");
     Progress progress("run", static_cast<std::int64_t>(experiments.size()), "experiments", finished());
     bool told = false;
     for (;;) {

@@ -3,12 +3,15 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <memory>
 #include <new>
 #include <string>
 
+#include "apps/closed_output.h"
 #include "apps/commands.h"
 #include "apps/help.h"
 #include "apps/interrupt.h"
@@ -30,6 +33,7 @@ int end_with(int code, std::string message) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    iwseg::outlive_closed_output();
     // Past a limit on file sizes a write then fails with a reason, as on a full disk, instead of killing.
     signal(SIGXFSZ, SIG_IGN);
     CLI::App app("iwseg segments lesions in 3D scans, and does not lose the small ones", "iwseg");
@@ -55,6 +59,8 @@ int main(int argc, char** argv) {
         "130 interrupted, 1 anything else.");
     try {
         app.parse(argc, argv);
+        if (std::fflush(stdout) != 0)
+            return end_with(kFailed, std::string("cannot write to the standard output: ") + std::strerror(errno));
         return 0;
     } catch (const CLI::ParseError& error) {
         if (error.get_exit_code() == 0) return app.exit(error);

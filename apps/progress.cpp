@@ -1,17 +1,27 @@
 #include "apps/progress.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 
+#include "apps/wrapped_text.h"
+
 namespace iwseg {
 namespace {
 
-constexpr int kBarWidth = 30;
+constexpr int kWidestBar = 30, kNarrowestBar = 5;
 constexpr std::chrono::milliseconds kRedraw{200};
 constexpr std::chrono::minutes kPlainLine{1};
+
+/// Asked anew for each line, since windows are resized.
+int terminal_columns() {
+    constexpr int unknown = 80;
+    struct winsize size = {};
+    return ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : unknown;
+}
 
 }  // namespace
 
@@ -29,6 +39,14 @@ std::string progress_line(const std::string& label, std::int64_t done, std::int6
         line += fmt::format(", {} left", clock_text(static_cast<double>(all - done) / rate));
     }
     return note.empty() ? line : line + ", " + note;
+}
+
+std::string fitted_progress_line(const std::string& label, std::int64_t done, std::int64_t all, const std::string& unit,
+                                 double rate, const std::string& note, int columns) {
+    const std::string text = progress_line(label, done, all, unit, rate, note);
+    const int room = columns - static_cast<int>(character_count(text)) - 3;  // two brackets and a space
+    if (room >= kNarrowestBar) return progress_line(label, done, all, unit, rate, note, std::min(room, kWidestBar));
+    return first_characters(text, static_cast<std::size_t>(std::max(columns, 0)));
 }
 
 std::string clock_text(double seconds) {
@@ -73,11 +91,12 @@ void Progress::update(std::int64_t done, const std::string& note) {
     last_ = now;
     const double seconds = std::chrono::duration<double>(now - start_).count();
     const double rate = seconds > 0 ? static_cast<double>(done - first_) / seconds : 0;
-    const std::string line = progress_line(label_, done, all_, unit_, rate, note, terminal_ ? kBarWidth : 0);
+    // In the last column some terminals begin a new row.
     if (terminal_)
-        fmt::print(stderr, "\r{}\033[K", line);
+        fmt::print(stderr, "\r{}\033[K",
+                   fitted_progress_line(label_, done, all_, unit_, rate, note, terminal_columns() - 1));
     else
-        fmt::print(stderr, "{}\n", line);
+        fmt::print(stderr, "{}\n", progress_line(label_, done, all_, unit_, rate, note));
     std::fflush(stderr);
     drawn_ = terminal_;
 }

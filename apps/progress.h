@@ -6,7 +6,8 @@
 
 namespace iwseg {
 
-/// How far long work has come, on stderr: a bar with rate and time left on a terminal, else one plain line a minute.
+/// How far long work has come, on stderr: a bar with rate and time left on a terminal, in one row of it however wide it
+/// is at the time, else one plain line a minute.
 class Progress {
   public:
     /// unit: what is counted, as in "steps". done: what an earlier run did already.
@@ -31,6 +32,11 @@ class Progress {
 /// is above 0.
 std::string progress_line(const std::string& label, std::int64_t done, std::int64_t all, const std::string& unit,
                           double rate, const std::string& note, int bar_width = 0);
+
+/// The same in at most `columns` characters: with the widest bar that there is room for, up to 30, and cut where even
+/// the text alone is too long.
+std::string fitted_progress_line(const std::string& label, std::int64_t done, std::int64_t all, const std::string& unit,
+                                 double rate, const std::string& note, int columns);
 
 /// "1,234,567 bytes (1.2 MB)".
 std::string bytes_text(std::int64_t bytes);

@@ -130,10 +130,11 @@ class TrainingLoop {
     }
 
     void run() {
-        const InterruptGuard guard;
+        const InterruptGuard guard("finishing step #, then saving");
         Progress progress("train", config_.steps(), "steps", done_);
         prepare();
         while (done_ < config_.steps()) {
+            InterruptGuard::working_on(done_ + 1);
             const double loss = step();
             progress.update(done_, fmt::format("loss {:.4g}", loss));
             const bool last = done_ == config_.steps();
