@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "apps/progress.h"
+#include "apps/staleness.h"
 #include "data/dataset.h"
 #include "data/volume.h"
 #include "engine/atomic_file.h"
@@ -100,6 +101,7 @@ Evaluation evaluate_cases(const EvaluationOptions& options) {
     const LesionLabels meaning(dataset.label_names, options.labels);
     if (const std::string said = meaning.sentence(); !said.empty()) fmt::print("labels   {}\n", said);
     ThreadPool threads(count_threads().threads);
+    note_stale_predictions(options.predictions, dataset, cases);
     Evaluation evaluation;
     Progress progress("evaluate", static_cast<std::int64_t>(cases.size()), "scans");
     for (const Case& scan : cases) {

@@ -6,7 +6,10 @@
 
 #include "apps/evaluation_run.h"
 #include "apps/prediction_run.h"
+#include "apps/report.h"
+#include "apps/staleness.h"
 #include "apps/training_run.h"
+#include "data/case_listing.h"
 
 namespace iwseg {
 namespace {
@@ -17,6 +20,21 @@ std::vector<std::string> names_of(const std::vector<Case>& cases) {
     return names;
 }
 
+/// Whether a result is there and made of what is there now; where it is not, but was, says what has changed. What no record
+/// tells is compared by times of last change, the result's own files left out.
+bool is_current(RunInputs& inputs, const std::string& result, const Ingredients& now, const std::filesystem::path& file) {
+    if (!std::filesystem::exists(file)) return false;
+    if (!inputs.knows(result))
+        return std::all_of(now.files.begin(), now.files.end(), [&](const auto& source) {
+            const bool own = result.starts_with("prediction") && source.first.starts_with("predictions/");
+            return own ? std::filesystem::exists(source.second) : is_newer(file, source.second);
+        });
+    const std::vector<std::string> changes = inputs.changes(result, now);
+    if (changes.empty()) return true;
+    fmt::print("anew     {}: {}\n", result, some_of(changes));
+    return false;
+}
+
 }  // namespace
 
 void run_experiment(Context& context, const Config& config, const std::filesystem::path& dataset_folder,
@@ -24,18 +42,24 @@ void run_experiment(Context& context, const Config& config, const std::filesyste
     train(context, config, dataset_folder, run);
     const Dataset dataset = open_dataset(dataset_folder);
     const std::vector<Case> cases = choose_cases(dataset, {}, run.split());
+    RunInputs inputs(inputs_file(run.root()));
+    const auto made_of = [&](const Case& scan) {
+        return prediction_ingredients(dataset, scan, run.model(), config, run.predictions());
+    };
     PredictionOptions prediction;
     prediction.out = run.predictions();
     prediction.patch = config.predict.patch;
     prediction.stride = config.predict.stride;
     prediction.skip_finished = true;
+    prediction.is_current = [&](const Case& scan) {
+        return is_current(inputs, prediction_result(scan.name), made_of(scan),
+                          run.predictions() / (scan.name + "_mask.nii.gz"));  // the last of its files to be written
+    };
+    prediction.written = [&](const Case& scan) { inputs.record(prediction_result(scan.name), made_of(scan)); };
     predict_cases(context, open_network(run.model(), run.config()), dataset, cases, prediction);
 
-    // A case's mask is the last of its files to be written.
-    const bool judged = std::all_of(cases.begin(), cases.end(), [&](const Case& scan) {
-        return is_newer(run.records(), run.predictions() / (scan.name + "_mask.nii.gz"));
-    });
-    if (judged) {
+    const Ingredients judged = records_ingredients(dataset, cases, run.predictions(), config);
+    if (is_current(inputs, "records.json", judged, run.records())) {
         fmt::print("{} is there already\n", run.records().string());
         return;
     }
@@ -46,6 +70,17 @@ void run_experiment(Context& context, const Config& config, const std::filesyste
     evaluation.cases = names_of(cases);
     evaluation.labels = config.labels;
     fmt::print("{}", evaluation_table(evaluate_cases(evaluation)));
+    inputs.record("records.json", judged);
+}
+
+bool write_report_of_run(const std::string& name, const std::filesystem::path& dataset_folder, const RunFolder& run) {
+    const Dataset dataset = open_dataset(dataset_folder);
+    RunInputs inputs(inputs_file(run.root()));
+    const Ingredients shown = report_ingredients(run, dataset, choose_cases(dataset, {}, run.split()));
+    if (is_current(inputs, "report.html", shown, run.report())) return false;
+    write_report(dataset_folder, {{name, run.root()}}, run.report());
+    inputs.record("report.html", shown);
+    return true;
 }
 
 }  // namespace iwseg

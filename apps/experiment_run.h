@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 #include "apps/config.h"
 #include "apps/run_folder.h"
@@ -8,8 +9,12 @@
 
 namespace iwseg {
 
-/// Trains, predicts the scans to test on into predictions/, and judges them into records.json; a part that is there and
-/// newer than what it is made from is skipped. Prints what it does and the table of results.
+/// Trains, predicts the scans to test on into predictions/, and evaluates them into records.json; a part that is there and
+/// made of the files and settings of now (apps/staleness.h) is skipped. Prints what it does, why something is done anew,
+/// and the table of results.
 void run_experiment(Context& context, const Config& config, const std::filesystem::path& dataset, const RunFolder& run);
+
+/// Writes report.html of one run, called by that name, unless it is there and made of what is there now. Returns whether.
+bool write_report_of_run(const std::string& name, const std::filesystem::path& dataset, const RunFolder& run);
 
 }  // namespace iwseg

@@ -55,10 +55,13 @@ class OutputFolder {
     bool created_ = false;
 };
 
-bool is_finished(const TrainedNetwork& network, const PredictionOptions& options, const std::string& name) {
-    return (!options.mask || is_newer(output_file(options, name, "mask"), network.weights)) &&
-           (!options.probability || is_newer(output_file(options, name, "prob"), network.weights)) &&
-           (!options.logit || is_newer(output_file(options, name, "logit"), network.weights));
+bool is_finished(const TrainedNetwork& network, const PredictionOptions& options, const Case& scan) {
+    for (const auto& [wanted, what] :
+         {std::pair(options.mask, "mask"), std::pair(options.probability, "prob"), std::pair(options.logit, "logit")}) {
+        const fs::path file = output_file(options, scan.name, what);
+        if (wanted && !(options.is_current ? fs::exists(file) : is_newer(file, network.weights))) return false;
+    }
+    return !options.is_current || options.is_current(scan);
 }
 
 void write_prediction(Prediction prediction, const Geometry& geometry, const PredictionOptions& options,
@@ -144,7 +147,7 @@ void predict_cases(Context& context, const TrainedNetwork& network, const Datase
     const InterruptGuard guard;
     for (std::size_t i = 0; i < cases.size(); ++i) {
         const std::string& name = cases[i].name;
-        if (options.skip_finished && is_finished(network, options, name)) continue;
+        if (options.skip_finished && is_finished(network, options, cases[i])) continue;
         PreparedCase scan = prepare_case(dataset, cases[i], reading);
         require_channels(network, scan.channels, cases[i].images.front().string());
         const auto [d, h, w] = scan.geometry.shape;
@@ -159,6 +162,7 @@ void predict_cases(Context& context, const TrainedNetwork& network, const Datase
                 progress->update(done);
             });
         write_prediction(std::move(prediction), scan.geometry, options, name);
+        if (options.written) options.written(cases[i]);
     }
 }
 

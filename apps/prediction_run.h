@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -34,6 +35,8 @@ struct PredictionOptions {
     std::int64_t patch = 160, stride = 144;
     DetectionRule masks;         ///< what of the probabilities is lesion in the masks
     bool skip_finished = false;  ///< leave cases alone whose files are there and newer than the weights
+    std::function<bool(const Case&)> is_current = {};  ///< decides in place of that, where files are there
+    std::function<void(const Case&)> written = {};     ///< called once a case's files are
 };
 
 /// Predicts the cases one after another and writes their volumes. Says the memory of each before its work. Throws InputError on bad scans, Interrupted on Ctrl-C.

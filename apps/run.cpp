@@ -6,8 +6,6 @@
 #include "apps/commands.h"
 #include "apps/experiment_run.h"
 #include "apps/experiments.h"
-#include "apps/prediction_run.h"
-#include "apps/report.h"
 #include "apps/training_run.h"
 #include "kernels/error.h"
 
@@ -28,7 +26,7 @@ void run_run(const RunArguments& arguments) {
     const Config config = config_of_run(run, arguments.config, arguments.settings, true);
     Context context({.device = arguments.device, .threads = config.threads, .deterministic = config.deterministic});
     run_experiment(context, config, arguments.data, run);
-    if (!is_newer(run.report(), run.records())) write_report(arguments.data, {{config.loss, run.root()}}, run.report());
+    write_report_of_run(config.loss, arguments.data, run);
     fmt::print("report   {}\n", run.report().string());
 }
 

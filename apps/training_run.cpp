@@ -12,6 +12,7 @@
 #include "apps/dataset_notes.h"
 #include "apps/interrupt.h"
 #include "apps/progress.h"
+#include "apps/staleness.h"
 #include "apps/run_sessions.h"
 #include "apps/tensorboard.h"
 #include "apps/step_profile.h"
@@ -294,11 +295,15 @@ bool train(Context& context, const Config& config, const fs::path& dataset_folde
            int profile_steps) {
     if (is_finished(config, run)) {
         fmt::print("{} is trained already: {} steps\n", run.root().string(), config.steps());
+        if (fs::exists(run.split()))
+            check_training_inputs(run, open_dataset(dataset_folder), read_split(run.split()), false);
         return false;
     }
     Dataset dataset = open_dataset(dataset_folder);
     const Split split = split_of_run(dataset, config, run);
     print_notes(dataset, config.labels);
+    // Before the scans are read, so that later changes are noticed.
+    check_training_inputs(run, dataset, split, newest_checkpoint_step(run.checkpoints()) == 0);
     const PatchSampler sampler(load_cases(dataset, split, config, context), sampling_options(config));
     Parameters parameters;
     TrainingSession session(context, parameters, training_options(config, sampler));

@@ -280,6 +280,10 @@ MetaHeader read_meta_header(const path& file) {
     return read_description(file).header;
 }
 
+std::vector<path> meta_data_files(const path& file) {
+    return read_description(file).data_files;
+}
+
 Volume<float> read_meta_image(const path& file) {
     return read_volume<float>(file);
 }

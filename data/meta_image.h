@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <vector>
 
 #include "data/volume.h"
 
@@ -25,6 +26,9 @@ struct MetaHeader {
 /// Reads the header of .mhd or .mha alone; its data file need not be there. Throws InputError, naming the file and the
 /// key, where it is missing, no regular file, not MetaImage, or one that read_meta_image does not support.
 MetaHeader read_meta_header(const std::filesystem::path& file);
+/// The files that hold the voxels, by ElementDataFile: of LIST and of a pattern all of them, of .mha the file itself.
+/// Throws as read_meta_header.
+std::vector<std::filesystem::path> meta_data_files(const std::filesystem::path& file);
 
 /// Reads .mhd with .raw, .zraw, a LIST or a pattern of slices, or .mha: every integer and float type in either byte
 /// order, compressed or not. Throws InputError as read_meta_header, and where data are missing, damaged, or not exactly

@@ -45,9 +45,22 @@ fs::path find_annotations(const fs::path& raw) {
     throw InputError((raw / "annotations.csv").string() + " is missing: LUNA16's list of nodules was expected");
 }
 
-/// The readings by the series UID they are about; of several about one, the first by path. What cannot be read is
-/// noted: it is a reason to leave out one scan, not all.
-std::map<std::string, fs::path> find_readings(const fs::path& folder, std::vector<std::string>& notes) {
+/// How many contours the experts drew; -1 where the reading cannot be understood.
+std::int64_t contours_in(const fs::path& reading) {
+    std::int64_t contours = 0;
+    try {
+        for (const std::vector<Nodule>& session : read_lidc(reading).sessions)
+            for (const Nodule& nodule : session) contours += static_cast<std::int64_t>(nodule.rois.size());
+    } catch (const InputError&) {
+        return -1;
+    }
+    return contours;
+}
+
+/// The readings by the series UID they are about; of several about one, that with the most contours, the first by path of
+/// these, which is noted. What cannot be read is noted: it is a reason to leave out one scan, not all.
+std::map<std::string, fs::path> find_readings(const fs::path& folder, const std::map<std::string, RawCase>& scans,
+                                              std::vector<std::string>& notes) {
     std::vector<fs::path> files;
     if (fs::is_directory(folder))
         for (const auto& entry :
@@ -55,12 +68,27 @@ std::map<std::string, fs::path> find_readings(const fs::path& folder, std::vecto
             if (entry.path().extension() == ".xml" && !entry.path().filename().string().starts_with("._"))
                 files.push_back(entry.path());
     std::sort(files.begin(), files.end());
-    std::map<std::string, fs::path> readings;
+    std::map<std::string, std::vector<fs::path>> found;
     for (const fs::path& file : files) try {
-            if (const auto uid = lidc_series_uid(file)) readings.emplace(*uid, file);
+            if (const auto uid = lidc_series_uid(file)) found[*uid].push_back(file);
         } catch (const InputError& error) {
             notes.push_back(error.what());
         }
+    std::map<std::string, fs::path> readings;
+    for (const auto& [uid, of_scan] : found) {
+        fs::path& taken = readings[uid] = of_scan.front();
+        if (of_scan.size() == 1 || !scans.contains(uid)) continue;
+        std::vector<std::string> counts;
+        std::int64_t most = -2;
+        for (const fs::path& file : of_scan) {
+            const std::int64_t contours = contours_in(file);
+            counts.push_back(fmt::format("{} ({})", file.lexically_relative(folder).string(),
+                                         contours < 0 ? "not readable" : fmt::format("{} contours", contours)));
+            if (contours > most) taken = file, most = contours;
+        }
+        notes.push_back(fmt::format("{} has {} readings, {}: {} is taken, the first with the most contours", uid,
+                                    of_scan.size(), fmt::join(counts, ", "), taken.lexically_relative(folder).string()));
+    }
     return readings;
 }
 
@@ -107,7 +135,7 @@ Luna16::Luna16(const fs::path& raw) {
     const auto masks = files_by_stem(raw / "seg-lungs-LUNA16", ".mhd");
     if (masks.empty())
         throw InputError((raw / "seg-lungs-LUNA16").string() + " has no lung masks: UID.mhd were expected");
-    const auto readings = find_readings(raw / "tcia-lidc-xml", notes_);
+    const auto readings = find_readings(raw / "tcia-lidc-xml", found, notes_);
     for (const auto& subset : names)
         for (const std::string& uid : subset) {
             RawCase& scan = found.at(uid);
@@ -130,8 +158,13 @@ const std::vector<NoduleAnnotation>& Luna16::annotations_of(const std::string& u
 
 std::string Luna16::fingerprint(const RawCase& scan) const {
     std::string text = Study::fingerprint(scan);
-    for (fs::path file : {scan.image, scan.mask})
-        for (const char* data : {".raw", ".zraw"}) text += file_fingerprint(file.replace_extension(data));
+    for (const fs::path& file : {scan.image, scan.mask}) try {
+            if (file.empty()) continue;
+            for (const fs::path& data : meta_data_files(file))
+                if (data != file) text += file_fingerprint(data);
+        } catch (const InputError&) {
+            continue;  // a header that cannot be read is said when the scan is prepared
+        }
     for (const NoduleAnnotation& nodule : annotations_of(scan.name))
         text += fmt::format("{} {} {}; ", nodule.centre[0], nodule.centre[1], nodule.centre[2]);
     return text;

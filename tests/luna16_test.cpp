@@ -231,6 +231,54 @@ TEST_F(Studies, UnusableLunaScansAreRefusedByFileName) {
     EXPECT_TRUE(says(prepare(scans[3]), "oblique")) << prepare(scans[3]);
 }
 
+TEST_F(Studies, AChangedDataFileChangesTheFingerprintWhateverItsName) {
+    const fs::path raw = folder_ / "raw";
+    const RawLunaScan scan = write_luna(raw, random_, 1)[0];
+    const fs::path header = find(Luna16(raw), scan.uid).image, data = fs::path(header).replace_extension(".raw");
+    const auto fingerprint = [&] {
+        const Luna16 study(raw);
+        return study.fingerprint(find(study, scan.uid));
+    };
+    std::string text = read_text(header);
+    const std::size_t key = text.find("ElementDataFile");
+    ASSERT_NE(key, std::string::npos);
+    // One file of another name, then one a slice.
+    fs::rename(data, fs::path(data).replace_filename("other.bin"));
+    write_text(header, text.substr(0, key) + "ElementDataFile = other.bin\n");
+    std::string before = fingerprint();
+    write_text(fs::path(data).replace_filename("other.bin"), "longer than before? no, but another size");
+    EXPECT_NE(fingerprint(), before);
+    std::string list = text.substr(0, key) + "ElementDataFile = LIST\n";
+    for (std::int64_t slice = 0; slice < scan.shape[2]; ++slice) {
+        const std::string name = fmt::format("slice{}.raw", slice);
+        list += name + "\n";
+        write_text(fs::path(data).replace_filename(name), "some bytes");
+    }
+    write_text(header, list);
+    before = fingerprint();
+    EXPECT_EQ(fingerprint(), before);
+    write_text(fs::path(data).replace_filename(fmt::format("slice{}.raw", scan.shape[2] - 1)), "some other bytes");
+    EXPECT_NE(fingerprint(), before);
+}
+
+TEST_F(Studies, OfSeveralReadingsTheOneWithMostContoursIsTakenAndSaid) {
+    const fs::path raw = folder_ / "raw";
+    RawLunaScan scan = write_luna(raw, random_, 1)[0];
+    const fs::path reading = find(Luna16(raw), scan.uid).reading, empty = raw / "tcia-lidc-xml/000.xml";
+    EXPECT_TRUE(Luna16(raw).notes().empty());
+    RawLunaScan nothing = scan;
+    nothing.sessions.assign(4, {});
+    write_text(empty, reading_xml(nothing));
+    const Luna16 study(raw);
+    EXPECT_EQ(find(study, scan.uid).reading, reading);
+    ASSERT_EQ(study.notes().size(), 1u);
+    for (const std::string& part : {scan.uid + " has 2 readings", std::string("000.xml (0 contours)"), std::string("most contours")})
+        EXPECT_TRUE(says(study.notes()[0], part)) << study.notes()[0];
+    // Of equals the first by path.
+    write_text(empty, reading_xml(scan));
+    EXPECT_EQ(find(Luna16(raw), scan.uid).reading, empty);
+}
+
 TEST_F(Studies, LunaFoldersThatLackAPartAreRefused) {
     const fs::path raw = folder_ / "raw";
     const auto open = [&] { return refusal([&] { Luna16 study(raw); }); };
