@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <memory>
 #include <new>
 #include <string>
@@ -16,6 +17,7 @@
 #include "apps/help.h"
 #include "apps/interrupt.h"
 #include "apps/version.h"
+#include "engine/folder.h"
 #include "kernels/error.h"
 
 namespace {
@@ -69,6 +71,8 @@ int main(int argc, char** argv) {
         return end_with(kBadInput, error.what());
     } catch (const iwseg::Interrupted& error) {
         return end_with(kInterrupted, error.what());
+    } catch (const std::filesystem::filesystem_error& error) {
+        return end_with(kBadInput, iwseg::sentence_of(error));
     } catch (const std::bad_alloc&) {
         return end_with(kFailed, "out of memory");
     } catch (const std::exception& error) {

@@ -7,6 +7,7 @@
 #include "apps/commands.h"
 #include "apps/dataset_notes.h"
 #include "apps/prediction_run.h"
+#include "engine/folder.h"
 #include "kernels/error.h"
 
 namespace iwseg {
@@ -56,6 +57,7 @@ void run_predict(const PredictArguments& arguments) {
     const DetectionRule masks = chosen_masks(arguments);
     const fs::path run = arguments.run;
     const fs::path weights = run.empty() ? fs::path(arguments.weights) : run / "model.safetensors";
+    if (!run.empty()) require_folder(run, "run folder");
     if (!run.empty() && !fs::exists(weights))
         throw InputError("the run " + run.string() + " has no model.safetensors: its training has not ended");
     std::optional<fs::path> config;

@@ -8,6 +8,7 @@
 #include "data/case_listing.h"
 #include "data/formats.h"
 #include "data/json_file.h"
+#include "engine/folder.h"
 #include "engine/nearest_name.h"
 #include "kernels/error.h"
 
@@ -124,7 +125,7 @@ const Case& Dataset::find(const std::string& case_name) const {
 }
 
 Dataset open_dataset(const path& folder) {
-    if (!std::filesystem::is_directory(folder)) throw InputError(folder.string() + " is not a dataset's folder");
+    require_folder(folder, "dataset folder");
     const path file = folder / "dataset.json";
     const json description = read_json(file);
     if (!description.is_object()) throw InputError(file.string() + " must be a JSON object");

@@ -81,6 +81,30 @@ ls single/imagesTr/*.gz | tail -n +2 | xargs rm
 refuses "dataset with one case" "one" $(train_on single)
 refuses "unknown case" "no case nobody" "$iwseg" predict --run run --data data --cases nobody --out out
 
+# Folders that may not be read. Root may read everything, so the program is run as nobody where that can be done.
+as_nobody=()
+if [ "$(id -u)" = 0 ]; then
+    as_nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+    chmod a+rwx . && chmod -R a+rX data run $model
+fi
+cp -r data locked && cp -r data closed
+mkdir nobody && chmod 777 nobody
+if "${as_nobody[@]}" "$iwseg" info > /dev/null 2>&1; then
+    chmod 000 locked closed/imagesTr
+    may_not() {  # WHAT PATTERN COMMAND...: as refuses, by one who is not root
+        local what=$1 pattern=$2
+        shift 2
+        refuses "$what" "$pattern" "${as_nobody[@]}" "$@"
+    }
+    may_not "dataset folder of mode 000" "locked cannot be read: Permission denied" "$iwseg" train --data locked --out nobody/run
+    may_not "imagesTr of mode 000" "closed/imagesTr.*Permission denied" "$iwseg" train --data closed --out nobody/run
+    may_not "dataset of mode 000 (evaluate)" "locked.*Permission denied" "$iwseg" evaluate --data locked --predictions run --out nobody/e.json
+    may_not "folder to write into (train)" "Permission denied" "$iwseg" train --data data --out closed/run
+    chmod 700 locked closed/imagesTr
+else
+    echo "SKIPPED folders of mode 000: this is root, and the program cannot be run as anybody else here"
+fi
+
 # Raw studies
 refuses "raw folder missing" "nowhere" "$iwseg" prepare luna16 --raw nowhere --out out
 mkdir -p raw/subset0 raw/seg-lungs-LUNA16 rawlits
