@@ -14,8 +14,9 @@
 #include "apps/progress.h"
 #include "apps/staleness.h"
 #include "apps/run_sessions.h"
-#include "apps/tensorboard.h"
 #include "apps/step_profile.h"
+#include "apps/tensorboard.h"
+#include "apps/training_notes.h"
 #include "apps/training_session.h"
 #include "apps/version.h"
 #include "apps/weight_check.h"
@@ -105,6 +106,8 @@ void print_start(const Context& context, const Dataset& dataset, const Split& sp
     else if (!context.kernels().host_memory)
         fmt::print("scans    cut by the host: the GPU has no room for {} beside the plan\n",
                    bytes_text(ResidentScans::bytes_needed(sampler.cases())));
+    if (const std::string note = large_patch_note(sampler.cases(), sampler.options().patch); !note.empty())
+        fmt::print("warning  {}\n", note);
     std::fflush(stdout);
 }
 
