@@ -97,11 +97,25 @@ PreparationOptions reading_options(const TrainedNetwork& network, const Dataset&
     return options;
 }
 
-void require_channels(const TrainedNetwork& network, std::int64_t channels, const std::string& source) {
+/// " (FLAIR, T1)"; nothing where the names are not known.
+std::string in_brackets(const std::vector<std::string>& names) {
+    return names.empty() ? "" : fmt::format(" ({})", fmt::join(names, ", "));
+}
+
+/// names: of the channels of the source, where they are known.
+void require_channels(const TrainedNetwork& network, std::int64_t channels, const std::string& source,
+                      const std::vector<std::string>& names = {}) {
     if (channels != network.options.in_channels)
-        throw InputError(fmt::format("{} gives {} {}, but the network in {} takes {}", source, channels,
-                                     channels == 1 ? "channel" : "channels", network.weights.string(),
-                                     network.options.in_channels));
+        throw InputError(fmt::format("{} gives {} {}{}, but the network in {} takes {}{}", source, channels,
+                                     channels == 1 ? "channel" : "channels", in_brackets(names),
+                                     network.weights.string(), network.options.in_channels,
+                                     in_brackets(network.channels)));
+}
+
+std::vector<std::string> names_of(const Dataset& dataset, const std::vector<std::int64_t>& channels) {
+    std::vector<std::string> names;
+    for (const std::int64_t channel : channels) names.push_back(dataset.channels[static_cast<std::size_t>(channel)]);
+    return names;
 }
 
 }  // namespace
@@ -137,8 +151,9 @@ void predict_cases(Context& context, const TrainedNetwork& network, const Datase
         throw InputError(fmt::format("a grid of patch {} and stride {} is not usable: stride must be from 1 to patch",
                                      options.patch, options.stride));
     const PreparationOptions reading = reading_options(network, dataset);
-    require_channels(network, static_cast<std::int64_t>(selected_channels(dataset, reading).size()),
-                     dataset.folder.string());
+    const std::vector<std::int64_t> channels = selected_channels(dataset, reading);
+    require_channels(network, static_cast<std::int64_t>(channels.size()), dataset.folder.string(),
+                     names_of(dataset, channels));
     const OutputFolder folder(options.out);
     Parameters parameters;
     load_weights(context, network, parameters);
@@ -182,8 +197,8 @@ Dataset dataset_of_files(const std::vector<fs::path>& files, TrainedNetwork& net
     const auto wanted = static_cast<std::size_t>(network.options.in_channels) + masked;
     // One file may hold all channels along its fourth axis.
     if (files.size() != wanted && files.size() != 1)
-        throw InputError(fmt::format("--input names {} files, but the network in {} takes {}, one a channel{}",
-                                     files.size(), network.weights.string(), wanted,
+        throw InputError(fmt::format("--input names {} files, but the network in {} takes {}{}, one a channel{}",
+                                     files.size(), network.weights.string(), wanted, in_brackets(network.channels),
                                      masked ? ", the mask being the last" : ""));
     std::string name = name_without_ending(files.front());
     if (const std::string_view first = "_0000"; name.ends_with(first) && name.size() > first.size())
