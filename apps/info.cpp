@@ -9,6 +9,7 @@
 #include "apps/commands.h"
 #include "apps/version.h"
 #include "engine/context.h"
+#include "kernels/build_facts.h"
 
 namespace iwseg {
 namespace {
@@ -18,6 +19,10 @@ void run_info(const std::string& device) {
     fmt::print("iwseg     {}\n", kVersion);
     fmt::print("device    {}\n", context.kernels().name);
     fmt::print("computes  on {}\n", context.description());
+    fmt::print("threads   {}\n", context.threads());
+    const std::string no_gpu = cuda::why_unavailable();
+    fmt::print("CUDA      {}\n", no_gpu.empty() ? "built in, and a GPU is here" : "not used: " + no_gpu);
+    fmt::print("oneDNN    {}\n", cpu::onednn_version());
     fmt::print("compiler  {}\n", __VERSION__);
     fmt::print("fmt       {}.{}.{}\n", FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100);
     fmt::print("CLI11     {}\n", CLI11_VERSION);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include "kernels/batch_norm.h"
 #include "kernels/component_weights.h"
 #include "kernels/components.h"
@@ -48,6 +50,8 @@ const Kernels& kernels();
 namespace cuda {
 /// True where this build has CUDA and the machine a usable GPU.
 bool available();
+/// Why it is not available, in a sentence's second half; empty where it is.
+std::string why_unavailable();
 /// Throws InputError, saying what is missing, in a build without CUDA, without a GPU, or with one too old.
 const Kernels& kernels();
 }  // namespace cuda

@@ -10,8 +10,9 @@ namespace {
 
 constexpr int kOldestCapability = 75;  ///< the oldest card this is compiled for
 
-/// Why there is no usable GPU; empty where there is one.
-std::string why_not() {
+}  // namespace
+
+std::string why_unavailable() {
     int driver = 0, runtime = 0, count = 0;
     cudaRuntimeGetVersion(&runtime);
     const auto version = [](int v) { return std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10); };
@@ -30,12 +31,10 @@ std::string why_not() {
     return "";
 }
 
-}  // namespace
-
-bool available() { return why_not().empty(); }
+bool available() { return why_unavailable().empty(); }
 
 const Kernels& kernels() {
-    if (const std::string reason = why_not(); !reason.empty())
+    if (const std::string reason = why_unavailable(); !reason.empty())
         throw InputError("device cuda is not available: " + reason + "; use --device cpu");
 #define IWSEG_KERNEL_ADDRESS(name) &cuda::name,
     static constexpr Kernels table{"cuda", false, IWSEG_KERNELS(IWSEG_KERNEL_ADDRESS)};

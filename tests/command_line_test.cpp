@@ -138,6 +138,13 @@ TEST_F(CommandLine, VersionAndInfoNameTheVersion) {
     EXPECT_EQ(version.code, 0);
     EXPECT_TRUE(version.out.starts_with("iwseg "));
     EXPECT_NE(info.out.find(version.out.substr(6)), std::string::npos) << info.out;
+    // What a report of a fault needs: the library that convolves, the processor's instructions, threads, the GPU or why
+    // not.
+    EXPECT_NE(info.out.find("\noneDNN    "), std::string::npos) << info.out;
+    EXPECT_NE(info.out.find("\nthreads   2\n"), std::string::npos) << info.out;
+    EXPECT_TRUE(info.out.find("\nCUDA      not used: ") != std::string::npos ||
+                info.out.find("\nCUDA      built in, and a GPU is here\n") != std::string::npos)
+        << info.out;
 }
 
 TEST_F(CommandLine, TrainPrintsEveryKeyWithoutADataset) {
@@ -156,7 +163,16 @@ TEST_F(CommandLine, BadUsageIsOneSentenceAndExitCode2) {
     expect_refused("frobnicate");
     expect_refused("train --data x");
     expect_refused("train --data x --out y extra");
-    EXPECT_NE(expect_refused("train --data nowhere --out y").error.find("nowhere"), std::string::npos);
+    write_text(folder() / "tiny.toml", "loss = \"dl\"\n");
+    for (const char* command :
+         {"train --out y", "evaluate --predictions p --out y", "run --config tiny.toml --out y"}) {
+        EXPECT_EQ(expect_refused(fmt::format("{} --data nowhere", command)).error,
+                  "iwseg: the dataset folder nowhere does not exist\n");
+        EXPECT_EQ(expect_refused(fmt::format("{} --data tiny.toml", command)).error,
+                  "iwseg: tiny.toml is a file, but a dataset folder was expected\n");
+        EXPECT_EQ(expect_refused(fmt::format("{} --data ''", command)).error,
+                  "iwseg: the dataset folder has no name: an empty string was given\n");
+    }
     EXPECT_NE(expect_refused("predict --out y").error.find("--weights"), std::string::npos);
     EXPECT_FALSE(fs::exists(folder() / "y"));
 }
