@@ -13,7 +13,8 @@ scripts/setup.sh
 # Where nvcc is, all CUDA code is compiled too; sanitizers do not reach into it, but into its run on the CPU.
 cuda=AUTO
 [[ $preset == asan ]] && cuda=OFF
-cmake --preset "$preset" -D IWSEG_CUDA=$cuda
+# Warnings are errors here, and nowhere else: another compiler has others.
+cmake --preset "$preset" -D IWSEG_CUDA=$cuda -D IWSEG_WERROR=ON
 cmake --build --preset "$preset"
 # Tests run side by side, so a waiting thread must not spin on its neighbour's core.
 OMP_WAIT_POLICY=passive ctest --test-dir "build/$preset" --output-on-failure --parallel "$(nproc)" "$@"

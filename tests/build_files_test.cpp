@@ -1,0 +1,67 @@
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "engine/atomic_file.h"
+
+namespace iwseg {
+namespace {
+
+const std::string source = IWSEG_SOURCE_DIR;
+
+/// What a shell command prints on stdout and stderr, and its exit code.
+std::pair<int, std::string> run(const std::string& command) {
+    FILE* pipe = ::popen(("{ " + command + "; } 2>&1").c_str(), "r");
+    std::string text;
+    for (int c; pipe && (c = std::fgetc(pipe)) != EOF;) text += static_cast<char>(c);
+    const int status = pipe ? ::pclose(pipe) : -1;
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text};
+}
+
+TEST(BuildFiles, WarningsAreErrorsInTheTestsAndNotForUsers) {
+    const auto presets = nlohmann::json::parse(read_text(source + "/CMakePresets.json"));
+    for (const auto& preset : presets.at("configurePresets"))
+        EXPECT_FALSE(preset.at("cacheVariables").contains("IWSEG_WERROR")) << preset.at("name");
+    EXPECT_NE(read_text(source + "/scripts/test.sh").find("IWSEG_WERROR=ON"), std::string::npos);
+}
+
+TEST(BuildFiles, SetupNamesThePackagesOfOtherSystems) {
+    for (const char* system : {"fedora", "arch", "opensuse", "conda"}) {
+        const auto [code, text] = run(fmt::format("{}/scripts/setup.sh --list {}", source, system));
+        EXPECT_EQ(code, 0) << text;
+        for (const char* package : {"onednn", "fmt", "cli11", "tomlplusplus", "json", "libdeflate", "pugixml"})
+            EXPECT_NE(text.find(package), std::string::npos) << system << ": " << package;
+        EXPECT_NE(text.find("nifti2_io.h"), std::string::npos) << system;
+    }
+    const auto [code, text] = run(source + "/scripts/setup.sh --list beos");
+    EXPECT_EQ(code, 2);
+    EXPECT_NE(text.find("expected fedora, arch, opensuse or conda"), std::string::npos) << text;
+}
+
+TEST(BuildFiles, WithoutDebiansToolsSetupSaysWhatToInstallAndInstallsNothing) {
+    // A PATH without dpkg-query.
+    const auto [code, text] = run(fmt::format("PATH=/nowhere /bin/bash {}/scripts/setup.sh", source));
+    EXPECT_EQ(code, 1);
+    EXPECT_NE(text.find("not a Debian system"), std::string::npos) << text;
+    EXPECT_NE(text.find("install"), std::string::npos) << text;
+}
+
+TEST(BuildFiles, BothContainersBuildAlikeAndHoldTheSameLibraries) {
+    const std::string docker = read_text(source + "/containers/Dockerfile");
+    const std::string apptainer = read_text(source + "/containers/iwseg.def");
+    for (const char* part :
+         {"scripts/setup.sh", "-D IWSEG_TESTS=OFF -D IWSEG_CUDA=OFF", "libdnnl2", "libgomp1", "libnifti2-2",
+          "libdeflate0", "libpng16-16", "libpugixml1v5", "libfmt9", "zlib1g", "debian:bookworm-slim"}) {
+        EXPECT_NE(docker.find(part), std::string::npos) << part;
+        EXPECT_NE(apptainer.find(part), std::string::npos) << part;
+    }
+    EXPECT_NE(docker.find("\nUSER iwseg\n"), std::string::npos) << "not as root";
+}
+
+}  // namespace
+}  // namespace iwseg
