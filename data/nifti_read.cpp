@@ -1,9 +1,11 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <libdeflate.h>
 #include <nifti2_io.h>
 #include <zlib.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
@@ -11,14 +13,18 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <span>
+#include <stdexcept>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 #include "data/nifti.h"
+#include "data/nifti_header.h"
 #include "kernels/error.h"
 
-// The library parses headers; bytes are read here, because only so can a header that promises more than its file holds
-// be refused before memory is taken for it.
+// Bytes are read here and not by the library, because only so can a header that promises more than its file holds be
+// refused before memory is taken for it.
 
 namespace iwseg {
 namespace {
@@ -113,78 +119,22 @@ bool ByteSource::inflate_at_once(std::int64_t offset, std::int64_t bytes, RawVox
     return result == LIBDEFLATE_SUCCESS && read == static_cast<std::size_t>(size_) && written == raw.file_bytes();
 }
 
-struct Header {
-    std::unique_ptr<nifti_image, void (*)(nifti_image*)> image{nullptr, nifti_image_free};
-    bool swapped = false;
-};
-
-template <class Raw>
-void require_dimensions(const Raw& raw, const path& file) {
-    const std::int64_t axes = raw.dim[0];
-    if (axes < 1 || axes > 7)
-        throw InputError(fmt::format("{} is not a valid NIfTI file: it says it has {} axes", file.string(), axes));
-    for (std::int64_t axis = 1; axis <= axes; ++axis)
-        if (raw.dim[axis] < 1)
-            throw InputError(fmt::format("{} is not a valid NIfTI file: its axis {} has {} voxels", file.string(), axis,
-                                         static_cast<std::int64_t>(raw.dim[axis])));
-}
-
-Header read_header(ByteSource& source, const path& file) {
-    static const bool quiet = (nifti_set_debug_level(0), true);
-    static_cast<void>(quiet);
-    const std::string not_nifti = file.string() + " is not a NIfTI file (.nii or .nii.gz)";
-    nifti_2_header second{};
-    nifti_1_header first{};
-    if (source.read(&first, sizeof first) < static_cast<std::int64_t>(sizeof first)) throw InputError(not_nifti);
-    Header header;
-    if (std::memcmp(first.magic, "n+1", 4) == 0) {
-        header.swapped = first.sizeof_hdr != 348;
-        if (header.swapped) nifti_swap_as_nifti1(&first);
-        if (first.sizeof_hdr != 348) throw InputError(not_nifti);
-        require_dimensions(first, file);
-        header.image.reset(nifti_convert_n1hdr2nim(first, file.c_str()));
-    } else {
-        std::memcpy(&second, &first, sizeof first);
-        const auto rest = static_cast<std::int64_t>(sizeof second - sizeof first);
-        if (source.read(reinterpret_cast<char*>(&second) + sizeof first, rest) < rest) throw InputError(not_nifti);
-        if (std::memcmp(second.magic, "n+2", 4) != 0) throw InputError(not_nifti);
-        header.swapped = second.sizeof_hdr != 540;
-        if (header.swapped) nifti_swap_as_nifti2(&second);
-        if (second.sizeof_hdr != 540) throw InputError(not_nifti);
-        require_dimensions(second, file);
-        header.image.reset(nifti_convert_n2hdr2nim(second, file.c_str()));
-    }
-    if (!header.image) throw InputError(file.string() + " is not a valid NIfTI file: its header cannot be understood");
-    return header;
-}
-
-Geometry geometry_of(const nifti_image& image, const path& file) {
-    Geometry geometry;
-    geometry.shape = {image.nx, image.ny, image.nz};
-    // The standard's order: sform where there is one; the library makes qto_xyz from the spacing where no qform is.
-    const nifti_dmat44& affine = image.sform_code > 0 ? image.sto_xyz : image.qto_xyz;
-    for (int row = 0; row < 3; ++row)
-        for (int column = 0; column < 4; ++column) {
-            geometry.affine[row][column] = affine.m[row][column];
-            if (!std::isfinite(affine.m[row][column]))
-                throw InputError(file.string() + " has an affine that is not finite");
-        }
-    return geometry;
+NiftiHeader read_header(ByteSource& source, const path& file) {
+    std::array<std::byte, most_nifti_header> start;
+    const std::int64_t found = source.read(start.data(), std::ssize(start));
+    return parse_nifti_header(file, std::span(start).first(static_cast<std::size_t>(found)));
 }
 
 /// Throws where the file is not three-dimensional; where channels are asked for, a fourth axis may be there.
-void require_three_axes(const nifti_image& image, const path& file, std::optional<std::int64_t> channel) {
-    std::int64_t axes = image.dim[0];
-    while (axes > 3 && image.dim[axes] == 1) --axes;
+void require_three_axes(const NiftiHeader& header, const path& file, std::optional<std::int64_t> channel) {
+    const std::size_t axes = header.shape.size();
     if (axes == 3 && channel.value_or(0) == 0) return;
-    if (axes == 4 && channel && *channel < image.dim[4]) return;
+    if (axes == 4 && channel && *channel < header.shape[3]) return;
     if (channel && axes <= 4 && axes >= 3)
         throw InputError(fmt::format("{} has {} channels, so there is no channel {}", file.string(),
-                                     axes == 4 ? image.dim[4] : 1, *channel));
-    std::string shape;
-    for (std::int64_t axis = 1; axis <= axes; ++axis)
-        shape += fmt::format("{}{}", axis > 1 ? " x " : "", image.dim[axis]);
-    throw InputError(fmt::format("{} has {} axes ({}); a scan has three", file.string(), axes, shape));
+                                     axes == 4 ? header.shape[3] : 1, *channel));
+    throw InputError(
+        fmt::format("{} has {} axes ({}); a scan has three", file.string(), axes, fmt::join(header.shape, " x ")));
 }
 
 /// IEEE 754 quadruple precision, which the machine's long double is not.
@@ -214,22 +164,26 @@ double value_of(const T& raw) {
         return static_cast<double>(raw);
 }
 
-template <class Out>
-Out converted(double value, const path& file) {
-    if constexpr (std::is_same_v<Out, std::int32_t>)
-        if (!(value >= std::numeric_limits<Out>::min() && value <= std::numeric_limits<Out>::max()) ||
-            value != std::trunc(value))
+template <class Out, class T>
+Out converted(const T& stored, const NiftiHeader& header, const path& file) {
+    if constexpr (std::is_integral_v<T> && std::is_integral_v<Out>)
+        if (header.slope == 1 && header.intercept == 0 && std::in_range<Out>(stored)) return static_cast<Out>(stored);
+    const double value = value_of(stored) * header.slope + header.intercept;
+    if constexpr (std::is_same_v<Out, std::int32_t>) {
+        const auto label = label_of(value, std::is_integral_v<T> ? header.slope : 0.0);
+        if (!label)
             throw InputError(fmt::format("{} holds the value {}; labels are whole numbers", file.string(), value));
-    return static_cast<Out>(value);
+        return *label;
+    } else {
+        return static_cast<Out>(value);
+    }
 }
 
 /// The file has i fastest, a volume k. Blocks of 16 x 16 keep both sides in cache.
 template <class T, class Out>
-void transpose(const unsigned char* raw, const nifti_image& image, const path& file, std::vector<Out>& out) {
+void transpose(const unsigned char* raw, const NiftiHeader& header, const path& file, std::vector<Out>& out) {
     constexpr std::int64_t block = 16;
-    const std::int64_t ni = image.nx, nj = image.ny, nk = image.nz;
-    const bool scaled = image.scl_slope != 0.0 && std::isfinite(image.scl_slope) && std::isfinite(image.scl_inter);
-    const double slope = scaled ? image.scl_slope : 1.0, intercept = scaled ? image.scl_inter : 0.0;
+    const std::int64_t ni = header.shape[0], nj = header.shape[1], nk = header.shape[2];
     for (std::int64_t j = 0; j < nj; ++j)
         for (std::int64_t k0 = 0; k0 < nk; k0 += block)
             for (std::int64_t i0 = 0; i0 < ni; i0 += block)
@@ -237,63 +191,69 @@ void transpose(const unsigned char* raw, const nifti_image& image, const path& f
                     for (std::int64_t k = k0; k < std::min(k0 + block, nk); ++k) {
                         T voxel;
                         std::memcpy(&voxel, &raw[((k * nj + j) * ni + i) * sizeof(T)], sizeof(T));
-                        out[(i * nj + j) * nk + k] = converted<Out>(value_of(voxel) * slope + intercept, file);
+                        out[(i * nj + j) * nk + k] = converted<Out>(voxel, header, file);
                     }
 }
 
 template <class Out>
-void decode(const unsigned char* raw, const nifti_image& image, const path& file, std::vector<Out>& out) {
-    switch (image.datatype) {
+void decode(const unsigned char* raw, const NiftiHeader& header, const path& file, std::vector<Out>& out) {
+    switch (header.type) {
         case DT_UINT8:
-            return transpose<std::uint8_t>(raw, image, file, out);
+            return transpose<std::uint8_t>(raw, header, file, out);
         case DT_INT8:
-            return transpose<std::int8_t>(raw, image, file, out);
+            return transpose<std::int8_t>(raw, header, file, out);
         case DT_UINT16:
-            return transpose<std::uint16_t>(raw, image, file, out);
+            return transpose<std::uint16_t>(raw, header, file, out);
         case DT_INT16:
-            return transpose<std::int16_t>(raw, image, file, out);
+            return transpose<std::int16_t>(raw, header, file, out);
         case DT_UINT32:
-            return transpose<std::uint32_t>(raw, image, file, out);
+            return transpose<std::uint32_t>(raw, header, file, out);
         case DT_INT32:
-            return transpose<std::int32_t>(raw, image, file, out);
+            return transpose<std::int32_t>(raw, header, file, out);
         case DT_UINT64:
-            return transpose<std::uint64_t>(raw, image, file, out);
+            return transpose<std::uint64_t>(raw, header, file, out);
         case DT_INT64:
-            return transpose<std::int64_t>(raw, image, file, out);
+            return transpose<std::int64_t>(raw, header, file, out);
         case DT_FLOAT32:
-            return transpose<float>(raw, image, file, out);
+            return transpose<float>(raw, header, file, out);
         case DT_FLOAT64:
-            return transpose<double>(raw, image, file, out);
+            return transpose<double>(raw, header, file, out);
         case DT_FLOAT128:
-            return transpose<Quadruple>(raw, image, file, out);
+            return transpose<Quadruple>(raw, header, file, out);
         default:
-            throw InputError(fmt::format("{} holds voxels of NIfTI type {}; whole and real numbers can be read",
-                                         file.string(), image.datatype));
+            throw std::logic_error("a NIfTI type that its header's reader lets pass");
     }
+}
+
+/// Of the first three axes, in floating point, since a lying header's product may not fit whole numbers.
+double volume_voxels(const NiftiHeader& header) {
+    return static_cast<double>(header.shape[0]) * static_cast<double>(header.shape[1]) *
+           static_cast<double>(header.shape[2]);
 }
 
 template <class Out>
 Volume<Out> read_volume(const path& file, std::optional<std::int64_t> channel) {
     ByteSource source(file);
-    const Header header = read_header(source, file);
-    nifti_image& image = *header.image;
-    require_three_axes(image, file, channel);
-    // In floating point, since a lying header's product may not fit whole numbers.
-    const double promised =
-        static_cast<double>(image.nx) * static_cast<double>(image.ny) * static_cast<double>(image.nz) * image.nbyper;
-    const auto first = static_cast<double>(image.iname_offset) + static_cast<double>(channel.value_or(0)) * promised;
+    const NiftiHeader header = read_header(source, file);
+    require_three_axes(header, file, channel);
+    Volume<Out> volume;
+    volume.geometry = header.geometry(file);
+    const auto [ni, nj, nk] = volume.geometry.shape;
+    const double promised = volume_voxels(header) * header.bytes_per_voxel;
+    const double first = static_cast<double>(header.offset) + static_cast<double>(channel.value_or(0)) * promised;
     const auto too_short = [&](const std::string& what_is_there) {
         return InputError(
-            fmt::format("{} ends too early: its header promises {:.0f} bytes of voxels ({} x {} x {}) but {}",
-                        file.string(), promised, image.nx, image.ny, image.nz, what_is_there));
+            fmt::format("{} ends too early: its header promises {:.0f} bytes of voxels ({} x {} x {}) from byte {:.0f} "
+                        "on but {}",
+                        file.string(), promised, ni, nj, nk, first, what_is_there));
     };
-    if (image.iname_offset < 0 || first + promised > static_cast<double>(source.most_bytes()))
+    if (first + promised > static_cast<double>(source.most_bytes()))
         throw too_short(fmt::format("the file {} {} bytes in all",
                                     source.compressed() ? "can inflate to at most" : "has", source.most_bytes()));
 
-    const std::int64_t bytes = image.nx * image.ny * image.nz * image.nbyper;
+    const std::int64_t bytes = ni * nj * nk * header.bytes_per_voxel;
     RawVoxels raw(0, 0);
-    if (image.nvox != image.nx * image.ny * image.nz || !source.inflate_at_once(image.iname_offset, bytes, raw)) {
+    if (header.shape.size() > 3 || !source.inflate_at_once(header.offset, bytes, raw)) {
         raw = RawVoxels(0, bytes);
         source.seek(static_cast<std::int64_t>(first));
         // One byte beyond makes zlib compare the checksum where the file ends there.
@@ -303,42 +263,37 @@ Volume<Out> read_volume(const path& file, std::optional<std::int64_t> channel) {
         source.read(&beyond, 1);
         if (source.cut()) throw InputError(file.string() + " ends too early: its gzip data has no end");
     }
-    if (header.swapped && image.swapsize > 1) nifti_swap_Nbytes(bytes / image.swapsize, image.swapsize, raw.data());
-
-    Volume<Out> volume;
-    volume.geometry = geometry_of(image, file);
+    if (const int width = header.swapped_bytes; width > 1) nifti_swap_Nbytes(bytes / width, width, raw.data());
     volume.voxels.resize(static_cast<std::size_t>(volume.geometry.voxels()));
-    decode(raw.data(), image, file, volume.voxels);
+    decode(raw.data(), header, file, volume.voxels);
     return volume;
 }
 
-nifti_image& open_header(const path& file, Header& header) {
+NiftiHeader open_header(const path& file) {
     ByteSource source(file);
-    header = read_header(source, file);
-    require_three_axes(*header.image, file, 0);
-    return *header.image;
+    NiftiHeader header = read_header(source, file);
+    require_three_axes(header, file, 0);
+    return header;
 }
 
 }  // namespace
 
 Geometry read_nifti_geometry(const path& file) {
-    Header header;
-    return geometry_of(open_header(file, header), file);
+    return open_header(file).geometry(file);
 }
 
 std::int64_t read_nifti_channel_count(const path& file) {
-    Header header;
-    return open_header(file, header).dim[0] > 3 ? header.image->dim[4] : 1;
+    const NiftiHeader header = open_header(file);
+    return header.shape.size() > 3 ? header.shape[3] : 1;
 }
 
 std::int64_t nifti_reading_bytes(const path& file) {
-    Header header;
-    const nifti_image& image = open_header(file, header);
-    const double voxels = static_cast<double>(image.nx) * static_cast<double>(image.ny) * static_cast<double>(image.nz);
+    const NiftiHeader header = open_header(file);
     constexpr double result = 4, most = 1e18;  // a header may lie
     std::error_code error;
     const auto packed = static_cast<double>(std::filesystem::file_size(file, error));
-    return static_cast<std::int64_t>(std::min(most, voxels * (image.nbyper + result) + packed));
+    return static_cast<std::int64_t>(
+        std::min(most, volume_voxels(header) * (header.bytes_per_voxel + result) + packed));
 }
 
 Volume<float> read_nifti_image(const path& file) {

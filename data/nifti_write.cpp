@@ -3,13 +3,11 @@
 #include <nifti2_io.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <limits>
 #include <memory>
-#include <span>
 
 #include "data/nifti.h"
+#include "data/nifti_header.h"
 #include "engine/atomic_file.h"
 #include "kernels/error.h"
 
@@ -31,64 +29,14 @@ constexpr int nifti_type<std::int16_t> = DT_INT16;
 template <>
 constexpr int nifti_type<std::int32_t> = DT_INT32;
 
-/// Sets the sform to the affine, and the qform too where a rotation and spacing can say the same.
-void set_affine(nifti_image& image, const Geometry& geometry) {
-    nifti_dmat44 affine{};
-    affine.m[3][3] = 1.0;
-    for (int row = 0; row < 3; ++row)
-        for (int column = 0; column < 4; ++column) affine.m[row][column] = geometry.affine[row][column];
-    image.sto_xyz = affine;
-    image.sform_code = NIFTI_XFORM_SCANNER_ANAT;
-    double spacing[3];
-    nifti_dmat44_to_quatern(affine, &image.quatern_b, &image.quatern_c, &image.quatern_d, &image.qoffset_x,
-                            &image.qoffset_y, &image.qoffset_z, &spacing[0], &spacing[1], &spacing[2], &image.qfac);
-    const nifti_dmat44 rigid =
-        nifti_quatern_to_dmat44(image.quatern_b, image.quatern_c, image.quatern_d, image.qoffset_x, image.qoffset_y,
-                                image.qoffset_z, spacing[0], spacing[1], spacing[2], image.qfac);
-    double worst = 0.0;  // mm over the scan
-    for (int row = 0; row < 3; ++row)
-        for (int axis = 0; axis < 3; ++axis)
-            worst = std::max(
-                worst, std::abs(rigid.m[row][axis] - affine.m[row][axis]) * static_cast<double>(geometry.shape[axis]));
-    image.qform_code = worst < 1e-3 ? NIFTI_XFORM_SCANNER_ANAT : NIFTI_XFORM_UNKNOWN;
-    image.qto_xyz = rigid;
-}
-
-template <class T>
-std::unique_ptr<nifti_image, void (*)(nifti_image*)> describe(const Geometry& geometry) {
-    const std::int64_t dims[8] = {3, geometry.shape[0], geometry.shape[1], geometry.shape[2], 1, 1, 1, 1};
-    std::unique_ptr<nifti_image, void (*)(nifti_image*)> image(nifti_make_new_nim(dims, nifti_type<T>, 0),
-                                                               nifti_image_free);
-    const auto spacing = geometry.spacing();
-    image->dx = image->pixdim[1] = spacing[0];
-    image->dy = image->pixdim[2] = spacing[1];
-    image->dz = image->pixdim[3] = spacing[2];
-    image->xyz_units = NIFTI_UNITS_MM;
-    set_affine(*image, geometry);
-    return image;
-}
-
-/// Header, four bytes that say "no extension", and voxels with i fastest.
+/// Header and voxels with i fastest.
 template <class T>
 std::vector<std::byte> encode(const Volume<T>& volume) {
-    const auto& shape = volume.geometry.shape;
-    auto image = describe<T>(volume.geometry);
-    const bool small = *std::max_element(shape.begin(), shape.end()) <= std::numeric_limits<std::int16_t>::max();
-    nifti_1_header first;
-    nifti_2_header second;
-    image->nifti_type = small ? NIFTI_FTYPE_NIFTI1_1 : NIFTI_FTYPE_NIFTI2_1;
-    image->iname_offset = small ? 352 : 544;
-    if (small)
-        nifti_convert_nim2n1hdr(image.get(), &first);
-    else
-        nifti_convert_nim2n2hdr(image.get(), &second);
-    const std::size_t header = small ? sizeof first : sizeof second;
-    const std::size_t data = header + 4;
-    std::vector<std::byte> bytes(data + volume.voxels.size() * sizeof(T));
-    std::memcpy(bytes.data(), small ? static_cast<const void*>(&first) : &second, header);
-
+    const auto [ni, nj, nk] = volume.geometry.shape;
+    std::vector<std::byte> bytes = nifti_header_bytes(volume.geometry, nifti_type<T>);
+    const std::size_t data = bytes.size();
+    bytes.resize(data + volume.voxels.size() * sizeof(T));
     constexpr std::int64_t block = 16;
-    const std::int64_t ni = shape[0], nj = shape[1], nk = shape[2];
     for (std::int64_t j = 0; j < nj; ++j)
         for (std::int64_t i0 = 0; i0 < ni; i0 += block)
             for (std::int64_t k0 = 0; k0 < nk; k0 += block)

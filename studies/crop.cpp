@@ -40,12 +40,7 @@ VoxelBox with_margin(const VoxelBox& box, std::int64_t margin, const Extent& sha
 }
 
 Geometry crop(const Geometry& geometry, const VoxelBox& box) {
-    Geometry inner = geometry;
-    inner.shape = box.shape();
-    for (int row = 0; row < 3; ++row)
-        for (int axis = 0; axis < 3; ++axis)
-            inner.affine[row][3] += geometry.affine[row][axis] * static_cast<double>(box.first[axis]);
-    return inner;
+    return geometry.part(box.first, box.shape());
 }
 
 template <class T>

@@ -1,98 +1,24 @@
 #include "data/volume.h"
 
 #include <gtest/gtest.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <fstream>
-#include <iostream>
 #include <limits>
 #include <random>
 #include <string>
 
 #include "engine/atomic_file.h"
 #include "kernels/error.h"
+#include "nifti_files.h"
 
 namespace iwseg {
 namespace {
 
 using std::filesystem::path;
 
-/// A NIfTI-1 file made by hand, so that reading is not tested against our own writing.
-struct RawNifti {
-    std::vector<std::int16_t> dim{3, 4, 3, 2, 1, 1, 1, 1};
-    std::int16_t type = 16, bits = 32;
-    float slope = 0, intercept = 0;
-    bool swap = false;
-    std::string voxels;
-
-    template <class T>
-    void put(std::string& bytes, std::size_t offset, T value) const {
-        char raw[sizeof(T)];
-        std::memcpy(raw, &value, sizeof(T));
-        if (swap) std::reverse(raw, raw + sizeof(T));
-        std::copy(raw, raw + sizeof(T), bytes.begin() + static_cast<std::ptrdiff_t>(offset));
-    }
-
-    std::string bytes() const {
-        std::string header(352, '\0');
-        put<std::int32_t>(header, 0, 348);
-        for (std::size_t i = 0; i < 8; ++i) put(header, 40 + 2 * i, dim[i]);
-        put(header, 70, type);
-        put(header, 72, bits);
-        for (std::size_t i = 0; i < 8; ++i) put(header, 76 + 4 * i, 1.0f);
-        put(header, 108, 352.0f);
-        put(header, 112, slope);
-        put(header, 116, intercept);
-        put<std::int16_t>(header, 254, 1);
-        const float rows[12] = {2, 0, 0, -5, 0, 3, 0, 7, 0, 0.5f, 4, 11};
-        for (std::size_t i = 0; i < 12; ++i) put(header, 280 + 4 * i, rows[i]);
-        header.replace(344, 4, std::string("n+1\0", 4));
-        return header + voxels;
-    }
-
-    template <class T>
-    void append(T value) {
-        std::string raw(sizeof(T), '\0');
-        put(raw, 0, value);
-        voxels += raw;
-    }
-};
-
-class VolumeFiles : public testing::Test {
+class VolumeFiles : public NiftiFiles {
   protected:
-    VolumeFiles() {
-        folder_ = std::filesystem::temp_directory_path() / ("iwseg_volume_" + std::to_string(std::random_device{}()));
-        std::filesystem::create_directories(folder_);
-        std::cout << "seed " << seed_ << "\n";
-    }
-    ~VolumeFiles() override { std::filesystem::remove_all(folder_); }
-
-    path save(const std::string& name, const std::string& bytes) const {
-        std::ofstream(folder_ / name, std::ios::binary) << bytes;
-        return folder_ / name;
-    }
-    path save_gz(const std::string& name, const std::string& bytes) const {
-        gzFile file = gzopen((folder_ / name).c_str(), "wb");
-        gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size()));
-        gzclose(file);
-        return folder_ / name;
-    }
-    static std::string refusal(const path& file) {
-        try {
-            read_image(file);
-        } catch (const InputError& error) {
-            const std::string message = error.what();
-            EXPECT_NE(message.find(file.filename().string()), std::string::npos) << message;
-            EXPECT_EQ(message.find('\n'), std::string::npos) << message;
-            return message;
-        }
-        ADD_FAILURE() << file << " was read";
-        return "";
-    }
-
     template <class T>
     void expect_type_read(std::int16_t type, bool swap) {
         SCOPED_TRACE(testing::Message() << "type " << type << " swapped " << swap);
@@ -116,16 +42,6 @@ class VolumeFiles : public testing::Test {
                     ASSERT_EQ(volume.voxels[(i * 3 + j) * 2 + k],
                               static_cast<float>(static_cast<double>(values[i + 4 * (j + 3 * k)]) * 0.5 - 3));
     }
-
-    RawNifti small() {
-        RawNifti raw;
-        for (int v = 0; v < 24; ++v) raw.append(static_cast<float>(v));
-        return raw;
-    }
-
-    path folder_;
-    unsigned seed_ = std::random_device{}();
-    std::mt19937 random_{seed_};
 };
 
 TEST_F(VolumeFiles, EveryTypeIsReadInBothByteOrders) {
@@ -225,6 +141,20 @@ TEST_F(VolumeFiles, DataBeyondTheHeadersSizeIsNotInflated) {
     EXPECT_EQ(read_image(file).voxels.size(), 24u);
 }
 
+TEST_F(VolumeFiles, MasksOfSpmAndItkAreRead) {
+    RawNifti spm;
+    spm.type = 2;
+    spm.bits = 8;
+    spm.slope = 1.0f / 255;
+    for (int v = 0; v < 24; ++v) spm.append(static_cast<std::uint8_t>(v == 7 ? 255 : 0));
+    EXPECT_EQ(read_labels(save("spm.nii", spm.bytes())).voxels[(3 * 3 + 1) * 2], 1);  // 7 is (3, 1, 0)
+    spm.voxels[3] = static_cast<char>(254);
+    EXPECT_THROW(read_labels(save("grey.nii", spm.bytes())), InputError);
+    RawNifti itk;
+    for (int v = 0; v < 24; ++v) itk.append(v == 7 ? 0.99999994f : 0.0f);
+    EXPECT_EQ(read_labels(save("itk.nii", itk.bytes())).voxels[(3 * 3 + 1) * 2], 1);
+}
+
 TEST_F(VolumeFiles, LabelsMustBeWholeNumbersOfInt32) {
     for (const double bad : {0.5, std::nan(""), 3e9, -std::numeric_limits<double>::infinity()}) {
         RawNifti raw;
@@ -294,17 +224,51 @@ TEST_F(VolumeFiles, NothingIsLeftWhereAVolumeCannotBeWritten) {
     EXPECT_TRUE(std::filesystem::is_empty(folder_));
 }
 
-TEST(SameGeometry, ShapeOrAffineThatDiffersIsNamed) {
-    Geometry a, b;
-    a.shape = b.shape = {100, 100, 100};
-    require_same_geometry(a, "a.nii", b, "b.nii");
-    b.affine[0][0] = 1 + 0.9e-5;  // 0.9e-3 mm at the far corner
-    require_same_geometry(a, "a.nii", b, "b.nii");
-    b.affine[0][0] = 1 + 1.2e-5;
+/// Voxels of 0.5 x 0.5 x 5 mm on an oblique grid.
+Geometry thick_slices() {
+    Geometry geometry;
+    geometry.shape = {200, 200, 20};
+    geometry.affine = {{{0.3, -0.4, 0, 10}, {0.4, 0.3, 0, -20}, {0, 0, 5, 30}}};
+    return geometry;
+}
+
+TEST(SameGeometry, AHundredthOfAVoxelIsAllowedAtTheFarthestCorner) {
+    const Geometry a = thick_slices();
+    for (const auto& [along, allowed] : {std::pair(2, 0.05), std::pair(0, 0.005), std::pair(1, 0.005)}) {
+        Geometry b = a;
+        const std::array<std::array<double, 3>, 3> unit{{{0.6, 0.8, 0}, {-0.8, 0.6, 0}, {0, 0, 1}}};
+        for (int row = 0; row < 3; ++row) b.affine[row][3] = a.affine[row][3] + 0.9 * allowed * unit[along][row];
+        require_same_geometry(a, "a.nii", b, "b.nii");
+        for (int row = 0; row < 3; ++row) b.affine[row][3] = a.affine[row][3] + 1.1 * allowed * unit[along][row];
+        EXPECT_THROW(require_same_geometry(a, "a.nii", b, "b.nii"), InputError) << along;
+    }
+    Geometry turned = a;  // 199 steps of 5e-5 mm are 0.01 mm: no entry differs by much, the corner does
+    turned.affine[0][0] += 5e-5;
+    EXPECT_THROW(require_same_geometry(a, "a.nii", turned, "b.nii"), InputError);
+    turned.affine[0][0] = a.affine[0][0] + 2e-5;
+    require_same_geometry(a, "a.nii", turned, "b.nii");
+}
+
+TEST(SameGeometry, ShapeThatDiffersIsNamed) {
+    const Geometry a = thick_slices();
+    Geometry b = a;
+    b.shape[2] = 19;
     EXPECT_THROW(require_same_geometry(a, "a.nii", b, "b.nii"), InputError);
-    b = a;
-    b.shape[2] = 99;
-    EXPECT_THROW(require_same_geometry(a, "a.nii", b, "b.nii"), InputError);
+}
+
+TEST(LabelValue, WhatRoundingMadeOfAWholeNumberIsThatNumber) {
+    EXPECT_EQ(label_of(3), 3);
+    EXPECT_EQ(label_of(0.99999994), 1);
+    EXPECT_EQ(label_of(-1e-5), 0);
+    EXPECT_EQ(label_of(1000.00006), 1000);
+    for (const double bad : {0.5, 0.999, 1.0002, 3e9, -3e9, std::nan(""), HUGE_VAL}) EXPECT_FALSE(label_of(bad)) << bad;
+}
+
+TEST(LabelValue, AScaledLabelIsTheNearestStepAndNoOther) {
+    EXPECT_EQ(label_of(255 * 0.003921569, 0.003921569), 1);
+    EXPECT_EQ(label_of(128 * (2.0 / 255), 2.0 / 255), 1);  // of 0, 1, 2 over 255 steps: 1 lies between two of them
+    for (const int step : {1, 128, 254}) EXPECT_FALSE(label_of(step / 255.0, 1 / 255.0)) << step;
+    EXPECT_FALSE(label_of(0.98, 0.1)) << "a coarse scale allows no more than a hundredth";
 }
 
 TEST(RealScan, MultipleSclerosisScanIsRead) {
