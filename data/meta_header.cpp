@@ -22,7 +22,6 @@ namespace {
 using std::filesystem::path;
 
 constexpr double most_voxels = 0x1p53;
-constexpr double least_determinant = 1e-6;  // of axes of length 1: a thousandth of a degree apart is no volume
 
 struct ElementName {
     std::string_view name;
@@ -79,6 +78,7 @@ class MetaHeaderParser {
         read_shape();
         read_element();
         read_placement();
+        require_plain_values();
         result_.compressed = truth("CompressedData").value_or(false);
         result_.compressed_bytes = whole("CompressedDataSize", 0).value_or(0);
         result_.skipped_bytes = whole("HeaderSize", -1).value_or(0);
@@ -202,6 +202,16 @@ class MetaHeaderParser {
         result_.big_endian = order.value_or(same.value_or(false));
     }
 
+    /// Keys that would change what values or places mean, and that ITK passes over.
+    void require_plain_values() const {
+        if (has("DistanceUnits") && values_.at("DistanceUnits") != "mm" && values_.at("DistanceUnits") != "?")
+            refuse("DistanceUnits", "mm");
+        for (const auto& [key, plain] : {std::pair<std::string_view, double>("ElementToIntensityFunctionSlope", 1),
+                                         {"ElementToIntensityFunctionOffset", 0}})
+            if (const auto number = numbers({key}, 1); number && number->front() != plain)
+                refuse(key, fmt::format("{}, since voxels are taken as they are stored", plain));
+    }
+
     void read_placement() {
         MetaHeader& header = result_.header;
         if (const auto offset = numbers({"Offset", "Position", "Origin"}, axes_))
@@ -222,18 +232,12 @@ class MetaHeaderParser {
 
     /// Throws where the axes span no volume, or places are beyond what numbers hold.
     void require_volume() const {
-        const auto& d = result_.header.direction;
-        double lengths = 1;
-        for (std::size_t axis = 0; axis < 3; ++axis) lengths *= std::hypot(d[0][axis], d[1][axis], d[2][axis]);
-        const double determinant = d[0][0] * (d[1][1] * d[2][2] - d[1][2] * d[2][1]) -
-                                   d[0][1] * (d[1][0] * d[2][2] - d[1][2] * d[2][0]) +
-                                   d[0][2] * (d[1][0] * d[2][1] - d[1][1] * d[2][0]);
-        if (!(std::abs(determinant) > least_determinant * lengths))
-            refuse("its TransformMatrix is singular, expected three axes that span a volume");
         const Geometry geometry = result_.header.geometry();
         for (const auto& row : geometry.affine)
             for (const double entry : row)
                 if (!std::isfinite(entry)) refuse("its TransformMatrix and spacing are too large to be mm");
+        if (!spans_volume(geometry.affine, geometry.shape))
+            refuse("its TransformMatrix is singular, expected three axes that span a volume");
     }
 
     void read_data_files() {

@@ -9,7 +9,6 @@
 #include <cmath>
 #include <cstring>
 #include <fstream>
-#include <limits>
 #include <memory>
 #include <string>
 #include <type_traits>
@@ -175,16 +174,13 @@ T voxel_at(const unsigned char* bytes, bool swapped) {
 template <class Out, class T>
 Out converted(T value, const path& file) {
     if constexpr (std::is_same_v<Out, std::int32_t>) {
-        using Limits = std::numeric_limits<std::int32_t>;
-        bool fits = false;
-        if constexpr (std::is_floating_point_v<T>)
-            fits = value >= static_cast<double>(Limits::min()) && value <= static_cast<double>(Limits::max()) &&
-                   value == std::trunc(value);
-        else
-            fits = std::in_range<std::int32_t>(value);
-        if (!fits)
+        if constexpr (std::is_integral_v<T>)
+            if (std::in_range<std::int32_t>(value)) return static_cast<std::int32_t>(value);
+        const auto label = label_of(static_cast<double>(value));
+        if (!label)
             throw InputError(
                 fmt::format("{} holds the value {}; labels are whole numbers of 32 bits", file.string(), value));
+        return *label;
     }
     return static_cast<Out>(value);
 }

@@ -35,7 +35,7 @@ std::vector<std::filesystem::path> meta_data_files(const std::filesystem::path& 
 /// as long as the header promises. Data files are found as ITK finds them: beside the header, or by an absolute path.
 /// Memory beside the volume: at most sixteen slices.
 Volume<float> read_meta_image(const std::filesystem::path& file);
-/// The same, as whole numbers. Throws InputError where a value is not whole or outside int32.
+/// The same, as whole numbers. Throws InputError where a value is none by label_of.
 Volume<std::int32_t> read_meta_labels(const std::filesystem::path& file);
 /// The memory that either takes, its result included, in bytes, from the header alone.
 std::int64_t meta_reading_bytes(const std::filesystem::path& file);

@@ -228,6 +228,15 @@ TEST_F(MetaFiles, LabelsMustBeWholeNumbersOfInt32) {
     const std::vector<float> values(24, -2147483648.0f);
     const path file = save("labels.mha", Header{{"ElementType", "MET_FLOAT"}}.text() + file_bytes(values, false));
     EXPECT_EQ(read_meta_labels(file).voxels[5], std::numeric_limits<std::int32_t>::min());
+    const std::vector<float> rounded(24, 0.99999994f);  // as ITK's filters leave a mask
+    const path mask = save("mask.mha", Header{{"ElementType", "MET_FLOAT"}}.text() + file_bytes(rounded, false));
+    EXPECT_EQ(read_meta_labels(mask).voxels[5], 1);
+}
+
+TEST_F(MetaFiles, KeysThatSayNothingNewAreTaken) {
+    const Geometry geometry =
+        read_counted({{"DistanceUnits", "mm"}, {"ElementToIntensityFunctionSlope", "1"}}).geometry;
+    EXPECT_EQ(geometry.spacing(), read_counted({{"DistanceUnits", "?"}}).geometry.spacing());
 }
 
 }  // namespace
