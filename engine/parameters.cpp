@@ -1,8 +1,10 @@
 #include "engine/parameters.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <stdexcept>
+#include <string_view>
 
 #include "kernels/error.h"
 
@@ -10,6 +12,7 @@ namespace iwseg {
 namespace {
 
 constexpr const char* kTracked = "num_batches_tracked";
+constexpr std::string_view kVariance = "running_var";
 
 std::string shape_text(const std::vector<std::int64_t>& shape) {
     std::string text = "(";
@@ -20,6 +23,20 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
 bool is_tracked(const std::string& name) {
     const std::string_view ending = kTracked;
     return name.size() > ending.size() && name.ends_with(ending);
+}
+
+/// A network with such a value answers "not a number" for every voxel, which a mask shows as "no lesion".
+void require_usable(const std::filesystem::path& file, const Parameter& parameter, const std::vector<float>& values) {
+    const auto is_bad = [](float value) { return !std::isfinite(value); };
+    if (const auto bad = std::find_if(values.begin(), values.end(), is_bad); bad != values.end())
+        throw InputError(file.string() + ": " + parameter.name + " holds " + std::to_string(*bad) + " at element " +
+                         std::to_string(bad - values.begin()) +
+                         ", but finite values were expected; did its training diverge?");
+    if (parameter.name.ends_with(kVariance))
+        if (const auto least = std::min_element(values.begin(), values.end()); least != values.end() && *least < 0)
+            throw InputError(file.string() + ": " + parameter.name + " holds " + std::to_string(*least) +
+                             " at element " + std::to_string(least - values.begin()) +
+                             ", but a variance is never below 0");
 }
 
 /// Checks one stored array against the parameter of its name and copies it.
@@ -33,6 +50,7 @@ void copy_stored(const std::filesystem::path& file, const std::map<std::string, 
                          ", but the network's is " + shape_text(parameter.shape) +
                          "; are these weights of other widths or channels?");
     const std::vector<float> values = found->second.as_f32();
+    require_usable(file, parameter, values);
     std::copy(values.begin(), values.end(), destination);
 }
 
@@ -152,9 +170,8 @@ void Parameters::save(const std::filesystem::path& file, const std::map<std::str
         const std::vector<float>& flat = (parameter.learned ? values_ : statistics_).host;
         tensors.push_back(stored_view(parameter, flat.data() + parameter.offset));
         // PyTorch keeps a counter, a scalar, after each pair of running statistics and asks for it when it loads.
-        const std::string variance = "running_var";
-        if (parameter.name.ends_with(variance))
-            tensors.push_back({parameter.name.substr(0, parameter.name.size() - variance.size()) + kTracked, "I64", {},
+        if (parameter.name.ends_with(kVariance))
+            tensors.push_back({parameter.name.substr(0, parameter.name.size() - kVariance.size()) + kTracked, "I64", {},
                                tracked});
     }
     write_safetensors(file, tensors, metadata);

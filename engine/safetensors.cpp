@@ -1,10 +1,15 @@
 #include "engine/safetensors.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <string_view>
+#include <tuple>
+#include <utility>
 
 #include "engine/atomic_file.h"
 #include "kernels/error.h"
@@ -13,6 +18,8 @@ namespace iwseg {
 namespace {
 
 using nlohmann::json;
+
+constexpr std::uint64_t most_header_bytes = 100'000'000;  // as the format's own library has it
 
 std::int64_t bytes_of_type(const std::string& type) {
     if (type == "F64" || type == "I64") return 8;
@@ -63,17 +70,23 @@ std::vector<To> convert(const StoredTensor& tensor) {
     return values;
 }
 
+/// Where a tensor's bytes lie behind the header.
+struct Entry {
+    std::string name;
+    StoredTensor tensor;  ///< without its bytes
+    std::uint64_t begin = 0, end = 0;
+};
+
 /// Reads one entry of the header; every number in it is checked before it is used.
-StoredTensor read_entry(const std::filesystem::path& file, const std::string& name, const json& entry,
-                        std::span<const std::byte> data) {
-    StoredTensor tensor;
+Entry read_entry(const std::filesystem::path& file, const std::string& name, const json& entry, std::size_t data) {
+    Entry read{name, {}, 0, 0};
     if (!entry.is_object() || !entry.contains("dtype") || !entry["dtype"].is_string() || !entry.contains("shape") ||
         !entry["shape"].is_array() || !entry.contains("data_offsets") || !entry["data_offsets"].is_array() ||
         entry["data_offsets"].size() != 2)
         refuse(file, "its entry for " + name + " lacks dtype, shape or data_offsets");
-    tensor.type = entry["dtype"].get<std::string>();
-    const std::int64_t size = bytes_of_type(tensor.type);
-    if (size == 0) refuse(file, name + " has the type " + tensor.type + ", which iwseg does not read");
+    read.tensor.type = entry["dtype"].get<std::string>();
+    const std::int64_t size = bytes_of_type(read.tensor.type);
+    if (size == 0) refuse(file, name + " has the type " + read.tensor.type + ", which iwseg does not read");
     std::uint64_t expected = static_cast<std::uint64_t>(size);
     for (const json& side : entry["shape"]) {
         if (!side.is_number_unsigned()) refuse(file, "the shape of " + name + " is not of whole numbers");
@@ -81,19 +94,63 @@ StoredTensor read_entry(const std::filesystem::path& file, const std::string& na
         if (value != 0 && expected > (std::uint64_t{1} << 62) / value)
             refuse(file, "the shape of " + name + " is larger than any memory");
         expected *= value;
-        tensor.shape.push_back(static_cast<std::int64_t>(value));
+        read.tensor.shape.push_back(static_cast<std::int64_t>(value));
     }
     if (!entry["data_offsets"][0].is_number_unsigned() || !entry["data_offsets"][1].is_number_unsigned())
         refuse(file, "the offsets of " + name + " are not whole numbers");
-    const auto begin = entry["data_offsets"][0].get<std::uint64_t>(), end = entry["data_offsets"][1].get<std::uint64_t>();
-    if (begin > end || end > data.size())
-        refuse(file, "its header puts " + name + " at bytes " + std::to_string(begin) + " to " + std::to_string(end) +
-                         ", but it holds " + std::to_string(data.size()) + " bytes of data");
-    if (end - begin != expected)
-        refuse(file, "its header gives " + name + " " + std::to_string(end - begin) + " bytes, but its shape needs " +
-                         std::to_string(expected));
-    tensor.bytes.assign(data.begin() + static_cast<std::ptrdiff_t>(begin), data.begin() + static_cast<std::ptrdiff_t>(end));
-    return tensor;
+    read.begin = entry["data_offsets"][0].get<std::uint64_t>();
+    read.end = entry["data_offsets"][1].get<std::uint64_t>();
+    if (read.begin > read.end || read.end > data)
+        refuse(file, "its header puts " + name + " at bytes " + std::to_string(read.begin) + " to " +
+                         std::to_string(read.end) + ", but it holds " + std::to_string(data) + " bytes of data");
+    if (read.end - read.begin != expected)
+        refuse(file, "its header gives " + name + " " + std::to_string(read.end - read.begin) +
+                         " bytes, but its shape needs " + std::to_string(expected));
+    return read;
+}
+
+/// Throws unless every byte behind the header belongs to one tensor, as the format asks: bytes of two tensors, or of
+/// none, are a damaged file.
+void require_covered(const std::filesystem::path& file, std::vector<Entry>& entries, std::size_t data) {
+    std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+        return std::tie(a.begin, a.end) < std::tie(b.begin, b.end);
+    });
+    std::uint64_t covered = 0;
+    for (const Entry& entry : entries) {
+        if (entry.begin != covered)
+            refuse(file, entry.name + " begins at byte " + std::to_string(entry.begin) + " of the data, where " +
+                             std::to_string(covered) + " was expected: tensors " +
+                             (entry.begin < covered ? "overlap" : "leave a hole"));
+        covered = entry.end;
+    }
+    if (covered != data)
+        refuse(file, std::to_string(data - covered) + " bytes follow its last tensor, where none was expected");
+}
+
+/// Throws where the text is not one JSON object, or a name comes twice in an object, of which readers take either.
+json parse_header(const std::filesystem::path& file, std::string_view text) {
+    std::vector<std::set<std::string>> names;  // of the objects that are open
+    const auto look = [&](int, json::parse_event_t event, const json& parsed) {
+        if (event == json::parse_event_t::object_start) names.emplace_back();
+        if (event == json::parse_event_t::object_end) names.pop_back();
+        if (event == json::parse_event_t::key && !names.back().insert(parsed.get<std::string>()).second)
+            refuse(file, "its header has the name " + parsed.get<std::string>() + " twice");
+        return true;
+    };
+    // The parser takes a zero byte for the text's end, and passes over a mark of the byte order.
+    const bool is_text = text.find('\0') == std::string_view::npos && !text.starts_with("\xEF\xBB\xBF");
+    json header = is_text ? json::parse(text.begin(), text.end(), look, false) : json();
+    if (!header.is_object()) refuse(file, "its header is not a JSON object");
+    return header;
+}
+
+void read_metadata(const std::filesystem::path& file, const json& entry, std::map<std::string, std::string>& metadata) {
+    if (entry.is_null()) return;
+    if (!entry.is_object()) refuse(file, "its __metadata__ is not a JSON object");
+    for (const auto& [key, value] : entry.items()) {
+        if (!value.is_string()) refuse(file, "the value of " + key + " in its __metadata__ is not a string");
+        metadata[key] = value.get<std::string>();
+    }
 }
 
 }  // namespace
@@ -113,22 +170,30 @@ std::map<std::string, StoredTensor> read_safetensors(const std::filesystem::path
     const auto bytes = std::as_bytes(std::span(text.data(), text.size()));
     if (bytes.size() < 8) refuse(file, "it has " + std::to_string(bytes.size()) + " bytes");
     const auto header_bytes = load_at<std::uint64_t>(bytes.data());
+    if (header_bytes > most_header_bytes)
+        refuse(file, "its header claims " + std::to_string(header_bytes) + " bytes, but at most " +
+                         std::to_string(most_header_bytes) + " are allowed");
     if (header_bytes > bytes.size() - 8)
         refuse(file, "its header claims " + std::to_string(header_bytes) + " bytes, but the file has " +
                          std::to_string(bytes.size()));
-    const json header = json::parse(text.begin() + 8, text.begin() + 8 + static_cast<std::ptrdiff_t>(header_bytes),
-                                    nullptr, false);
-    if (!header.is_object()) refuse(file, "its header is not a JSON object");
+    const json header = parse_header(file, std::string_view(text).substr(8, header_bytes));
     const auto data = bytes.subspan(8 + header_bytes);
-    std::map<std::string, StoredTensor> tensors;
+    std::vector<Entry> entries;
+    std::map<std::string, std::string> found;
     for (const auto& [name, entry] : header.items()) {
-        if (name != "__metadata__") {
-            tensors.emplace(name, read_entry(file, name, entry, data));
-        } else if (metadata && entry.is_object()) {
-            for (const auto& [key, value] : entry.items())
-                if (value.is_string()) (*metadata)[key] = value.get<std::string>();
-        }
+        if (name == "__metadata__")
+            read_metadata(file, entry, found);
+        else
+            entries.push_back(read_entry(file, name, entry, data.size()));
     }
+    require_covered(file, entries, data.size());
+    std::map<std::string, StoredTensor> tensors;
+    for (Entry& entry : entries) {
+        const auto part = data.subspan(entry.begin, entry.end - entry.begin);
+        entry.tensor.bytes.assign(part.begin(), part.end());
+        tensors.emplace(std::move(entry.name), std::move(entry.tensor));
+    }
+    if (metadata) metadata->insert(found.begin(), found.end());
     return tensors;
 }
 

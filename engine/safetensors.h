@@ -20,7 +20,10 @@ struct StoredTensor {
     std::vector<std::int32_t> as_i32() const;   ///< from any type, by conversion of values
 };
 
-/// Reads a whole safetensors file. Throws InputError, naming the file, where the header or an offset is not true.
+/// Reads a whole safetensors file, as strictly as the format's own library does
+/// (https://github.com/huggingface/safetensors). Throws InputError, naming the file and the tensor, where the header is
+/// longer than 100 MB, not JSON or of wrong types, a name comes twice, a shape needs more or less than its bytes, or the
+/// tensors overlap, leave a hole or do not end where the file does. A tensor need not be aligned.
 std::map<std::string, StoredTensor> read_safetensors(const std::filesystem::path& file,
                                                      std::map<std::string, std::string>* metadata = nullptr);
 

@@ -5,6 +5,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -105,6 +107,8 @@ Parameters random_parameters(std::mt19937& random) {
     std::normal_distribution<float> normal;
     for (int i = 0; i < parameters.size(); ++i)
         for (std::int64_t k = 0; k < parameters[i].elements; ++k) parameters.value(i)[k] = normal(random);
+    float* variance = parameters.value(parameters.index("bn.running_var"));
+    std::transform(variance, variance + 4, variance, [](float value) { return std::abs(value); });
     for (float& value : parameters.momentum()) value = normal(random);
     parameters.batches_tracked = static_cast<std::int64_t>(random() % 1000);
     return parameters;
