@@ -1,6 +1,7 @@
 #include "engine/parameters.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <functional>
 #include <stdexcept>
@@ -25,16 +26,21 @@ bool is_tracked(const std::string& name) {
     return name.size() > ending.size() && name.ends_with(ending);
 }
 
+std::string written(float value) {
+    char text[32];
+    return {text, std::to_chars(text, text + sizeof text, value).ptr};
+}
+
 /// A network with such a value answers "not a number" for every voxel, which a mask shows as "no lesion".
 void require_usable(const std::filesystem::path& file, const Parameter& parameter, const std::vector<float>& values) {
     const auto is_bad = [](float value) { return !std::isfinite(value); };
     if (const auto bad = std::find_if(values.begin(), values.end(), is_bad); bad != values.end())
-        throw InputError(file.string() + ": " + parameter.name + " holds " + std::to_string(*bad) + " at element " +
+        throw InputError(file.string() + ": " + parameter.name + " holds " + written(*bad) + " at element " +
                          std::to_string(bad - values.begin()) +
                          ", but finite values were expected; did its training diverge?");
     if (parameter.name.ends_with(kVariance))
         if (const auto least = std::min_element(values.begin(), values.end()); least != values.end() && *least < 0)
-            throw InputError(file.string() + ": " + parameter.name + " holds " + std::to_string(*least) +
+            throw InputError(file.string() + ": " + parameter.name + " holds " + written(*least) +
                              " at element " + std::to_string(least - values.begin()) +
                              ", but a variance is never below 0");
 }

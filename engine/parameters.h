@@ -59,10 +59,10 @@ class Parameters {
     std::int64_t batches_tracked = 0;
 
     /// Sets every array from a safetensors file. Throws InputError, naming file and array, where one is missing, is of
-    /// another shape or is not known.
+    /// another shape, is not known, or holds a value that is not finite or a variance below 0.
     void load(const std::filesystem::path& file);
     void save(const std::filesystem::path& file, const std::map<std::string, std::string>& metadata = {});
-    /// Momentum, under the parameters' names.
+    /// Momentum, under the parameters' names. Throws as load.
     void load_momentum(const std::filesystem::path& file);
     void save_momentum(const std::filesystem::path& file);
 
