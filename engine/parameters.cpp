@@ -1,7 +1,6 @@
 #include "engine/parameters.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <functional>
 #include <stdexcept>
@@ -26,25 +25,6 @@ bool is_tracked(const std::string& name) {
     return name.size() > ending.size() && name.ends_with(ending);
 }
 
-std::string written(float value) {
-    char text[32];
-    return {text, std::to_chars(text, text + sizeof text, value).ptr};
-}
-
-/// A network with such a value answers "not a number" for every voxel, which a mask shows as "no lesion".
-void require_usable(const std::filesystem::path& file, const Parameter& parameter, const std::vector<float>& values) {
-    const auto is_bad = [](float value) { return !std::isfinite(value); };
-    if (const auto bad = std::find_if(values.begin(), values.end(), is_bad); bad != values.end())
-        throw InputError(file.string() + ": " + parameter.name + " holds " + written(*bad) + " at element " +
-                         std::to_string(bad - values.begin()) +
-                         ", but finite values were expected; did its training diverge?");
-    if (parameter.name.ends_with(kVariance))
-        if (const auto least = std::min_element(values.begin(), values.end()); least != values.end() && *least < 0)
-            throw InputError(file.string() + ": " + parameter.name + " holds " + written(*least) +
-                             " at element " + std::to_string(least - values.begin()) +
-                             ", but a variance is never below 0");
-}
-
 /// Checks one stored array against the parameter of its name and copies it.
 void copy_stored(const std::filesystem::path& file, const std::map<std::string, StoredTensor>& stored,
                  const Parameter& parameter, float* destination) {
@@ -56,7 +36,8 @@ void copy_stored(const std::filesystem::path& file, const std::map<std::string, 
                          ", but the network's is " + shape_text(parameter.shape) +
                          "; are these weights of other widths or channels?");
     const std::vector<float> values = found->second.as_f32();
-    require_usable(file, parameter, values);
+    if (const auto fault = unusable_values(parameter, values))
+        throw InputError(file.string() + ": " + *fault + ", which no usable network has; did its training diverge?");
     std::copy(values.begin(), values.end(), destination);
 }
 
@@ -66,6 +47,15 @@ TensorToStore stored_view(const Parameter& parameter, const float* values) {
 }
 
 }  // namespace
+
+std::optional<std::string> unusable_values(const Parameter& parameter, std::span<const float> values) {
+    if (!std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); }))
+        return parameter.name + " holds a value that is not finite";
+    if (parameter.name.ends_with(kVariance) &&
+        std::any_of(values.begin(), values.end(), [](float value) { return value < 0; }))
+        return parameter.name + " holds a negative variance";
+    return std::nullopt;
+}
 
 int Parameters::declare(const std::string& name, const std::vector<std::int64_t>& shape, bool learned) {
     if (const auto found = index_.find(name); found != index_.end()) {

@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -20,6 +22,11 @@ struct Parameter {
     std::int64_t elements = 0;
     bool learned = true;              ///< else a running statistic
 };
+
+/// What makes an array's values unusable, as in "0.0.weight holds a value that is not finite" or "0.1.bn.running_var holds
+/// a negative variance"; nothing where they can be used. A network with such a value answers "not a number" for every
+/// voxel, which a mask shows as "no lesion".
+std::optional<std::string> unusable_values(const Parameter& parameter, std::span<const float> values);
 
 /// All of a network's arrays: learned values, their gradients and their momentum in three flat f32 buffers of one
 /// order, running statistics in a fourth. On a device with memory of its own each has a twin there, which steps read and

@@ -154,7 +154,7 @@ TEST_F(WeightsFiles, ValuesThatAreNotFiniteAreRefusedByTheirTensorsName) {
         for (const char* name : {"layer.weight", "bn.running_mean", "bn.running_var"}) {
             const std::string message = refusal(name, 1, bad);
             EXPECT_NE(message.find(name), std::string::npos) << message;
-            EXPECT_NE(message.find("element 1"), std::string::npos) << message;
+            EXPECT_NE(message.find("not finite"), std::string::npos) << message;
             EXPECT_NE(message.find("w.safetensors"), std::string::npos) << message;
         }
 }
@@ -162,7 +162,8 @@ TEST_F(WeightsFiles, ValuesThatAreNotFiniteAreRefusedByTheirTensorsName) {
 TEST_F(WeightsFiles, AVarianceIsNotNegative) {
     EXPECT_EQ(refusal("bn.running_var", 0, 0.0f), "");
     EXPECT_EQ(refusal("bn.running_mean", 0, -3.0f), "");
-    EXPECT_NE(refusal("bn.running_var", 0, -1e-10f).find("bn.running_var holds -1e-10"), std::string::npos);
+    EXPECT_NE(refusal("bn.running_var", 0, -1e-10f).find("bn.running_var holds a negative variance"),
+              std::string::npos);
 }
 
 TEST_F(WeightsFiles, MomentumThatIsNotFiniteIsRefused) {
