@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <sstream>
 
@@ -191,6 +192,8 @@ void check_config(const Config& c) {
     require(c.intensity.kind != Intensity::Kind::window ||
                 (std::isfinite(c.intensity.low) && std::isfinite(c.intensity.high) && c.intensity.low < c.intensity.high),
             "intensity", written(c.intensity), "the window must be [lo, hi] with lo < hi");
+    require(!c.nan || std::abs(*c.nan) <= std::numeric_limits<float>::max(), "nan", written(c.nan),
+            "it must be a finite number, as in nan = 0, or \"refuse\"");
     require(c.small_diameter >= 0 && std::isfinite(c.small_diameter), "small_diameter", written(c.small_diameter),
             "it must not be negative");
     for (const int label : c.labels) require_above("labels", label, 0);

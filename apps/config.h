@@ -41,6 +41,7 @@ struct Config {
     std::uint64_t seed = 0xBadCafe;
     std::vector<std::string> channels;         ///< names or numbers from 0; empty: all
     Intensity intensity{Intensity::Kind::zscore};  ///< "none", "zscore" or {window = [lo, hi]}
+    std::optional<double> nan;                 ///< what voxels become that are not finite; none: they are refused
     std::string mask_channel;                  ///< name or number of a channel that is a mask; empty: none
     std::vector<int> labels;                   ///< label values that are lesions; empty: any above 0
     struct Predict {

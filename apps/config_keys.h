@@ -54,6 +54,8 @@ void for_each_key(AnyConfig& c, Visitor&& visit) {
           T("none, zscore or {window = [lo, hi]}",
             "what is done to image values: z-scores of the nonzero voxels (MRI), or clipping to a window and scaling "
             "to 0 to 1 (CT, in HU)"));
+    visit("nan", c.nan,
+          T("number or refuse", "what voxels of images become that are not finite; refuse: such an image is an error"));
     visit("mask_channel", c.mask_channel,
           T("name or number", "a channel that is a mask: outside of it the image is set to its minimum; empty: none"));
     visit("labels", c.labels, T("label values", "that are lesion; empty: every value above 0"));

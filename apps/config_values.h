@@ -7,6 +7,7 @@
 #include <array>
 #include <concepts>
 #include <cstdint>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -80,6 +81,14 @@ inline bool read(const toml::node& node, Intensity& intensity) {
     intensity.kind = word == "none" ? Intensity::Kind::none : Intensity::Kind::zscore;
     return word == "none" || word == "zscore";
 }
+inline bool read(const toml::node& node, std::optional<double>& value) {
+    if (node.value_or(std::string()) == "refuse") {
+        value.reset();
+        return true;
+    }
+    value = 0;
+    return read(node, *value);
+}
 template <class T>
 bool read(const toml::node& node, std::vector<T>& values) {
     const toml::array* array = node.as_array();
@@ -97,6 +106,7 @@ bool read(const toml::node& node, std::vector<T>& values) {
 
 inline std::string expected(bool) { return "true or false"; }
 inline std::string expected(double) { return "a number"; }
+inline std::string expected(const std::optional<double>&) { return "a number or \"refuse\""; }
 inline std::string expected(int) { return "a whole number"; }
 inline std::string expected(std::int64_t) { return "a whole number"; }
 inline std::string expected(std::uint64_t) { return "a whole number from 0 up"; }
@@ -120,6 +130,7 @@ inline std::string written(const std::string& value) {
     text << toml::toml_formatter{toml::value<std::string>(value), toml::format_flags::none};
     return text.str();
 }
+inline std::string written(const std::optional<double>& value) { return value ? written(*value) : "\"refuse\""; }
 inline std::string written(const LearningRateDrop& drop) { return fmt::format("[{}, {}]", drop.epoch, drop.factor); }
 template <class List>
     requires requires(const List& list) { list.begin(); }

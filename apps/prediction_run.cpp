@@ -160,10 +160,12 @@ void predict_cases(Context& context, const TrainedNetwork& network, const Datase
     GridPredictor predictor(context, parameters, network.options,
                             {options.patch, options.stride, network.config.precision == "bf16"});
     const InterruptGuard guard;
+    ReplacedVoxels replaced;
     for (std::size_t i = 0; i < cases.size(); ++i) {
         const std::string& name = cases[i].name;
         if (options.skip_finished && is_finished(network, options, cases[i])) continue;
         PreparedCase scan = prepare_case(dataset, cases[i], reading);
+        replaced.add(scan);
         require_channels(network, scan.channels, cases[i].images.front().string());
         const auto [d, h, w] = scan.geometry.shape;
         fmt::print("predict  {} ({} of {}), {} x {} x {} voxels: {}\n", name, i + 1, cases.size(), d, h, w,
@@ -179,6 +181,7 @@ void predict_cases(Context& context, const TrainedNetwork& network, const Datase
         write_prediction(std::move(prediction), scan.geometry, options, name);
         if (options.written) options.written(cases[i]);
     }
+    fmt::print("{}", replaced.line(reading));
 }
 
 std::vector<Case> choose_cases(const Dataset& dataset, const std::vector<std::string>& names, const fs::path& split_file) {

@@ -87,9 +87,17 @@ Split split_of_run(Dataset& dataset, const Config& config, const RunFolder& run)
 
 std::vector<PreparedCase> load_cases(const Dataset& dataset, const Split& split, const Config& config,
                                      const Context& context) {
-    Progress progress("read", static_cast<std::int64_t>(split.train.size()), "cases");
-    return prepare_training_cases(dataset, split.train, preparation_options(config), context.threads(),
-                                  [&](std::int64_t done, std::int64_t) { progress.update(done); });
+    const PreparationOptions options = preparation_options(config);
+    std::vector<PreparedCase> cases;
+    {
+        Progress progress("read", static_cast<std::int64_t>(split.train.size()), "cases");
+        cases = prepare_training_cases(dataset, split.train, options, context.threads(),
+                                       [&](std::int64_t done, std::int64_t) { progress.update(done); });
+    }
+    ReplacedVoxels replaced;
+    for (const PreparedCase& scan : cases) replaced.add(scan);
+    fmt::print("{}", replaced.line(options));
+    return cases;
 }
 
 void print_start(const Context& context, const Dataset& dataset, const Split& split, const PatchSampler& sampler,
@@ -256,6 +264,7 @@ PreparationOptions preparation_options(const Config& config) {
     options.mask_channel = config.mask_channel;
     options.labels = config.labels;
     options.connectivity = config.connectivity;
+    if (config.nan) options.nan = static_cast<float>(*config.nan);
     return options;
 }
 

@@ -45,11 +45,20 @@ const std::filesystem::path& file_of(const Case& scan, std::int64_t channel) {
     return scan.images.size() == 1 ? scan.images[0] : scan.images[channel];
 }
 
-void require_finite(const std::vector<float>& values, const std::filesystem::path& file) {
-    const auto bad = std::find_if(values.begin(), values.end(), [](float value) { return !std::isfinite(value); });
-    if (bad != values.end())
-        throw InputError(fmt::format("{} holds {} at voxel {} (in C order); images must be finite", file.string(), *bad,
-                                     bad - values.begin()));
+/// Sets values that are not finite to the given one, and returns how many there were. Throws where none is given.
+std::int64_t replace_not_finite(std::vector<float>& values, std::optional<float> replacement,
+                                const std::filesystem::path& file) {
+    std::int64_t count = 0;
+    for (std::size_t v = 0; v < values.size(); ++v) {
+        if (std::isfinite(values[v])) continue;
+        if (!replacement)
+            throw InputError(fmt::format("{} holds {} at voxel {} (in C order); images must be finite, or the "
+                                         "configuration says what such voxels become: nan = 0",
+                                         file.string(), values[v], v));
+        values[v] = *replacement;
+        ++count;
+    }
+    return count;
 }
 
 /// Outside the mask: the minimum of the image after multiplication with the mask, as the original study prepares CT.
@@ -197,14 +206,18 @@ PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const Prepar
     prepared.name = scan.name;
     prepared.channels = static_cast<std::int64_t>(channels.size());
     prepared.geometry = read_geometry(file_of(scan, channels[0]));
-    const auto read = [&](std::int64_t channel) {
+    std::atomic<std::int64_t> replaced = 0;
+    const auto read = [&](std::int64_t channel, std::optional<float> replacement) {
         Volume<float> volume = read_case_channel(dataset, scan, channel);
-        require_finite(volume.voxels, file_of(scan, channel));
+        replaced += replace_not_finite(volume.voxels, replacement, file_of(scan, channel));
         require_same_geometry(prepared.geometry, file_of(scan, channels[0]), volume.geometry, file_of(scan, channel));
         return std::move(volume.voxels);
     };
     std::vector<float> mask;
-    if (!options.mask_channel.empty()) mask = read(channel_number(dataset, options.mask_channel, "mask_channel"));
+    if (!options.mask_channel.empty()) {
+        const std::optional<float> outside = options.nan ? std::optional(0.0f) : std::nullopt;
+        mask = read(channel_number(dataset, options.mask_channel, "mask_channel"), outside);
+    }
     struct Channel {
         std::vector<float> values;
         float minimum;
@@ -214,7 +227,7 @@ PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const Prepar
     std::vector<std::future<Channel>> images;
     for (const std::int64_t channel : channels)
         images.push_back(std::async(when, [&, channel] {
-            std::vector<float> values = read(channel);
+            std::vector<float> values = read(channel, options.nan);
             if (!mask.empty()) keep_inside(mask, values);
             const float minimum = apply_intensity(options.intensity, values);
             return Channel{std::move(values), minimum};
@@ -229,6 +242,7 @@ PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const Prepar
         else
             prepared.image.insert(prepared.image.end(), channel.values.begin(), channel.values.end());
     }
+    prepared.replaced = replaced;
     if (options.with_label) {
         LabelOfCase read_of_case = label.get();
         prepared.lesions = std::move(read_of_case.lesions);
@@ -237,6 +251,17 @@ PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const Prepar
     if (const auto count = dataset.lesion_counts.find(scan.name); count != dataset.lesion_counts.end())
         prepared.lesion_count = count->second;
     return prepared;
+}
+
+void ReplacedVoxels::add(const PreparedCase& scan) {
+    scans_ += scan.replaced > 0;
+    voxels_ += scan.replaced;
+}
+
+std::string ReplacedVoxels::line(const PreparationOptions& options) const {
+    if (voxels_ == 0) return "";
+    return fmt::format("nan      {} voxels of {} scan{} were not finite and became {}\n", voxels_, scans_,
+                       scans_ == 1 ? "" : "s", options.nan.value_or(0));
 }
 
 std::int64_t memory_of_cases(const Dataset& dataset, const std::vector<std::string>& names,

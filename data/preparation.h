@@ -28,6 +28,8 @@ struct PreparationOptions {
     std::string mask_channel;  ///< name or number of a channel that is a mask; empty: none
     std::vector<int> labels;   ///< label values that are lesion; empty: those that the dataset names (LesionLabels)
     int connectivity = 26;
+    /// What voxels of images become that are not finite, before the intensity step; nothing: such an image is refused.
+    std::optional<float> nan;
     bool with_label = true;  ///< false: labels are not read (prediction)
 };
 
@@ -55,6 +57,7 @@ struct PreparedCase {
     ComponentList lesions;       ///< empty where labels were not read
     /// (D, H, W), 1 where the label is the dataset's ignore: neither lesion nor background. Empty where that is nowhere.
     std::vector<std::uint8_t> ignored{};
+    std::int64_t replaced = 0;   ///< values that were not finite and became options.nan (outside, in the mask channel)
     /// How often patches are drawn from the scan, beside the others, where that is not the number of its lesions.
     std::optional<std::int64_t> lesion_count;
 
@@ -75,10 +78,20 @@ std::vector<std::string> match_channels(const Dataset& dataset, const std::vecto
 std::vector<std::int64_t> selected_channels(const Dataset& dataset, const PreparationOptions& options);
 
 /// Reads one case. With a mask channel, voxels where it is 0 get the masked image's minimum before the intensity step.
-/// Throws InputError naming the file where a value is not finite, channels or label lie differently in space, a file has
-/// other channels than the dataset names, a label holds a value that nothing names, or is missing though asked for. With more than one thread, channels and label are read at once, a thread
-/// each.
+/// Throws InputError naming the file where a value is not finite and options.nan is not set, channels or label lie
+/// differently in space, a file has other channels than the dataset names, a label holds a value that nothing names, or
+/// is missing though asked for. With more than one thread, channels and label are read at once, a thread each.
 PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const PreparationOptions& options, int threads = 1);
+
+/// What options.nan changed over scans, as a line of the terminal; empty where there was nothing to change.
+class ReplacedVoxels {
+  public:
+    void add(const PreparedCase& scan);
+    std::string line(const PreparationOptions& options) const;
+
+  private:
+    std::int64_t scans_ = 0, voxels_ = 0;
+};
 
 /// Called after each case, from any thread but never twice at once.
 using CaseProgress = std::function<void(std::int64_t done, std::int64_t all)>;
