@@ -238,20 +238,19 @@ Volume<Out> read_volume(const path& file, std::optional<std::int64_t> channel) {
     require_three_axes(header, file, channel);
     Volume<Out> volume;
     volume.geometry = header.geometry(file);
-    const auto [ni, nj, nk] = volume.geometry.shape;
+    const std::array<std::int64_t, 3>& shape = volume.geometry.shape;
     const double promised = volume_voxels(header) * header.bytes_per_voxel;
     const double first = static_cast<double>(header.offset) + static_cast<double>(channel.value_or(0)) * promised;
     const auto too_short = [&](const std::string& what_is_there) {
         return InputError(
-            fmt::format("{} ends too early: its header promises {:.0f} bytes of voxels ({} x {} x {}) from byte {:.0f} "
-                        "on but {}",
-                        file.string(), promised, ni, nj, nk, first, what_is_there));
+            fmt::format("{} ends too early: its header promises {:.0f} bytes of voxels ({}) from byte {:.0f} on but {}",
+                        file.string(), promised, fmt::join(shape, " x "), first, what_is_there));
     };
     if (first + promised > static_cast<double>(source.most_bytes()))
         throw too_short(fmt::format("the file {} {} bytes in all",
                                     source.compressed() ? "can inflate to at most" : "has", source.most_bytes()));
 
-    const std::int64_t bytes = ni * nj * nk * header.bytes_per_voxel;
+    const std::int64_t bytes = volume.geometry.voxels() * header.bytes_per_voxel;
     RawVoxels raw(0, 0);
     if (header.shape.size() > 3 || !source.inflate_at_once(header.offset, bytes, raw)) {
         raw = RawVoxels(0, bytes);

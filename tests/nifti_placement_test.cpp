@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "data/preparation.h"
 #include "engine/atomic_file.h"
 #include "nifti_files.h"
 
@@ -149,6 +150,18 @@ TEST_F(Placement, APartLiesWhereItLayInTheWhole) {
             expect_affine(inner.affine(shape).value(), expected);
         }
     }
+}
+
+TEST_F(Placement, APreparedCaseKeepsItForPredictionsResults) {
+    Dataset dataset;
+    dataset.folder = folder_;
+    dataset.channels = {"CT"};
+    PreparationOptions options;
+    options.with_label = false;
+    const PreparedCase scan = prepare_case(dataset, {"a", {save("a.nii", two_forms(0, 0, 3))}, std::nullopt}, options);
+    ASSERT_TRUE(scan.geometry.nifti);
+    EXPECT_FALSE(scan.geometry.nifti->is_claimed());
+    EXPECT_EQ(scan.geometry.nifti->units, 3);
 }
 
 TEST_F(Placement, AnAffineThatWasChangedSinceItWasReadIsWhatIsWritten) {
