@@ -19,6 +19,7 @@
 #include "apps/version.h"
 #include "engine/folder.h"
 #include "kernels/error.h"
+#include "kernels/short_slices.h"
 
 namespace {
 
@@ -38,6 +39,7 @@ int main(int argc, char** argv) {
     iwseg::outlive_closed_output();
     // Past a limit on file sizes a write then fails with a reason, as on a full disk, instead of killing.
     signal(SIGXFSZ, SIG_IGN);
+    iwseg::ask_for_short_slices();
     CLI::App app("iwseg segments lesions in 3D scans, and does not lose the small ones", "iwseg");
     app.set_version_flag("--version", std::string("iwseg ") + iwseg::kVersion, "print the version and end");
     app.set_help_flag("-h,--help", "print this help and end");

@@ -10,6 +10,8 @@
 #include <system_error>
 #include <utility>
 
+#include "kernels/short_slices.h"
+
 namespace iwseg {
 namespace {
 
@@ -179,6 +181,7 @@ void ThreadPool::run_part(std::int64_t part) {
 }
 
 void ThreadPool::serve(std::size_t self) {
+    ask_for_short_slices();
     for (std::uint32_t seen = 0;;) {
         const auto changed = [&] { return loop_.load(std::memory_order_acquire) != seen; };
         if (!spin_until(changed)) loop_.wait(seen, std::memory_order_acquire);
