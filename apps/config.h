@@ -53,7 +53,7 @@ struct Config {
     Split split;                               ///< case names; both empty: the dataset's split, else a seeded one
     int checkpoint_every = 0;                  ///< steps; 0: once an epoch
     int workers = 0;                           ///< threads that load patches; 0: chosen by the processor
-    int threads = 0;                           ///< threads that compute; 0: all cores, or OMP_NUM_THREADS
+    int threads = 0;                           ///< threads that compute; 0: as kernels/thread_count.h says
     bool deterministic = true;
 
     std::int64_t steps() const { return std::int64_t{epochs} * steps_per_epoch; }

@@ -74,7 +74,7 @@ void for_each_key(AnyConfig& c, Visitor&& visit) {
     visit("checkpoint_every", c.checkpoint_every, T("steps", "from checkpoint to checkpoint; 0: once an epoch"));
     visit("workers", c.workers,
           T("threads", "that load patches; 0: a quarter of the computing ones, at least 1, at most 8"));
-    visit("threads", c.threads, T("threads", "that compute; 0: all cores, or OMP_NUM_THREADS"));
+    visit("threads", c.threads, T("threads", "that compute; 0: OMP_NUM_THREADS, else as cores and CPU quota allow"));
     visit("deterministic", c.deterministic,
           T("true or false", "the same bytes from run to run, on a GPU at some cost in time"));
 }

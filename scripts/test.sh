@@ -16,5 +16,4 @@ cuda=AUTO
 # Warnings are errors here, and nowhere else: another compiler has others.
 cmake --preset "$preset" -D IWSEG_CUDA=$cuda -D IWSEG_WERROR=ON
 cmake --build --preset "$preset"
-# Tests run side by side, so a waiting thread must not spin on its neighbour's core.
-OMP_WAIT_POLICY=passive ctest --test-dir "build/$preset" --output-on-failure --parallel "$(nproc)" "$@"
+ctest --test-dir "build/$preset" --output-on-failure --parallel "$(nproc)" "$@"

@@ -3,7 +3,7 @@
 # and leaves nothing half-written.
 set -euo pipefail
 iwseg=$(realpath "$1")
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2} OMP_WAIT_POLICY=passive
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 folder=$(mktemp -d)
 disk=""
 trap '[ -z "$disk" ] || umount "$disk"; rm -rf "$folder"' EXIT

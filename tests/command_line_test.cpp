@@ -37,7 +37,7 @@ class CommandLine : public testing::Test {
     }
     static Result iwseg(const std::string& arguments) {
         const std::string command =
-            fmt::format("cd {} && OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive {} {} > out.txt 2> error.txt",
+            fmt::format("cd {} && OMP_NUM_THREADS=2 {} {} > out.txt 2> error.txt",
                         folder().string(), IWSEG_PROGRAM, arguments);
         const int status = std::system(command.c_str());
         return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_text(folder() / "out.txt"),

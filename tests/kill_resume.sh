@@ -7,7 +7,7 @@ kills=${KILLS:-20}
 seed=${SEED:-$RANDOM}
 echo "SEED=$seed"
 RANDOM=$seed
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2} OMP_WAIT_POLICY=passive
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
