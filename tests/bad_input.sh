@@ -145,7 +145,7 @@ cp $model lying.safetensors && bytes_at lying.safetensors 0 '\xff\xff\xff\x7f\x0
 refuses "lying header" "lying.safetensors" "$iwseg" predict --weights lying.safetensors --out out --input scan.nii
 head -c $(($(stat -c %s $model) - 7)) $model > short.safetensors
 refuses "truncated weights" "short.safetensors" "$iwseg" predict --weights short.safetensors --out out --input scan.nii
-refuses "too few channels" "channel" "$iwseg" predict --weights $model --out out --patch 16 --input scan.nii scan.nii
+refuses "too few channels" "takes 1 \(CT\), one a channel" "$iwseg" predict --weights $model --out out --patch 16 --input scan.nii scan.nii
 
 # Folders and the disk
 refuses "run begun already" "resume" "$iwseg" train --data data --out run "${tiny[@]}"
