@@ -78,6 +78,8 @@ RunFolder::RunFolder(fs::path root) : root_(std::move(root)) {
 RunFolder::~RunFolder() {
     std::error_code error;
     if (created_) {
+        // What the scans were, of a training that did not begin.
+        if (!fs::exists(config(), error)) fs::remove(inputs(), error);
         const auto files = std::distance(fs::directory_iterator(root_, error), fs::directory_iterator());
         if (!error && files == 1) {
             fs::remove(lock(), error);

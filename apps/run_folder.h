@@ -28,6 +28,7 @@ class RunFolder {
     const std::filesystem::path& root() const { return root_; }
     std::filesystem::path config() const { return root_ / "config.toml"; }
     std::filesystem::path split() const { return root_ / "split.json"; }
+    std::filesystem::path inputs() const { return root_ / "inputs.json"; }
     std::filesystem::path log() const { return root_ / "log.jsonl"; }
     std::filesystem::path sessions() const { return root_ / "sessions.jsonl"; }
     std::filesystem::path checkpoints() const { return root_ / "checkpoints"; }

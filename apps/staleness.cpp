@@ -201,7 +201,7 @@ Ingredients report_ingredients(const RunFolder& run, const Dataset& dataset, con
 }
 
 void check_training_inputs(const RunFolder& run, const Dataset& dataset, const Split& split, bool begins) {
-    RunInputs inputs(inputs_file(run.root()));
+    RunInputs inputs(run.inputs());
     const Ingredients now = training_ingredients(dataset, split);
     if (begins) return inputs.record("training", now);
     if (!inputs.knows("training")) return;

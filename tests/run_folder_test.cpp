@@ -62,6 +62,20 @@ TEST_F(RunFolderTest, CrashFreesTheLock) {
     ::close(ready[1]);
 }
 
+TEST_F(RunFolderTest, ATrainingThatDoesNotBeginLeavesNothingBehind) {
+    {
+        const RunFolder run(root_ / "run");
+        write_text(run.inputs(), "{}");
+    }
+    EXPECT_FALSE(fs::exists(root_ / "run"));
+    {
+        const RunFolder run(root_ / "run");
+        write_text(run.inputs(), "{}");
+        write_text(run.config(), "");
+    }
+    EXPECT_TRUE(fs::exists(root_ / "run/inputs.json"));
+}
+
 TEST_F(RunFolderTest, NothingKeptLeavesNothingBehind) {
     { const RunFolder folder(root_ / "new"); }
     EXPECT_FALSE(fs::exists(root_ / "new"));
