@@ -96,12 +96,13 @@ def main():
             rounds = seconds[name, loops]
             median = statistics.median(rounds)
             spread = f"{min(rounds):.3f} to {max(rounds):.3f}"
-            print(f"{name:18} beside {loops} loops: {median:.3f} ({spread}), {median / alone:.1f} times alone")
-            rows.append({"what": name, "loops": loops, "seconds": median, "rounds": rounds, "times_alone": median / alone})
+            ratio = f"{median / alone:.1f} times that beside {options.loops[0]}"
+            print(f"{name:18} beside {loops} loops: {median:.3f} ({spread}), {ratio}")
+            rows.append({"what": name, "loops": loops, "seconds": median, "rounds": rounds})
     if options.out:
         machine = {"processor": processor(), "cores": len(os.sched_getaffinity(0)), "kernel": platform.release()}
-        options.out.write_text(json.dumps({"machine": machine, "options": vars(options) | {"out": str(options.out)},
-                                           "rows": rows}, indent=1) + "\n")
+        step = {name: getattr(options, name) for name in ("patch", "batch", "widths", "steps", "rounds")}
+        options.out.write_text(json.dumps({"machine": machine, "step": step, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@
 #include <memory>
 #include <numeric>
 #include <random>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -125,8 +126,26 @@ TEST(ThreadPool, TogetherEachPartHasAThreadOfItsOwn) {
         }));
         EXPECT_TRUE(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2]);
     }
+    for (int round = 0; round < 100; ++round) {
+        std::vector<std::thread::id> ids(4);
+        ASSERT_TRUE(pool.run_together(4, [&](std::int64_t thread) { ids[thread] = std::this_thread::get_id(); }));
+        EXPECT_EQ(std::set<std::thread::id>(ids.begin(), ids.end()).size(), 4u) << "though they do not wait";
+    }
     EXPECT_FALSE(pool.run_together(5, [](std::int64_t) {})) << "it has not so many threads";
     pool.run(4, [&](std::int64_t) { EXPECT_FALSE(pool.run_together(2, [](std::int64_t) {})) << "they are at work"; });
+}
+
+TEST(ThreadPool, TheCallerIsWokenByTheLastPart) {
+    ThreadPool pool(2);
+    for (int round = 0; round < 3; ++round) {
+        bool done = false;
+        EXPECT_TRUE(pool.run_together(2, [&](std::int64_t thread) {
+            if (thread == 0) return;
+            let_threads_fall_asleep();
+            done = true;
+        }));
+        EXPECT_TRUE(done);
+    }
 }
 
 TEST(ThreadPool, ThreadsWithoutWorkTakeNoProcessorTime) {
