@@ -3,7 +3,7 @@
 # on with --resume to the same bytes; again it ends at once; a reader that leaves a pipe ends nothing.
 set -euo pipefail
 iwseg=$(realpath "$1")
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2} OMP_WAIT_POLICY=passive
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 folder=$(mktemp -d)
 process=""
 trap '[ -z "$process" ] || kill -KILL "$process" 2> /dev/null || true; rm -rf "$folder"' EXIT
