@@ -150,7 +150,7 @@ ThreadCount count_threads(const ProcessorShare& share) {
         return {std::max(1, static_cast<int>(std::ceil(*share.quota))),
                 "a CPU quota of " + rounded(*share.quota) + " on " + cores_text(allowed)};
     if (allowed < share.cores)
-        return {allowed, "those of " + cores_text(share.cores) + " that this process may run on"};
+        return {allowed, cores_text(share.cores) + ", of which this process may run on " + std::to_string(allowed)};
     return {allowed, allowed == 1 ? "one core" : "all " + cores_text(allowed)};
 }
 

@@ -91,7 +91,7 @@ TEST_F(Groups, ThatCannotBeReadSetNoLimit) {
 TEST(ThreadCount, IsTheLeastOfCoresAffinityAndQuota) {
     EXPECT_EQ(count_threads({8, 8, {}, ""}).text(), "8 threads (all 8 cores)");
     EXPECT_EQ(count_threads({1, 1, {}, ""}).text(), "1 thread (one core)");
-    EXPECT_EQ(count_threads({64, 4, {}, ""}).text(), "4 threads (those of 64 cores that this process may run on)");
+    EXPECT_EQ(count_threads({64, 4, {}, ""}).text(), "4 threads (64 cores, of which this process may run on 4)");
     EXPECT_EQ(count_threads({64, 64, 1.5, ""}).text(), "2 threads (a CPU quota of 1.5 on 64 cores)");
     EXPECT_EQ(count_threads({64, 64, 0.2, ""}).text(), "1 thread (a CPU quota of 0.2 on 64 cores)");
     EXPECT_EQ(count_threads({64, 4, 3.5, ""}).threads, 4);
