@@ -49,7 +49,8 @@ ChartAxis value_axis(const std::vector<BarSeries>& series, const ChartOptions& o
     if (!options.log_y) range.include({0.0}, false);
     for (const BarSeries& one : series)
         for (const auto* values : {&one.values, &one.low, &one.high}) range.include(*values, options.log_y);
-    return make_axis(options.log_y, options.y_min, options.y_max, range, options.height / 65.0);
+    return make_axis(options.log_y ? AxisScale::log10 : AxisScale::linear, options.y_min, options.y_max, range,
+                     options.height / 65.0);
 }
 
 }  // namespace

@@ -77,8 +77,11 @@ std::string line_chart(const std::vector<Curve>& curves, const ChartOptions& opt
         x_range.include(curve.x, options.log_x);
         for (const auto* values : {&curve.y, &curve.low, &curve.high}) y_range.include(*values, options.log_y);
     }
-    ChartAxis x_axis = make_axis(options.log_x, options.x_min, options.x_max, x_range, options.width / 90.0);
-    ChartAxis y_axis = make_axis(options.log_y, options.y_min, options.y_max, y_range, options.height / 65.0);
+    ChartAxis x_axis =
+        make_axis(options.log_x ? options.doublings_x ? AxisScale::log2 : AxisScale::log10 : AxisScale::linear,
+                  options.x_min, options.x_max, x_range, options.width / 90.0);
+    ChartAxis y_axis = make_axis(options.log_y ? AxisScale::log10 : AxisScale::linear, options.y_min, options.y_max,
+                                 y_range, options.height / 65.0);
     const std::vector<LegendEntry> styles = make_legend(curves, false);
     const ChartFrame frame(options, styles, y_axis, x_axis.labels.empty() ? "" : x_axis.labels.back(), 1);
     x_axis.from = frame.left;

@@ -16,6 +16,7 @@ struct Curve {
 struct ChartOptions {
     std::string title = {}, x_label = {}, y_label = {};
     bool log_x = false, log_y = false;
+    bool doublings_x = false;  ///< on a logarithmic x axis ticks at 1/8, 1/4, …, 8 in place of round decimals
     double x_min = 0, x_max = 0, y_min = 0, y_max = 0;  ///< equal: taken from the data
     int width = 640, height = 400;                      ///< pixels
 };

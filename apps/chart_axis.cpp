@@ -83,17 +83,43 @@ void add_log_ticks(ChartAxis& axis, bool fixed, double count) {
         }
 }
 
+/// Powers of two, fractions below 1.
+void add_doubling_ticks(ChartAxis& axis, bool fixed) {
+    const int first = static_cast<int>(fixed ? std::ceil(std::log2(axis.low) - 1e-9) : std::floor(std::log2(axis.low)));
+    int last = static_cast<int>(fixed ? std::floor(std::log2(axis.high) + 1e-9) : std::ceil(std::log2(axis.high)));
+    if (!fixed) {
+        last = std::max(last, first + 1);
+        axis.low = std::exp2(first);
+        axis.high = std::exp2(last);
+    }
+    for (int power = first; power <= last; ++power) {
+        axis.ticks.push_back(std::exp2(power));
+        axis.labels.push_back(power < 0 ? fmt::format("1/{:g}", std::exp2(-power))
+                                        : fmt::format("{:g}", std::exp2(power)));
+    }
+}
+
 }  // namespace
 
-ChartAxis make_axis(bool log, double fixed_low, double fixed_high, Range range, double count) {
+ChartAxis make_axis(AxisScale scale, double fixed_low, double fixed_high, Range range, double count) {
     ChartAxis axis;
-    axis.log = log;
+    const bool log = axis.log = scale != AxisScale::linear;
     const bool fixed = fixed_low != fixed_high && (!log || (fixed_low > 0 && fixed_high > 0));
     if (fixed) range = {fixed_low, fixed_high};
     if (range.low > range.high) range = log ? Range{0.1, 10} : Range{0, 1};
     axis.low = range.low;
     axis.high = range.high;
-    log ? add_log_ticks(axis, fixed, count) : add_linear_ticks(axis, fixed, count);
+    switch (scale) {
+        case AxisScale::linear:
+            add_linear_ticks(axis, fixed, count);
+            break;
+        case AxisScale::log10:
+            add_log_ticks(axis, fixed, count);
+            break;
+        case AxisScale::log2:
+            add_doubling_ticks(axis, fixed);
+            break;
+    }
     return axis;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <string>
 #include <vector>
@@ -34,8 +35,11 @@ std::size_t letter_count(const std::string& text);
 /// Pixels a text takes, about: fonts differ from viewer to viewer.
 double text_width(const std::string& text);
 
+/// Where ticks stand: at round numbers, at 1, 2 and 5 times powers of ten, or at powers of two (1/8, 1/4, …).
+enum class AxisScale : std::uint8_t { linear, log10, log2 };
+
 /// low and high: as ChartOptions has them; where they are equal the range is taken, widened to round ticks.
 /// count: about how many ticks there is room for.
-ChartAxis make_axis(bool log, double low, double high, Range range, double count);
+ChartAxis make_axis(AxisScale scale, double low, double high, Range range, double count);
 
 }  // namespace iwseg

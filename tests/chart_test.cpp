@@ -49,7 +49,7 @@ TEST(ChartAxis, TicksAreRoundEvenAndInside) {
         Range range;
         range.include({sign(random) * std::pow(10, exponent(random)), sign(random) * std::pow(10, exponent(random))},
                       false);
-        const ChartAxis axis = make_axis(false, 0, 0, range, 6);
+        const ChartAxis axis = make_axis(AxisScale::linear, 0, 0, range, 6);
         ASSERT_GE(axis.ticks.size(), 2u);
         ASSERT_LE(axis.ticks.size(), 10u);
         const double step = axis.ticks[1] - axis.ticks[0];
@@ -73,7 +73,7 @@ TEST(ChartAxis, LogarithmicTicksHoldTheRangeAndLieEvenly) {
     for (int round = 0; round < 500; ++round) {
         Range range;
         range.include({std::pow(10, exponent(random)), std::pow(10, exponent(random)), 0.0, -3.0}, true);
-        ChartAxis axis = make_axis(true, 0, 0, range, 6);
+        ChartAxis axis = make_axis(AxisScale::log10, 0, 0, range, 6);
         axis.to = 100;
         ASSERT_GE(axis.ticks.size(), 2u);
         ASSERT_LE(axis.ticks.size(), 12u);
@@ -81,6 +81,19 @@ TEST(ChartAxis, LogarithmicTicksHoldTheRangeAndLieEvenly) {
         EXPECT_GE(axis.high, range.high * (1 - 1e-6));
         EXPECT_NEAR(axis.at(std::sqrt(axis.low * axis.high)), 50, 1e-6);
     }
+}
+
+TEST(ChartAxis, DoublingsAreLabelledAsFractionsAndStandAtEqualDistances) {
+    ChartAxis axis = make_axis(AxisScale::log2, 0.125, 8, {}, 6);
+    EXPECT_EQ(axis.labels, (std::vector<std::string>{"1/8", "1/4", "1/2", "1", "2", "4", "8"}));
+    axis.from = 10;
+    axis.to = 70;
+    for (std::size_t i = 0; i < axis.ticks.size(); ++i)
+        EXPECT_NEAR(axis.at(axis.ticks[i]), 10 + 10 * static_cast<double>(i), 1e-9);
+    const ChartAxis around = make_axis(AxisScale::log2, 0, 0, {0.3, 5}, 6);  // widened to the next doublings
+    EXPECT_EQ(around.low, 0.25);
+    EXPECT_EQ(around.high, 8);
+    EXPECT_EQ(make_axis(AxisScale::log2, 0, 0, {1, 1}, 6).labels, (std::vector<std::string>{"1", "2"}));
 }
 
 TEST(LineChart, HoldsEachCurveBandNameAndAxis) {
