@@ -6,7 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
-#include "apps/chart.h"
+#include "apps/froc_chart.h"
+#include "apps/froc_json.h"
 #include "engine/atomic_file.h"
 #include "kernels/error.h"
 
@@ -30,7 +31,7 @@ Json entry_of(const CandidateFroc& froc, const CandidateMatches& matches) {
                {"ignored_elsewhere", matches.elsewhere},
                {"luna_score", froc.score.value},
                {"luna_score_std", froc.score.deviation},
-               {"luna_score_interval", {froc.score.low, froc.score.high}},
+               {"luna_score_interval", interval_json(froc.score)},
                {"fp_per_scan_at_lowest", froc.all_false_positives},
                {"recall_at_lowest", froc.all_recall}};
     for (std::size_t i = 0; i < luna_rates.size(); ++i)
@@ -39,24 +40,17 @@ Json entry_of(const CandidateFroc& froc, const CandidateMatches& matches) {
                                         {"low", froc.sensitivity[i].low},
                                         {"high", froc.sensitivity[i].high},
                                         {"bootstrap_mean", froc.bootstrap_mean[i]}});
-    entry["curve"] = {{"recall", froc.curve.recall},
-                      {"low", froc.curve.low},
-                      {"high", froc.curve.high},
-                      {"fp_per_scan", froc.false_positives}};
+    entry["curve"] = curve_json(froc.curve);
+    entry["curve"]["fp_per_scan"] = froc.false_positives;
     return entry;
 }
 
 std::string chart_of(const std::string& name, const CandidateFroc& froc) {
-    return line_chart({{name, froc.false_positives, froc.curve.recall, froc.curve.low, froc.curve.high}},
-                      {.title = "Free-response operating characteristic",
-                       .x_label = "false positives a scan",
-                       .y_label = "sensitivity",
-                       .log_x = true,
-                       .x_min = luna_rates.front(),
-                       .x_max = luna_rates.back(),
-                       .y_max = 1,
-                       .width = 720,
-                       .height = 460});
+    ChartOptions axes = froc_axes("Free-response operating characteristic");
+    axes.y_label = "sensitivity";
+    axes.width = 720;
+    axes.height = 460;
+    return line_chart({{name, froc.false_positives, froc.curve.recall, froc.curve.low, froc.curve.high}}, axes);
 }
 
 std::string table_of(const std::string& name, const CandidateFroc& froc, const CandidateMatches& matches) {
@@ -68,10 +62,13 @@ std::string table_of(const std::string& name, const CandidateFroc& froc, const C
         name, matches.found, froc.nodules, froc.scans, matches.false_positives, froc.all_false_positives,
         matches.on_excluded, matches.repeated, matches.over_limit, matches.elsewhere);
     const auto add = [&](const std::string& label, const Estimate& estimate) {
-        table += fmt::format("{:>22}  {:.4f} [{:.4f}, {:.4f}]\n", label, estimate.value, estimate.low, estimate.high);
+        const std::string interval =
+            estimate.has_interval() ? fmt::format(" [{:.4f}, {:.4f}]", estimate.low, estimate.high) : "";
+        table += fmt::format("{:>22}  {:.4f}{}\n", label, estimate.value, interval);
     };
     for (std::size_t i = 0; i < luna_rates.size(); ++i) add(fmt::format("{:g}", luna_rates[i]), froc.sensitivity[i]);
     add("mean (LUNA16 score)", froc.score);
+    if (!froc.score.has_interval()) table += "One scan: there is nothing to draw from, and no interval.\n";
     return table;
 }
 

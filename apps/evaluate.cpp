@@ -36,11 +36,23 @@ void add_evaluate_command(CLI::App& app) {
         command->add_option("--strata", options->strata, "groups of lesions by size in metrics.json, of equal count")
             ->check(CLI::Range(1, 20))
             ->capture_default_str();
+    CLI::Option* small =
+        command
+            ->add_option("--small-diameter", options->small_diameter,
+                         "largest diameter of a small lesion, in voxels (default: that of the smaller half)")
+            ->check(CLI::PositiveNumber)
+            ->excludes(strata);
     command
-        ->add_option("--small-diameter", options->small_diameter,
-                     "largest diameter of a small lesion, in voxels (default: that of the smaller half)")
+        ->add_option_function<double>(
+            "--small-diameter-mm",
+            [options](double diameter) {
+                options->small_diameter = diameter;
+                options->small_unit = SizeUnit::mm;
+            },
+            "the same in mm")
         ->check(CLI::PositiveNumber)
-        ->excludes(strata);
+        ->excludes(strata)
+        ->excludes(small);
     command
         ->add_option("--brats-dilation", options->metrics.lesionwise.dilation,
                      "steps by which brats lets lesions grow before they are compared")
@@ -50,7 +62,9 @@ void add_evaluate_command(CLI::App& app) {
         ->check(CLI::NonNegativeNumber)
         ->capture_default_str();
     command->footer(
-        "A lesion is found when any detection (component of probability > 0.5) overlaps it.\n"
+        "A lesion is found by a detection (component of probability > 0.5) with an\n"
+        "intersection over union of at least 0.1; docs/evaluation.md has the rule. Sizes\n"
+        "are diameters of the ball of equal volume, in mm.\n"
         "Example:\n  iwseg evaluate --data lesions --predictions runs/iwdl/predictions \\\n      --out "
         "runs/iwdl/records.json");
     command->callback([options] { fmt::print("{}", evaluation_table(evaluate_cases(*options))); });

@@ -72,10 +72,21 @@ Target read_target(const fs::path& file, const LesionLabels& meaning) {
     return {labels.geometry, meaning.mask_of(labels, file)};
 }
 
+/// Sizes are in mm, which scans of different voxels have in common, unless a bound in voxels is asked for.
+SizeUnit unit_of(const EvaluationOptions& options) {
+    return options.small_diameter > 0 ? options.small_unit : SizeUnit::mm;
+}
+
 std::vector<SizeRange> strata_of(const Records& records, const EvaluationOptions& options) {
     if (options.small_diameter > 0)
         return size_ranges({options.small_diameter, std::numeric_limits<double>::infinity()});
-    return size_ranges(size_bounds(lesion_diameters(records), options.strata));
+    return size_ranges(size_bounds(lesion_diameters(records, unit_of(options)), options.strata));
+}
+
+SizeBound bound_of_small(const Records& records, const EvaluationOptions& options) {
+    if (options.small_diameter > 0) return {options.small_diameter, options.small_unit};
+    const std::vector<double> halves = size_bounds(lesion_diameters(records, unit_of(options)), 2);
+    return {halves.empty() ? 0 : halves.front(), unit_of(options)};
 }
 
 }  // namespace
@@ -102,6 +113,8 @@ Evaluation evaluate_cases(const EvaluationOptions& options) {
     if (const std::string said = meaning.sentence(); !said.empty()) fmt::print("labels   {}\n", said);
     ThreadPool threads(count_threads().threads);
     note_stale_predictions(options.predictions, dataset, cases);
+    MetricOptions metrics = options.metrics;
+    metrics.size_unit = unit_of(options);
     Evaluation evaluation;
     Progress progress("evaluate", static_cast<std::int64_t>(cases.size()), "scans");
     for (const Case& scan : cases) {
@@ -110,30 +123,30 @@ Evaluation evaluate_cases(const EvaluationOptions& options) {
         const Volume<float> probability = read(probability_file(options.predictions, scan.name));
         const Volume<float> logit = read(logit_file(options.predictions, scan.name));
         const auto& shape = target.geometry.shape;
-        const ScanToEvaluate judged{shape[0],
-                                    shape[1],
-                                    shape[2],
-                                    target.mask.lesion.data(),
-                                    probability.voxels.data(),
-                                    logit.voxels.data(),
-                                    target.mask.ignored.empty() ? nullptr : target.mask.ignored.data()};
-        const Instances instances = find_instances(judged, DetectionRule{}.threshold, threads.stream());
-        evaluation.records[scan.name] = lesion_records(judged, instances);
+        const ScanToEvaluate given{.d = shape[0],
+                                   .h = shape[1],
+                                   .w = shape[2],
+                                   .target = target.mask.lesion.data(),
+                                   .probability = probability.voxels.data(),
+                                   .logit = logit.voxels.data(),
+                                   .ignored = target.mask.ignored.empty() ? nullptr : target.mask.ignored.data(),
+                                   .spacing = target.geometry.spacing()};
+        const Instances instances = find_instances(given, DetectionRule{}.threshold, threads.stream());
+        const std::vector<Record>& records = evaluation.records[scan.name] = lesion_records(given, instances);
         evaluation.cases.push_back(
-            {scan.name, {}, {instances.shared_voxels(), instances.lesion_voxels(), instances.detection_voxels()}});
-        evaluation.metrics.cases.push_back(
-            {scan.name, measure_case(instances, target.geometry.spacing(), options.metrics, threads.stream())});
+            {scan.name,
+             {},
+             {instances.shared_voxels(), instances.lesion_voxels(), instances.detection_voxels()},
+             volume_ratio(records, SizeUnit::mm)});
+        evaluation.metrics.cases.push_back({scan.name, measure_case(instances, given.spacing, metrics, threads.stream())});
         progress.update(static_cast<std::int64_t>(evaluation.cases.size()), scan.name);
     }
-    const std::vector<double> halves = size_bounds(lesion_diameters(evaluation.records), 2);
     evaluation.small_as_asked = options.small_diameter > 0;
-    evaluation.small_diameter = evaluation.small_as_asked ? options.small_diameter
-                                : halves.empty()           ? 0
-                                                           : halves.front();
+    evaluation.small = bound_of_small(evaluation.records, options);
     for (EvaluatedCase& one : evaluation.cases)
-        one.counts = count_lesions(evaluation.records[one.name], evaluation.small_diameter);
+        one.counts = count_lesions(evaluation.records[one.name], evaluation.small);
     write_records(options.out, evaluation.records);
-    evaluation.metrics.options = options.metrics;
+    evaluation.metrics.options = metrics;
     evaluation.metrics.strata = strata_of(evaluation.records, options);
     if (options.metrics.any()) write_text(metrics_file, metrics_json(evaluation.metrics));
     return evaluation;
@@ -142,21 +155,23 @@ Evaluation evaluate_cases(const EvaluationOptions& options) {
 std::string evaluation_table(const Evaluation& evaluation) {
     std::size_t width = 4;
     for (const EvaluatedCase& one : evaluation.cases) width = std::max(width, one.name.size());
-    std::string table =
-        fmt::format("{:<{}}  lesions   found  false positives    Dice  found of the {}\n", "case", width,
-                    evaluation.small_as_asked ? "small ones" : "smaller half");
-    const auto add_row = [&](const std::string& name, const LesionCounts& counts, double dice) {
+    std::string table = fmt::format("{:<{}}  lesions  found  false p.   Dice  {:<15}  volume\n", "case", width,
+                                    evaluation.small_as_asked ? "small found" : "smaller half");
+    const auto add_row = [&](const std::string& name, const LesionCounts& counts, double dice, double volume) {
         const std::string small = counts.small_lesions ? fmt::format("{} of {} ({:.0f} %)", counts.small_found,
                                                                      counts.small_lesions, 100 * counts.small_recall())
                                                        : "none there";
-        table += fmt::format("{:<{}}  {:>7} {:>7} {:>16} {:>7.3f}  {}\n", name, width, counts.lesions, counts.found,
-                             counts.false_positives, dice, small);
+        table += fmt::format("{:<{}}  {:>7}  {:>5}  {:>8}  {:>5.3f}  {:<15}  {}\n", name, width, counts.lesions,
+                             counts.found, counts.false_positives, dice, small, volume_ratio_text(volume));
     };
-    for (const EvaluatedCase& one : evaluation.cases) add_row(one.name, one.counts, one.overlap.dice());
-    add_row("all", evaluation.counts(), evaluation.mean_dice());
-    table += fmt::format("Dice of all is the mean over scans; {} at most {:.1f} voxels in diameter.\n",
-                         evaluation.small_as_asked ? "small lesions are" : "the smaller half is",
-                         evaluation.small_diameter);
+    for (const EvaluatedCase& one : evaluation.cases)
+        add_row(one.name, one.counts, one.overlap.dice(), one.volume_ratio);
+    add_row("all", evaluation.counts(), evaluation.mean_dice(), volume_ratio(evaluation.records));
+    table += fmt::format(
+        "false p.: false positives. Dice of all is the mean over scans. {}\n"
+        "at most {:.1f} {} in diameter. Volume is predicted over true.\n",
+        evaluation.small_as_asked ? "Small lesions are" : "The smaller half is", evaluation.small.diameter,
+        name_of(evaluation.small.unit));
     return evaluation.metrics.options.any() ? table + metrics_table(evaluation.metrics) : table;
 }
 

@@ -18,19 +18,21 @@ struct EvaluationOptions {
     std::vector<int> labels;            ///< label values that are lesion; empty: those that the dataset names
     MetricOptions metrics = {};         ///< where any is wanted, metrics.json is written beside out
     int strata = 2;                     ///< of lesions by size in metrics.json, of about equal count
-    double small_diameter = 0;          ///< voxels; above 0: two strata, cut here, in place of halves
+    double small_diameter = 0;          ///< above 0: two strata, cut here, in place of halves
+    SizeUnit small_unit = SizeUnit::voxels;  ///< of small_diameter
 };
 
 struct EvaluatedCase {
     std::string name;
     LesionCounts counts;
     Overlap overlap;
+    double volume_ratio = 0;  ///< predicted over true (evaluation/lesion_size.h)
 };
 
 struct Evaluation {
     Records records;
     std::vector<EvaluatedCase> cases;  ///< by name
-    double small_diameter = 0;         ///< largest diameter of the smaller half of all lesions, in voxels, or as asked
+    SizeBound small;                   ///< of the smaller half of all lesions, or as asked
     bool small_as_asked = false;       ///< small_diameter was given
     MetricsReport metrics;             ///< those asked for
 

@@ -10,6 +10,7 @@
 #include "apps/commands.h"
 #include "apps/froc_files.h"
 #include "engine/atomic_file.h"
+#include "evaluation/scan_sets.h"
 #include "kernels/error.h"
 
 namespace iwseg {
@@ -44,14 +45,36 @@ std::vector<NamedRecords> read_all(const std::vector<std::string>& arguments) {
     return all;
 }
 
-/// Bounds from all lesions there are, so that a stratum means the same sizes for every name.
-std::vector<double> common_bounds(const std::vector<NamedRecords>& all, int strata) {
+/// The unit that all records know, and bounds from all lesions there are, so that a stratum means the same sizes for
+/// every name.
+void set_common_sizes(const std::vector<NamedRecords>& all, FrocOptions& options) {
+    const auto in_mm = [](const NamedRecords& named) { return size_unit(named.records) == SizeUnit::mm; };
+    const bool mm = std::all_of(all.begin(), all.end(), in_mm);
+    if (!mm && std::any_of(all.begin(), all.end(), in_mm))
+        fmt::print("Diameters are in voxels: not all of the records know them in mm.\n");
+    options.size_unit = mm ? SizeUnit::mm : SizeUnit::voxels;
     std::vector<double> diameters;
     for (const NamedRecords& named : all) {
-        const std::vector<double> own = lesion_diameters(named.records);
+        const std::vector<double> own = lesion_diameters(named.records, *options.size_unit);
         diameters.insert(diameters.end(), own.begin(), own.end());
     }
-    return size_bounds(std::move(diameters), strata);
+    options.stratum_bounds = size_bounds(std::move(diameters), options.strata);
+}
+
+/// Writes into each how its scans differ from the others', and returns it in sentences.
+std::string note_differences(const std::vector<NamedRecords>& all, std::vector<NamedFroc>& frocs) {
+    std::vector<const Records*> records;
+    std::vector<std::string> names;
+    for (const NamedRecords& named : all) {
+        records.push_back(&named.records);
+        names.push_back(named.name);
+    }
+    const ScanSets sets = compare_scans(records);
+    for (std::size_t i = 0; i < frocs.size(); ++i) {
+        frocs[i].missing_scans = sets.missing[i];
+        frocs[i].other_lesions = sets.other_lesions;
+    }
+    return describe_differences(sets, names);
 }
 
 void run_froc(FrocArguments arguments) {
@@ -64,7 +87,7 @@ void run_froc(FrocArguments arguments) {
         throw InputError("froc needs NAME=records.json, or --candidates and its lists (iwseg froc --help)");
     options.protocol = arguments.protocol == "paper" ? FrocProtocol::paper : FrocProtocol::corrected;
     const std::vector<NamedRecords> all = read_all(arguments.records);
-    options.stratum_bounds = common_bounds(all, options.strata);
+    set_common_sizes(all, options);
     std::vector<NamedFroc> frocs;
     for (const NamedRecords& named : all) {
         try {
@@ -73,19 +96,19 @@ void run_froc(FrocArguments arguments) {
             throw InputError(named.name + ": " + error.what());
         }
     }
+    const std::string differences = note_differences(all, frocs);
     std::error_code failure;
     fs::create_directories(arguments.out, failure);
     if (failure) throw InputError("the folder " + arguments.out.string() + " cannot be made: " + failure.message());
     write_text(arguments.out / "froc.svg", froc_chart(frocs, "Free-response operating characteristic"));
     if (options.protocol == FrocProtocol::corrected && options.stratum_bounds.size() == 2) {
-        const double bound = options.stratum_bounds[0];
-        write_text(arguments.out / "froc_smaller_half.svg",
-                   stratum_chart(frocs, 0, fmt::format("Lesions of at most {:.1f} voxels in diameter", bound)));
-        write_text(arguments.out / "froc_larger_half.svg",
-                   stratum_chart(frocs, 1, fmt::format("Lesions above {:.1f} voxels in diameter", bound)));
+        const std::string bound =
+            fmt::format("{:.1f} {} in diameter", options.stratum_bounds[0], name_of(*options.size_unit));
+        write_text(arguments.out / "froc_smaller_half.svg", stratum_chart(frocs, 0, "Lesions of at most " + bound));
+        write_text(arguments.out / "froc_larger_half.svg", stratum_chart(frocs, 1, "Lesions above " + bound));
     }
     write_text(arguments.out / "froc.json", froc_json(frocs, options.protocol));
-    fmt::print("{}", froc_table(frocs, options.protocol));
+    fmt::print("{}{}", froc_table(frocs, options.protocol), differences);
 }
 
 }  // namespace
@@ -102,9 +125,10 @@ void add_froc_command(CLI::App& app) {
                          "corrected: every scan counts, bootstrap with 95 % intervals; paper: the published numbers")
             ->check(CLI::IsMember({"corrected", "paper"}))
             ->capture_default_str();
-    CLI::Option* scans =
-        command->add_option("--scans", arguments->options.scans, "scans judged (default: those in the records)")
-            ->check(CLI::PositiveNumber);
+    CLI::Option* scans = command
+                             ->add_option("--scans", arguments->options.scans,
+                                          "scans that were evaluated (default: those in the records)")
+                             ->check(CLI::PositiveNumber);
     CLI::Option* strata =
         command->add_option("--strata", arguments->options.strata, "groups of lesions by size, of equal count")
             ->check(CLI::Range(1, 20))
@@ -116,6 +140,9 @@ void add_froc_command(CLI::App& app) {
     add_candidate_options(*command, arguments->points);
     for (CLI::Option* option : {records, protocol, scans, strata}) option->excludes("--candidates");
     command->footer(
+        "A lesion is found by a detection of intersection over union of at least 0.1; one that covers much more than "
+        "what\n"
+        "it hits is a false positive (protocol paper: any overlap is a hit). docs/evaluation.md has the rule.\n"
         "Examples:\n  iwseg froc dl=runs/dl/records.json iwdl=runs/iwdl/records.json --out froc\n"
         "  iwseg froc --candidates my_detector.csv --annotations annotations.csv \\\n"
         "      --excluded annotations_excluded.csv --seriesuids seriesuids.csv --out froc");

@@ -11,11 +11,12 @@ namespace iwseg {
 struct NamedFroc {
     std::string name;
     Froc froc;
+    std::vector<std::string> missing_scans = {}, other_lesions = {};  ///< of ScanSets, beside the other methods
 };
 
 /// {NAME: {object_dice, object_dice_std, avg_recall, avg_recall_std, luna_score, luna_score_std, scans, lesions, …}}.
 std::string froc_json(const std::vector<NamedFroc>& frocs, FrocProtocol protocol);
-/// All lesions: one curve a name, each up to the false positives it has.
+/// All lesions: one curve a name.
 std::string froc_chart(const std::vector<NamedFroc>& frocs, const std::string& title);
 /// The lesions of one size; nothing that has no such stratum.
 std::string stratum_chart(const std::vector<NamedFroc>& frocs, std::size_t stratum, const std::string& title);

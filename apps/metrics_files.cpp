@@ -162,7 +162,8 @@ std::string metrics_json(const MetricsReport& report) {
                            {"brats_volume_mm3", lesionwise.volume},
                            {"brats_missed_hd95_mm", lesionwise.missed_hd95},
                            {"panoptic_iou", 0.5},
-                           {"picai_iou", 0.1}};
+                           {"picai_iou", 0.1},
+                           {"size_unit", name_of(report.options.size_unit)}};
     document["cases"] = Json::object();
     for (const NamedMetrics& one : report.cases)
         document["cases"][one.name] = values_json(values_of(one.metrics, report.options, {}, true));
@@ -202,7 +203,9 @@ std::string metrics_table(const MetricsReport& report) {
     std::string table = fmt::format("\n{:<{}}{}", "case", width, header_text(rows.front().second));
     for (const auto& [name, values] : rows) table += fmt::format("{:<{}}{}", name, width, row_text(values));
     return table +
-           "Sizes are diameters in voxels, distances mm; inf and - are left out of means (docs/evaluation.md).\n";
+           fmt::format(
+               "Sizes are diameters in {}, distances mm; inf and - are left out of means\n(docs/evaluation.md).\n",
+               name_of(report.options.size_unit));
 }
 
 }  // namespace iwseg

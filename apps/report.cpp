@@ -41,11 +41,14 @@ there. Letters at the edges are the patient's sides. Point at a ring to read how
 constexpr const char* kWordsText =
     R"(<dl>
 <dt>Lesion</dt><dd>A connected piece of the label; voxels that touch at a face, edge or corner belong together.</dd>
-<dt>Found</dt><dd>A lesion is found when any predicted voxel lies in it. One blob over everything finds every lesion
-too, so read it together with Dice and false positives.</dd>
-<dt>False positive</dt><dd>A connected piece of the prediction that touches no lesion.</dd>
+<dt>Found</dt><dd>A lesion is found by a connected piece of the prediction that overlaps it by a tenth of what both cover
+together, or more (intersection over union, as in PI-CAI). One blob over half the scan finds nothing.</dd>
+<dt>False positive</dt><dd>A connected piece of the prediction that finds no lesion, unless at least half of it lies within
+one.</dd>
 <dt>Smaller half</dt><dd>Lesions no larger than the median lesion.</dd>
-<dt>Diameter</dt><dd>Of the ball of equal volume, in voxels.</dd>
+<dt>Diameter</dt><dd>Of the ball of equal volume.</dd>
+<dt>Predicted / true volume</dt><dd>Of all scans together. Above 5, lesions are met by covering the scan: no value of such a
+run is shown as the best.</dd>
 <dt>Dice</dt><dd>Twice the shared volume divided by the sum of both volumes: 1 is a perfect match, 0 none. Of scans:
 over whole masks, averaged over scans; large lesions dominate it. Of found lesions: of each with the piece that hits it.</dd>
 <dt>Average recall</dt><dd>Mean share of lesions found at 0 to 5 false positives a scan, with its 95 % interval over
@@ -60,10 +63,10 @@ std::string introduction(const ReportData& data) {
     const ReportRun& run = data.runs.front();
     return fmt::format(
         "<h1>{}</h1><p class=\"lead\">{} scan{} judged lesion by lesion. {} lesions; those of the smaller half are "
-        "at most {:.1f} voxels in diameter.</p>",
+        "at most {:.1f} {} in diameter.</p>",
         escape_html(data.dataset.name.empty() ? data.dataset.folder.filename().string() : data.dataset.name),
-        data.cases.size(), data.cases.size() == 1 ? "" : "s", run.counts.lesions,
-        run.froc.strata.front().diameter_high);
+        data.cases.size(), data.cases.size() == 1 ? "" : "s", run.counts.lesions, run.froc.strata.front().diameter_high,
+        name_of(run.froc.size_unit));
 }
 
 /// A stroke of the legend of pictures, with what it stands for.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "apps/froc_chart.h"
 #include "apps/report_page.h"
 #include "kernels/inverse_weights.h"
 #include "losses/loss.h"
@@ -26,15 +27,16 @@ std::string chart_card(const std::string& svg) { return "<div class=\"chart\">" 
 int colour_of(const ReportData& data, const ReportRun& run) { return static_cast<int>(&run - data.runs.data()); }
 
 Curve froc_curve(const ReportData& data, const ReportRun& run, const FrocCurve& curve) {
-    Curve shown{run.name, run.froc.false_positives, curve.recall, {}, {}};
+    Curve shown = froc_line(run.name, run.froc, curve);
     shown.colour = colour_of(data, run);
-    if (run.has_intervals()) shown.low = curve.low, shown.high = curve.high;
     return shown;
 }
 
 std::string froc_chart(const std::string& title, const std::vector<Curve>& curves) {
-    ChartOptions options = chart_options(title, "false positives a scan", "lesions found (share)");
-    options.y_max = 1;
+    ChartOptions options = froc_axes(title);
+    const ChartOptions size = chart_options("", "", "");
+    options.width = size.width;
+    options.height = size.height;
     return chart_card(line_chart(curves, options));
 }
 
@@ -51,15 +53,17 @@ std::string recall_by_size_chart(const ReportData& data) {
     for (const ReportRun& run : data.runs) {
         BarSeries bars{run.name, {}, {}, {}, colour_of(data, run)};
         for (std::size_t g = 0; g < groups.size() && g < run.groups.size(); ++g) {
-            bars.values.push_back(run.groups[g].recall.value);
-            if (!run.has_intervals()) continue;
-            bars.low.push_back(run.groups[g].recall.low);
-            bars.high.push_back(run.groups[g].recall.high);
+            const Estimate at = recall_at(run.froc, run.groups[g].curve, comparison_rate);
+            bars.values.push_back(at.value);
+            bars.low.push_back(at.low);
+            bars.high.push_back(at.high);
         }
         if (bars.values.size() == groups.size()) series.push_back(bars);
     }
     ChartOptions options =
-        chart_options("Lesions found, by size", "diameter in voxels (number of lesions)", "lesions found (share)");
+        chart_options(fmt::format("Lesions found at {:g} false positive a scan, by size", comparison_rate),
+                      fmt::format("diameter in {} (number of lesions)", name_of(data.runs.front().froc.size_unit)),
+                      "lesions found (share)");
     options.y_max = 1;
     return chart_card(bar_chart(groups, series, options));
 }
@@ -135,8 +139,10 @@ std::string recall_section(const ReportData& data) {
     std::string html = "<div class=\"charts\">" + recall_by_size_chart(data) + froc_chart("All lesions", all);
     if (!small.empty()) {
         const auto& strata = data.runs.front().froc.strata;
-        html += froc_chart(fmt::format("Smaller half: up to {:.1f} voxels wide", strata.front().diameter_high), small);
-        html += froc_chart(fmt::format("Larger half: {:.1f} voxels and more", strata.back().diameter_low), large);
+        const char* unit = name_of(data.runs.front().froc.size_unit);
+        html +=
+            froc_chart(fmt::format("Smaller half: up to {:.1f} {} wide", strata.front().diameter_high, unit), small);
+        html += froc_chart(fmt::format("Larger half: {:.1f} {} and more", strata.back().diameter_low, unit), large);
     }
     return html + "</div>";
 }

@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <fstream>
 #include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <tuple>
 
 #include "engine/atomic_file.h"
+#include "evaluation/hit_rule.h"
 #include "kernels/error.h"
 
 namespace iwseg {
@@ -46,7 +48,7 @@ ReportRun read_run(const RunForReport& run) {
     by_size.strata = size_groups;
     read.groups = compute_froc(read.records, by_size).strata;
     for (const auto& [scan, records] : read.records)
-        read.counts += count_lesions(records, read.froc.strata.front().diameter_high);
+        read.counts += count_lesions(records, {read.froc.strata.front().diameter_high, read.froc.size_unit});
     return read;
 }
 
@@ -56,14 +58,33 @@ LabelMask read_mask(const fs::path& file, const LesionLabels& meaning, Geometry&
     return meaning.mask_of(volume, file);
 }
 
-/// Marks components that overlap the other mask.
-std::vector<bool> overlapping(const ComponentList& components, const std::vector<std::uint8_t>& other) {
-    std::vector<bool> hit(static_cast<std::size_t>(components.size()));
-    for (std::int64_t c = 0; c < components.size(); ++c)
-        hit[c] = std::any_of(components.voxels.begin() + components.offsets[c],
-                             components.voxels.begin() + components.offsets[c + 1],
-                             [&](std::uint32_t voxel) { return other[voxel] != 0; });
-    return hit;
+double voxels_of(const ComponentList& components, std::int64_t component) {
+    return static_cast<double>(components.offsets[component + 1] - components.offsets[component]);
+}
+
+/// Marks found lesions and false positives as the records do (evaluation/hit_rule.h).
+void mark_outcomes(const ReportCase& scan, std::int64_t voxels, ReportPrediction& prediction) {
+    constexpr HitRule rule;
+    std::vector<std::int32_t> lesion_at(static_cast<std::size_t>(voxels));
+    for (std::int64_t l = 0; l < scan.lesions.size(); ++l)
+        for (std::int64_t v = scan.lesions.offsets[l]; v < scan.lesions.offsets[l + 1]; ++v)
+            lesion_at[scan.lesions.voxels[v]] = static_cast<std::int32_t>(l + 1);
+    prediction.detection_false.assign(static_cast<std::size_t>(prediction.detections.size()), true);
+    for (std::int64_t d = 0; d < prediction.detections.size(); ++d) {
+        std::map<std::int32_t, double> shared;
+        for (std::int64_t v = prediction.detections.offsets[d]; v < prediction.detections.offsets[d + 1]; ++v)
+            if (const std::int32_t lesion = lesion_at[prediction.detections.voxels[v]]) ++shared[lesion];
+        const double own = voxels_of(prediction.detections, d);
+        double best_dice = 0;
+        for (const auto& [lesion, both] : shared) {
+            const double other = voxels_of(scan.lesions, lesion - 1), dice = both / (own + other);
+            const bool hits = rule.hits(other, own, both);
+            if (hits) prediction.lesion_found[lesion - 1] = true;
+            if (dice <= best_dice) continue;
+            best_dice = dice;
+            prediction.detection_false[d] = !hits && !rule.is_part(own, both);
+        }
+    }
 }
 
 ReportPrediction read_prediction(const fs::path& file, const ReportCase& scan, const fs::path& label,
@@ -80,9 +101,7 @@ ReportPrediction read_prediction(const fs::path& file, const ReportCase& scan, c
     read.present = true;
     // The records join voxels that touch at a corner, whatever the training joined.
     read.detections = list_components(mask, geometry.shape, 26);
-    read.lesion_found = overlapping(scan.lesions, mask);
-    read.detection_false = overlapping(read.detections, target.lesion);
-    read.detection_false.flip();
+    mark_outcomes(scan, geometry.voxels(), read);
     Overlap overlap;
     overlap.target = static_cast<std::int64_t>(scan.lesions.voxels.size());
     overlap.prediction = static_cast<std::int64_t>(read.detections.voxels.size());

@@ -30,9 +30,6 @@ struct ReportRun {
     Froc froc;                        ///< with the smaller and the larger half of the lesions as strata
     std::vector<SizeStratum> groups;  ///< about four groups of lesions by size, smallest first
     LesionCounts counts;              ///< over all scans
-
-    /// Scans are resampled for the intervals: of one scan there is none.
-    bool has_intervals() const { return froc.scans > 1; }
 };
 
 /// What one run predicted in a scan.

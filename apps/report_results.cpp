@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
+#include "apps/best_value.h"
 #include "apps/chart_axis.h"
 #include "apps/report_page.h"
+#include "evaluation/scan_sets.h"
 
 namespace iwseg {
 namespace {
@@ -15,25 +18,19 @@ struct ResultLine {
     std::string heading;
     std::vector<double> values;
     std::vector<std::string> shown;
-    bool higher_is_better = true;
-
-    /// Better than another and no worse than any.
-    bool best(std::size_t run) const {
-        const double value = values[run];
-        return values.size() > 1 &&
-               std::all_of(values.begin(), values.end(),
-                           [&](double other) { return higher_is_better ? value >= other : value <= other; }) &&
-               std::any_of(values.begin(), values.end(), [&](double other) { return other != value; });
-    }
+    std::vector<bool> best = {};
 };
 
 ResultLine line_of(const ReportData& data, const std::string& heading, bool higher_is_better, auto&& value,
                    auto&& shown) {
-    ResultLine filled{heading, {}, {}, higher_is_better};
+    ResultLine filled{heading, {}, {}};
+    std::vector<bool> left_out;
     for (std::size_t run = 0; run < data.runs.size(); ++run) {
         filled.values.push_back(value(run));
         filled.shown.push_back(shown(run));
+        left_out.push_back(covers_too_much(data.runs[run].froc.volume_ratio));
     }
+    filled.best = best_values(filled.values, higher_is_better, left_out);
     return filled;
 }
 
@@ -60,9 +57,23 @@ std::vector<ResultLine> result_lines(const ReportData& data) {
             data, "average recall (95 %)", true, [&](auto r) { return runs[r].froc.average_recall.value; },
             [&](auto r) {
                 const Estimate& recall = runs[r].froc.average_recall;
-                if (!runs[r].has_intervals()) return fmt::format("{:.3f}", recall.value);
+                if (!recall.has_interval()) return fmt::format("{:.3f}", recall.value);
                 return fmt::format("{:.3f} ({:.2f}–{:.2f})", recall.value, recall.low, recall.high);
-            })};
+            }),
+        line_of(
+            data, "predicted / true volume", true, [](auto) { return std::numeric_limits<double>::quiet_NaN(); },
+            [&](auto r) { return volume_ratio_text(runs[r].froc.volume_ratio); })};
+}
+
+/// Whether runs were evaluated on the same scans: only then can their results be compared.
+std::string differences(const ReportData& data) {
+    std::vector<const Records*> records;
+    std::vector<std::string> names;
+    for (const ReportRun& run : data.runs) {
+        records.push_back(&run.records);
+        names.push_back(run.name);
+    }
+    return describe_differences(compare_scans(records), names);
 }
 
 }  // namespace
@@ -83,7 +94,7 @@ std::string results_text(const ReportData& data) {
         for (std::size_t r = 0; r < widths.size(); ++r) text += fmt::format("  {:>{}}", line.shown[r], widths[r]);
         text += '\n';
     }
-    return text;
+    return text + differences(data);
 }
 
 std::string results_table(const ReportData& data) {
@@ -91,10 +102,11 @@ std::string results_table(const ReportData& data) {
     for (std::size_t r = 0; r < data.runs.size(); ++r) table.headings.push_back(run_mark(data.runs[r].name, r));
     for (const ResultLine& line : result_lines(data)) {
         HtmlRow row{line.heading, {}};
-        for (std::size_t r = 0; r < data.runs.size(); ++r) row.cells.push_back({line.shown[r], line.best(r)});
+        for (std::size_t r = 0; r < data.runs.size(); ++r) row.cells.push_back({line.shown[r], line.best[r]});
         table.rows.push_back(std::move(row));
     }
-    return html_table(table);
+    const std::string text = differences(data);
+    return html_table(table) + (text.empty() ? "" : "<p class=\"note\">" + escape_html(text) + "</p>");
 }
 
 }  // namespace iwseg

@@ -76,7 +76,8 @@ double score_of(const double* sensitivity) {
 }
 
 Estimate estimate_of(double value, std::vector<double> draws) {
-    if (draws.empty()) return {value, 0, value, value};
+    constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
+    if (draws.empty()) return {value, unknown, unknown, unknown};
     Estimate estimate{value, deviation_of(draws), 0, 0};
     std::sort(draws.begin(), draws.end());
     const double outside = (1.0 - 0.95) / 2.0, count = static_cast<double>(draws.size());
@@ -98,7 +99,8 @@ CandidateFroc compute_candidate_froc(const CandidateMatches& matches, const Cand
     std::vector<double> whole(points), weights(scans, 1.0);
     sensitivity_at(matches, froc.false_positives, weights, whole.data());
 
-    const auto draws = static_cast<std::size_t>(options.draws);
+    // Every draw of a single scan is that scan: they say nothing.
+    const auto draws = static_cast<std::size_t>(scans > 1 ? options.draws : 0);
     Draws curves(draws, points), scores(draws, 1);
     for (std::size_t draw = 0; draw < draws; ++draw) {
         Random random(options.seed, draw, 0, Purpose::bootstrap);
@@ -112,11 +114,13 @@ CandidateFroc compute_candidate_froc(const CandidateMatches& matches, const Cand
         const std::vector<double> column = curves.column(i);
         const Estimate at = estimate_of(whole[i], column);
         froc.curve.recall.push_back(at.value);
-        froc.curve.low.push_back(at.low);
-        froc.curve.high.push_back(at.high);
+        if (at.has_interval()) {
+            froc.curve.low.push_back(at.low);
+            froc.curve.high.push_back(at.high);
+        }
         if (i % per_doubling != 0) continue;
         froc.sensitivity.push_back(at);
-        froc.bootstrap_mean.push_back(mean_of(column));
+        froc.bootstrap_mean.push_back(column.empty() ? std::numeric_limits<double>::quiet_NaN() : mean_of(column));
     }
     froc.all_false_positives = static_cast<double>(matches.false_positives) / static_cast<double>(scans);
     froc.all_recall = static_cast<double>(matches.found) / static_cast<double>(froc.nodules);

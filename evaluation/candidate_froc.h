@@ -14,7 +14,7 @@ struct CandidateFrocOptions {
 };
 
 /// The sensitivity of a detector at rates of false positives, with what the bootstrap over scans says: deviation and 95
-/// % interval of the draws.
+/// % interval of the draws, NaN (and no bounds of the curve) where there is a single scan.
 struct CandidateFroc {
     std::int64_t scans = 0, nodules = 0;
     Estimate score;                       ///< mean sensitivity at luna_rates: the competition metric

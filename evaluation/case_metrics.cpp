@@ -10,6 +10,22 @@
 
 namespace iwseg {
 
+namespace {
+
+double& diameter_in(double& false_positive) {
+    return false_positive;
+}
+double& diameter_in(PicaiMatches::FalsePositive& false_positive) {
+    return false_positive.diameter;
+}
+
+void scale_diameters(auto& matches, double unit) {
+    for (auto& lesion : matches.lesions) lesion.diameter *= unit;
+    for (auto& false_positive : matches.false_positives) diameter_in(false_positive) *= unit;
+}
+
+}  // namespace
+
 MetricOptions metric_options(const std::vector<std::string>& names) {
     MetricOptions options;
     const std::vector<std::pair<std::string, bool MetricOptions::*>> known{
@@ -53,10 +69,13 @@ double scan_hd95(const Instances& instances, const std::array<double, 3>& spacin
 
 CaseMetrics measure_case(const Instances& instances, const std::array<double, 3>& spacing, const MetricOptions& options,
                          Stream host) {
+    const double unit =
+        options.size_unit == SizeUnit::mm ? std::cbrt(spacing[0] * spacing[1] * spacing[2]) : 1;  // a voxel
     CaseMetrics metrics;
-    if (options.panoptic) metrics.panoptic = match_panoptic(instances);
-    if (options.brats) metrics.brats = match_lesionwise(instances, spacing, options.lesionwise, host);
-    if (options.picai) metrics.picai = match_picai(instances);
+    if (options.panoptic) scale_diameters(metrics.panoptic.emplace(match_panoptic(instances)), unit);
+    if (options.brats)
+        scale_diameters(metrics.brats.emplace(match_lesionwise(instances, spacing, options.lesionwise, host)), unit);
+    if (options.picai) scale_diameters(metrics.picai.emplace(match_picai(instances)), unit);
     if (options.dice)
         metrics.dice = Overlap{instances.shared_voxels(), instances.lesion_voxels(), instances.detection_voxels()};
     if (options.hd95) metrics.hd95 = scan_hd95(instances, spacing, host);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "evaluation/instances.h"
+#include "evaluation/lesion_size.h"
 #include "evaluation/lesionwise_dice.h"
 #include "evaluation/metrics.h"
 #include "evaluation/panoptic.h"
@@ -18,6 +19,7 @@ namespace iwseg {
 struct MetricOptions {
     bool panoptic = false, brats = false, picai = false, dice = false, hd95 = false, volume = false;
     LesionwiseOptions lesionwise;
+    SizeUnit size_unit = SizeUnit::mm;  ///< of the diameters by which measure_case's lesions are told apart
 
     bool any() const { return panoptic || brats || picai || dice || hd95 || volume; }
 };

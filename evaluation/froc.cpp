@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "evaluation/froc_draws.h"
@@ -57,28 +58,20 @@ double quantile_of(std::vector<double>& values, double share) {
     return below + part * (*std::min_element(values.begin() + low + 1, values.end()) - below);
 }
 
-std::vector<double> size_bounds(std::vector<double> diameters, int strata) {
-    std::sort(diameters.begin(), diameters.end());
-    std::vector<double> bounds;
-    const auto groups = static_cast<std::size_t>(std::max(strata, 1));
-    for (std::size_t s = 1; s <= groups && !diameters.empty(); ++s) {
-        const std::size_t up_to = (s * diameters.size() + groups - 1) / groups;
-        const double bound = diameters[std::max<std::size_t>(up_to, 1) - 1];
-        if (bounds.empty() || bound > bounds.back()) bounds.push_back(bound);
-    }
-    return bounds;
-}
-
-std::vector<double> lesion_diameters(const Records& records) {
-    std::vector<double> diameters;
-    for (const auto& [scan, list] : records)
-        for (const Record& record : list)
-            if (record.is_tum) diameters.push_back(record.diameter);
-    return diameters;
+Estimate recall_at(const Froc& froc, const FrocCurve& curve, double rate) {
+    const std::vector<double>& rates = froc.false_positives;
+    const auto after = std::upper_bound(rates.begin(), rates.end() - 1, rate) - rates.begin();
+    const std::ptrdiff_t before = std::max<std::ptrdiff_t>(after - 1, 0);
+    const double share = after > before ? (rate - rates[before]) / (rates[after] - rates[before]) : 0;
+    const auto between = [&](const std::vector<double>& values) {
+        if (values.empty()) return std::numeric_limits<double>::quiet_NaN();
+        return values[before] + share * (values[after] - values[before]);
+    };
+    return {between(curve.recall), std::numeric_limits<double>::quiet_NaN(), between(curve.low), between(curve.high)};
 }
 
 Froc compute_froc(const Records& records, const FrocOptions& options) {
-    if (lesion_diameters(records).empty())
+    if (lesion_diameters(records, SizeUnit::voxels).empty())
         throw InputError("a FROC needs at least one lesion, but the records of " + std::to_string(records.size()) +
                          " scans hold none");
     if (options.protocol == FrocProtocol::paper) {

@@ -5,6 +5,7 @@
 
 #include "engine/random.h"
 #include "evaluation/froc_draws.h"
+#include "evaluation/hit_rule.h"
 
 namespace iwseg {
 namespace {
@@ -21,7 +22,7 @@ struct Event {
 /// All records sorted once; every draw is one walk over them with a weight a scan.
 class FrocWalk {
   public:
-    FrocWalk(const Records& records, std::vector<double> bounds);
+    FrocWalk(const Records& records, SizeUnit unit, std::vector<double> bounds);
 
     std::size_t strata() const { return bounds_.size(); }
     /// Rows: all lesions, then each stratum.
@@ -30,6 +31,9 @@ class FrocWalk {
     double found(const std::vector<double>& weights, std::size_t row) const { return sum(found_, weights, row); }
     /// Mean Dice of found lesions; NaN without any.
     double object_dice(const std::vector<double>& weights) const;
+    /// Over found lesions, as published: how much Dice differs from lesion to lesion.
+    double dice_deviation() const { return deviation_of(all_dice_); }
+    double false_positives() const { return false_positives_; }  ///< of all scans
     /// recall: (rows, rates). Linear between the operating points, flat beyond the last; NaN without lesions.
     void recall_at(const FrocGrid& grid, const std::vector<double>& weights, double scans, double* recall) const;
 
@@ -40,29 +44,38 @@ class FrocWalk {
     std::vector<Event> events_;
     std::vector<double> lesions_, found_;  // (rows, scans)
     std::vector<double> dice_;             // (scans): sum over found lesions
+    std::vector<double> all_dice_;         // of each found lesion
+    double false_positives_ = 0;
     std::size_t scans_;
 };
 
-FrocWalk::FrocWalk(const Records& records, std::vector<double> bounds)
+FrocWalk::FrocWalk(const Records& records, SizeUnit unit, std::vector<double> bounds)
     : bounds_(std::move(bounds)), dice_(records.size()), scans_(records.size()) {
     lesions_.resize(rows() * scans_);
     found_.resize(rows() * scans_);
     std::uint32_t scan = 0;
     for (const auto& [name, list] : records) {
-        for (const Record& record : list) {
+        const std::vector<Outcome> outcomes = outcomes_of(list);
+        for (std::size_t i = 0; i < list.size(); ++i) {
+            const Record& record = list[i];
             if (!record.is_tum) {
-                if (record.hit_dice <= 0) events_.push_back({record.self_logit, scan, false_positive});
+                if (outcomes[i] != Outcome::false_positive) continue;
+                events_.push_back({record.self_logit, scan, false_positive});
+                false_positives_ += 1;
                 continue;
             }
             // A lesion larger than the last bound (bounds of other records) belongs to the last stratum.
-            const auto place = std::lower_bound(bounds_.begin(), bounds_.end(), record.diameter) - bounds_.begin();
+            const double diameter = diameter_of(record, unit);
+            const auto place = std::lower_bound(bounds_.begin(), bounds_.end(), diameter) - bounds_.begin();
             const auto stratum = std::min<std::size_t>(place, strata() - 1);
+            const bool found = outcomes[i] == Outcome::found;
             for (const std::size_t row : {std::size_t{0}, stratum + 1}) {
                 lesions_[row * scans_ + scan] += 1;
-                found_[row * scans_ + scan] += record.hit_dice > 0;
+                found_[row * scans_ + scan] += found;
             }
-            if (record.hit_dice <= 0) continue;
+            if (!found) continue;
             dice_[scan] += record.hit_dice;
+            all_dice_.push_back(record.hit_dice);
             events_.push_back({record.hit_logit, scan, static_cast<std::int32_t>(stratum)});
         }
         ++scan;
@@ -115,10 +128,13 @@ void FrocWalk::recall_at(const FrocGrid& grid, const std::vector<double>& weight
             std::fill_n(recall + row * rates, rates, std::numeric_limits<double>::quiet_NaN());
 }
 
-/// The value of all scans with deviation and 95 % interval of the draws.
+/// The value of all scans with deviation and 95 % interval of the draws; without them where there are none.
 Estimate estimate_of(double value, std::vector<double> draws) {
     if (std::isnan(value)) value = 0;
-    if (draws.empty()) return {value, 0, value, value};
+    if (draws.empty()) {
+        constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
+        return {value, unknown, unknown, unknown};
+    }
     const double deviation = deviation_of(draws);
     const double low = quantile_of(draws, 0.025), high = quantile_of(draws, 0.975);
     return {value, deviation, low, high};
@@ -144,7 +160,8 @@ void measure(const FrocWalk& walk, const FrocGrid& grid, const std::vector<doubl
 /// Scans are drawn with replacement, as many as there are; those without records, which weigh nothing, among them.
 Drawn draw_scans(const FrocWalk& walk, const FrocGrid& grid, std::size_t listed, std::uint64_t scans,
                  const FrocOptions& options) {
-    const auto draws = static_cast<std::size_t>(options.draws);
+    // Every draw of a single scan is that scan: they say nothing.
+    const auto draws = static_cast<std::size_t>(scans > 1 ? options.draws : 0);
     const std::size_t columns = walk.rows() * grid.rates().size();
     Drawn drawn{Draws(draws, columns), Draws(draws, walk.rows()), Draws(draws, score_count)};
     std::vector<double> weights(listed);
@@ -165,6 +182,7 @@ FrocCurve curve_of(const FrocGrid& grid, const std::vector<double>& whole, const
         const std::size_t column = row * grid.rates().size() + i;
         const Estimate at = estimate_of(whole[column], drawn.recall.column(column));
         curve.recall.push_back(at.value);
+        if (!at.has_interval()) continue;
         curve.low.push_back(at.low);
         curve.high.push_back(at.high);
     }
@@ -184,32 +202,22 @@ SizeStratum describe_stratum(const std::vector<double>& diameters, double above,
     return stratum;
 }
 
-/// Over found lesions, as published: how much Dice differs from lesion to lesion.
-double dice_deviation(const Records& records) {
-    std::vector<double> dice;
-    for (const auto& [name, list] : records)
-        for (const Record& record : list)
-            if (record.is_tum && record.hit_dice > 0) dice.push_back(record.hit_dice);
-    return deviation_of(dice);
-}
-
 }  // namespace
 
 Froc compute_corrected_froc(const Records& records, const FrocOptions& options) {
-    const std::vector<double> diameters = lesion_diameters(records);
+    const SizeUnit unit = options.size_unit.value_or(size_unit(records));
+    const std::vector<double> diameters = lesion_diameters(records, unit);
     const std::vector<double> bounds =
         options.stratum_bounds.empty() ? size_bounds(diameters, options.strata) : options.stratum_bounds;
-    const FrocWalk walk(records, bounds);
+    const FrocWalk walk(records, unit, bounds);
     const FrocGrid grid;
     Froc froc;
     froc.scans = options.scans ? options.scans : static_cast<std::int64_t>(records.size());
     froc.lesions = static_cast<std::int64_t>(diameters.size());
-    std::int64_t false_positives = 0;
-    for (const auto& [name, list] : records) {
-        froc.records += static_cast<std::int64_t>(list.size());
-        for (const Record& record : list) false_positives += !record.is_tum && record.hit_dice <= 0;
-    }
-    froc.all_false_positives = static_cast<double>(false_positives) / static_cast<double>(froc.scans);
+    froc.size_unit = unit;
+    froc.volume_ratio = volume_ratio(records);
+    for (const auto& [name, list] : records) froc.records += static_cast<std::int64_t>(list.size());
+    froc.all_false_positives = walk.false_positives() / static_cast<double>(froc.scans);
 
     const std::vector<double> once(records.size(), 1.0);
     std::vector<double> whole(walk.rows() * grid.rates().size()), totals(walk.rows()), score(score_count);
@@ -218,7 +226,7 @@ Froc compute_corrected_froc(const Records& records, const FrocOptions& options) 
 
     froc.all_recall = totals[0];
     froc.object_dice = estimate_of(score[dice_score], drawn.scores.column(dice_score));
-    froc.object_dice.deviation = dice_deviation(records);
+    froc.object_dice.deviation = walk.dice_deviation();
     froc.average_recall = estimate_of(score[average_score], drawn.scores.column(average_score));
     froc.whole_set_average_recall = score[average_score];
     froc.luna_score = estimate_of(score[luna_score], drawn.scores.column(luna_score));

@@ -7,13 +7,13 @@
 /// What the two protocols share; used by froc*.cpp alone.
 namespace iwseg {
 
-/// False-positive rates at which recall is wanted: 0, 0.01, …, 6, then the seven of luna_rates.
+/// False-positive rates at which recall is wanted: 0, 0.01, …, 8, then the seven of luna_rates.
 class FrocGrid {
   public:
     FrocGrid();
     const std::vector<double>& rates() const { return rates_; }
     const std::vector<std::size_t>& rising() const { return rising_; }  ///< indices of rates(), smallest rate first
-    std::size_t curve_points() const { return 601; }
+    std::size_t curve_points() const { return 801; }
 
     double average_recall(const double* recall) const;  ///< over the first 501 points
     double luna_score(const double* recall) const;

@@ -1,9 +1,12 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "evaluation/froc_draws.h"
 #include "evaluation/numpy_shuffle.h"
+#include "kernels/error.h"
 
 namespace iwseg {
 namespace {
@@ -98,9 +101,17 @@ Froc compute_paper_froc(const Records& records) {
         if (!list.empty()) scans.push_back(&list);
     const std::vector<double> thresholds = thresholds_of(scans);
     const double all_scans = static_cast<double>(scans.size());
+    const auto kept = static_cast<std::size_t>(0.8 * all_scans);
+    if (kept == 0)
+        throw InputError(
+            fmt::format("the protocol paper draws 80 % of the scans that have records, which is none of {}; "
+                        "expected at least 2 such scans, or the protocol corrected",
+                        scans.size()));
 
     Froc froc;
     froc.scans = static_cast<std::int64_t>(scans.size());
+    froc.size_unit = size_unit(records);
+    froc.volume_ratio = volume_ratio(records);
     std::vector<Counts> counts;
     Counts all(thresholds.size());
     std::vector<double> dice;
@@ -130,7 +141,6 @@ Froc compute_paper_froc(const Records& records) {
     for (std::size_t draw = 0; draw < draws; ++draw) {
         random.shuffle(order);
         Counts drawn(thresholds.size());
-        const auto kept = static_cast<std::size_t>(0.8 * all_scans);
         for (std::size_t i = 0; i < kept; ++i) drawn.add(counts[order[i]]);
         interpolate(drawn, all_scans, grid.rates(), recalls.row(draw));
         average[draw] = grid.average_recall(recalls.row(draw));

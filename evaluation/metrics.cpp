@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "evaluation/hit_rule.h"
+
 namespace iwseg {
 
 double LesionCounts::share(std::int64_t part, std::int64_t whole) {
@@ -19,19 +21,17 @@ LesionCounts& LesionCounts::operator+=(const LesionCounts& other) {
     return *this;
 }
 
-LesionCounts count_lesions(const std::vector<Record>& records, double small_diameter) {
+LesionCounts count_lesions(const std::vector<Record>& records, const SizeBound& small_sizes) {
     LesionCounts counts;
-    for (const Record& record : records) {
-        const bool hit = record.hit_dice > 0;
-        if (!record.is_tum) {
-            counts.false_positives += !hit;
-            continue;
-        }
-        const bool small = record.diameter <= small_diameter;
+    const std::vector<Outcome> outcomes = outcomes_of(records);
+    for (std::size_t i = 0; i < records.size(); ++i) {
+        counts.false_positives += outcomes[i] == Outcome::false_positive;
+        if (!records[i].is_tum) continue;
+        const bool found = outcomes[i] == Outcome::found, small = small_sizes.holds(records[i]);
         ++counts.lesions;
-        counts.found += hit;
+        counts.found += found;
         counts.small_lesions += small;
-        counts.small_found += small && hit;
+        counts.small_found += small && found;
     }
     return counts;
 }
@@ -48,17 +48,20 @@ Overlap& Overlap::operator+=(const Overlap& other) {
     return *this;
 }
 
-std::vector<LesionCounts> count_by_size(const Records& records, const std::vector<double>& bounds) {
+std::vector<LesionCounts> count_by_size(const Records& records, SizeUnit unit, const std::vector<double>& bounds) {
     std::vector<LesionCounts> strata(bounds.size());
     if (bounds.empty()) return strata;
-    for (const auto& [scan, list] : records)
-        for (const Record& record : list) {
-            if (!record.is_tum) continue;
-            const auto place = std::lower_bound(bounds.begin(), bounds.end(), record.diameter) - bounds.begin();
+    for (const auto& [scan, list] : records) {
+        const std::vector<Outcome> outcomes = outcomes_of(list);
+        for (std::size_t i = 0; i < list.size(); ++i) {
+            if (!list[i].is_tum) continue;
+            const double diameter = diameter_of(list[i], unit);
+            const auto place = std::lower_bound(bounds.begin(), bounds.end(), diameter) - bounds.begin();
             LesionCounts& stratum = strata[std::min<std::size_t>(place, bounds.size() - 1)];
             ++stratum.lesions;
-            stratum.found += record.hit_dice > 0;
+            stratum.found += outcomes[i] == Outcome::found;
         }
+    }
     return strata;
 }
 

@@ -3,12 +3,13 @@
 #include <cstdint>
 #include <vector>
 
+#include "evaluation/lesion_size.h"
 #include "evaluation/records.h"
 
 namespace iwseg {
 
-/// How well one scan, or several together, were segmented. A lesion is found when any detection overlaps it; a
-/// detection that overlaps no lesion is a false positive.
+/// How well one scan, or several together, were segmented: what is found and what a false positive by the rule of
+/// evaluation/hit_rule.h.
 struct LesionCounts {
     std::int64_t lesions = 0, found = 0, false_positives = 0;
     std::int64_t small_lesions = 0, small_found = 0;  ///< of the smaller half
@@ -20,8 +21,8 @@ struct LesionCounts {
     LesionCounts& operator+=(const LesionCounts& other);
 };
 
-/// small_diameter: largest diameter of the smaller half, in voxels (size_bounds of evaluation/froc.h).
-LesionCounts count_lesions(const std::vector<Record>& records, double small_diameter);
+/// small: bound of the smaller half (size_bounds of evaluation/lesion_size.h).
+LesionCounts count_lesions(const std::vector<Record>& records, const SizeBound& small);
 
 /// 2 |A and B| / (|A| + |B|) over the voxels, nonzero being inside; 1 where both are empty.
 struct Overlap {
@@ -32,6 +33,6 @@ struct Overlap {
 };
 
 /// Lesions by diameter: those above bounds[s - 1] and at most bounds[s]; larger ones count to the last.
-std::vector<LesionCounts> count_by_size(const Records& records, const std::vector<double>& bounds);
+std::vector<LesionCounts> count_by_size(const Records& records, SizeUnit unit, const std::vector<double>& bounds);
 
 }  // namespace iwseg

@@ -74,12 +74,20 @@ Hits best_hits(const Instances& instances) {
     return hits;
 }
 
-Record make_record(bool is_lesion, std::int32_t number, const Instance& object, const Hit& hit,
-                   const Confidence& of_hit) {
+/// One side of the records of a scan.
+struct Side {
+    bool is_lesion = false;
+    double mm = 0;  ///< edge of the cube of a voxel's volume
+
+    Record record(std::int32_t number, const Instance& object, const Hit& hit, const Confidence& of_hit) const;
+};
+
+Record Side::record(std::int32_t number, const Instance& object, const Hit& hit, const Confidence& of_hit) const {
     Record record;
     record.is_tum = is_lesion;
     record.obj = (is_lesion ? "tum_" : "pred_") + std::to_string(number);
     record.diameter = object.diameter();
+    record.diameter_mm = object.diameter() * mm;
     record.hit_obj = (is_lesion ? "pred_" : "tum_") + (hit.object ? std::to_string(hit.object) : "None");
     record.hit_dice = hit.dice;
     record.hit_logit = -infinity;
@@ -107,16 +115,18 @@ std::vector<Record> lesion_records(const ScanToEvaluate& scan) {
 std::vector<Record> lesion_records(const ScanToEvaluate& scan, const Instances& instances) {
     const std::vector<Confidence> sure = confidences(scan, instances);
     const Hits hits = best_hits(instances);
+    const double mm = std::cbrt(scan.spacing[0] * scan.spacing[1] * scan.spacing[2]);
+    const Side target{true, mm}, prediction{false, mm};
     std::vector<Record> records;
     const auto count = [](const std::vector<Instance>& objects) { return static_cast<std::int32_t>(objects.size()); };
     for (std::int32_t c = 1; c <= count(instances.lesions); ++c) {
         const Hit& hit = hits.of_lesion[c];
-        records.push_back(make_record(true, c, instances.lesions[c - 1], hit, sure[hit.object]));
+        records.push_back(target.record(c, instances.lesions[c - 1], hit, sure[hit.object]));
         records.back().self_stat = 1;
         records.back().self_logit = infinity;
     }
     for (std::int32_t c = 1; c <= count(instances.detections); ++c) {
-        records.push_back(make_record(false, c, instances.detections[c - 1], hits.of_detection[c], Confidence{}));
+        records.push_back(prediction.record(c, instances.detections[c - 1], hits.of_detection[c], Confidence{}));
         records.back().self_stat = sure[c].max;
         records.back().self_logit = sure[c].logit;
     }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -24,6 +25,7 @@ struct Record {
     std::string hit_obj;     ///< tum_None or pred_None where nothing is hit
     double self_stat = 0;    ///< largest probability of the object itself; 1 for a lesion
     double self_logit = 0;   ///< largest logit of the object itself; infinity for a lesion
+    double diameter_mm = 0;  ///< 0: not known. Our own: the original study's records end before it
 
     bool operator==(const Record&) const = default;
 };
@@ -38,6 +40,7 @@ struct ScanToEvaluate {
     const float* probability = nullptr;
     const float* logit = nullptr;           ///< null: logit_of each probability
     const std::uint8_t* ignored = nullptr;  ///< nonzero voxels are in no lesion and no detection; null: none is ignored
+    std::array<double, 3> spacing{};        ///< mm a voxel along d, h, w; 0: not known
 };
 
 /// log(p / (1 - p)), where p is kept between 2^-24 and 1 - 2^-24: from -16.6 to 16.6.
@@ -51,9 +54,10 @@ std::vector<Record> lesion_records(const ScanToEvaluate& scan);
 /// The same from the scan's instances (evaluation/instances.h), where they are found already.
 std::vector<Record> lesion_records(const ScanToEvaluate& scan, const Instances& instances);
 
-/// Reads records.json, `Infinity` and `-Infinity` included. Throws InputError naming the file, the scan and the key.
+/// Reads records.json, `Infinity` and `-Infinity` included. Throws InputError naming the file, the scan and the key,
+/// also where Dice or a probability is not in [0, 1] or a diameter is not above 0.
 Records read_records(const std::filesystem::path& file);
-/// Writes records.json atomically, numbers as Python's json module writes them.
+/// Writes records.json atomically, numbers as Python's json module writes them; diameter_mm where it is known.
 void write_records(const std::filesystem::path& file, const Records& records);
 
 }  // namespace iwseg

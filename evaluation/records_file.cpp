@@ -28,6 +28,7 @@ constexpr std::array<NumberKey, 9> number_keys{{{"diameter", &Record::diameter},
                                                 {"hit_stat", &Record::hit_stat},
                                                 {"self_stat", &Record::self_stat},
                                                 {"self_logit", &Record::self_logit}}};
+constexpr const char* diameter_mm_key = "diameter_mm";  // may be absent
 constexpr std::size_t obj_key = number_keys.size(), hit_obj_key = obj_key + 1, is_tum_key = obj_key + 2,
                       key_count = obj_key + 3;
 
@@ -42,6 +43,7 @@ class RecordsParser {
         members('{', '}', [&] {
             scan_ = string();
             take(':');
+            if (records.contains(scan_)) refuse("the scan " + scan_ + " is there twice");
             std::vector<Record>& list = records[scan_];
             members('[', ']', [&] { list.push_back(record(list.size())); });
         });
@@ -114,6 +116,15 @@ class RecordsParser {
         return value;
     }
 
+    /// Logits may be anything.
+    void require_in_range(double value, double Record::*member) const {
+        if (member == &Record::hit_logit || member == &Record::self_logit) return;
+        const bool is_diameter = member == &Record::diameter || member == &Record::diameter_mm;
+        if (is_diameter ? value > 0 && std::isfinite(value) : value >= 0 && value <= 1) return;
+        refuse(fmt::format("{} is {}; expected {}", field(), value,
+                           is_diameter ? "a number above 0" : "a share from 0 to 1"));
+    }
+
     bool truth() {
         if (take_word("true")) return true;
         if (!take_word("false")) refuse(field() + " is neither true nor false");
@@ -142,8 +153,14 @@ class RecordsParser {
         for (std::size_t k = 0; k < number_keys.size(); ++k)
             if (key_ == number_keys[k].key) {
                 result.*number_keys[k].member = number();
+                require_in_range(result.*number_keys[k].member, number_keys[k].member);
                 return k;
             }
+        if (key_ == diameter_mm_key) {
+            result.diameter_mm = number();
+            require_in_range(result.diameter_mm, &Record::diameter_mm);
+            return key_count;
+        }
         if (key_ == name_of(is_tum_key)) {
             result.is_tum = truth();
             return is_tum_key;
@@ -190,6 +207,8 @@ void append_record(std::string& text, const Record& record) {
         if (number == &Record::self_stat) text += fmt::format(R"(, "hit_obj": {})", quoted(record.hit_obj));
         text += fmt::format(R"(, "{}": {})", key, python_number(record.*number));
     }
+    if (record.diameter_mm > 0)
+        text += fmt::format(R"(, "{}": {})", diameter_mm_key, python_number(record.diameter_mm));
     text += "}";
 }
 

@@ -8,12 +8,14 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
 
 #include "apps/experiments_summary.h"
 #include "apps/run_folder.h"
 #include "apps/training_run.h"
 #include "data/phantom.h"
 #include "engine/atomic_file.h"
+#include "evaluation/records.h"
 #include "kernels/error.h"
 #include "losses/loss.h"
 
@@ -205,7 +207,10 @@ TEST_F(Experiments, OneThatFailsLeavesTheOthersToBeRunAndSummedUp) {
     EXPECT_NE(printed.find("Not finished: dl"), std::string::npos);
     const auto summary = nlohmann::json::parse(read_text(options.out / "experiments.json"));
     EXPECT_EQ(summary.at("missing"), nlohmann::json{"dl"});
-    EXPECT_TRUE(summary.at("paper").contains("bce") && summary.at("corrected").contains("iwdl"));
+    EXPECT_TRUE(summary.at("corrected").contains("bce") && summary.at("corrected").contains("iwdl"));
+    EXPECT_TRUE(summary.at("paper").empty());  // one scan is tested, of which 80 % is none
+    EXPECT_NE(printed.find("Not computed as published"), std::string::npos);
+    EXPECT_TRUE(summary.at("corrected").at("bce").at("avg_recall_interval").is_null());
     EXPECT_FALSE(summary.at("corrected").contains("dl"));
 }
 
@@ -231,6 +236,57 @@ TEST_F(Experiments, ARunOneByOneAndARunByIndexEndWithTheSameFilesAndDoNothingTwi
     EXPECT_EQ(summary_files(whole.out), files);
     array.index = 2;
     EXPECT_NE(refusal([&] { run_experiments(array); }).find("above the last of 2 experiments, which is 1"), std::string::npos);
+}
+
+/// Records of scans of two lesions of one voxel and one detection: of no voxel, of 2 on a lesion, or of 32, half the
+/// scan.
+Records tiny_records(const std::vector<std::string>& scans, std::int64_t detected) {
+    Records records;
+    for (const std::string& scan : scans) {
+        std::vector<std::uint8_t> target(64);
+        std::vector<float> probability(64);
+        target[1] = target[9] = 1;
+        std::fill_n(probability.begin(), detected, 0.9f);
+        records[scan] = lesion_records({.d = 1,
+                                        .h = 1,
+                                        .w = 64,
+                                        .target = target.data(),
+                                        .probability = probability.data(),
+                                        .spacing = {1, 1, 2}});
+    }
+    return records;
+}
+
+TEST_F(Experiments, ARunThatCoversTheScanIsNeverTheBestAndOtherScansAreSaid) {
+    std::vector<Experiment> experiments;
+    for (const char* name : {"blob", "sound", "less"}) {
+        experiments.push_back({name, {}, {}});
+        fs::create_directories(folder_ / name);
+    }
+    write_records(folder_ / "blob" / "records.json", tiny_records({"s1", "s2", "s3"}, 32));
+    write_records(folder_ / "sound" / "records.json", tiny_records({"s1", "s2", "s3"}, 2));
+    Records less = tiny_records({"s1"}, 2);
+    less.merge(tiny_records({"s2"}, 0));
+    write_records(folder_ / "less" / "records.json", less);
+    testing::internal::CaptureStdout();
+    write_summary(folder_, experiments);
+    const std::string printed = testing::internal::GetCapturedStdout(), html = read_text(folder_ / "experiments.html");
+    const auto summary = nlohmann::json::parse(read_text(folder_ / "experiments.json"));
+    EXPECT_EQ(summary.at("corrected").at("blob").at("avg_recall"), 0);
+    EXPECT_EQ(summary.at("corrected").at("sound").at("avg_recall"), 0.5);
+    EXPECT_EQ(summary.at("corrected").at("blob").at("volume_ratio"), 16);
+    EXPECT_EQ(summary.at("size_unit"), "mm");
+    EXPECT_EQ(summary.at("corrected").at("less").at("missing_scans"), nlohmann::json{"s3"});
+    EXPECT_NE(printed.find("Not the same scans: 2 of 3"), std::string::npos) << printed;
+    EXPECT_NE(printed.find("16.0 (over 5)"), std::string::npos);
+    const auto row = [&](const std::string& name) {
+        const std::size_t begin = html.find("<td>" + name + "</td>");
+        return html.substr(begin, html.find("</tr>", begin) - begin);
+    };
+    EXPECT_EQ(row("blob").find("best"), std::string::npos);
+    EXPECT_NE(row("sound").find("class=\"best\">0.500 ["), std::string::npos) << row("sound");
+    std::istringstream lines(printed.substr(0, printed.find("Average recall is")));
+    for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 80u) << line;
 }
 
 }  // namespace

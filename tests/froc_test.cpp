@@ -45,6 +45,11 @@ Records random_records(std::mt19937& random, int scans) {
     return records;
 }
 
+/// Intersection over union of at least a tenth.
+bool is_hit(const Record& record) {
+    return record.hit_dice / (2 - record.hit_dice) >= 0.1;
+}
+
 /// Recall at a rate by the definition: an operating point for every logit there is, each counted anew.
 double slow_recall(const Records& records, double scans, double rate) {
     std::set<double> logits;
@@ -56,8 +61,8 @@ double slow_recall(const Records& records, double scans, double rate) {
         for (const auto& [name, list] : records)
             for (const Record& r : list) {
                 lesions += r.is_tum;
-                found += r.is_tum && r.hit_dice > 0 && r.hit_logit >= *logit;
-                positives += !r.is_tum && r.hit_dice <= 0 && r.self_logit >= *logit;
+                found += r.is_tum && is_hit(r) && r.hit_logit >= *logit;
+                positives += !r.is_tum && !is_hit(r) && r.self_logit >= *logit;
             }
         const double next_x = positives / scans, next_y = found / lesions;
         if (next_x > rate) return y + (next_y - y) * (rate - x) / (next_x - x);
@@ -107,10 +112,11 @@ TEST(PaperFroc, EqualsThePublishedNumbersOfEightExperiments) {
 }
 
 TEST(PaperFroc, LogitAtAThresholdFindsALesionButIsNoFalsePositive) {
-    const Records records{{"a", {lesion(2, 0.5, -0.1), detection(-0.1, 0), detection(3, 0)}}};
+    const Records records{{"a", {lesion(2, 0.5, -0.1), detection(-0.1, 0), detection(3, 0)}},
+                          {"b", {detection(-1, 0)}}};
     const Froc froc = compute_froc(records, {.protocol = FrocProtocol::paper});
     EXPECT_EQ(froc.all_recall, 1);
-    EXPECT_EQ(froc.all_false_positives, 1);
+    EXPECT_EQ(froc.all_false_positives, 0.5);
 }
 
 TEST(CorrectedFroc, RecallAgreesWithCountingAtEveryLogit) {
@@ -171,7 +177,8 @@ TEST(CorrectedFroc, StrataShareTheLesionsAndTheirRecall) {
     std::mt19937 random(seed);
     const Records records = random_records(random, 15);
     const Froc froc = compute_froc(records, {.strata = 3, .draws = 30});
-    const std::vector<LesionCounts> counts = count_by_size(records, size_bounds(lesion_diameters(records), 3));
+    const std::vector<LesionCounts> counts =
+        count_by_size(records, SizeUnit::voxels, size_bounds(lesion_diameters(records, SizeUnit::voxels), 3));
     ASSERT_EQ(froc.strata.size(), counts.size());
     std::int64_t lesions = 0;
     double weighted = 0;
@@ -184,6 +191,36 @@ TEST(CorrectedFroc, StrataShareTheLesionsAndTheirRecall) {
     }
     EXPECT_EQ(lesions, froc.lesions);
     EXPECT_NEAR(weighted / static_cast<double>(lesions), froc.curve.recall[100], 1e-12);
+}
+
+TEST(CorrectedFroc, OneScanHasNoIntervals) {
+    const Records records{{"a", {lesion(2, 0.5, 3), lesion(3, 0, 0), detection(2, 0)}}};
+    const Froc froc = compute_froc(records, {.draws = 20});
+    EXPECT_EQ(froc.all_recall, 0.5);
+    for (const Estimate& estimate : {froc.average_recall, froc.luna_score, froc.object_dice, froc.sensitivity[2],
+                                     froc.strata[0].recall, recall_at(froc, froc.curve, 1)})
+        EXPECT_FALSE(estimate.has_interval());
+    EXPECT_TRUE(std::isnan(froc.average_recall.deviation));
+    EXPECT_TRUE(froc.curve.low.empty() && froc.strata[0].curve.high.empty());
+    EXPECT_TRUE(compute_froc(records, {.scans = 2, .draws = 20}).average_recall.has_interval());
+}
+
+TEST(PaperFroc, RefusesWhereEightyPercentOfTheScansIsNone) {
+    Records records{{"a", {lesion(2, 0.5, 3), detection(2, 0)}}, {"empty", {}}};
+    EXPECT_THROW(compute_froc(records, {.protocol = FrocProtocol::paper}), InputError);
+    records["b"] = {detection(1, 0)};
+    EXPECT_EQ(compute_froc(records, {.protocol = FrocProtocol::paper}).scans, 2);
+}
+
+TEST(CorrectedFroc, RecallIsReadOffBetweenThePointsOfACurve) {
+    std::mt19937 random(11);
+    const Froc froc = compute_froc(random_records(random, 8), {.draws = 10});
+    for (std::size_t i = 0; i < luna_rates.size(); ++i)  // 0.125 lies between two points; all else on one
+        EXPECT_NEAR(recall_at(froc, froc.curve, luna_rates[i]).value, froc.sensitivity[i].value, i == 0 ? 0.02 : 1e-12);
+    EXPECT_NEAR(recall_at(froc, froc.curve, 0.335).value, (froc.curve.recall[33] + froc.curve.recall[34]) / 2, 1e-12);
+    EXPECT_EQ(recall_at(froc, froc.curve, 0).value, froc.curve.recall.front());
+    EXPECT_EQ(recall_at(froc, froc.curve, 8).value, froc.curve.recall.back());
+    EXPECT_LE(recall_at(froc, froc.curve, 2).low, recall_at(froc, froc.curve, 2).high);
 }
 
 TEST(CorrectedFroc, SameSeedGivesTheSameIntervals) {

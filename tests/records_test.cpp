@@ -88,7 +88,7 @@ TEST(LesionRecords, LesionHitTwiceReportsTheDetectionOfHigherDice) {
     EXPECT_EQ(records[2].hit_obj, "tum_1");
     EXPECT_EQ(records[3].hit_obj, "tum_None");
     EXPECT_EQ(records[3].hit_logit, -infinity);
-    const LesionCounts counts = count_lesions(records, infinity);
+    const LesionCounts counts = count_lesions(records, {});
     EXPECT_EQ(counts.found, 1);
     EXPECT_EQ(counts.false_positives, 1);
 }
@@ -160,13 +160,14 @@ TEST(RecordsFile, ReadsBackWhatWasWritten) {
     const unsigned seed = std::random_device{}();
     SCOPED_TRACE("seed " + std::to_string(seed));
     std::mt19937 random(seed);
-    std::uniform_real_distribution<double> any(-50, 50);
+    std::uniform_real_distribution<double> any(-50, 50), share(0, 1), size(1e-3, 50);
     Records records;
     records["empty"] = {};
     for (const char* name : {"1.3.6.1", "a \"quoted\" Infinity -Infinity\\", "b"})
         for (int i = 0; i < 5; ++i) {
-            Record record{"tum_1",     i % 2 == 0,  any(random), any(random), 1e-9 * any(random), 0.0, 1.0, -infinity,
-                          any(random), "pred_None", 1e22,        infinity};
+            Record record{"tum_1", i % 2 == 0, size(random),  share(random), 1e-9 * share(random), 0.0,
+                          1.0,     -infinity,  share(random), "pred_None",   share(random),        any(random) * 1e20};
+            if (i > 2) record.diameter_mm = size(random);
             records[name].push_back(record);
         }
     const auto file = scratch_file("round_trip.json");
@@ -195,6 +196,12 @@ TEST(RecordsFile, RefusesBadFilesInOneSentenceThatNamesThem) {
              {std::string(R"({"a": [)") + record + "}]}", "a[0] lacks the key self_logit"},
              {std::string(R"({"a": [)") + record + R"(, "self_logit": "x"}]})", "a[0].self_logit is not a number"},
              {std::string(R"({"a": [)") + record + R"(, "self_logit": NaN}]})", "a[0].self_logit is not a number"},
+             {R"({"a": [], "a": []})", "the scan a is there twice"},
+             {R"({"a": [{"hit_dice": 1.5}]})", "a[0].hit_dice is 1.5; expected a share from 0 to 1"},
+             {R"({"a": [{"hit_max": -0.1}]})", "a[0].hit_max is -0.1"},
+             {R"({"a": [{"self_stat": Infinity}]})", "a[0].self_stat is inf"},
+             {R"({"a": [{"diameter": 0}]})", "a[0].diameter is 0; expected a number above 0"},
+             {R"({"a": [{"diameter_mm": -2}]})", "a[0].diameter_mm is -2; expected a number above 0"},
              {std::string(R"({"a": [)") + record + R"(, "self_logit": Infinity)", "it ends where ',' is expected"}}) {
         std::ofstream(file) << text;
         try {

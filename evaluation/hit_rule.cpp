@@ -1,0 +1,47 @@
+#include "evaluation/hit_rule.h"
+
+#include <string_view>
+#include <unordered_map>
+
+namespace iwseg {
+namespace {
+
+constexpr double rounding = 1e-9;  // of shares that are equal to a bound but for it
+
+double cube(double value) {
+    return value * value * value;
+}
+
+}  // namespace
+
+bool HitRule::hits(double lesion, double detection, double shared) const {
+    return shared > 0 && shared >= (iou - rounding) * (lesion + detection - shared);
+}
+
+bool HitRule::is_part(double detection, double shared) const {
+    return shared > 0 && shared >= (inside - rounding) * detection;
+}
+
+std::vector<Outcome> outcomes_of(const std::vector<Record>& records, const HitRule& rule) {
+    std::unordered_map<std::string_view, double> lesion_sizes;  // in balls of diameter 1
+    for (const Record& record : records)
+        if (record.is_tum) lesion_sizes.emplace(record.obj, cube(record.diameter));
+    std::vector<Outcome> outcomes;
+    outcomes.reserve(records.size());
+    for (const Record& record : records) {
+        // In parts of the sum of both volumes: shared is Dice / 2.
+        const bool hits = rule.hits(1, 0, record.hit_dice / 2);
+        if (record.is_tum) {
+            outcomes.push_back(hits ? Outcome::found : Outcome::missed);
+            continue;
+        }
+        const auto lesion = lesion_sizes.find(record.hit_obj);
+        const double own = cube(record.diameter);
+        const bool part =
+            lesion != lesion_sizes.end() && rule.is_part(own, record.hit_dice / 2 * (own + lesion->second));
+        outcomes.push_back(hits ? Outcome::hit : part ? Outcome::part : Outcome::false_positive);
+    }
+    return outcomes;
+}
+
+}  // namespace iwseg
