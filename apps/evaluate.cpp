@@ -4,21 +4,67 @@
 #include <memory>
 
 #include "apps/commands.h"
-#include "apps/evaluation_run.h"
+#include "apps/evaluation_comparison.h"
+#include "kernels/error.h"
 
 namespace iwseg {
 
-void add_evaluate_command(CLI::App& app) {
-    auto options = std::make_shared<EvaluationOptions>();
-    CLI::App* command = app.add_subcommand("evaluate", "Judge predictions lesion by lesion");
-    command->add_option("--data", options->dataset, "dataset folder")->required();
-    command->add_option("--predictions", options->predictions, "folder of CASE_prob.nii.gz and CASE_logit.nii.gz")
+namespace {
+
+struct EvaluateArguments {
+    EvaluationOptions options;
+    std::vector<std::string> predictions;  ///< FOLDER or NAME=FOLDER
+};
+
+void run_evaluate(EvaluateArguments arguments) {
+    const std::vector<NamedPredictions> predictions = named_predictions(arguments.predictions);
+    EvaluationOptions& options = arguments.options;
+    if (options.dataset.empty() && options.reference.empty())
+        throw InputError("evaluate needs --data DATASET or --reference FOLDER, whose labels are the truth");
+    const Reference reference = open_reference(options);
+    for (const std::string& note : reference.notes) fmt::print("note     {}\n", note);
+    if (predictions.size() > 1) {
+        fmt::print("{}", comparison_table(compare_predictions(options, reference, predictions)));
+        return;
+    }
+    options.predictions = predictions.front().folder;
+    const CasesToEvaluate chosen = cases_to_evaluate(reference, {options.predictions}, options.cases);
+    fmt::print("{}", evaluation_table(evaluate_cases(options, reference, chosen)));
+}
+
+void add_inputs(CLI::App& command, EvaluateArguments& arguments) {
+    EvaluationOptions& options = arguments.options;
+    CLI::Option* data = command.add_option("--data", options.dataset, "dataset folder, whose labels are the truth")
+                            ->type_name("FOLDER");
+    command.add_option("--reference", options.reference, "or a folder of masks CASE.nii.gz")
+        ->type_name("FOLDER")
+        ->excludes(data);
+    command
+        .add_option("--predictions", arguments.predictions,
+                    "folder of CASE_prob.nii.gz (and CASE_logit.nii.gz), or of masks CASE.nii.gz; given again, "
+                    "NAME=FOLDER too: they are compared on the cases that all predict")
+        ->type_name("FOLDER")
+        ->required()
+        ->allow_extra_args(false);
+    command
+        .add_option("--out", options.out,
+                    "records.json to write; with several --predictions a folder of NAME/records.json")
+        ->type_name("FILE")
         ->required();
-    command->add_option("--out", options->out, "records.json to write")->type_name("FILE")->required();
+}
+
+}  // namespace
+
+void add_evaluate_command(CLI::App& app) {
+    auto arguments = std::make_shared<EvaluateArguments>();
+    const std::shared_ptr<EvaluationOptions> options(arguments, &arguments->options);
+    CLI::App* command = app.add_subcommand("evaluate", "Evaluate predictions lesion by lesion");
+    add_inputs(*command, *arguments);
     command->add_option("--cases", options->cases, "names, by commas (default: every labelled case with a prediction)")
         ->delimiter(',')
         ->allow_extra_args(false);
-    command->add_option("--labels", options->labels, "label values that are lesion (default: all that dataset.json names)")
+    command
+        ->add_option("--labels", options->labels, "label values that are lesion (default: all that dataset.json names)")
         ->delimiter(',')
         ->allow_extra_args(false);
     command
@@ -58,16 +104,19 @@ void add_evaluate_command(CLI::App& app) {
                      "steps by which brats lets lesions grow before they are compared")
         ->check(CLI::Range(0, 100))
         ->capture_default_str();
-    command->add_option("--brats-volume", options->metrics.lesionwise.volume, "mm3; brats leaves lesions up to this out")
+    command
+        ->add_option("--brats-volume", options->metrics.lesionwise.volume, "mm3; brats leaves lesions up to this out")
         ->check(CLI::NonNegativeNumber)
         ->capture_default_str();
     command->footer(
         "A lesion is found by a detection (component of probability > 0.5) with an\n"
         "intersection over union of at least 0.1; docs/evaluation.md has the rule. Sizes\n"
         "are diameters of the ball of equal volume, in mm.\n"
-        "Example:\n  iwseg evaluate --data lesions --predictions runs/iwdl/predictions \\\n      --out "
-        "runs/iwdl/records.json");
-    command->callback([options] { fmt::print("{}", evaluation_table(evaluate_cases(*options))); });
+        "Examples:\n  iwseg evaluate --data lesions --predictions runs/iwdl/predictions \\\n      --out "
+        "runs/iwdl/records.json\n"
+        "  iwseg evaluate --reference labelsTs --predictions nnunet=out_nnunet \\\n"
+        "      --predictions iwdl=out_iwdl --out comparison");
+    command->callback([arguments] { run_evaluate(*arguments); });
 }
 
 }  // namespace iwseg

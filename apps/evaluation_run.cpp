@@ -6,9 +6,9 @@
 #include <cmath>
 #include <limits>
 
+#include "apps/predicted_scan.h"
 #include "apps/progress.h"
 #include "apps/staleness.h"
-#include "data/dataset.h"
 #include "data/volume.h"
 #include "engine/atomic_file.h"
 #include "evaluation/froc.h"
@@ -22,43 +22,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path probability_file(const fs::path& folder, const std::string& name) {
-    return folder / (name + "_prob.nii.gz");
-}
-fs::path logit_file(const fs::path& folder, const std::string& name) {
-    return folder / (name + "_logit.nii.gz");
-}
-
-std::vector<Case> cases_to_judge(const Dataset& dataset, const EvaluationOptions& options) {
-    std::vector<Case> cases;
-    for (const std::string& name : options.cases) cases.push_back(dataset.find(name));
-    if (options.cases.empty()) {
-        for (const auto* list : {&dataset.cases, &dataset.test_cases})
-            for (const Case& scan : *list)
-                if (scan.label && fs::exists(probability_file(options.predictions, scan.name))) cases.push_back(scan);
-        if (cases.empty())
-            throw InputError(fmt::format("{} holds no CASE_prob.nii.gz of a labelled case of {}",
-                                         options.predictions.string(), options.dataset.string()));
-    }
-    for (const Case& scan : cases) {
-        if (!scan.label) throw InputError("case " + scan.name + " has no label file, which is expected in labelsTr");
-        for (const fs::path& file :
-             {probability_file(options.predictions, scan.name), logit_file(options.predictions, scan.name)})
-            if (!fs::exists(file))
-                throw InputError(file.string() + " is missing: expected what predict --save prob,logit writes");
-    }
-    std::sort(cases.begin(), cases.end(), [](const Case& a, const Case& b) { return a.name < b.name; });
-    return cases;
-}
-
-Volume<float> read_prediction(const fs::path& file, const Geometry& label_geometry, const fs::path& label_file) {
-    Volume<float> volume = read_image(file);
-    require_same_geometry(volume.geometry, file, label_geometry, label_file);
-    if (!std::all_of(volume.voxels.begin(), volume.voxels.end(), [](float value) { return std::isfinite(value); }))
-        throw InputError(file.string() + " holds a value that is not finite");
-    return volume;
-}
-
 struct Target {
     Geometry geometry;
     LabelMask mask;
@@ -71,6 +34,26 @@ Target read_target(const fs::path& file, const LesionLabels& meaning) {
             fmt::format("{} has {} voxels; expected at most 2147483647", file.string(), labels.geometry.voxels()));
     return {labels.geometry, meaning.mask_of(labels, file)};
 }
+
+/// Which files the scores come from, over all cases.
+struct ScoreSources {
+    std::size_t masks = 0, derived_logits = 0;
+
+    void add(const PredictedScan& scan) {
+        masks += scan.is_mask;
+        derived_logits += !scan.is_mask && scan.logit.empty();
+    }
+    std::vector<std::string> notes(std::size_t cases) const {
+        std::vector<std::string> said;
+        if (masks > 0)
+            said.push_back(fmt::format(
+                "Masks without probabilities in {} of {} cases: their detections all have the score 1.", masks, cases));
+        if (derived_logits > 0)
+            said.push_back(
+                fmt::format("Logits in {} of {} cases are those of the probabilities.", derived_logits, cases));
+        return said;
+    }
+};
 
 /// Sizes are in mm, which scans of different voxels have in common, unless a bound in voxels is asked for.
 SizeUnit unit_of(const EvaluationOptions& options) {
@@ -104,31 +87,42 @@ double Evaluation::mean_dice() const {
 }
 
 Evaluation evaluate_cases(const EvaluationOptions& options) {
+    const Reference reference = open_reference(options);
+    return evaluate_cases(options, reference, cases_to_evaluate(reference, {options.predictions}, options.cases));
+}
+
+Reference open_reference(const EvaluationOptions& options) {
+    return options.reference.empty() ? dataset_reference(options.dataset, options.labels)
+                                     : folder_reference(options.reference, options.labels);
+}
+
+Evaluation evaluate_cases(const EvaluationOptions& options, const Reference& reference, const CasesToEvaluate& chosen) {
     const fs::path metrics_file = fs::path(options.out).replace_filename("metrics.json");
     if (options.metrics.any() && metrics_file == options.out)
         throw InputError(options.out.string() + " is where the metrics go; expected another name for the records");
-    const Dataset dataset = open_dataset(options.dataset);
-    const std::vector<Case> cases = cases_to_judge(dataset, options);
-    const LesionLabels meaning(dataset.label_names, options.labels);
-    if (const std::string said = meaning.sentence(); !said.empty()) fmt::print("labels   {}\n", said);
     ThreadPool threads(count_threads().threads);
-    note_stale_predictions(options.predictions, dataset, cases);
+    if (reference.dataset) {
+        std::vector<Case> cases;
+        for (const ReferenceCase& one : chosen.cases) cases.push_back(reference.dataset->find(one.name));
+        note_stale_predictions(options.predictions, *reference.dataset, cases);
+    }
     MetricOptions metrics = options.metrics;
     metrics.size_unit = unit_of(options);
     Evaluation evaluation;
-    Progress progress("evaluate", static_cast<std::int64_t>(cases.size()), "scans");
-    for (const Case& scan : cases) {
-        const Target target = read_target(*scan.label, meaning);
-        const auto read = [&](const fs::path& file) { return read_prediction(file, target.geometry, *scan.label); };
-        const Volume<float> probability = read(probability_file(options.predictions, scan.name));
-        const Volume<float> logit = read(logit_file(options.predictions, scan.name));
+    ScoreSources sources;
+    Progress progress("evaluate", static_cast<std::int64_t>(chosen.cases.size()), "scans");
+    for (const ReferenceCase& scan : chosen.cases) {
+        const Target target = read_target(scan.label, reference.labels);
+        const PredictedScan prediction = read_prediction(find_prediction(options.predictions, scan.name).value(),
+                                                         {target.geometry, scan.label, reference.labels});
+        sources.add(prediction);
         const auto& shape = target.geometry.shape;
         const ScanToEvaluate given{.d = shape[0],
                                    .h = shape[1],
                                    .w = shape[2],
                                    .target = target.mask.lesion.data(),
-                                   .probability = probability.voxels.data(),
-                                   .logit = logit.voxels.data(),
+                                   .probability = prediction.probability.data(),
+                                   .logit = prediction.logit.empty() ? nullptr : prediction.logit.data(),
                                    .ignored = target.mask.ignored.empty() ? nullptr : target.mask.ignored.data(),
                                    .spacing = target.geometry.spacing()};
         const Instances instances = find_instances(given, DetectionRule{}.threshold, threads.stream());
@@ -138,9 +132,12 @@ Evaluation evaluate_cases(const EvaluationOptions& options) {
              {},
              {instances.shared_voxels(), instances.lesion_voxels(), instances.detection_voxels()},
              volume_ratio(records, SizeUnit::mm)});
-        evaluation.metrics.cases.push_back({scan.name, measure_case(instances, given.spacing, metrics, threads.stream())});
+        evaluation.metrics.cases.push_back(
+            {scan.name, measure_case(instances, given.spacing, metrics, threads.stream())});
         progress.update(static_cast<std::int64_t>(evaluation.cases.size()), scan.name);
     }
+    evaluation.notes = chosen.notes;
+    for (std::string& note : sources.notes(chosen.cases.size())) evaluation.notes.push_back(std::move(note));
     evaluation.small_as_asked = options.small_diameter > 0;
     evaluation.small = bound_of_small(evaluation.records, options);
     for (EvaluatedCase& one : evaluation.cases)
@@ -172,6 +169,7 @@ std::string evaluation_table(const Evaluation& evaluation) {
         "at most {:.1f} {} in diameter. Volume is predicted over true.\n",
         evaluation.small_as_asked ? "Small lesions are" : "The smaller half is", evaluation.small.diameter,
         name_of(evaluation.small.unit));
+    for (const std::string& note : evaluation.notes) table += note + "\n";
     return evaluation.metrics.options.any() ? table + metrics_table(evaluation.metrics) : table;
 }
 

@@ -28,7 +28,12 @@ class EvaluateCases : public testing::Test {
         // a: two lesions, of which the larger is found, and one false positive. b: nothing, and nothing predicted.
         write_case("a", {{5, 1}, {6, 1}, {7, 1}, {100, 2}}, {{6, 2.0f}, {7, 3.0f}, {60, 1.0f}});
         write_case("b", {}, {});
-        options_ = {folder_, folder_ / "predictions", folder_ / "records.json", {}, {}};
+        options_ = {.dataset = folder_,
+                    .reference = {},
+                    .predictions = folder_ / "predictions",
+                    .out = folder_ / "records.json",
+                    .cases = {},
+                    .labels = {}};
     }
     ~EvaluateCases() override { fs::remove_all(folder_); }
 
@@ -150,7 +155,8 @@ TEST_F(EvaluateCases, MissingAndUnusablePredictionsAreRefused) {
     write_volume(logit, volume);
     expect_refused("a_logit.nii.gz");
     fs::remove(logit);
-    expect_refused("a_logit.nii.gz");
+    fs::remove(folder_ / "predictions" / "a_prob.nii.gz");
+    expect_refused("a_prob.nii.gz, a.nii.gz or a_mask.nii.gz");
     options_.cases.clear();
     options_.predictions = folder_ / "imagesTr";
     expect_refused("imagesTr");

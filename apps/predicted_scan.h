@@ -1,0 +1,48 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/lesion_labels.h"
+#include "data/volume.h"
+
+namespace iwseg {
+
+/// The files of one case in a folder of predictions, iwseg's or another program's. Paths are empty where there is none.
+struct PredictionFiles {
+    std::filesystem::path probability;  ///< CASE_prob
+    std::filesystem::path logit;        ///< CASE_logit; only beside a probability
+    std::filesystem::path plain;        ///< else CASE or CASE_mask: a mask, or probabilities
+};
+
+/// Looks for CASE_prob with CASE_logit, then for CASE (as nnU-Net writes), then for CASE_mask, of any ending that can
+/// be read. Nothing where there is none of them.
+std::optional<PredictionFiles> find_prediction(const std::filesystem::path& folder, const std::string& name);
+
+/// "CASE_prob.nii.gz, CASE.nii.gz or CASE_mask.nii.gz", for sentences.
+std::string expected_predictions(const std::string& name);
+
+/// Names of cases, sorted, for which a folder holds predictions.
+std::vector<std::string> predicted_names(const std::filesystem::path& folder);
+
+/// A prediction in memory. A mask's probabilities are 0 and 1.
+struct PredictedScan {
+    std::vector<float> probability;  ///< (D, H, W)
+    std::vector<float> logit;        ///< (D, H, W); empty: to be derived from the probabilities
+    bool is_mask = false;
+};
+
+/// Where a prediction has to lie, and what its label values mean.
+struct PredictionTarget {
+    const Geometry& geometry;
+    const std::filesystem::path& file;  ///< of the labels
+    const LesionLabels& labels;         ///< for predictions that are masks
+};
+
+/// A file of whole numbers only is a mask. Throws InputError, naming the file, where it lies elsewhere than the target,
+/// holds probabilities outside of [0, 1], a value that is not finite, or a mask's value that the labels do not know.
+PredictedScan read_prediction(const PredictionFiles& files, const PredictionTarget& target);
+
+}  // namespace iwseg
