@@ -58,7 +58,7 @@ std::string table_of(const std::string& name, const CandidateFroc& froc, const C
         "{}: {} of {} nodules found in {} scans, {} false positives ({:.2f} a scan)\n"
         "ignored: {} candidates on excluded findings, {} more on a nodule that is found, {} over the limit of their "
         "scan, "
-        "{} of scans that are not judged\n\nfalse positives a scan  sensitivity [95 %]\n",
+        "{} of scans that are not evaluated\n\nfalse positives a scan  sensitivity [95 %]\n",
         name, matches.found, froc.nodules, froc.scans, matches.false_positives, froc.all_false_positives,
         matches.on_excluded, matches.repeated, matches.over_limit, matches.elsewhere);
     const auto add = [&](const std::string& label, const Estimate& estimate) {
@@ -84,7 +84,7 @@ void add_candidate_options(CLI::App& command, CandidateArguments& arguments) {
     };
     add_list("--annotations", arguments.annotations, "CSV of nodules: seriesuid, coordX, coordY, coordZ, diameter_mm");
     add_list("--excluded", arguments.excluded, "the same of findings on which candidates are ignored");
-    add_list("--seriesuids", arguments.scans, "scans to judge, one a line");
+    add_list("--seriesuids", arguments.scans, "scans to evaluate, one a line");
     command.add_option("--name", arguments.name, "name of the entry in froc.json (default: that of the file)")
         ->group(group)
         ->needs(candidates);

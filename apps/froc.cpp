@@ -9,6 +9,7 @@
 #include "apps/candidate_run.h"
 #include "apps/commands.h"
 #include "apps/froc_files.h"
+#include "apps/wrapped_text.h"
 #include "engine/atomic_file.h"
 #include "evaluation/scan_sets.h"
 #include "kernels/error.h"
@@ -108,7 +109,8 @@ void run_froc(FrocArguments arguments) {
         write_text(arguments.out / "froc_larger_half.svg", stratum_chart(frocs, 1, "Lesions above " + bound));
     }
     write_text(arguments.out / "froc.json", froc_json(frocs, options.protocol));
-    fmt::print("{}{}", froc_table(frocs, options.protocol), differences);
+    fmt::print("{}", froc_table(frocs, options.protocol));
+    for (const std::string& line : wrapped(differences, 80)) fmt::print("{}\n", line);
 }
 
 }  // namespace

@@ -58,7 +58,7 @@ class Matcher {
         matches_.nodules.resize(scans.size());
     }
 
-    /// The lists of a scan; null where it is not judged.
+    /// The lists of a scan; null where it is not evaluated.
     ScanLists* of(const std::string& scan) {
         const auto place = number_.find(scan);
         return place == number_.end() ? nullptr : &lists_[place->second];
@@ -168,10 +168,10 @@ CandidateMatches match_candidates(const std::vector<Candidate>& candidates, cons
     CandidateMatches matches = matcher.match(most);
     matches.elsewhere = elsewhere;
     if (matches.all_nodules() == 0)
-        throw InputError(fmt::format("none of the {} nodules lies in one of the {} scans judged", truth.nodules.size(),
+        throw InputError(fmt::format("none of the {} nodules lies in one of the {} scans evaluated", truth.nodules.size(),
                                      truth.scans.size()));
     if (!candidates.empty() && elsewhere == static_cast<std::int64_t>(candidates.size()))
-        throw InputError(fmt::format("none of the {} candidates lies in one of the {} scans judged; the first names {}",
+        throw InputError(fmt::format("none of the {} candidates lies in one of the {} scans evaluated; the first names {}",
                                      candidates.size(), truth.scans.size(), candidates.front().scan));
     return matches;
 }

@@ -30,29 +30,29 @@ std::vector<Finding> read_findings(const std::filesystem::path& file);
 /// The first value of each line; a first line "seriesuid" is a header. Throws InputError where a scan is named twice.
 std::vector<std::string> read_scan_names(const std::filesystem::path& file);
 
-/// What a detector is judged against.
+/// What a detector is compared with.
 struct CandidateTruth {
-    std::vector<std::string> scans;  ///< only these are judged
+    std::vector<std::string> scans;  ///< only these are evaluated
     std::vector<Finding> nodules;
     std::vector<Finding> excluded;  ///< candidates on them are ignored
 };
 
-/// The candidates of the scans judged, matched to findings as LUNA16's evaluation script (noduleCADEvaluationLUNA16.py)
+/// The candidates of the scans evaluated, matched to findings as LUNA16's evaluation script (noduleCADEvaluationLUNA16.py)
 /// does: a candidate hits a finding where it lies nearer to its centre than half its diameter. A nodule counts with the
 /// largest probability that hits it; its other candidates, and those on excluded findings, are ignored. One candidate
 /// may find two nodules.
 struct CandidateMatches {
     struct Event {
         double probability = 0;
-        std::uint32_t scan = 0;  ///< index into the scans judged
+        std::uint32_t scan = 0;  ///< index into the scans evaluated
         bool is_nodule = false;  ///< else a false positive
     };
     std::vector<Event> events;          ///< the most probable first
     std::vector<std::int64_t> nodules;  ///< of each scan
-    std::int64_t candidates = 0;        ///< of the scans judged, after the limit
+    std::int64_t candidates = 0;        ///< of the scans evaluated, after the limit
     std::int64_t found = 0, false_positives = 0, on_excluded = 0, repeated = 0;
     std::int64_t over_limit = 0;  ///< left out as too many in their scan
-    std::int64_t elsewhere = 0;   ///< candidates of scans that are not judged
+    std::int64_t elsewhere = 0;   ///< candidates of scans that are not evaluated
 
     std::int64_t all_nodules() const;
 };

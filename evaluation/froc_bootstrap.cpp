@@ -157,7 +157,7 @@ void measure(const FrocWalk& walk, const FrocGrid& grid, const std::vector<doubl
     score[luna_score] = grid.luna_score(recall);
 }
 
-/// Scans are drawn with replacement, as many as there are; those without records, which weigh nothing, among them.
+/// Scans are drawn with replacement, as many as there are; those without records, which count for nothing, among them.
 Drawn draw_scans(const FrocWalk& walk, const FrocGrid& grid, std::size_t listed, std::uint64_t scans,
                  const FrocOptions& options) {
     // Every draw of a single scan is that scan: they say nothing.

@@ -108,7 +108,7 @@ TEST(PaperFroc, EqualsThePublishedNumbersOfEightExperiments) {
             EXPECT_NEAR(value, numbers[key].get<double>(), 1e-9) << key;  // 1e-4 is asked; only sums are reordered
     }
     RecordProperty("seconds", std::to_string(seconds));
-    std::printf("eight files read and judged in %.3f s\n", seconds);
+    std::printf("eight files read and evaluated in %.3f s\n", seconds);
 }
 
 TEST(PaperFroc, LogitAtAThresholdFindsALesionButIsNoFalsePositive) {
