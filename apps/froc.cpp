@@ -110,6 +110,7 @@ void run_froc(FrocArguments arguments) {
     }
     write_text(arguments.out / "froc.json", froc_json(frocs, options.protocol));
     fmt::print("{}", froc_table(frocs, options.protocol));
+    if (differences.empty()) return;
     for (const std::string& line : wrapped(differences, 80)) fmt::print("{}\n", line);
 }
 
