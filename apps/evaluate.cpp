@@ -17,11 +17,11 @@ struct EvaluateArguments {
 };
 
 void run_evaluate(EvaluateArguments arguments) {
-    const std::vector<NamedPredictions> predictions = named_predictions(arguments.predictions);
     EvaluationOptions& options = arguments.options;
     if (options.dataset.empty() && options.reference.empty())
         throw InputError("evaluate needs --data DATASET or --reference FOLDER, whose labels are the truth");
     const Reference reference = open_reference(options);
+    const std::vector<NamedPredictions> predictions = named_predictions(arguments.predictions);
     for (const std::string& note : reference.notes) fmt::print("note     {}\n", note);
     if (predictions.size() > 1) {
         fmt::print("{}", comparison_table(compare_predictions(options, reference, predictions)));
