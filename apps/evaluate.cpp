@@ -14,11 +14,12 @@ namespace {
 struct EvaluateArguments {
     EvaluationOptions options;
     std::vector<std::string> predictions;  ///< FOLDER or NAME=FOLDER
+    bool names_dataset = false;  ///< --data was given, be it an empty string
 };
 
 void run_evaluate(EvaluateArguments arguments) {
     EvaluationOptions& options = arguments.options;
-    if (options.dataset.empty() && options.reference.empty())
+    if (!arguments.names_dataset && options.reference.empty())
         throw InputError("evaluate needs --data DATASET or --reference FOLDER, whose labels are the truth");
     const Reference reference = open_reference(options);
     const std::vector<NamedPredictions> predictions = named_predictions(arguments.predictions);
@@ -36,6 +37,7 @@ void add_inputs(CLI::App& command, EvaluateArguments& arguments) {
     EvaluationOptions& options = arguments.options;
     CLI::Option* data = command.add_option("--data", options.dataset, "dataset folder, whose labels are the truth")
                             ->type_name("FOLDER");
+    data->each([&arguments](const std::string&) { arguments.names_dataset = true; });
     command.add_option("--reference", options.reference, "or a folder of masks CASE.nii.gz")
         ->type_name("FOLDER")
         ->excludes(data);
