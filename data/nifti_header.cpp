@@ -153,7 +153,7 @@ void put_placement(Raw& raw, const NiftiPlacement& placement) {
         put(raw.srow_y[column], placement.srow[1][column]);
         put(raw.srow_z[column], placement.srow[2][column]);
     }
-    put(raw.xyzt_units, placement.units);
+    raw.xyzt_units = static_cast<decltype(raw.xyzt_units)>(placement.units);  // all eight bits, and no number
 }
 
 template <class Raw>

@@ -59,7 +59,7 @@ TEST_F(Placement, UnitsAreHonoured) {
 
 TEST_F(Placement, ResultsSayWhatTheScansHeaderSays) {
     for (const auto& [qform_code, sform_code] : {std::pair(1, 1), {0, 0}, {2, 0}, {0, 4}, {1, 3}})
-        for (const int units : {0, 2, 10, 1, 3, 19}) {
+        for (const int units : {0, 2, 10, 1, 3, 19, 0x91}) {
             const std::string scan = two_forms(qform_code, sform_code, units);
             Volume<float> volume = read_image(save("scan.nii", scan));
             write_volume(folder_ / "prob.nii", volume);
@@ -73,7 +73,7 @@ TEST_F(Placement, ResultsSayWhatTheScansHeaderSays) {
                 EXPECT_TRUE(same(nifti1::pixdim, 16)) << name;
                 EXPECT_TRUE(same(nifti1::qform_code, 4)) << name;
                 EXPECT_TRUE(same(nifti1::quatern, nifti1::intent_name - nifti1::quatern)) << name;
-                EXPECT_EQ(result[nifti1::xyzt_units], units) << name;
+                EXPECT_EQ(static_cast<unsigned char>(result[nifti1::xyzt_units]), units) << name;
                 EXPECT_EQ(read_geometry(folder_ / name).affine, volume.geometry.affine);
             }
         }
