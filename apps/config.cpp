@@ -198,6 +198,11 @@ void check_config(const Config& c) {
             "it must not be negative");
     for (const int label : c.labels) require_above("labels", label, 0);
     require(c.split == Split{} || !c.split.train.empty(), "split.train", "[]", "a split needs at least one case to train");
+    require_within("fold", c.fold, 0, 1'000'000);
+    require(c.fold == 0 || (c.split_name.empty() && c.split == Split{}), "fold", written(c.fold),
+            "split names the cases already, and folds are those of splits_final.json");
+    require_within("validate_every", c.validate_every, 0, 1'000'000'000);
+    require_within("validate_share", c.validate_share, 0.0, 1.0);
     require_within("checkpoint_every", c.checkpoint_every, 0, 1'000'000'000);
     require_within("workers", c.workers, 0, 256);
     require_within("threads", c.threads, 0, 4096);

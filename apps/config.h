@@ -51,6 +51,9 @@ struct Config {
     double small_diameter = 0;                 ///< voxels: lesions up to it are judged apart; 0: the smaller half
     std::string split_name;                    ///< split = "NAME": one that the dataset names in splits.json
     Split split;                               ///< case names; both empty: the dataset's split, else a seeded one
+    int fold = 0;                              ///< of splits_final.json, from 0
+    int validate_every = 0;                    ///< steps; 0: once an epoch
+    double validate_share = 0.2;               ///< of the training's work that passes may take; 0: no validation
     int checkpoint_every = 0;                  ///< steps; 0: once an epoch
     int workers = 0;                           ///< threads that load patches; 0: chosen by the processor
     int threads = 0;                           ///< threads that compute; 0: as kernels/thread_count.h says

@@ -69,8 +69,15 @@ void for_each_key(AnyConfig& c, Visitor&& visit) {
     visit("split", c.split_name, T("name", "a split of the dataset's splits.json, in place of lists of cases"));
     visit("split.train", c.split.train,
           T("case names", "to train on; all three empty: splits_final.json, else 70/10/20 % drawn by seed"));
-    visit("split.validation", c.split.validation, T("case names", "set aside from training"));
+    visit("split.validation", c.split.validation,
+          T("case names", "set aside from training to follow it by and to choose the masks' threshold; may be empty"));
     visit("split.test", c.split.test, T("case names", "predicted and evaluated after training"));
+    visit("fold", c.fold, T("whole number from 0", "which split of splits_final.json is trained, where there is one"));
+    visit("validate_every", c.validate_every,
+          T("steps", "from one pass over validation scans to the next; 0: once an epoch"));
+    visit("validate_share", c.validate_share,
+          T("share, 0 to 1",
+            "of the training's work that these passes may take: fewer scans, then fewer passes; 0: no validation"));
     visit("checkpoint_every", c.checkpoint_every, T("steps", "from checkpoint to checkpoint; 0: once an epoch"));
     visit("workers", c.workers,
           T("threads", "that load patches; 0: a quarter of the computing ones, at least 1, at most 8"));

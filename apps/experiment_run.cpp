@@ -56,6 +56,7 @@ void run_experiment(Context& context, const Config& config, const std::filesyste
                           run.predictions() / (scan.name + "_mask.nii.gz"));  // the last of its files to be written
     };
     prediction.written = [&](const Case& scan) { inputs.record(prediction_result(scan.name), made_of(scan)); };
+    prediction.masks.own_test_scans = own_test_scans(run.root());
     predict_cases(context, open_network(run.model(), run.config()), dataset, cases, prediction);
 
     const Ingredients judged = records_ingredients(dataset, cases, run.predictions(), config);

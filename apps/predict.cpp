@@ -23,12 +23,12 @@ struct PredictArguments {
     std::optional<double> threshold, min_volume;
 };
 
-DetectionRule chosen_masks(const PredictArguments& arguments) {
-    DetectionRule rule;
-    if (arguments.threshold) rule.threshold = static_cast<float>(*arguments.threshold);
-    if (arguments.min_volume) rule.min_volume = *arguments.min_volume;
-    require_usable(rule, "--threshold", "--min-volume");
-    return rule;
+/// Refused before any file is looked at where out of range.
+MaskOptions mask_options(const PredictArguments& arguments) {
+    MaskOptions masks{arguments.threshold, arguments.min_volume};
+    const MaskRules checked({std::nullopt}, masks);
+    if (!arguments.run.empty()) masks.own_test_scans = own_test_scans(arguments.run);
+    return masks;
 }
 
 PredictionOptions prediction_options(const PredictArguments& arguments, const Config& config) {
@@ -54,7 +54,7 @@ void run_predict(const PredictArguments& arguments) {
     if (arguments.data.empty() == arguments.input.empty())
         throw InputError("predict needs either --data DATASET or --input FILE...");
     if (!arguments.cases.empty() && arguments.data.empty()) throw InputError("--cases needs --data");
-    const DetectionRule masks = chosen_masks(arguments);
+    const MaskOptions masks = mask_options(arguments);
     const fs::path run = arguments.run;
     const fs::path weights = run.empty() ? fs::path(arguments.weights) : run / "model.safetensors";
     if (!run.empty()) require_folder(run, "run folder");
@@ -94,8 +94,8 @@ void add_predict_command(CLI::App& app) {
     command->add_option("--out", arguments->out, "folder of the results")->required();
     command->add_option("--save", arguments->save, "which of mask,prob,logit (default: all)")
         ->delimiter(',')->allow_extra_args(false);
-    command->add_option("--threshold", arguments->threshold, "probability above which a voxel is lesion in the masks");
-    command->add_option("--min-volume", arguments->min_volume, "mm³ of the smallest component that masks keep");
+    command->add_option("--threshold", arguments->threshold, "probability above which masks are lesion (default: that chosen on validation scans, or 0.5)");
+    command->add_option("--min-volume", arguments->min_volume, "mm³ of the smallest component that masks keep (default: as --threshold, or 0)");
     command->add_option("--patch", arguments->patch, "voxels along each side of a patch")->check(CLI::PositiveNumber);
     command->add_option("--stride", arguments->stride, "voxels from patch to patch (default: 9/10 of --patch)")
         ->check(CLI::PositiveNumber);

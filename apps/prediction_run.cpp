@@ -65,14 +65,14 @@ bool is_finished(const TrainedNetwork& network, const PredictionOptions& options
 }
 
 void write_prediction(Prediction prediction, const Geometry& geometry, const PredictionOptions& options,
-                      const std::string& name) {
+                      const DetectionRule& rule, const std::string& name) {
     const Volume<float> logit{geometry, std::move(prediction.logit)};
     const Volume<float> probability{geometry, std::move(prediction.probability)};
     if (options.logit) write_volume(output_file(options, name, "logit"), logit);
     if (options.probability) write_volume(output_file(options, name, "prob"), probability);
     if (!options.mask) return;
     const Volume<std::uint8_t> mask{
-        geometry, detect(probability.voxels.data(), geometry.shape, geometry.spacing(), options.masks)};
+        geometry, detect(probability.voxels.data(), geometry.shape, geometry.spacing(), rule)};
     write_volume(output_file(options, name, "mask"), mask);
 }
 
@@ -128,6 +128,8 @@ TrainedNetwork open_network(const fs::path& weights, const std::optional<fs::pat
     std::map<std::string, std::string> metadata;
     read_safetensors(weights, &metadata);
     network.channels = channels_in(metadata);
+    if (const auto point = metadata.find("operating_point"); point != metadata.end())
+        network.operating_point = parse_operating_point(point->second, weights.string() + " (its metadata)");
     if (config) {
         network.config = resolve_config(config, {});
         if (network.config.widths != network.options.widths)
@@ -154,6 +156,8 @@ void predict_cases(Context& context, const TrainedNetwork& network, const Datase
     const std::vector<std::int64_t> channels = selected_channels(dataset, reading);
     require_channels(network, static_cast<std::int64_t>(channels.size()), dataset.folder.string(),
                      names_of(dataset, channels));
+    const MaskRules rules({network.operating_point}, options.masks);
+    if (options.mask) fmt::print("masks    {}\n", rules.sentence());
     const OutputFolder folder(options.out);
     Parameters parameters;
     load_weights(context, network, parameters);
@@ -178,7 +182,7 @@ void predict_cases(Context& context, const TrainedNetwork& network, const Datase
                 if (!progress) progress.emplace("predict " + name, all, "patches");
                 progress->update(done);
             });
-        write_prediction(std::move(prediction), scan.geometry, options, name);
+        write_prediction(std::move(prediction), scan.geometry, options, rules.of(name), name);
         if (options.written) options.written(cases[i]);
     }
     fmt::print("{}", replaced.line(reading));
@@ -215,6 +219,11 @@ Dataset dataset_of_files(const std::vector<fs::path>& files, TrainedNetwork& net
     network.config.channels.clear();
     if (masked) network.config.mask_channel = dataset.channels.back();
     return dataset;
+}
+
+std::vector<std::string> own_test_scans(const fs::path& run) {
+    const fs::path file = run / "split.json";
+    return fs::exists(file) ? read_split(file).test : std::vector<std::string>();
 }
 
 bool is_newer(const fs::path& file, const fs::path& source) {

@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "apps/config.h"
+#include "apps/mask_rules.h"
 #include "data/dataset.h"
 #include "engine/context.h"
 #include "engine/parameters.h"
-#include "evaluation/detection.h"
 #include "models/unet.h"
 
 namespace iwseg {
@@ -22,6 +22,7 @@ struct TrainedNetwork {
     UnetOptions options;
     Config config;
     std::vector<std::string> channels = {};  ///< names of those trained on, in order; empty: the file does not tell
+    std::optional<OperatingPoint> operating_point = {};  ///< that was chosen for these weights
     bool configured = true;  ///< false: neither a config was given nor does the file hold one; scans are read as they are
 };
 
@@ -33,7 +34,7 @@ struct PredictionOptions {
     std::filesystem::path out;
     bool mask = true, probability = true, logit = true;  ///< which of CASE_{mask,prob,logit}.nii.gz to write
     std::int64_t patch = 160, stride = 144;
-    DetectionRule masks;         ///< what of the probabilities is lesion in the masks
+    MaskOptions masks = {};      ///< what is asked of them beside the networks' operating points
     bool skip_finished = false;  ///< leave cases alone whose files are there and newer than the weights
     std::function<bool(const Case&)> is_current = {};  ///< decides in place of that, where files are there
     std::function<void(const Case&)> written = {};     ///< called once a case's files are
@@ -50,6 +51,9 @@ std::vector<Case> choose_cases(const Dataset& dataset, const std::vector<std::st
 /// A dataset of one scan whose channels are the files in order (then the mask, where the network was trained with one),
 /// named after the first file.
 Dataset dataset_of_files(const std::vector<std::filesystem::path>& files, TrainedNetwork& network);
+
+/// The scans to test on of a run folder's split.json; none where it has no such file.
+std::vector<std::string> own_test_scans(const std::filesystem::path& run);
 
 /// Whether the file is there and not older than what it was made from.
 bool is_newer(const std::filesystem::path& file, const std::filesystem::path& source);

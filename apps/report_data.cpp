@@ -24,12 +24,13 @@ std::vector<LoggedStep> read_log(const fs::path& file) {
     std::ifstream in(file);
     for (std::string line; std::getline(in, line);) {
         const auto entry = nlohmann::json::parse(line, nullptr, false);
-        if (!entry.is_object()) continue;  // the last line of a run that was killed
+        // The last line of a run that was killed; passes over validation scans are read on their own.
+        if (!entry.is_object() || entry.contains("validation")) continue;
         const auto number = [&](const char* key) {
             const auto value = entry.find(key);
             return value != entry.end() && value->is_number() ? value->get<double>() : 0.0;
         };
-        log.push_back({number("step"), number("loss"), number("seconds"), number("wait")});
+        log.push_back({number("step"), number("loss"), number("rate"), number("seconds"), number("wait")});
     }
     return log;
 }
@@ -42,6 +43,9 @@ ReportRun read_run(const RunForReport& run) {
     const fs::path config = run.run / "config.toml";
     if (fs::exists(config)) apply_toml(read.config, read_text(config), config.string());
     read.log = read_log(run.run / "log.jsonl");
+    read.validation = read_validation_scores(run.run / "log.jsonl");
+    if (const fs::path chosen = run.run / "operating_point.json"; fs::exists(chosen))
+        read.operating_point = parse_operating_point(read_text(chosen), chosen.string());
     read.records = read_records(run.run / "records.json");
     read.froc = compute_froc(read.records, {});
     FrocOptions by_size;

@@ -2,11 +2,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "apps/config.h"
+#include "apps/operating_point.h"
 #include "apps/report.h"
+#include "apps/validation_score.h"
 #include "data/dataset.h"
 #include "data/preparation.h"
 #include "evaluation/froc.h"
@@ -15,9 +18,9 @@
 
 namespace iwseg {
 
-/// One line of log.jsonl.
+/// One step's line of log.jsonl.
 struct LoggedStep {
-    double step = 0, loss = 0, seconds = 0, wait = 0;
+    double step = 0, loss = 0, rate = 0, seconds = 0, wait = 0;
 };
 
 /// A run as the report shows it.
@@ -26,6 +29,8 @@ struct ReportRun {
     std::filesystem::path folder;
     Config config;
     std::vector<LoggedStep> log;  ///< empty where there is none
+    std::vector<ValidationScore> validation = {};         ///< passes over validation scans, in the order of steps
+    std::optional<OperatingPoint> operating_point = {};  ///< by which its masks are made; none: probability > 0.5
     Records records;
     Froc froc;                        ///< with the smaller and the larger half of the lesions as strata
     std::vector<SizeStratum> groups;  ///< about four groups of lesions by size, smallest first

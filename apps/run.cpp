@@ -6,6 +6,7 @@
 #include "apps/commands.h"
 #include "apps/experiment_run.h"
 #include "apps/experiments.h"
+#include "apps/fold_runs.h"
 #include "apps/training_run.h"
 #include "kernels/error.h"
 
@@ -13,21 +14,32 @@ namespace iwseg {
 namespace {
 
 struct RunArguments {
-    std::string data, out, config, configs, device = "auto";
+    std::string data, out, config, configs, fold, device = "auto";
     std::vector<std::string> settings;
     int index = -1, processes = 1;
 };
+
+void run_in(const std::filesystem::path& out, const std::vector<std::string>& settings, const RunArguments& arguments) {
+    const RunFolder run(out);
+    const Config config = config_of_run(run, arguments.config, settings, true);
+    Context context({.device = arguments.device, .threads = config.threads, .deterministic = config.deterministic});
+    run_experiment(context, config, arguments.data, run);
+    write_report_of_run(config.loss, arguments.data, run);
+    fmt::print("report   {}\n", run.report().string());
+}
 
 void run_run(const RunArguments& arguments) {
     if (!arguments.configs.empty())
         return run_experiments({arguments.data, arguments.configs, arguments.out, arguments.settings, arguments.device,
                                 arguments.index, arguments.processes});
-    const RunFolder run(arguments.out);
-    const Config config = config_of_run(run, arguments.config, arguments.settings, true);
-    Context context({.device = arguments.device, .threads = config.threads, .deterministic = config.deterministic});
-    run_experiment(context, config, arguments.data, run);
-    write_report_of_run(config.loss, arguments.data, run);
-    fmt::print("report   {}\n", run.report().string());
+    if (arguments.fold.empty()) return run_in(arguments.out, arguments.settings, arguments);
+    std::vector<std::filesystem::path> runs;
+    for_each_fold(arguments.fold, arguments.data, arguments.out, arguments.settings,
+                  [&](const auto& out, const auto& settings) {
+                      run_in(out, settings, arguments);
+                      runs.push_back(out);
+                  });
+    if (arguments.fold == "all") pool_records(arguments.out, runs);
 }
 
 }  // namespace
@@ -50,6 +62,11 @@ void add_run_command(CLI::App& app) {
         ->needs(many)
         ->excludes(index)
         ->check(CLI::Range(1, 64));
+    command
+        ->add_option("--fold", arguments->fold,
+                     "of splits_final.json, into OUT/fold_K; all: one after another, their records together in OUT")
+        ->type_name("K|all")
+        ->excludes(many);
     command->add_option("--set", arguments->settings, "one key=value over the config, may be repeated")
         ->allow_extra_args(false);
     command->add_option("--device", arguments->device, "auto, cpu or cuda");

@@ -33,6 +33,8 @@ class RunFolder {
     std::filesystem::path sessions() const { return root_ / "sessions.jsonl"; }
     std::filesystem::path checkpoints() const { return root_ / "checkpoints"; }
     std::filesystem::path model() const { return root_ / "model.safetensors"; }
+    std::filesystem::path best() const { return root_ / "best.safetensors"; }
+    std::filesystem::path operating_point() const { return root_ / "operating_point.json"; }
     std::filesystem::path predictions() const { return root_ / "predictions"; }
     std::filesystem::path records() const { return root_ / "records.json"; }
     std::filesystem::path report() const { return root_ / "report.html"; }

@@ -3,28 +3,35 @@
 
 #include "apps/commands.h"
 #include "apps/config_table.h"
+#include "apps/fold_runs.h"
 #include "apps/training_run.h"
 
 namespace iwseg {
 namespace {
 
 struct TrainArguments {
-    std::string data, out, config, device = "auto";
+    std::string data, out, config, fold, device = "auto";
     std::vector<std::string> settings;
     bool resume = false, eager = false;
     int profile = 0;
 };
 
-void run_train(const TrainArguments& arguments) {
-    const RunFolder run(arguments.out);
+void train_in(const std::filesystem::path& out, const std::vector<std::string>& settings, const TrainArguments& arguments) {
+    const RunFolder run(out);
     const std::optional<std::filesystem::path> file =
         arguments.config.empty() ? std::nullopt : std::optional<std::filesystem::path>(arguments.config);
-    const Config config = config_of_run(run, file, arguments.settings, arguments.resume);
+    const Config config = config_of_run(run, file, settings, arguments.resume);
     Context context({.device = arguments.device,
                      .threads = config.threads,
                      .deterministic = config.deterministic,
                      .record = !arguments.eager});
     train(context, config, arguments.data, run, arguments.profile);
+}
+
+void run_train(const TrainArguments& arguments) {
+    if (arguments.fold.empty()) return train_in(arguments.out, arguments.settings, arguments);
+    for_each_fold(arguments.fold, arguments.data, arguments.out, arguments.settings,
+                  [&](const auto& out, const auto& settings) { train_in(out, settings, arguments); });
 }
 
 }  // namespace
@@ -37,6 +44,8 @@ void add_train_command(CLI::App& app) {
     command->add_option("--config", arguments->config, "TOML file; every key has a default");
     command->add_option("--set", arguments->settings, "one key=value over the config, may be repeated")
         ->allow_extra_args(false);
+    command->add_option("--fold", arguments->fold, "of splits_final.json, into OUT/fold_K; all: one after another")
+        ->type_name("K|all");
     command->add_flag("--resume", arguments->resume, "go on from the newest checkpoint in --out, or start where none is");
     command->add_option("--profile", arguments->profile, "time so many steps kernel by kernel into profile.json")
         ->check(CLI::Range(1, 1000));

@@ -18,6 +18,7 @@
 #include "apps/tensorboard.h"
 #include "apps/training_notes.h"
 #include "apps/training_session.h"
+#include "apps/training_validation.h"
 #include "apps/version.h"
 #include "apps/weight_check.h"
 #include "data/dataset.h"
@@ -82,7 +83,7 @@ Split split_of_run(Dataset& dataset, const Config& config, const RunFolder& run)
     if (config.split != Split{}) chosen = config.split;
     if (!config.split_name.empty() && !fs::exists(run.split())) chosen = named_split(dataset, config.split_name);
     if (fs::exists(run.split())) chosen = read_split(run.split());
-    return make_split(dataset, chosen, config.seed, &dataset.notes);
+    return make_split(dataset, chosen, config.seed, &dataset.notes, config.fold);
 }
 
 std::vector<PreparedCase> load_cases(const Dataset& dataset, const Split& split, const Config& config,
@@ -123,7 +124,7 @@ void print_start(const Context& context, const Dataset& dataset, const Split& sp
 class TrainingLoop {
   public:
     TrainingLoop(const Config& config, const RunFolder& run, Parameters& parameters, TrainingSession& session,
-                 const PatchSampler& sampler, std::map<std::string, std::string> metadata, std::int64_t first_step,
+                 const PatchSampler& sampler, Validation& validation, Metadata metadata, std::int64_t first_step,
                  int workers, int profile_steps)
         : config_(config),
           run_(run),
@@ -133,6 +134,7 @@ class TrainingLoop {
           metadata_(std::move(metadata)),
           log_(run.log(), first_step),
           events_(run.root(), first_step + 1),
+          validation_(validation, config, run, metadata_, log_, events_),
           profile_(profile_steps),
           first_(first_step),
           prepared_(first_step),
@@ -145,12 +147,15 @@ class TrainingLoop {
         const InterruptGuard guard("finishing step #, then saving");
         Progress progress("train", config_.steps(), "steps", done_);
         prepare();
+        // A training that was killed in a pass has the step's checkpoint and no line of the pass.
+        if (done_ < config_.steps() && validation_.due(done_)) validation_.after(done_, parameters_);
         while (done_ < config_.steps()) {
             InterruptGuard::working_on(done_ + 1);
             const double loss = step();
-            progress.update(done_, fmt::format("loss {:.4g}", loss));
-            const bool last = done_ == config_.steps();
-            if (last || done_ % config_.steps_between_checkpoints() == 0) save();
+            progress.update(done_, fmt::format("loss {:.4g}{}", loss, validation_.note()));
+            const bool last = done_ == config_.steps(), looked_at = validation_.due(done_);
+            if (last || looked_at || done_ % config_.steps_between_checkpoints() == 0) save();
+            if (looked_at && !last) validation_.after(done_, parameters_);
             if (!last && InterruptGuard::requested()) {
                 if (saved_ < done_) save();
                 throw Interrupted(fmt::format("interrupted after step {} of {}; a checkpoint is saved and --resume goes on",
@@ -158,7 +163,7 @@ class TrainingLoop {
             }
         }
         require_usable_weights();
-        parameters_.save(run_.model(), metadata_);
+        parameters_.save(run_.model(), validation_.finish(done_, parameters_));
     }
 
   private:
@@ -246,10 +251,11 @@ class TrainingLoop {
     Parameters& parameters_;
     TrainingSession& session_;
     const PatchSampler& sampler_;
-    std::map<std::string, std::string> metadata_;
+    Metadata metadata_;
     std::optional<BatchLoader> loader_;  ///< none where patches are cut on the device
     StepLog log_;
     EventWriter events_;
+    TrainingValidation validation_;
     StepProfile profile_;
     PatchContent next_content_;  ///< of the step that is prepared
     std::int64_t first_, prepared_, done_, saved_;  ///< steps
@@ -318,9 +324,13 @@ bool train(Context& context, const Config& config, const fs::path& dataset_folde
     check_training_inputs(run, dataset, split, newest_checkpoint_step(run.checkpoints()) == 0);
     const PatchSampler sampler(load_cases(dataset, split, config, context), sampling_options(config));
     Parameters parameters;
-    TrainingSession session(context, parameters, training_options(config, sampler));
+    TrainingOptions options = training_options(config, sampler);
+    Validation validation(context, dataset, config, {options.network, options.loss, split});
+    options.memory_for_others = validation.bytes();
+    TrainingSession session(context, parameters, options);
     initialise(context, parameters, config.seed);
     print_start(context, dataset, split, sampler, parameters, session);
+    validation.describe();
 
     const std::int64_t first_step = load_newest_checkpoint(run.checkpoints(), parameters);
     write_text(run.config(), config_toml(config));
@@ -333,7 +343,8 @@ bool train(Context& context, const Config& config, const fs::path& dataset_folde
                                                 .arena_bytes = session.arena_bytes()});
     const int workers = config.workers > 0 ? config.workers : std::clamp(context.threads() / 4, 1, 8);
     auto metadata = model_metadata(config, selected_names(dataset, preparation_options(config)));
-    TrainingLoop(config, run, parameters, session, sampler, std::move(metadata), first_step, workers, profile_steps).run();
+    TrainingLoop(config, run, parameters, session, sampler, validation, std::move(metadata), first_step, workers, profile_steps)
+        .run();
     fmt::print("trained  {}\n", run.model().string());
     return true;
 }

@@ -21,15 +21,18 @@ namespace {
 /// Throws InputError where the device lacks the memory for a step's plan, saying which patch would fit: what a plan takes
 /// grows as the voxels do.
 void require_memory(const Context& context, const TrainingOptions& options, std::int64_t needed) {
-    const std::int64_t free = context.kernels().free_memory();
+    const std::int64_t free = context.kernels().free_memory() - options.memory_for_others;
     if (needed <= free) return;
     const double scale = std::cbrt(0.9 * static_cast<double>(free) / static_cast<double>(needed));
     std::array<std::int64_t, 3> patch{options.input.d, options.input.h, options.input.w};
     for (std::int64_t& side : patch) side = static_cast<std::int64_t>(static_cast<double>(side) * scale) / 8 * 8;
     const bool any = *std::min_element(patch.begin(), patch.end()) > 0;
-    throw InputError(fmt::format("a step on {} patches of {} x {} x {} in {} needs {} of memory, but {} are free; {}{}",
+    throw InputError(fmt::format("a step on {} patches of {} x {} x {} in {} needs {} of memory, but {} are free{}; {}{}",
                                  options.input.n, options.input.d, options.input.h, options.input.w,
-                                 options.bf16 ? "bf16" : "fp32", gigabytes(needed), gigabytes(free),
+                                 options.bf16 ? "bf16" : "fp32", gigabytes(needed), gigabytes(std::max<std::int64_t>(free, 0)),
+                                 options.memory_for_others > 0 ? " beside " + gigabytes(options.memory_for_others) +
+                                                                     " for validation (validate_share = 0 does without)"
+                                                               : std::string(),
                                  any ? fmt::format("patch = [{}, {}, {}] would fit", patch[0], patch[1], patch[2])
                                      : std::string("no patch would fit at this batch"),
                                  options.bf16 ? "" : ", and precision bf16 needs about two fifths less"));
@@ -80,7 +83,7 @@ struct TrainingSession::State {
         // The plan has its arena by now; a fifth of it is kept free for what libraries allocate later.
         constexpr std::int64_t kLeastFree = 256 << 20;
         const std::int64_t room = options.memory_for_scans.value_or(
-            context.kernels().free_memory() - std::max(kLeastFree, plan->bytes() / 5));
+            context.kernels().free_memory() - std::max(kLeastFree, plan->bytes() / 5) - options.memory_for_others);
         if (ResidentScans::bytes_needed(options.sampler->cases()) > room) return;
         scans = std::make_unique<ResidentScans>(context, options.sampler->cases());
         inputs.use(*scans);

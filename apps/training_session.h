@@ -28,6 +28,7 @@ struct TrainingOptions {
     /// Where given, on a device with memory of its own that holds these scans beside the plan, they are uploaded once and a
     /// step takes places instead of a batch. Must outlive the session; its patches have the input's shape.
     const PatchSampler* sampler = nullptr;
+    std::int64_t memory_for_others = 0;  ///< bytes that are to be left free beside the plan and the scans
     std::optional<std::int64_t> memory_for_scans = {};  ///< bytes; else what is free when the plan is made
 };
 

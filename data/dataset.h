@@ -58,11 +58,14 @@ struct Split {
 /// (naming the nearest).
 Split named_split(const Dataset& dataset, const std::string& name);
 
-/// The configured split where there is one, else fold 0 of splits_final.json (its "val" is both validation and test),
+/// The configured split where there is one, else that fold of splits_final.json (its "val" is both validation and test),
 /// else 70/10/20 drawn by seed, with at least one case to train and one to test. Only labelled cases are drawn.
 /// A case named more than once in a part counts once; notes, where wanted, receives a sentence about it. Throws InputError
 /// where a case is unknown (naming the nearest), both trained and tested on, or there is only one.
 Split make_split(const Dataset& dataset, const std::optional<Split>& configured, std::uint64_t seed,
-                 std::vector<std::string>* notes = nullptr);
+                 std::vector<std::string>* notes = nullptr, int fold = 0);
+
+/// How many folds the dataset's splits_final.json lists. Throws InputError where it is missing or malformed.
+int count_folds(const std::filesystem::path& dataset);
 
 }  // namespace iwseg

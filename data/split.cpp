@@ -8,6 +8,7 @@
 #include "data/case_listing.h"
 #include "data/dataset.h"
 #include "data/json_file.h"
+#include "engine/folder.h"
 #include "engine/nearest_name.h"
 #include "engine/random.h"
 #include "kernels/error.h"
@@ -18,10 +19,20 @@ namespace {
 using nlohmann::json;
 using std::filesystem::path;
 
-Split read_final_split(const path& file) {
-    const json folds = read_json(file);
+json read_folds(const path& file) {
+    json folds = read_json(file);
+    if (!folds.is_array() || folds.empty())
+        throw InputError(file.string() + " must be a list of folds, each {\"train\": [...], \"val\": [...]}");
+    return folds;
+}
+
+Split read_fold(const path& file, int number) {
+    const json folds = read_folds(file);
+    if (number >= static_cast<int>(folds.size()))
+        throw InputError(fmt::format("fold = {} is not in {}, which has {} folds, from 0 to {}", number, file.string(),
+                                     folds.size(), folds.size() - 1));
     try {
-        const json& fold = folds.at(0);
+        const json& fold = folds.at(number);
         const auto held_out = fold.at("val").get<std::vector<std::string>>();
         return {fold.at("train").get<std::vector<std::string>>(), held_out, held_out};
     } catch (const json::exception&) {
@@ -118,11 +129,21 @@ Split named_split(const Dataset& dataset, const std::string& name) {
     }
 }
 
+int count_folds(const path& dataset) {
+    require_folder(dataset, "dataset folder");
+    const path file = dataset / "splits_final.json";
+    if (!std::filesystem::exists(file))
+        throw InputError(fmt::format("{} is missing: folds are listed in it, as nnU-Net writes it, "
+                                     "[{{\"train\": [...], \"val\": [...]}}, ...]", file.string()));
+    return static_cast<int>(read_folds(file).size());
+}
+
 Split make_split(const Dataset& dataset, const std::optional<Split>& configured, std::uint64_t seed,
-                 std::vector<std::string>* notes) {
+                 std::vector<std::string>* notes, int fold) {
     const path file = dataset.folder / "splits_final.json";
     if (configured) return checked(*configured, dataset, "the configured split of " + dataset.folder.string(), notes);
-    if (std::filesystem::exists(file)) return checked(read_final_split(file), dataset, file.string(), notes);
+    if (std::filesystem::exists(file)) return checked(read_fold(file, fold), dataset, file.string(), notes);
+    if (fold > 0) throw InputError(fmt::format("fold = {} needs {}, which is missing", fold, file.string()));
     std::vector<std::string> labelled;
     for (const Case& scan : dataset.cases)
         if (scan.label) labelled.push_back(scan.name);

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "apps/config.h"
+#include "apps/operating_point.h"
+#include "apps/validation_plan.h"
+#include "apps/validation_score.h"
+#include "data/dataset.h"
+#include "engine/context.h"
+#include "engine/parameters.h"
+#include "losses/loss.h"
+#include "models/grid_prediction.h"
+#include "models/unet.h"
+
+namespace iwseg {
+
+struct ValidationOptions {
+    UnetOptions network;
+    Loss loss;
+    Split split;
+};
+
+/// Predicts validation scans with the weights of a training, one scan in memory at a time. Works on a copy of the
+/// weights and draws no random numbers: a training's bytes are the same with and without it.
+class Validation {
+  public:
+    /// The dataset and the configuration must outlive it. Labelled cases of split.validation take part; where there are
+    /// none, or validate_share is 0, nothing does. Throws InputError where a scan's header cannot be read.
+    Validation(Context& context, const Dataset& dataset, const Config& config, const ValidationOptions& options);
+
+    bool any() const { return !cases_.empty(); }
+    /// The most that looking at one scan takes, network included; 0 where there is none.
+    std::int64_t bytes() const { return bytes_; }
+    /// The network's arrays, for their names and shapes.
+    const Parameters& weights() const { return weights_; }
+    /// What it costs and which scans it looks at, for the terminal.
+    void describe() const;
+
+    /// Whether a pass comes after that step (from 1). After the last one it always does.
+    bool due(std::int64_t step) const;
+    /// Looks at the scans of a pass. Throws Interrupted on Ctrl-C.
+    ValidationScore score(Parameters& trained, std::int64_t step);
+    /// Looks at every scan, and chooses the rule of masks by them; score, where wanted, receives what a pass would.
+    /// None where the scans have no lesion.
+    std::optional<OperatingPoint> choose(Parameters& trained, std::int64_t step, ValidationScore* score = nullptr);
+
+  private:
+    struct Sums;
+    void use(Parameters& trained);
+    void look_at(std::size_t scan, std::int64_t step, Sums* sums, OperatingPointSearch* search);
+
+    Context& context_;
+    const Dataset& dataset_;
+    const Config& config_;
+    Loss loss_;
+    std::vector<Case> cases_;
+    ValidationPlan plan_;
+    bool on_test_scans_ = false;
+    std::int64_t bytes_ = 0, patches_of_pass_ = 0, patches_ = 0;
+    Parameters weights_;
+    std::optional<GridPredictor> predictor_;  ///< where there is any scan
+};
+
+}  // namespace iwseg
