@@ -57,7 +57,7 @@ void run_experiment(Context& context, const Config& config, const std::filesyste
     };
     prediction.written = [&](const Case& scan) { inputs.record(prediction_result(scan.name), made_of(scan)); };
     prediction.masks.own_test_scans = own_test_scans(run.root());
-    predict_cases(context, open_network(run.model(), run.config()), dataset, cases, prediction);
+    predict_cases(context, {open_network(run.model(), run.config())}, dataset, cases, prediction);
 
     const Ingredients judged = records_ingredients(dataset, cases, run.predictions(), config);
     if (is_current(inputs, "records.json", judged, run.records())) {

@@ -6,6 +6,8 @@
 
 #include "apps/commands.h"
 #include "apps/dataset_notes.h"
+#include "apps/ensemble.h"
+#include "apps/fold_runs.h"
 #include "apps/prediction_run.h"
 #include "engine/folder.h"
 #include "kernels/error.h"
@@ -16,7 +18,8 @@ namespace {
 namespace fs = std::filesystem;
 
 struct PredictArguments {
-    std::string run, weights, config, data, out, device = "auto";
+    std::string fold, config, data, out, device = "auto";
+    std::vector<fs::path> runs, weights;
     std::vector<std::string> cases, save{"mask", "prob", "logit"};
     std::vector<fs::path> input;
     std::int64_t patch = 0, stride = 0;
@@ -27,8 +30,37 @@ struct PredictArguments {
 MaskOptions mask_options(const PredictArguments& arguments) {
     MaskOptions masks{arguments.threshold, arguments.min_volume};
     const MaskRules checked({std::nullopt}, masks);
-    if (!arguments.run.empty()) masks.own_test_scans = own_test_scans(arguments.run);
     return masks;
+}
+
+/// The run folders that are meant: with --fold those below the one that is named.
+std::vector<fs::path> runs_of(const PredictArguments& arguments) {
+    for (const fs::path& run : arguments.runs) require_folder(run, "run folder");
+    if (arguments.fold.empty()) return arguments.runs;
+    if (arguments.runs.size() != 1) throw InputError("--fold needs one --run, the folder that holds fold_0, fold_1, …");
+    return fold_runs(arguments.fold, arguments.runs.front());
+}
+
+std::vector<TrainedNetwork> open_networks(const PredictArguments& arguments, const std::vector<fs::path>& runs) {
+    std::optional<fs::path> config;
+    if (!arguments.config.empty()) config = arguments.config;
+    std::vector<TrainedNetwork> networks;
+    for (const fs::path& run : runs) {
+        const fs::path weights = run / "model.safetensors";
+        require_folder(run, "run folder");
+        if (!fs::exists(weights))
+            throw InputError("the run " + run.string() + " has no model.safetensors: its training has not ended");
+        networks.push_back(open_network(weights, config ? *config : run / "config.toml"));
+    }
+    for (const fs::path& weights : arguments.weights) networks.push_back(open_network(weights, config));
+    return networks;
+}
+
+std::vector<Case> cases_of(const PredictArguments& arguments, const std::vector<fs::path>& runs, const Dataset& dataset,
+                           std::size_t networks) {
+    const bool chosen = !arguments.cases.empty() || arguments.data.empty();
+    if (!chosen && networks > 1 && !runs.empty()) return cases_not_trained_on(dataset, runs);
+    return choose_cases(dataset, arguments.cases, chosen || runs.empty() ? fs::path() : runs.front() / "split.json");
 }
 
 PredictionOptions prediction_options(const PredictArguments& arguments, const Config& config) {
@@ -49,33 +81,35 @@ PredictionOptions prediction_options(const PredictArguments& arguments, const Co
 }
 
 void run_predict(const PredictArguments& arguments) {
-    if (arguments.run.empty() == arguments.weights.empty())
+    if (arguments.runs.empty() == arguments.weights.empty())
         throw InputError("predict needs either --run RUN or --weights FILE");
     if (arguments.data.empty() == arguments.input.empty())
         throw InputError("predict needs either --data DATASET or --input FILE...");
     if (!arguments.cases.empty() && arguments.data.empty()) throw InputError("--cases needs --data");
-    const MaskOptions masks = mask_options(arguments);
-    const fs::path run = arguments.run;
-    const fs::path weights = run.empty() ? fs::path(arguments.weights) : run / "model.safetensors";
-    if (!run.empty()) require_folder(run, "run folder");
-    if (!run.empty() && !fs::exists(weights))
-        throw InputError("the run " + run.string() + " has no model.safetensors: its training has not ended");
-    std::optional<fs::path> config;
-    if (!arguments.config.empty()) config = arguments.config;
-    else if (!run.empty()) config = run / "config.toml";
-    TrainedNetwork network = open_network(weights, config);
-    PredictionOptions options = prediction_options(arguments, network.config);
+    MaskOptions masks = mask_options(arguments);
+    const std::vector<fs::path> runs = runs_of(arguments);
+    std::vector<TrainedNetwork> networks = open_networks(arguments, runs);
+    require_alike(networks);
+    for (const fs::path& run : runs)
+        for (const std::string& name : own_test_scans(run)) masks.own_test_scans.push_back(name);
+    PredictionOptions options = prediction_options(arguments, networks.front().config);
     options.masks = masks;
-    Context context({.device = arguments.device, .threads = network.config.threads});
+    Context context({.device = arguments.device, .threads = networks.front().config.threads});
     const Dataset dataset =
-        arguments.data.empty() ? dataset_of_files(arguments.input, network) : open_dataset(arguments.data);
-    const std::vector<Case> cases =
-        choose_cases(dataset, arguments.cases, run.empty() || arguments.data.empty() ? fs::path() : run / "split.json");
+        arguments.data.empty() ? dataset_of_files(arguments.input, networks.front()) : open_dataset(arguments.data);
+    for (TrainedNetwork& network : networks) {  // of files that are given one by one the channels are those of the first
+        network.config.channels = networks.front().config.channels;
+        network.config.mask_channel = networks.front().config.mask_channel;
+    }
     fmt::print("device   {}\n", context.description());
     print_notes(dataset);
-    if (!network.configured)
-        fmt::print("weights  {} says nothing of intensities: scans are taken as they are\n", weights.string());
-    predict_cases(context, network, dataset, cases, options);
+    const std::vector<Case> cases = cases_of(arguments, runs, dataset, networks.size());
+    if (networks.size() > 1)
+        fmt::print("networks {}: their probabilities are averaged, and their logits\n", networks.size());
+    for (const TrainedNetwork& network : networks)
+        if (!network.configured)
+            fmt::print("weights  {} says nothing of intensities: scans are taken as they are\n", network.weights.string());
+    predict_cases(context, networks, dataset, cases, options);
     fmt::print("written  {}\n", options.out.string());
 }
 
@@ -84,8 +118,14 @@ void run_predict(const PredictArguments& arguments) {
 void add_predict_command(CLI::App& app) {
     auto arguments = std::make_shared<PredictArguments>();
     CLI::App* command = app.add_subcommand("predict", "Predict whole scans by a grid of overlapping patches");
-    command->add_option("--run", arguments->run, "run folder of a finished training");
-    command->add_option("--weights", arguments->weights, "safetensors file of the network's weights");
+    command->add_option("--run", arguments->runs, "run folder of a finished training; several: the mean of their networks")
+        ->type_name("RUN")
+        ->allow_extra_args(false);
+    command->add_option("--fold", arguments->fold, "of --run: its fold_K, or all of them, the mean of their networks")
+        ->type_name("K|all");
+    command->add_option("--weights", arguments->weights, "safetensors file of the network's weights; several: as of --run")
+        ->type_name("FILE")
+        ->allow_extra_args(false);
     command->add_option("--config", arguments->config, "TOML file that tells how scans are read");
     command->add_option("--data", arguments->data, "dataset folder");
     command->add_option("--cases", arguments->cases, "names, by commas; else the run's test cases, or all")
@@ -103,7 +143,8 @@ void add_predict_command(CLI::App& app) {
     command->footer(
         "Examples:\n  iwseg predict --run runs/iwdl --data lesions --out runs/iwdl/predictions\n"
         "  iwseg predict --weights model.safetensors --input scan.nii.gz --out masks \\\n"
-        "      --save mask");
+        "      --save mask\n"
+        "  iwseg predict --run runs/cv --fold all --data lesions --out runs/cv/mean");
     command->callback([arguments] { run_predict(*arguments); });
 }
 

@@ -8,6 +8,7 @@
 #include <optional>
 #include <system_error>
 
+#include "apps/ensemble.h"
 #include "apps/interrupt.h"
 #include "apps/progress.h"
 #include "apps/training_run.h"
@@ -25,13 +26,6 @@ namespace fs = std::filesystem;
 
 fs::path output_file(const PredictionOptions& options, const std::string& name, const char* what) {
     return options.out / fmt::format("{}_{}.nii.gz", name, what);
-}
-
-/// Declares the network's arrays and fills them from the file.
-void load_weights(Context& context, const TrainedNetwork& network, Parameters& parameters) {
-    Graph graph(context, parameters, {.training = false});
-    add_unet(graph, network.options, graph.input("image", {1, network.options.in_channels, 8, 8, 8}));
-    parameters.load(network.weights);
 }
 
 /// The folder of results. Finds out before the work whether it can be written; a new one that stayed empty is removed.
@@ -55,11 +49,13 @@ class OutputFolder {
     bool created_ = false;
 };
 
-bool is_finished(const TrainedNetwork& network, const PredictionOptions& options, const Case& scan) {
+bool is_finished(const std::vector<TrainedNetwork>& networks, const PredictionOptions& options, const Case& scan) {
     for (const auto& [wanted, what] :
          {std::pair(options.mask, "mask"), std::pair(options.probability, "prob"), std::pair(options.logit, "logit")}) {
         const fs::path file = output_file(options, scan.name, what);
-        if (wanted && !(options.is_current ? fs::exists(file) : is_newer(file, network.weights))) return false;
+        const auto newer = [&](const TrainedNetwork& network) { return is_newer(file, network.weights); };
+        if (wanted && !(options.is_current ? fs::exists(file) : std::all_of(networks.begin(), networks.end(), newer)))
+            return false;
     }
     return !options.is_current || options.is_current(scan);
 }
@@ -147,8 +143,10 @@ TrainedNetwork open_network(const fs::path& weights, const std::optional<fs::pat
     return network;
 }
 
-void predict_cases(Context& context, const TrainedNetwork& network, const Dataset& dataset,
+void predict_cases(Context& context, const std::vector<TrainedNetwork>& networks, const Dataset& dataset,
                    const std::vector<Case>& cases, const PredictionOptions& options) {
+    require_alike(networks);
+    const TrainedNetwork& network = networks.front();
     if (options.patch < 1 || options.stride < 1 || options.stride > options.patch)
         throw InputError(fmt::format("a grid of patch {} and stride {} is not usable: stride must be from 1 to patch",
                                      options.patch, options.stride));
@@ -156,18 +154,17 @@ void predict_cases(Context& context, const TrainedNetwork& network, const Datase
     const std::vector<std::int64_t> channels = selected_channels(dataset, reading);
     require_channels(network, static_cast<std::int64_t>(channels.size()), dataset.folder.string(),
                      names_of(dataset, channels));
-    const MaskRules rules({network.operating_point}, options.masks);
+    std::vector<std::optional<OperatingPoint>> points;
+    for (const TrainedNetwork& one : networks) points.push_back(one.operating_point);
+    const MaskRules rules(points, options.masks);
     if (options.mask) fmt::print("masks    {}\n", rules.sentence());
     const OutputFolder folder(options.out);
-    Parameters parameters;
-    load_weights(context, network, parameters);
-    GridPredictor predictor(context, parameters, network.options,
-                            {options.patch, options.stride, network.config.precision == "bf16"});
+    EnsemblePredictor predictor(context, networks, {options.patch, options.stride, network.config.precision == "bf16"});
     const InterruptGuard guard;
     ReplacedVoxels replaced;
     for (std::size_t i = 0; i < cases.size(); ++i) {
         const std::string& name = cases[i].name;
-        if (options.skip_finished && is_finished(network, options, cases[i])) continue;
+        if (options.skip_finished && is_finished(networks, options, cases[i])) continue;
         PreparedCase scan = prepare_case(dataset, cases[i], reading);
         replaced.add(scan);
         require_channels(network, scan.channels, cases[i].images.front().string());

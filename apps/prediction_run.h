@@ -40,8 +40,10 @@ struct PredictionOptions {
     std::function<void(const Case&)> written = {};     ///< called once a case's files are
 };
 
-/// Predicts the cases one after another and writes their volumes. Says the memory of each before its work. Throws InputError on bad scans, Interrupted on Ctrl-C.
-void predict_cases(Context& context, const TrainedNetwork& network, const Dataset& dataset,
+/// Predicts the cases one after another, by the mean of the networks where there are several (apps/ensemble.h), and writes
+/// their volumes. Says the memory of each before its work. Throws InputError on bad scans and on networks that are not
+/// alike, Interrupted on Ctrl-C.
+void predict_cases(Context& context, const std::vector<TrainedNetwork>& networks, const Dataset& dataset,
                    const std::vector<Case>& cases, const PredictionOptions& options);
 
 /// The named cases; where no names are given, the scans to test on if split_file exists, else every scan.

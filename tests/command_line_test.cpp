@@ -174,6 +174,11 @@ TEST_F(CommandLine, BadUsageIsOneSentenceAndExitCode2) {
                   "iwseg: the dataset folder has no name: an empty string was given\n");
     }
     EXPECT_NE(expect_refused("predict --out y").error.find("--weights"), std::string::npos);
+    for (const char* rule : {"--threshold 0", "--threshold 1", "--threshold 50", "--min-volume=-1"}) {
+        const std::string predict = "predict --weights w.safetensors --input a.nii --out y ";
+        EXPECT_NE(expect_refused(predict + rule).error.find("was expected"), std::string::npos) << rule;
+    }
+    expect_refused("predict --weights w.safetensors --fold all --input a.nii --out y");
     EXPECT_FALSE(fs::exists(folder() / "y"));
 }
 

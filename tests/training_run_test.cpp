@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <limits>
@@ -11,8 +12,10 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "apps/ensemble.h"
 #include "apps/fold_runs.h"
 #include "apps/operating_point.h"
+#include "apps/prediction_run.h"
 #include "apps/validation_plan.h"
 #include "apps/validation_score.h"
 #include "apps/weight_check.h"
@@ -20,6 +23,7 @@
 #include "engine/atomic_file.h"
 #include "engine/context.h"
 #include "engine/safetensors.h"
+#include "evaluation/detection.h"
 #include "kernels/error.h"
 
 namespace iwseg {
@@ -39,8 +43,29 @@ class TrainingRun : public testing::Test {
         options.cases = kCases;
         options.size = 32;
         write_phantom_dataset(options);
+        write_halves();
     }
     static void TearDownTestSuite() { fs::remove_all(folder()); }
+
+    /// Scans half of which is lesion: what marks all of them finds it, so that any network chooses a rule.
+    static void write_halves() {
+        const fs::path data = folder() / "halves";
+        for (const char* part : {"imagesTr", "labelsTr"}) fs::create_directories(data / part);
+        for (int i = 0; i < kCases; ++i) {
+            Volume<float> image;
+            image.geometry.shape = {24, 24, 16};
+            image.voxels.resize(24 * 24 * 16);
+            Volume<std::uint8_t> label{image.geometry, std::vector<std::uint8_t>(image.voxels.size())};
+            for (std::size_t v = 0; v < image.voxels.size(); ++v) {
+                label.voxels[v] = v < image.voxels.size() / 2;
+                image.voxels[v] = static_cast<float>(label.voxels[v] * 100 + static_cast<int>(v * 7 + i * 13) % 50);
+            }
+            write_volume(data / fmt::format("imagesTr/phantom_00{}_0000.nii.gz", i), image);
+            write_volume(data / fmt::format("labelsTr/phantom_00{}.nii.gz", i), label);
+        }
+        write_text(data / "dataset.json", R"({"channel_names": {"0": "CT"}, "labels": {"background": 0, "lesion": 1},
+                                              "numTraining": 6, "file_ending": ".nii.gz"})");
+    }
 
     static fs::path& folder() {
         static fs::path path;
@@ -55,9 +80,9 @@ class TrainingRun : public testing::Test {
         return resolve_config(std::nullopt, all);
     }
 
-    static bool train_in(const fs::path& run, const Config& config) {
+    static bool train_in(const fs::path& run, const Config& config, const char* data = "data") {
         Context context({.device = "cpu", .threads = 1});
-        return train(context, config, folder() / "data", RunFolder(run));
+        return train(context, config, folder() / data, RunFolder(run));
     }
 };
 
@@ -130,7 +155,8 @@ TEST_F(TrainingRun, ValidationLeavesTheTrainingsBytesAlone) {
 
 TEST_F(TrainingRun, ThePassesTheBestWeightsAndTheRuleOfMasksAreKept) {
     const fs::path run = folder() / "followed";
-    train_in(run, tiny(joined(split_with(3), {"epochs=5", "learning_rate=0.1", "validate_share=1"})));
+    train_in(run, tiny(joined(split_with(3), {"epochs=5", "learning_rate=0.1", "validate_share=1", "batch=8"})),
+             "halves");
     const std::vector<ValidationScore> scores = read_validation_scores(run / "log.jsonl");
     ASSERT_EQ(scores.size(), 5u) << "once an epoch";
     const ValidationScore* best = best_of(scores);
@@ -167,8 +193,8 @@ TEST_F(TrainingRun, AResumedTrainingMakesEachPassOnce) {
     const fs::path whole = folder() / "whole", broken = folder() / "broken_off";
     const auto settings =
         joined(split_with(3), {"validate_every=2", "validate_share=1", "checkpoint_every=3", "epochs=3"});
-    train_in(whole, tiny(settings));
-    train_in(broken, tiny(settings));
+    train_in(whole, tiny(settings), "halves");
+    train_in(broken, tiny(settings), "halves");
     const auto without_times = [](const fs::path& run) {
         std::vector<nlohmann::json> lines = log_of(run);
         for (auto& line : lines) {
@@ -189,10 +215,10 @@ TEST_F(TrainingRun, AResumedTrainingMakesEachPassOnce) {
     Config to_8 = tiny(settings);
     to_8.steps_per_epoch = 4;
     to_8.epochs = 2;
-    train_in(folder() / "to_8", to_8);
+    train_in(folder() / "to_8", to_8, "halves");
     fs::copy(folder() / "to_8/checkpoints/step_8", broken / "checkpoints/step_8", fs::copy_options::recursive);
     fs::copy(folder() / "to_8/best.safetensors", broken / "best.safetensors");
-    train_in(broken, tiny(settings));
+    train_in(broken, tiny(settings), "halves");
     EXPECT_EQ(without_times(broken), without_times(whole));
     EXPECT_EQ(read_text(broken / "model.safetensors"), read_text(whole / "model.safetensors"));
     EXPECT_EQ(read_text(broken / "operating_point.json"), read_text(whole / "operating_point.json"));
@@ -200,25 +226,101 @@ TEST_F(TrainingRun, AResumedTrainingMakesEachPassOnce) {
 }
 
 TEST_F(TrainingRun, AFoldsScansAreSaidToBeTestScansToo) {
-    write_text(folder() / "data/splits_final.json",
+    write_text(folder() / "halves/splits_final.json",
                R"([{"train": ["phantom_000", "phantom_001"], "val": ["phantom_002", "phantom_003"]},
                    {"train": ["phantom_002", "phantom_003"], "val": ["phantom_000", "phantom_004"]}])");
     const fs::path run = folder() / "fold_1";
-    train_in(run, tiny({"fold=1", "epochs=1", "validate_share=1"}));
+    train_in(run, tiny({"fold=1", "epochs=1", "validate_share=1"}), "halves");
     const Split split = read_split(run / "split.json");
     EXPECT_EQ(split.train, (std::vector<std::string>{"phantom_002", "phantom_003"}));
     EXPECT_EQ(split.test, (std::vector<std::string>{"phantom_000", "phantom_004"}));
     EXPECT_TRUE(parse_operating_point(read_text(run / "operating_point.json"), "run").on_test_scans);
-    EXPECT_THROW(train_in(folder() / "fold_2", tiny({"fold=2"})), InputError);
+    EXPECT_THROW(train_in(folder() / "fold_2", tiny({"fold=2"}), "halves"), InputError);
     EXPECT_THROW(tiny(joined(split_with(1), {"fold=1"})), InputError) << "the split is named already";
-    EXPECT_EQ(chosen_folds("all", folder() / "data"), (std::vector<int>{0, 1}));
-    EXPECT_EQ(chosen_folds("1", folder() / "data"), (std::vector<int>{1}));
+    EXPECT_EQ(chosen_folds("all", folder() / "halves"), (std::vector<int>{0, 1}));
+    EXPECT_EQ(chosen_folds("1", folder() / "halves"), (std::vector<int>{1}));
     for (const char* bad : {"2", "-1", "one", "", "1.5"})
-        EXPECT_THROW(chosen_folds(bad, folder() / "data"), InputError) << bad;
+        EXPECT_THROW(chosen_folds(bad, folder() / "halves"), InputError) << bad;
     EXPECT_EQ(fold_runs("all", folder()), (std::vector<fs::path>{run}));
-    fs::remove(folder() / "data/splits_final.json");
-    EXPECT_THROW(chosen_folds("all", folder() / "data"), InputError);
-    EXPECT_THROW(train_in(folder() / "other", tiny({"fold=1"})), InputError);
+    fs::remove(folder() / "halves/splits_final.json");
+    EXPECT_THROW(chosen_folds("all", folder() / "halves"), InputError);
+    EXPECT_THROW(train_in(folder() / "other", tiny({"fold=1"}), "halves"), InputError);
+}
+
+/// Predicts one phantom with the networks of the runs; the volumes are read from the folder.
+void predict_one(const std::vector<fs::path>& runs, const fs::path& data, const fs::path& out,
+                 const MaskOptions& masks = {}) {
+    Context context({.device = "cpu", .threads = 1});
+    std::vector<TrainedNetwork> networks;
+    for (const fs::path& run : runs) networks.push_back(open_network(run / "model.safetensors", run / "config.toml"));
+    const Dataset dataset = open_dataset(data);
+    PredictionOptions options;
+    options.out = out;
+    options.patch = 24;
+    options.stride = 16;
+    options.masks = masks;
+    predict_cases(context, networks, dataset, {dataset.find("phantom_005")}, options);
+}
+
+TEST_F(TrainingRun, AnEnsembleIsTheMeanOfItsNetworks) {
+    const std::vector<fs::path> runs{folder() / "one", folder() / "two", folder() / "three"};
+    for (std::size_t i = 0; i < runs.size(); ++i)
+        train_in(runs[i], tiny(joined(split_with(0), {"epochs=2", fmt::format("seed={}", 7 + i)})));
+    std::vector<Volume<float>> logits, probabilities;
+    const auto read = [&](const fs::path& out, const char* what) {
+        return read_image(out / fmt::format("phantom_005_{}.nii.gz", what));
+    };
+    for (const fs::path& run : runs) {
+        predict_one({run}, folder() / "data", run / "predictions");
+        logits.push_back(read(run / "predictions", "logit"));
+        probabilities.push_back(read(run / "predictions", "prob"));
+    }
+    predict_one(runs, folder() / "data", folder() / "mean");
+    const Volume<float> logit = read(folder() / "mean", "logit"), probability = read(folder() / "mean", "prob");
+    EXPECT_NE(probabilities[0].voxels, probabilities[1].voxels);
+    for (std::size_t v = 0; v < logit.voxels.size(); ++v) {
+        // Two additions and a division in f32.
+        const double mean_logit = (0.0 + logits[0].voxels[v] + logits[1].voxels[v] + logits[2].voxels[v]) / 3;
+        const double mean =
+            (0.0 + probabilities[0].voxels[v] + probabilities[1].voxels[v] + probabilities[2].voxels[v]) / 3;
+        ASSERT_NEAR(logit.voxels[v], mean_logit, 1e-5 * (1 + std::abs(mean_logit)));
+        ASSERT_NEAR(probability.voxels[v], mean, 1e-6);
+    }
+    train_in(folder() / "other_reading", tiny(joined(split_with(0), {"epochs=1", "intensity=zscore"})));
+    EXPECT_THROW(predict_one({runs[0], folder() / "other_reading"}, folder() / "data", folder() / "never"), InputError);
+    EXPECT_EQ(cases_not_trained_on(open_dataset(folder() / "data"), runs).size(), 4u) << "two of six are trained on";
+}
+
+TEST_F(TrainingRun, PredictMakesMasksByTheWeightsPointUnlessAskedOtherwise) {
+    const fs::path run = folder() / "masked";
+    train_in(run, tiny(joined(split_with(1), {"epochs=1", "validate_share=1"})));
+    Parameters weights;
+    for (const auto& [name, tensor] : read_safetensors(run / "model.safetensors"))
+        if (!name.ends_with("num_batches_tracked"))
+            weights.declare(name, tensor.shape, name.find(".running_") == std::string::npos);
+    weights.load(run / "model.safetensors");
+    predict_one({run}, folder() / "data", run / "plain", {.threshold = 0.5, .min_volume = 0.0});
+    Volume<float> probability = read_image(run / "plain/phantom_005_prob.nii.gz");
+    std::vector<float> sorted = probability.voxels;
+    std::sort(sorted.begin(), sorted.end());
+    const float threshold = sorted[sorted.size() * 9 / 10];  // of which something is above
+    auto metadata = metadata_of(run / "model.safetensors");
+    metadata["operating_point"] = operating_point_json({.rule = {threshold, 8}, .scans = 1, .lesions = 2});
+    weights.save(run / "model.safetensors", metadata);
+    predict_one({run}, folder() / "data", run / "chosen");
+    predict_one({run}, folder() / "data", run / "asked", {.min_volume = 0.0});
+    const auto mask_in = [&](const char* out) {
+        const Volume<std::int32_t> mask = read_labels(run / out / "phantom_005_mask.nii.gz");
+        return std::vector<std::uint8_t>(mask.voxels.begin(), mask.voxels.end());
+    };
+    const auto by = [&](const DetectionRule& rule) {
+        return detect(probability.voxels.data(), probability.geometry.shape, probability.geometry.spacing(), rule);
+    };
+    EXPECT_EQ(mask_in("plain"), by({0.5f, 0}));
+    EXPECT_EQ(mask_in("chosen"), by({threshold, 8}));
+    EXPECT_EQ(mask_in("asked"), by({threshold, 0}));
+    EXPECT_NE(mask_in("chosen"), mask_in("plain"));
+    EXPECT_EQ(read_image(run / "chosen/phantom_005_prob.nii.gz").voxels, probability.voxels);
 }
 
 TEST(ValidationPlan, TakesTheScansThatFitAndElsePassesLessOften) {

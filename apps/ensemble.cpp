@@ -1,0 +1,108 @@
+#include "apps/ensemble.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <set>
+
+#include "apps/training_run.h"
+#include "kernels/error.h"
+
+namespace iwseg {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Keys that say how a scan is read for a network.
+bool is_of_reading(const std::string& key) {
+    return key == "intensity" || key == "channels" || key == "mask_channel" || key == "nan" || key == "precision";
+}
+
+void add(Prediction& sum, const Prediction& one) {
+    for (std::size_t v = 0; v < sum.logit.size(); ++v) sum.logit[v] += one.logit[v];
+    for (std::size_t v = 0; v < sum.probability.size(); ++v) sum.probability[v] += one.probability[v];
+}
+
+void divide(Prediction& sum, std::size_t count) {
+    for (auto* values : {&sum.logit, &sum.probability})
+        for (float& value : *values) value /= static_cast<float>(count);
+}
+
+}  // namespace
+
+void require_alike(const std::vector<TrainedNetwork>& networks) {
+    const TrainedNetwork& first = networks.front();
+    for (const TrainedNetwork& other : networks) {
+        const auto refuse = [&](const std::string& what) {
+            throw InputError(fmt::format("{} and {} cannot be averaged: they have another {}", first.weights.string(),
+                                         other.weights.string(), what));
+        };
+        if (other.options.widths != first.options.widths) refuse("widths");
+        if (other.options.in_channels != first.options.in_channels || other.channels != first.channels)
+            refuse("channels");
+        for (const std::string& key : differing_keys(first.config, other.config))
+            if (is_of_reading(key)) refuse(key);
+    }
+}
+
+EnsemblePredictor::EnsemblePredictor(Context& context, const std::vector<TrainedNetwork>& networks,
+                                     const GridOptions& grid)
+    : networks_(networks), predictor_(context, parameters_, networks.front().options, grid) {
+    parameters_.load(networks_.front().weights);
+}
+
+std::int64_t EnsemblePredictor::bytes(std::int64_t d, std::int64_t h, std::int64_t w) const {
+    const std::int64_t sums = networks_.size() > 1 ? std::int64_t{2 * sizeof(float)} * d * h * w : 0;
+    return predictor_.bytes(d, h, w) + sums;
+}
+
+std::int64_t EnsemblePredictor::patches(std::int64_t d, std::int64_t h, std::int64_t w) const {
+    return predictor_.patches(d, h, w) * static_cast<std::int64_t>(networks_.size());
+}
+
+Prediction EnsemblePredictor::predict(const float* image, std::int64_t d, std::int64_t h, std::int64_t w,
+                                      const PatchProgress& progress) {
+    Prediction sum;
+    const std::int64_t of_one = predictor_.patches(d, h, w), all = patches(d, h, w);
+    for (std::size_t i = 0; i < networks_.size(); ++i) {
+        if (i != loaded_) parameters_.load(networks_[i].weights);
+        loaded_ = i;
+        const std::int64_t before = of_one * static_cast<std::int64_t>(i);
+        Prediction one = predictor_.predict(image, d, h, w, [&](std::int64_t done, std::int64_t) {
+            if (progress) progress(before + done, all);
+        });
+        if (i == 0)
+            sum = std::move(one);
+        else
+            add(sum, one);
+    }
+    if (networks_.size() > 1) divide(sum, networks_.size());
+    return sum;
+}
+
+std::vector<Case> cases_not_trained_on(const Dataset& dataset, const std::vector<fs::path>& runs) {
+    std::set<std::string> trained;
+    for (const fs::path& run : runs) {
+        const std::vector<std::string> names = read_split(run / "split.json").train;
+        trained.insert(names.begin(), names.end());
+    }
+    std::vector<Case> cases;
+    for (const auto* list : {&dataset.cases, &dataset.test_cases})
+        std::copy_if(list->begin(), list->end(), std::back_inserter(cases),
+                     [&](const Case& scan) { return !trained.contains(scan.name); });
+    const std::size_t left_out = dataset.cases.size() + dataset.test_cases.size() - cases.size();
+    if (cases.empty())
+        throw InputError(
+            fmt::format("each of the {} cases of {} was trained on by one of the networks: name those to "
+                        "predict all the same by --cases",
+                        left_out, dataset.folder.string()));
+    if (left_out > 0)
+        fmt::print(
+            "cases    {} to predict; {} left out, which one of the networks was trained on (--cases names\n"
+            "         them all the same)\n",
+            cases.size(), left_out);
+    return cases;
+}
+
+}  // namespace iwseg

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <vector>
+
+#include "apps/prediction_run.h"
+#include "engine/context.h"
+#include "engine/parameters.h"
+#include "models/grid_prediction.h"
+
+namespace iwseg {
+
+/// Throws InputError, naming both files and what differs, unless the networks have the same widths and read scans
+/// alike.
+void require_alike(const std::vector<TrainedNetwork>& networks);
+
+/// Predicts scans with several networks of one shape by the mean of their probabilities, and of their logits on their
+/// own. Probabilities, not logits, are what is averaged because they are bounded: a network that is sure and wrong
+/// counts as one of them, whatever its logits. One network's weights are in memory at a time; a sum of both maps is
+/// held beside its result. Of a single network the result is its own, bit for bit.
+class EnsemblePredictor {
+  public:
+    /// At least one network, all alike; they must outlive this.
+    EnsemblePredictor(Context& context, const std::vector<TrainedNetwork>& networks, const GridOptions& grid);
+
+    /// As GridPredictor::bytes, and patches of all networks together.
+    std::int64_t bytes(std::int64_t d, std::int64_t h, std::int64_t w) const;
+    std::int64_t patches(std::int64_t d, std::int64_t h, std::int64_t w) const;
+    Prediction predict(const float* image, std::int64_t d, std::int64_t h, std::int64_t w,
+                       const PatchProgress& progress = {});
+
+  private:
+    const std::vector<TrainedNetwork>& networks_;
+    std::size_t loaded_ = 0;  ///< of the networks, whose weights the parameters hold
+    Parameters parameters_;
+    GridPredictor predictor_;
+};
+
+/// What `predict` of several networks predicts where no cases are named: the dataset's cases without those that one of
+/// the runs was trained on, of which it says how many it left out. Throws InputError where none is left.
+std::vector<Case> cases_not_trained_on(const Dataset& dataset, const std::vector<std::filesystem::path>& runs);
+
+}  // namespace iwseg
