@@ -6,7 +6,7 @@
 
 #include "kernels/dispatch.h"
 #include "kernels/launch.h"
-#include "kernels/loss_formulas.h"
+#include "kernels/loss_choice.h"
 #include "kernels/pack.cuh"
 #include "kernels/reduce.cuh"
 
@@ -17,6 +17,9 @@
 namespace iwseg::IWSEG_BACKEND {
 namespace {
 
+using loss::kMostCoefficients, loss::kMostSums, loss::Voxel;
+
+constexpr int kRow = kMostSums + 1;  ///< what is kept of a block: its sums, and how many of its voxels are ignored
 constexpr int kThreads = 256;
 /// Blocks that sum a sample, at most: fixed, so that sums do not depend on the card. Two samples fill the largest.
 constexpr int kMostBlocks = 512;
@@ -30,24 +33,32 @@ struct Voxels {
     std::int64_t stride, voxels;  ///< voxels: of a sample
 };
 
-/// W voxels from `first` of the batch, of sample n; background: the weight of what is not lesion.
+/// W voxels from `first` of the batch, of sample n; background: the weight of what is not lesion. Returns how many of
+/// them are ignored.
 template <int W, class T>
-__device__ __forceinline__ void load(const Voxels<T>& in, std::int64_t first, std::int64_t n, float background,
-                                     LossVoxel (&voxels)[W]) {
+__device__ __forceinline__ int load(const Voxels<T>& in, std::int64_t first, std::int64_t n, float background,
+                                    Voxel (&voxels)[W]) {
     float z[W];
     load_pack<W>(in.logit + first, z);
     const auto target = *reinterpret_cast<const Pack<std::uint8_t, W>*>(in.target + first);
-    unsigned lesion = 0;
+    unsigned met = 0;
 #pragma unroll
     for (int i = 0; i < W; ++i) {
-        lesion |= target.values[i];
+        met |= target.values[i];
         voxels[i] = {z[i], static_cast<float>(target.values[i]), background};
     }
-    if (in.labels && lesion != 0) {
+    if (met == 0) return 0;
+    int ignored = 0;
 #pragma unroll
-        for (int i = 0; i < W; ++i)
-            if (target.values[i] != 0) voxels[i].w = __ldg(in.weights + n * in.stride + __ldg(in.labels + first + i));
+    for (int i = 0; i < W; ++i) {
+        if (target.values[i] == kIgnored) {
+            voxels[i] = loss::kUncounted;
+            ++ignored;
+        } else if (in.labels && target.values[i] != 0) {
+            voxels[i].w = __ldg(in.weights + n * in.stride + __ldg(in.labels + first + i));
+        }
     }
+    return ignored;
 }
 
 template <class T>
@@ -55,108 +66,107 @@ __device__ __forceinline__ float background_weight(const Voxels<T>& in, std::int
     return in.labels ? __ldg(in.weights + n * in.stride) : 1.0f;
 }
 
-template <LossFormula kFormula>
-__device__ __forceinline__ float power_of(const LossVoxel& voxel, const LossParameters& parameters) {
-    if constexpr (kFormula != LossFormula::focal) return 0.0f;
-    const Sigmoid s = sigmoid(voxel.z);
-    return parameters.gamma == 2.0f ? focal_power<true>(voxel, s, 2.0f) : focal_power<false>(voxel, s, parameters.gamma);
-}
-
-/// partial[sample][block][sum]
-template <LossFormula kFormula, class T, int W>
-__global__ void __launch_bounds__(kThreads)
-    sum_kernel(Voxels<T> in, LossParameters parameters, double* partial) {
-    constexpr int kSums = sums_of(kFormula);
+/// rows[sample][block]
+template <class F, class T, int W>
+__global__ void __launch_bounds__(kThreads) sum_kernel(Voxels<T> in, F formula, double* rows) {
     const std::int64_t n = blockIdx.y, step = std::int64_t{gridDim.x} * kThreads * W;
     const float background = background_weight(in, n);
-    double sums[kSums] = {};
+    double sums[F::kSums] = {};
+    int ignored = 0;
     for (std::int64_t v = (std::int64_t{blockIdx.x} * kThreads + threadIdx.x) * W; v < in.voxels; v += step) {
-        LossVoxel voxels[W];
-        load(in, n * in.voxels + v, n, background, voxels);
-        float of_pack[kSums] = {};
+        Voxel voxels[W];
+        ignored += load(in, n * in.voxels + v, n, background, voxels);
+        float of_pack[F::kSums] = {};
 #pragma unroll
         for (int i = 0; i < W; ++i) {
-            float terms[kSums];
-            loss_terms<kFormula>(voxels[i], parameters, power_of<kFormula>(voxels[i], parameters), terms);
+            float terms[F::kSums];
+            formula.terms(voxels[i], sigmoid(voxels[i].z), terms);
 #pragma unroll
-            for (int k = 0; k < kSums; ++k) of_pack[k] += terms[k];
+            for (int k = 0; k < F::kSums; ++k) of_pack[k] += terms[k];
         }
 #pragma unroll
-        for (int k = 0; k < kSums; ++k) sums[k] += of_pack[k];
+        for (int k = 0; k < F::kSums; ++k) sums[k] += of_pack[k];
     }
+    double* row = rows + (n * gridDim.x + blockIdx.x) * kRow;
 #pragma unroll
-    for (int k = 0; k < kSums; ++k) {
+    for (int k = 0; k < F::kSums; ++k) {
         const double sum = block_sum<kThreads>(sums[k]);
-        if (threadIdx.x == 0) partial[(n * gridDim.x + blockIdx.x) * kLossSums + k] = sum;
+        if (threadIdx.x == 0) row[k] = sum;
     }
+    ignored = block_sum<kThreads>(ignored);
+    if (threadIdx.x == 0) row[kMostSums] = ignored;
 }
 
-/// One block: the loss, and the coefficients of each sample, from the sums of its blocks.
-template <LossFormula kFormula>
+/// One block: the loss, and the coefficients of each sample, from the rows of its blocks.
+template <class F>
 __global__ void __launch_bounds__(kThreads)
-    join_sums_kernel(const double* partial, int blocks, LossGroups groups, LossParameters parameters,
-                     float* coefficients, double* value) {
-    constexpr int kSums = sums_of(kFormula);
-    double loss = 0;
-    for (std::int64_t g = 0; g < groups.groups; ++g) {
-        const double* of_group = partial + g * groups.members * blocks * kLossSums;
-        double sums[kSums] = {};
-        for (std::int64_t b = threadIdx.x; b < groups.members * blocks; b += kThreads)
+    join_rows_kernel(const double* rows, int blocks, Shape shape, F formula, float* coefficients, double* value) {
+    const std::int64_t groups = F::kOfBatch ? 1 : shape.n, members = shape.n / groups;
+    double total = 0;
+    for (std::int64_t g = 0; g < groups; ++g) {
+        const double* of_group = rows + g * members * blocks * kRow;
+        double sums[F::kSums] = {}, ignored = 0;
+        for (std::int64_t b = threadIdx.x; b < members * blocks; b += kThreads) {
 #pragma unroll
-            for (int k = 0; k < kSums; ++k) sums[k] += of_group[b * kLossSums + k];
+            for (int k = 0; k < F::kSums; ++k) sums[k] += of_group[b * kRow + k];
+            ignored += of_group[b * kRow + kMostSums];
+        }
 #pragma unroll
-        for (int k = 0; k < kSums; ++k) sums[k] = block_sum<kThreads>(sums[k]);
+        for (int k = 0; k < F::kSums; ++k) sums[k] = block_sum<kThreads>(sums[k]);
+        ignored = block_sum<kThreads>(ignored);
         if (threadIdx.x != 0) continue;
-        double c[kLossCoefficients] = {};
-        loss += loss_of_sums<kFormula>(parameters, sums, groups.voxels, groups.mean, c);
-        for (std::int64_t n = g * groups.members; n < (g + 1) * groups.members; ++n)
+        double c[kMostCoefficients] = {};
+        total += loss::value_of_group(formula, sums, static_cast<double>(members * shape.voxels()), ignored,
+                                     1 / static_cast<double>(groups), c);
+        for (std::int64_t n = g * members; n < (g + 1) * members; ++n)
 #pragma unroll
-            for (int k = 0; k < kLossCoefficients; ++k) coefficients[n * kLossCoefficients + k] = loss_coefficient(c[k]);
+            for (int k = 0; k < kMostCoefficients; ++k)
+                coefficients[n * kMostCoefficients + k] = loss::as_coefficient(c[k]);
     }
-    if (threadIdx.x == 0) *value = loss;
+    if (threadIdx.x == 0) *value = total;
 }
 
-template <LossFormula kFormula, class T, int W>
+template <class F, class T, int W>
 __global__ void __launch_bounds__(kThreads)
-    gradient_kernel(Voxels<T> in, LossParameters parameters, const float* coefficients, T* diff_logit) {
+    gradient_kernel(Voxels<T> in, F formula, const float* coefficients, T* diff_logit) {
     const std::int64_t n = blockIdx.y, step = std::int64_t{gridDim.x} * kThreads * W;
     const float background = background_weight(in, n);
-    float c[kLossCoefficients];
+    float c[F::kCoefficients];
 #pragma unroll
-    for (int k = 0; k < kLossCoefficients; ++k) c[k] = coefficients[n * kLossCoefficients + k];
+    for (int k = 0; k < F::kCoefficients; ++k) c[k] = coefficients[n * kMostCoefficients + k];
     for (std::int64_t v = (std::int64_t{blockIdx.x} * kThreads + threadIdx.x) * W; v < in.voxels; v += step) {
-        LossVoxel voxels[W];
+        Voxel voxels[W];
         load(in, n * in.voxels + v, n, background, voxels);
-        float slopes[W];
+        float gradients[W];
 #pragma unroll
-        for (int i = 0; i < W; ++i)
-            slopes[i] = loss_slope<kFormula>(voxels[i], parameters, power_of<kFormula>(voxels[i], parameters), c);
-        store_pack<W>(diff_logit + n * in.voxels + v, slopes);
+        for (int i = 0; i < W; ++i) gradients[i] = formula.gradient(voxels[i], sigmoid(voxels[i].z), c);
+        store_pack<W>(diff_logit + n * in.voxels + v, gradients);
     }
 }
 
 // ----------------------------------------------------------------------------------------------------------------------
 
 template <class T>
-Voxels<T> voxels_of(const LossInput& input) {
-    return {input.logit.as<const T>(), input.target, input.labels, input.weights, input.stride, input.logit.shape.voxels()};
+Voxels<T> voxels_of(const LossParameters& parameters, const LossInput& input) {
+    return {input.logit.as<const T>(), input.target, loss::labels_read(parameters, input), input.weights, input.stride,
+            input.logit.shape.voxels()};
 }
 
 /// Blocks that work on a sample. By the sample's size alone.
 int blocks_of(std::int64_t voxels) { return std::max(1, static_cast<int>(blocks_for(voxels, kThreads * 4, kMostBlocks))); }
 
-/// Scratch: the coefficients of each sample, then the sums of each block.
+/// Scratch: the coefficients of each sample, then the rows of each block.
 float* coefficients_in(void* scratch) { return static_cast<float*>(scratch); }
-double* sums_in(void* scratch, std::int64_t samples) {
-    static_assert(kLossCoefficients * sizeof(float) % sizeof(double) == 0);
-    return reinterpret_cast<double*>(static_cast<float*>(scratch) + samples * kLossCoefficients);
+double* rows_in(void* scratch, std::int64_t samples) {
+    static_assert(kMostCoefficients * sizeof(float) % sizeof(double) == 0);
+    return reinterpret_cast<double*>(static_cast<float*>(scratch) + samples * kMostCoefficients);
 }
 
-/// Calls body(a number of the type, formula, pack width), all known when compiled.
+/// Calls body(a number of the type, formula, pack width), whose types are known when compiled.
 template <class Body>
 void with_kernel(const LossParameters& parameters, const LossInput& input, Body&& body) {
     with_real(input.logit.type, [&](auto real) {
-        with_formula(parameters.formula, [&](auto formula) {
+        loss::with_formula(parameters, [&](const auto& formula) {
             with_pack<decltype(real)>(input.logit.shape.voxels(), [&](auto width) { body(real, formula, width); });
         });
     });
@@ -165,37 +175,38 @@ void with_kernel(const LossParameters& parameters, const LossInput& input, Body&
 }  // namespace
 
 std::int64_t loss_scratch_bytes(const LossParameters&, const Shape& logit) {
-    return logit.n * (kLossCoefficients * static_cast<std::int64_t>(sizeof(float)) +
-                      blocks_of(logit.voxels()) * kLossSums * static_cast<std::int64_t>(sizeof(double)));
+    return logit.n * (kMostCoefficients * static_cast<std::int64_t>(sizeof(float)) +
+                      blocks_of(logit.voxels()) * kRow * static_cast<std::int64_t>(sizeof(double)));
 }
 
 void loss_value(Stream stream, const LossParameters& parameters, const LossInput& input, void* scratch, double* value) {
-    require_loss_input(parameters, input);
+    loss::require_input(parameters, input);
     const Shape& shape = input.logit.shape;
     const int blocks = blocks_of(shape.voxels());
-    double* partial = sums_in(scratch, shape.n);
+    double* rows = rows_in(scratch, shape.n);
     with_kernel(parameters, input, [&](auto real, auto formula, auto width) {
         using T = decltype(real);
-        launch(sum_kernel<formula(), T, width()>, {{static_cast<unsigned>(blocks), static_cast<unsigned>(shape.n)}, kThreads},
-               stream, voxels_of<T>(input), parameters, partial);
+        launch(sum_kernel<decltype(formula), T, width()>,
+               {{static_cast<unsigned>(blocks), static_cast<unsigned>(shape.n)}, kThreads}, stream,
+               voxels_of<T>(parameters, input), formula, rows);
     });
-    with_formula(parameters.formula, [&](auto formula) {
-        launch(join_sums_kernel<formula()>, {1, kThreads}, stream, partial, blocks, groups_of(formula(), shape), parameters,
+    loss::with_formula(parameters, [&](auto formula) {
+        launch(join_rows_kernel<decltype(formula)>, {1, kThreads}, stream, rows, blocks, shape, formula,
                coefficients_in(scratch), value);
     });
 }
 
 void loss_gradient(Stream stream, const LossParameters& parameters, const LossInput& input, const void* scratch,
                    View diff_logit) {
-    require_loss_input(parameters, input);
+    loss::require_input(parameters, input);
     require_same(input.logit, diff_logit, "loss_gradient");
     if (input.logit.type != diff_logit.type) throw std::invalid_argument("loss_gradient: tensors of different type");
     const Shape& shape = input.logit.shape;
     with_kernel(parameters, input, [&](auto real, auto formula, auto width) {
         using T = decltype(real);
         const unsigned blocks = blocks_for(shape.voxels(), kThreads * width());
-        launch(gradient_kernel<formula(), T, width()>, {{blocks, static_cast<unsigned>(shape.n)}, kThreads}, stream,
-               voxels_of<T>(input), parameters, static_cast<const float*>(scratch), diff_logit.as<T>());
+        launch(gradient_kernel<decltype(formula), T, width()>, {{blocks, static_cast<unsigned>(shape.n)}, kThreads}, stream,
+               voxels_of<T>(parameters, input), formula, static_cast<const float*>(scratch), diff_logit.as<T>());
     });
 }
 

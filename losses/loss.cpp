@@ -4,6 +4,7 @@
 
 #include "engine/nearest_name.h"
 #include "kernels/error.h"
+#include "losses/loss_sum.h"
 
 namespace iwseg {
 namespace {
@@ -42,11 +43,17 @@ Loss loss_from_name(const std::string& name, const LossOptions& options) {
         const bool weighted = name.starts_with("iw");
         return {name, plain.at(weighted ? name.substr(2) : name), weighted};
     }
+    if (is_loss_sum(name)) {
+        const LossTerms terms = read_loss_sum(name);
+        return {name, {.formula = LossFormula::sum, .terms = terms}, terms.iwdice != 0 || terms.iwce != 0};
+    }
+    std::vector<std::string> words = loss_names();
+    words.insert(words.end(), loss_term_names().begin(), loss_term_names().end());
     std::string all;
     for (const std::string& known : loss_names()) all += (all.empty() ? "" : ", ") + known;
-    const std::string nearest = nearest_name(name, loss_names());
+    const std::string nearest = nearest_name(name, words);
     throw InputError("unknown loss '" + name + "'" + (nearest.empty() ? "" : " (nearest: '" + nearest + "')") +
-                     "; expected one of " + all);
+                     "; expected one of " + all + ", or a sum as \"dice + ce\"");
 }
 
 }  // namespace iwseg
