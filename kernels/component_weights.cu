@@ -13,7 +13,7 @@
 namespace iwseg::IWSEG_BACKEND {
 namespace {
 
-enum Counter { listed, components, foreground, kCounters };
+enum Counter { listed, components, foreground, ignored, kCounters };
 
 /// The table while it holds sizes.
 __device__ __forceinline__ std::int32_t* sizes_in(float* table) { return reinterpret_cast<std::int32_t*>(table); }
@@ -22,7 +22,10 @@ template <int W>
 __global__ void __launch_bounds__(kMaskThreads)
     find_kernel(MaskCells cells, const std::uint8_t* mask, float* table, std::int64_t stride) {
     std::int32_t* sizes = sizes_in(table) + blockIdx.y * stride + 1;
-    find_cells<W>(cells, mask, [&](std::int32_t cell, std::uint8_t) { sizes[cell] = 0; });
+    std::int32_t left_out =
+        find_cells<W, true>(cells, mask, [&](std::int32_t cell, std::uint8_t) { sizes[cell] = 0; });
+    left_out = block_sum<kMaskThreads>(left_out);
+    if (threadIdx.x == 0 && left_out > 0) atomicAdd(cells.listed + ignored * cells.shape.n + blockIdx.y, left_out);
 }
 
 __global__ void __launch_bounds__(kMaskThreads)
@@ -54,7 +57,8 @@ __global__ void __launch_bounds__(kMaskThreads)
 
 __global__ void __launch_bounds__(kMaskThreads)
     weigh_kernel(MaskCells cells, WeightClip clip, float* table, std::int64_t stride) {
-    const std::int64_t n = blockIdx.y, all = cells.count(), voxels = cells.shape.voxels();
+    const std::int64_t n = blockIdx.y, all = cells.count();
+    const std::int64_t voxels = cells.shape.voxels() - cells.listed[ignored * cells.shape.n + n];
     const std::int64_t background = voxels - cells.listed[foreground * cells.shape.n + n];
     const auto patch = static_cast<double>(voxels);
     const double present = cells.listed[components * cells.shape.n + n] + (background > 0 ? 1 : 0);

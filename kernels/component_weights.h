@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "kernels/backend.h"
+#include "kernels/ignored.h"
 #include "kernels/inverse_weights.h"
 #include "kernels/view.h"
 
@@ -18,9 +19,10 @@ constexpr std::int64_t component_label_bound(const Shape& mask, int connectivity
 
 /// From the masks of patches to what a weighted loss reads, in one go and without waiting for the host: components are
 /// found, counted and weighed as inverse_weight_table does.
-/// mask: (N, 1, D, H, W) u8, nonzero is foreground. connectivity: 6, 18 or 26.
+/// mask: (N, 1, D, H, W) u8, nonzero is foreground but for kIgnored, which is in no component, no background and not
+/// among the voxels of the patch. connectivity: 6, 18 or 26.
 /// labels: same shape, i32. A voxel of foreground receives the label of its component, a number from 1 to
-/// component_label_bound - 1 that need not follow on others. Background is 0, or left as it was.
+/// component_label_bound - 1 that need not follow on others. Background and what is ignored are 0, or left as they were.
 /// table: (N, component_label_bound) f32, memory of the device; table[n][l] receives the weight of label l in patch n,
 /// table[n][0] that of background. Places of labels that are not given are left as they were.
 /// Throws std::invalid_argument as label_components does.

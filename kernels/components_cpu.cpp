@@ -310,11 +310,19 @@ std::int64_t component_weights_scratch_bytes(const Shape&, int) {
 void component_weights(Stream stream, View mask, int connectivity, WeightClip clip, View labels, float* table, void*) {
     require_labelling(mask, labels, connectivity, "component_weights");
     const Shape& shape = mask.shape;
-    const std::int64_t voxels = shape.voxels(), stride = component_label_bound(shape, connectivity);
+    const std::int64_t all = shape.voxels(), stride = component_label_bound(shape, connectivity);
     std::vector<std::int64_t> sizes;
-    for (std::int64_t n = 0; n < shape.n && voxels > 0; ++n) {
-        label_volume(stream, mask.as<const std::uint8_t>() + n * voxels, shape, reach_of(connectivity),
-                     labels.as<std::int32_t>() + n * voxels, &sizes);
+    std::vector<std::uint8_t> known;
+    for (std::int64_t n = 0; n < shape.n && all > 0; ++n) {
+        const auto* patch = mask.as<const std::uint8_t>() + n * all;
+        std::int64_t voxels = all;
+        if (std::memchr(patch, kIgnored, static_cast<std::size_t>(all))) {  // few patches have any
+            voxels -= std::count(patch, patch + all, kIgnored);
+            known.assign(patch, patch + all);
+            std::replace(known.begin(), known.end(), kIgnored, std::uint8_t{0});
+            patch = known.data();
+        }
+        label_volume(stream, patch, shape, reach_of(connectivity), labels.as<std::int32_t>() + n * all, &sizes);
         const std::int64_t background = voxels - std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0});
         const double present = static_cast<double>(sizes.size()) + (background > 0 ? 1 : 0);
         const auto weight = [&](std::int64_t size) {

@@ -82,7 +82,7 @@ __global__ void __launch_bounds__(kThreads)
     }
     const std::int64_t at = n * patch.voxels;
     cut_volume(source, source.labels, std::int32_t{0}, patch, [=](std::int64_t v, std::int32_t label) {
-        if (target) target[at + v] = label > 0;
+        if (target) target[at + v] = target_of_label(label);
         if (labels) labels[at + v] = label;
     });
 }

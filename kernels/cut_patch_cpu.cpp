@@ -39,7 +39,7 @@ void cut_patches(Stream stream, const PatchSource* sources, View image, std::uin
         }
         const std::int64_t at = n * s.voxels();
         cut_volume(source, source.labels, 0, s, [=](std::int64_t v, std::int32_t label) {
-            if (target) target[at + v] = label > 0;
+            if (target) target[at + v] = target_of_label(label);
             if (labels) labels[at + v] = label;
         });
     });

@@ -55,17 +55,25 @@ __global__ void __launch_bounds__(kThreads)
 
 /// One block a patch.
 __global__ void __launch_bounds__(kTableThreads)
-    weigh_kernel(std::int64_t voxels, std::int64_t stride, WeightClip clip, float* table) {
-    SHARED(std::int32_t, present, 1);
+    weigh_kernel(std::int64_t stride, WeightClip clip, float* table) {
+    SHARED(double, of_patch, 2);  // how many labels it has, and how many voxels of these
     table += blockIdx.x * stride;
-    std::int32_t found = 0;
-    for (std::int64_t l = threadIdx.x; l < stride; l += kTableThreads) found += std::bit_cast<std::uint32_t>(table[l]) != 0;
-    found = block_sum<kTableThreads>(found);
-    if (threadIdx.x == 0) present[0] = found;
+    double present = 0, voxels = 0;
+    for (std::int64_t l = threadIdx.x; l < stride; l += kTableThreads) {
+        const auto size = std::bit_cast<std::uint32_t>(table[l]);
+        present += size != 0;
+        voxels += size;
+    }
+    present = block_sum<kTableThreads>(present);
+    voxels = block_sum<kTableThreads>(voxels);
+    if (threadIdx.x == 0) {
+        of_patch[0] = present;
+        of_patch[1] = voxels;
+    }
     __syncthreads();
     for (std::int64_t l = threadIdx.x; l < stride; l += kTableThreads) {
         const auto size = std::bit_cast<std::uint32_t>(table[l]);
-        if (size != 0) table[l] = inverse_weight(static_cast<double>(voxels), present[0], size, clip);
+        if (size != 0) table[l] = inverse_weight(of_patch[1], of_patch[0], size, clip);
     }
 }
 
@@ -75,7 +83,9 @@ __global__ void __launch_bounds__(kThreads)
     for (std::int64_t v = std::int64_t{blockIdx.x} * kThreads + threadIdx.x; v < voxels;
          v += std::int64_t{gridDim.x} * kThreads) {
         const std::int32_t label = labels[n * voxels + v];
-        weights[n * voxels + v] = label >= 0 && label < stride ? __ldg(table + n * stride + label) : NAN;
+        weights[n * voxels + v] = label >= 0 && label < stride ? __ldg(table + n * stride + label)
+                                  : label == kIgnoredLabel     ? 0.0f
+                                                               : NAN;
     }
 }
 
@@ -94,7 +104,7 @@ void inverse_weight_table(Stream stream, View labels, float* table, std::int64_t
     set_zero(stream, table, shape.n * stride * static_cast<std::int64_t>(sizeof(float)));
     launch(at_once == 4 ? count_kernel<4> : count_kernel<1>, over_voxels(shape, at_once, kMostBlocks), stream, from,
            shape.voxels(), stride, table);
-    launch(weigh_kernel, {static_cast<unsigned>(shape.n), kTableThreads}, stream, shape.voxels(), stride, clip, table);
+    launch(weigh_kernel, {static_cast<unsigned>(shape.n), kTableThreads}, stream, stride, clip, table);
 }
 
 void look_up_weights(Stream stream, View labels, const float* table, std::int64_t stride, View weights) {

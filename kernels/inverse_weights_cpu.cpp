@@ -32,12 +32,18 @@ IWSEG_VECTOR_CLONES std::int64_t run_length(const std::int32_t* labels, std::int
 bool weights_of_patch(const std::int32_t* labels, std::int64_t voxels, float* table, std::int64_t stride,
                       WeightClip clip) {
     std::fill_n(table, stride, 0.0f);
+    std::int64_t ignored = 0;
     for (std::int64_t v = 0; v < voxels;) {
         const std::int64_t length = run_length(labels + v, voxels - v);
-        if (labels[v] < 0 || labels[v] >= stride) return false;
-        float& place = table[labels[v]];
-        place = std::bit_cast<float>(std::bit_cast<std::uint32_t>(place) + static_cast<std::uint32_t>(length));
+        const std::int32_t label = labels[v];
         v += length;
+        if (label == kIgnoredLabel) {
+            ignored += length;
+            continue;
+        }
+        if (label < 0 || label >= stride) return false;
+        float& place = table[label];
+        place = std::bit_cast<float>(std::bit_cast<std::uint32_t>(place) + static_cast<std::uint32_t>(length));
     }
     // K + 1: background is one of these, where there is any.
     const double present = static_cast<double>(
@@ -45,7 +51,7 @@ bool weights_of_patch(const std::int32_t* labels, std::int64_t voxels, float* ta
     for (std::int64_t l = 0; l < stride; ++l) {
         const std::uint32_t size = std::bit_cast<std::uint32_t>(table[l]);
         if (size == 0) continue;
-        table[l] = inverse_weight(static_cast<double>(voxels), present, size, clip);
+        table[l] = inverse_weight(static_cast<double>(voxels - ignored), present, size, clip);
     }
     return true;
 }
@@ -74,7 +80,8 @@ void look_up_weights(Stream stream, View labels, const float* table, std::int64_
     for (std::int64_t n = 0; n < labels.shape.n; ++n) {
         const std::int64_t start = n * labels.shape.voxels();
         parallel_ranges(stream, labels.shape.voxels(), [&](std::int64_t first, std::int64_t last) {
-            for (std::int64_t v = start + first; v < start + last; ++v) to[v] = table[n * stride + from[v]];
+            for (std::int64_t v = start + first; v < start + last; ++v)
+                to[v] = from[v] == kIgnoredLabel ? 0.0f : table[n * stride + from[v]];
         });
     }
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "kernels/components.h"
+#include "kernels/ignored.h"
 #include "kernels/launch.h"
 #include "kernels/memory.h"
 #include "kernels/pack.cuh"
@@ -104,8 +105,20 @@ __device__ __forceinline__ unsigned nonzero_bytes(unsigned bytes) {
     return ((((bytes & 0x7F7F7F7Fu) + 0x7F7F7F7Fu) | bytes) >> 7) & 0x01010101u;
 }
 
+/// Bit 0 of each byte that is foreground. kIgnoring: those that are kIgnored are not, and are counted.
+template <bool kIgnoring>
+__device__ __forceinline__ unsigned foreground_bytes(unsigned bytes, std::int32_t& ignored) {
+    const unsigned nonzero = nonzero_bytes(bytes);
+    if (!kIgnoring || nonzero == 0) return nonzero;
+    static_assert(kIgnored == 0xFF);
+    const unsigned known = nonzero_bytes(~bytes);
+    ignored += 4 - __popc(known);
+    return nonzero & known;
+}
+
 /// Eight cells of 2 x 2 x 2 in a row, from four rows of 16 voxels.
-__device__ __forceinline__ Pack<std::uint8_t, 8> cells_of_rows(const uint4 (&rows)[4]) {
+template <bool kIgnoring>
+__device__ __forceinline__ Pack<std::uint8_t, 8> cells_of_rows(const uint4 (&rows)[4], std::int32_t& ignored) {
     Pack<std::uint8_t, 8> cells;
 #pragma unroll
     for (int word = 0; word < 4; ++word) {
@@ -113,7 +126,7 @@ __device__ __forceinline__ Pack<std::uint8_t, 8> cells_of_rows(const uint4 (&row
 #pragma unroll
         for (int row = 0; row < 4; ++row) {
             const unsigned bytes = word == 0 ? rows[row].x : word == 1 ? rows[row].y : word == 2 ? rows[row].z : rows[row].w;
-            pairs |= nonzero_bytes(bytes) << 2 * row;
+            pairs |= foreground_bytes<kIgnoring>(bytes, ignored) << 2 * row;
         }
         pairs |= pairs >> 7;  // odd voxels, a byte further, to bits 1, 3, 5, 7 of the even ones
         cells.values[2 * word] = static_cast<std::uint8_t>(pairs);
@@ -123,24 +136,32 @@ __device__ __forceinline__ Pack<std::uint8_t, 8> cells_of_rows(const uint4 (&row
 }
 
 /// A cell's byte, voxel by voxel; parts outside of the volume are background.
-__device__ __forceinline__ std::uint8_t cell_of_voxels(const MaskCells& cells, const std::uint8_t* mask, std::int32_t cell) {
+template <bool kIgnoring>
+__device__ __forceinline__ std::uint8_t cell_of_voxels(const MaskCells& cells, const std::uint8_t* mask, std::int32_t cell,
+                                                       std::int32_t& ignored) {
     const std::int32_t x = cell % cells.width, y = cell / cells.width % cells.height, z = cell / cells.width / cells.height;
     mask += first_voxel_of(cells, cell);
     unsigned bits = 0;
     for (int bit = 0; bit < cells.edge * cells.edge * cells.edge; ++bit) {
         const bool inside = (bit & 1) + x * cells.edge < cells.shape.w && (bit >> 1 & 1) + y * cells.edge < cells.shape.h &&
                             (bit >> 2) + z * cells.edge < cells.shape.d;
-        if (inside && mask[offset_of(cells, bit)] != 0) bits |= 1u << bit;
+        if (!inside || mask[offset_of(cells, bit)] == 0) continue;
+        if (kIgnoring && mask[offset_of(cells, bit)] == kIgnored)
+            ++ignored;
+        else
+            bits |= 1u << bit;
     }
     return static_cast<std::uint8_t>(bits);
 }
 
 /// W cells a thread, next to each other in x. W = 8 asks for cells of 2 and a mask whose width is a multiple of 16.
 /// Of each cell with foreground, begin(cell, byte) sets the state that the caller keeps.
-template <int W, class Begin>
-__device__ __forceinline__ void find_cells(const MaskCells& cells, const std::uint8_t* mask, Begin&& begin) {
+/// kIgnoring: voxels that are kIgnored are not foreground; returns how many of them the thread met.
+template <int W, bool kIgnoring = false, class Begin>
+__device__ __forceinline__ std::int32_t find_cells(const MaskCells& cells, const std::uint8_t* mask, Begin&& begin) {
     const std::int64_t n = blockIdx.y, all = cells.count(), step = std::int64_t{gridDim.x} * kMaskThreads * W;
     mask += n * cells.shape.voxels();
+    std::int32_t ignored = 0;
     for (std::int64_t first = std::int64_t{blockIdx.x} * kMaskThreads * W; first < all; first += step) {
         const std::int64_t cell = first + threadIdx.x * W;  // whole warps go on: reserve needs them
         Pack<std::uint8_t, W> bytes = {};
@@ -154,9 +175,9 @@ __device__ __forceinline__ void find_cells(const MaskCells& cells, const std::ui
                 for (int row = 0; row < 4; ++row)
                     if (2 * y + row % 2 < cells.shape.h && 2 * z + row / 2 < cells.shape.d)
                         rows[row] = *reinterpret_cast<const uint4*>(from + offset_of(cells, 2 * row));
-                bytes = cells_of_rows(rows);
+                bytes = cells_of_rows<kIgnoring>(rows, ignored);
             } else {
-                bytes.values[0] = cell_of_voxels(cells, mask, static_cast<std::int32_t>(cell));
+                bytes.values[0] = cell_of_voxels<kIgnoring>(cells, mask, static_cast<std::int32_t>(cell), ignored);
             }
             *reinterpret_cast<Pack<std::uint8_t, W>*>(cells.bytes + n * all + cell) = bytes;
         }
@@ -173,6 +194,7 @@ __device__ __forceinline__ void find_cells(const MaskCells& cells, const std::ui
             begin(c, bytes.values[i]);
         }
     }
+    return ignored;
 }
 
 // ----------------------------------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ inline Labels flood_fill(const Mask& mask, const Shape& shape, int connectivity)
 inline Mask random_mask(const Shape& shape, double density, std::mt19937& random) {
     Mask mask(shape.elements());
     std::bernoulli_distribution lesion(density);
-    std::uniform_int_distribution<int> value(1, 255);  // any nonzero byte is foreground
+    std::uniform_int_distribution<int> value(1, 254);  // any nonzero byte is foreground; 255 may be kIgnored
     for (auto& voxel : mask) voxel = lesion(random) ? static_cast<std::uint8_t>(value(random)) : 0;
     return mask;
 }
