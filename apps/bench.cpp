@@ -79,7 +79,7 @@ void add_bench_command(CLI::App& app) {
     add_measurement(*bench, "label", "Connected components of a mask", "label --mask lesions.nii.gz", bench_label);
     add_measurement(*bench, "weights", "Components of patches and their inverse weights",
                     "weights --patch 128 --batch 1", bench_weights);
-    add_measurement(*bench, "loss", "Each of the ten losses with its gradient", "loss --patch 128 --batch 2",
+    add_measurement(*bench, "loss", "Each of the ten losses, and sums, with its gradient", "loss --patch 128 --batch 2",
                     bench_loss);
     add_measurement(*bench, "predict", "Prediction of a whole scan by a grid of patches",
                     "predict --size 192 --patch 96", bench_predict);

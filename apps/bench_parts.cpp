@@ -180,7 +180,9 @@ void bench_loss(const BenchOptions& options) {
     if (!options.json)
         fmt::print("{}\nmeasured here: copying {:.1f} GB/s\n{:>9} {:>7} {:>7}  loss and its gradient\n",
                    context.description(), peaks.gigabytes_per_second, "ms", "GB/s", "of peak");
-    for (const std::string& name : loss_names()) {
+    std::vector<std::string> names = loss_names();
+    for (const char* sum : {"dice + ce", "iwdice + iwce", "dice + iwce"}) names.emplace_back(sum);
+    for (const std::string& name : names) {
         const Loss loss = loss_from_name(name);
         const LossInput input = weighed.loss_input(logit, loss.weighted);
         const DeviceMemory scratch(device, device.loss_scratch_bytes(loss.parameters, shape));

@@ -152,6 +152,11 @@ TEST(Config, UnknownKeyNamesTheNearest) {
 
 TEST(Config, UnknownLossNamesTheNearest) { EXPECT_TRUE(contains(setting_refusal("loss=iwdll"), "iwdl")); }
 
+TEST(Config, ASumOfLossesNeedsNoQuotationMarks) {
+    EXPECT_EQ(resolve_config(std::nullopt, {"loss=dice + 0.5*iwce"}).loss, "dice + 0.5*iwce");
+    EXPECT_TRUE(contains(setting_refusal("loss=dise + ce"), "(nearest: 'dice')"));
+}
+
 TEST(Config, WrongTypeNamesKeyValueAndWhatWasExpected) {
     EXPECT_EQ(text_refusal("\nbatch = \"two\"\n"),
               "lesions.toml, line 2: batch is \"two\", but a whole number was expected");
