@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <map>
 #include <memory>
+#include <string>
 
 #include "apps/commands.h"
 #include "apps/progress.h"
@@ -18,6 +20,11 @@ void add_phantom_command(CLI::App& app) {
     command->add_option("--size", options->size, "voxels along the first two axes; the third has 3/4")
         ->capture_default_str();
     command->add_option("--seed", options->seed, "the same seed gives the same scans")->capture_default_str();
+    const std::map<std::string, PhantomKind> kinds{{"even", PhantomKind::even}, {"fading", PhantomKind::fading}};
+    command->add_option("--kind", options->kind, "even: lesions of all sizes stand out alike; fading: the smaller, the fainter")
+        ->transform(CLI::CheckedTransformer(kinds, CLI::ignore_case))
+        ->type_name("even|fading")
+        ->default_str("even");
     command->footer("Example:\n  iwseg phantom --out phantom --cases 20 --size 96");
     command->callback([options] {
         Progress progress("phantom", options->cases, "scans");

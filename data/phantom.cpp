@@ -7,8 +7,8 @@
 
 #include "engine/random.h"
 
-// A CT of nobody: what matters is that lesions of all sizes stand out from noise, and that vessels cut across look like
-// small lesions. Each part draws from its own stream, so that changing one leaves the others as they were.
+// A CT of nobody: what matters is that lesions of all sizes stand out from noise, and that vessels cut across, or spots,
+// look like small lesions. Each part draws from its own stream, so that changing one leaves the others as they were.
 
 namespace iwseg {
 namespace {
@@ -21,6 +21,12 @@ enum Part : std::uint32_t { anatomy, organ_shape, texture, vessels, lesions, noi
 constexpr double air = -1000, fat = -90, muscle = 45, bone = 420;  // Hounsfield units
 constexpr double noise_hu = 14, texture_hu = 10;
 constexpr double median_volume = 35, volume_spread = 2.0;  // voxels; deviation of its logarithm
+// Of fading phantoms: the share of the organs' contrast that is left, and the lesions' contrast in HU from the volume in
+// voxels where it begins to grow to that where it has grown.
+constexpr double organ_share = 0.25;
+constexpr double marrow = -20;  // of a spine that is no distractor
+constexpr std::int64_t smallest_fading = 6;  // voxels: smaller ones drown in the noise
+constexpr double faint = 55, bright = 135, faint_volume = 8, bright_volume = 400;
 
 double range(Random& random, double low, double high) {
     return low + (high - low) * random.uniform();
@@ -87,6 +93,7 @@ struct Phantom {
     Extent shape;
     std::vector<float> hu;
     std::vector<std::uint8_t> target;
+    PhantomKind kind;
 
     Random random(Part part) const { return {seed, number, part, Purpose::phantom}; }
     std::int64_t index(std::int64_t i, std::int64_t j, std::int64_t k) const {
@@ -153,6 +160,8 @@ void draw_anatomy(Phantom& phantom) {
                 if (value != fat)
                     for (const Organ& organ : organs)
                         if (organ.distance(x) + bent < 1) value = organ.hu;
+                if (phantom.kind == PhantomKind::fading && value != fat)
+                    value = value == bone ? marrow : muscle + organ_share * (value - muscle);
                 value += texture_hu * (coarse.at(at[0], at[1], at[2]) + fine.at(at[0], at[1], at[2]));
                 *hu = static_cast<float>(value);
             }
@@ -202,6 +211,19 @@ void draw_vessels(Phantom& phantom) {
             const double along = static_cast<double>(step) / steps;
             paint_ball(phantom, path[step], std::max(0.8, thickest * (1 - 0.7 * along)), hu);
         }
+    }
+}
+
+/// Spots that are no lesions, as small as the smallest and fainter than these.
+void draw_spots(Phantom& phantom) {
+    Random random = phantom.random(vessels);
+    const auto count = static_cast<double>(phantom.hu.size()) / (96 * 96 * 72) * range(random, 20, 40);
+    for (int spot = 0; spot < static_cast<int>(count); ++spot) {
+        Point centre = phantom.random_point(random);
+        for (int attempt = 0; attempt < 50 && !phantom.soft_tissue(centre); ++attempt)
+            centre = phantom.random_point(random);
+        if (phantom.soft_tissue(centre))
+            paint_ball(phantom, centre, range(random, 0.9, 1.7), muscle + range(random, 20, faint - 10));
     }
 }
 
@@ -256,6 +278,13 @@ void paint_lesion(Phantom& phantom, Random& random, const Lesion& lesion, std::i
     }
 }
 
+/// In HU; drawn is from 0 to 1.
+double contrast_of(PhantomKind kind, std::int64_t volume, double drawn) {
+    if (kind == PhantomKind::even) return 60 * std::exp(1.1 * drawn);
+    const double grown = std::log(static_cast<double>(volume) / faint_volume) / std::log(bright_volume / faint_volume);
+    return (faint + (bright - faint) * std::clamp(grown, 0.0, 1.0)) * (0.85 + 0.3 * drawn);
+}
+
 void draw_lesions(Phantom& phantom) {
     Random random = phantom.random(lesions);
     // Every tenth scan has none: a dataset of any seed holds a few.
@@ -266,9 +295,11 @@ void draw_lesions(Phantom& phantom) {
     std::vector<Lesion> placed;
     for (int lesion = 0; lesion < count; ++lesion) {
         const double drawn = median_volume * std::exp(volume_spread * random.normal());
-        const auto volume = std::clamp<std::int64_t>(std::llround(drawn), 1, static_cast<std::int64_t>(voxels / 120));
+        const std::int64_t smallest = phantom.kind == PhantomKind::fading ? smallest_fading : 1;
+        const auto volume =
+            std::clamp<std::int64_t>(std::llround(drawn), smallest, static_cast<std::int64_t>(voxels / 120));
         const double radius = std::cbrt(static_cast<double>(volume) * 3 / (4 * std::numbers::pi));
-        const double contrast = 60 * std::exp(range(random, 0.0, 1.1));
+        const double contrast = contrast_of(phantom.kind, volume, random.uniform());
         const bool touching = random.uniform() < 0.15 && !placed.empty();
         for (int attempt = 0; attempt < 200; ++attempt) {
             Lesion candidate{phantom.random_point(random), radius};
@@ -305,13 +336,18 @@ void blur(std::vector<float>& values, const Extent& shape, int axis) {
 
 }  // namespace
 
-PhantomScan make_phantom(std::uint64_t seed, std::int64_t number, std::int64_t size) {
-    Phantom phantom{seed, static_cast<std::uint64_t>(number), {size, size, size * 3 / 4}, {}, {}};
+const char* name_of(PhantomKind kind) { return kind == PhantomKind::even ? "even" : "fading"; }
+
+PhantomScan make_phantom(std::uint64_t seed, std::int64_t number, std::int64_t size, PhantomKind kind) {
+    Phantom phantom{seed, static_cast<std::uint64_t>(number), {size, size, size * 3 / 4}, {}, {}, kind};
     const auto voxels = static_cast<std::size_t>(size * size * (size * 3 / 4));
     phantom.hu.resize(voxels);
     phantom.target.resize(voxels);
     draw_anatomy(phantom);
-    draw_vessels(phantom);
+    if (kind == PhantomKind::even)
+        draw_vessels(phantom);
+    else
+        draw_spots(phantom);
     draw_lesions(phantom);
     for (int axis = 0; axis < 3; ++axis) blur(phantom.hu, phantom.shape, axis);
 

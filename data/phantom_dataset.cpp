@@ -17,7 +17,7 @@ namespace iwseg {
 namespace {
 
 void write_case(const PhantomOptions& options, std::int64_t number) {
-    const PhantomScan scan = make_phantom(options.seed, number, options.size);
+    const PhantomScan scan = make_phantom(options.seed, number, options.size, options.kind);
     const std::string name = fmt::format("phantom_{:03}", number);
     write_volume(options.folder / "imagesTr" / (name + "_0000.nii.gz"), scan.image);
     write_volume(options.folder / "labelsTr" / (name + ".nii.gz"), scan.target);
@@ -70,7 +70,8 @@ void write_phantom_dataset(const PhantomOptions& options, const CaseProgress& pr
                                       {"labels", {{"background", 0}, {"lesion", 1}}},
                                       {"numTraining", options.cases},
                                       {"file_ending", ".nii.gz"},
-                                      {"seed", options.seed}};
+                                      {"seed", options.seed},
+                                      {"kind", name_of(options.kind)}};
     write_text(description, json.dump(2) + "\n");
 }
 

@@ -48,6 +48,47 @@ TEST(Phantom, LesionsSpanThreeDecadesAndStandOutFromTheirSurroundings) {
     EXPECT_LT(sizes[sizes.size() / 2], 150);
 }
 
+/// Mean brightness of the lesions of at most, or more than, so many voxels over their surroundings of 45 HU.
+double mean_contrast(const PhantomScan& scan, bool small) {
+    const ComponentList lesions = list_components(scan.target.voxels, scan.target.geometry.shape, 26);
+    double sum = 0, voxels = 0;
+    for (std::int64_t c = 0; c < lesions.size(); ++c) {
+        if ((lesions.offsets[c + 1] - lesions.offsets[c] <= 30) != small) continue;
+        for (std::int64_t i = lesions.offsets[c]; i < lesions.offsets[c + 1]; ++i)
+            sum += scan.image.voxels[lesions.voxels[i]] - 45;
+        voxels += static_cast<double>(lesions.offsets[c + 1] - lesions.offsets[c]);
+    }
+    return voxels == 0 ? std::nan("") : sum / voxels;
+}
+
+TEST(Phantom, SmallLesionsOfFadingScansAreFainterAndStillStandOut) {
+    const unsigned seed = std::random_device{}();
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    double small = 0, large = 0;
+    int with_small = 0, with_large = 0;
+    for (std::int64_t number = 0; number < 7; ++number) {
+        const PhantomScan scan = make_phantom(seed, number, 96, PhantomKind::fading);
+        EXPECT_EQ(scan.target.voxels, make_phantom(seed, number, 96, PhantomKind::fading).target.voxels);
+        if (const double mean = mean_contrast(scan, true); !std::isnan(mean)) small += mean, ++with_small;
+        if (const double mean = mean_contrast(scan, false); !std::isnan(mean)) large += mean, ++with_large;
+    }
+    ASSERT_GT(with_small, 0);
+    ASSERT_GT(with_large, 0);
+    // Noise is of 14 HU.
+    EXPECT_GT(small / with_small, 35.0);
+    EXPECT_GT(large / with_large, small / with_small + 25.0);
+}
+
+TEST(Phantom, ScansOfTheStudyAreWhatTheyWere) {
+    // The sums that the generator gave when docs/study.md was written.
+    const PhantomScan scan = make_phantom(7, 3, 64);
+    std::int64_t sum = 0, lesion = 0;
+    for (const std::int16_t value : scan.image.voxels) sum += value;
+    for (const std::uint8_t voxel : scan.target.voxels) lesion += voxel;
+    EXPECT_EQ(sum, -90001639);
+    EXPECT_EQ(lesion, 489);
+}
+
 class PhantomDataset : public testing::Test {
   protected:
     ~PhantomDataset() override { std::filesystem::remove_all(folder_); }
