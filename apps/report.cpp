@@ -62,9 +62,10 @@ std::string section(const char* heading, const std::string& content) {
 std::string introduction(const ReportData& data) {
     const ReportRun& run = data.runs.front();
     return fmt::format(
-        "<h1>{}</h1><p class=\"lead\">{} scan{} judged lesion by lesion. {} lesions; those of the smaller half are "
+        "<h1>{}</h1>{}<p class=\"lead\">{} scan{} judged lesion by lesion. {} lesions; those of the smaller half are "
         "at most {:.1f} {} in diameter.</p>",
         escape_html(data.dataset.name.empty() ? data.dataset.folder.filename().string() : data.dataset.name),
+        data.finding.empty() ? "" : "<p class=\"finding\"><b>" + escape_html(data.finding) + "</b></p>",
         data.cases.size(), data.cases.size() == 1 ? "" : "s", run.counts.lesions, run.froc.strata.front().diameter_high,
         name_of(run.froc.size_unit));
 }

@@ -62,6 +62,7 @@ struct ReportData {
     Dataset dataset;
     std::vector<ReportRun> runs;
     std::vector<ReportCase> cases;  ///< worst first: most misses, then most false positives, then by name
+    std::string finding = {};       ///< what the page begins with, plain text; empty: nothing
 
     double mean_dice(std::size_t run) const;  ///< over the scans with a predicted mask; NaN where there is none
 };

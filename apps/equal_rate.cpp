@@ -1,0 +1,42 @@
+#include "apps/equal_rate.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "apps/report_data.h"
+
+namespace iwseg {
+namespace {
+
+std::string found_text(const ReportRun& run, const Estimate& recall) {
+    const auto lesions = static_cast<double>(run.froc.strata.front().lesions);
+    const auto percent = [](double share) { return std::lround(100 * share); };
+    std::string text = fmt::format("{} ({} %", std::lround(recall.value * lesions), percent(recall.value));
+    if (recall.has_interval())
+        text += fmt::format("; 95 % interval {} to {} %", percent(recall.low), percent(recall.high));
+    return text + ")";
+}
+
+}  // namespace
+
+std::string equal_rate_sentences(const ReportData& data, const std::string& what) {
+    if (data.runs.size() != 2 || data.runs[0].froc.strata.size() < 2 || data.runs[1].froc.strata.size() < 2) return "";
+    const ReportRun &plain = data.runs[0], &weighted = data.runs[1];
+    const SizeStratum& small = plain.froc.strata.front();
+    const Estimate a = recall_at(plain.froc, small.curve, comparison_rate),
+                   b = recall_at(weighted.froc, weighted.froc.strata.front().curve, comparison_rate);
+    const bool more = b.value > a.value, clear = more && a.has_interval() && b.has_interval() && b.low > a.high;
+    const char* verdict = !more   ? "does not find more small lesions here at equal false positives"
+                          : clear ? "finds more small lesions here at equal false positives"
+                                  : "finds more small lesions here at equal false positives, by what may be chance";
+    return fmt::format(
+        "{} {}: of {} lesions of at most {:.1f} {} in diameter, {} finds {}, {} finds {}, each at a threshold that "
+        "lets "
+        "through at most {:g} false positive a scan. Dice of scans is {:.2f} with {} and {:.2f} with {}.",
+        what, verdict, small.lesions, small.diameter_high, name_of(plain.froc.size_unit), weighted.name,
+        found_text(weighted, b), plain.name, found_text(plain, a), comparison_rate, data.mean_dice(1), weighted.name,
+        data.mean_dice(0), plain.name);
+}
+
+}  // namespace iwseg
