@@ -5,22 +5,29 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "apps/commands.h"
+#include "apps/demo_config.h"
+#include "apps/equal_rate.h"
 #include "apps/experiment_run.h"
 #include "apps/progress.h"
 #include "apps/report.h"
 #include "apps/report_data.h"
 #include "apps/report_results.h"
 #include "apps/training_run.h"
+#include "apps/wrapped_text.h"
 #include "data/phantom.h"
+#include "engine/atomic_file.h"
+#include "kernels/error.h"
 
 namespace iwseg {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int training_scans = 16, test_scans = 12;
+constexpr int training_scans = 16, test_scans = 24;
 
 struct DemoArguments {
     std::string out = "demo", device = "auto";
@@ -34,10 +41,18 @@ std::string phantom_names(int first, int count) {
 }
 
 void make_dataset(const fs::path& folder) {
-    if (fs::exists(folder / "dataset.json")) return;  // written last, so the dataset is whole
     PhantomOptions options;
     options.folder = folder;
     options.cases = training_scans + test_scans;
+    options.kind = PhantomKind::fading;
+    if (const fs::path description = folder / "dataset.json"; fs::exists(description)) {  // written last
+        const auto json = nlohmann::json::parse(read_text(description), nullptr, false);
+        if (!json.is_object() || json.value("kind", "") != name_of(options.kind) ||
+            json.value("numTraining", 0) != options.cases)
+            throw InputError(fmt::format("{} holds other scans than the demo's {} of kind {}: give another --out",
+                                         folder.string(), options.cases, name_of(options.kind)));
+        return;
+    }
     Progress progress("phantom", options.cases, "scans");
     write_phantom_dataset(options, [&](std::int64_t done, std::int64_t) { progress.update(done); });
 }
@@ -46,34 +61,37 @@ void run_demo(const DemoArguments& arguments) {
     const fs::path out = arguments.out, dataset = out / "dataset", html = out / "report.html";
     make_dataset(dataset);
     std::vector<RunForReport> runs;
-    for (const std::string loss : {"dl", "iwdl"}) {
-        fmt::print("\n{}\n", loss == "dl" ? "dl: Dice loss" : "iwdl: Dice loss with inverse weights");
-        const RunFolder run(out / loss);
-        const Config config = config_of_run(run, std::nullopt, demo_settings(loss), true);
+    for (const DemoRun& demo : demo_runs()) {
+        const RunFolder run(out / demo.folder);
+        const Config config = config_of_run(run, std::nullopt, demo_settings(demo), true);
+        fmt::print("\nnetwork {} of {}, loss {}\n", runs.size() + 1, demo_runs().size(), config.loss);
         Context context({.device = arguments.device, .threads = config.threads, .deterministic = config.deterministic});
         run_experiment(context, config, dataset, run);
-        runs.push_back({loss, run.root()});
+        runs.push_back({config.loss, run.root()});
     }
-    const ReportData report = read_report_data(dataset, runs);
+    ReportData report = read_report_data(dataset, runs);
+    report.finding = equal_rate_sentences(report, "Inverse weighting");
     write_report(report, html);
-    fmt::print("\n{}\nreport   {}\n", results_text(report), fs::absolute(html).string());
+    fmt::print("\n{}\n{}\n\nreport   {}\n", results_text(report), fmt::join(wrapped(report.finding, 80), "\n"),
+               fs::absolute(html).string());
 }
 
 }  // namespace
 
-std::vector<std::string> demo_settings(const std::string& loss) {
-    return {"loss=" + loss,
-            "widths=[8, 16, 32, 64]",
-            "patch=[32, 32, 32]",
-            "batch=4",
-            "epochs=7",
-            "steps_per_epoch=50",
-            "learning_rate=0.05",
-            "lr_schedule=[[5, 0.2]]",
-            "intensity={window = [-200, 300]}",
-            "predict={patch = 64, stride = 56}",
-            fmt::format("split={{train = [{}], validation = [], test = [{}]}}", phantom_names(0, training_scans),
-                        phantom_names(training_scans, test_scans))};
+const std::vector<DemoRun>& demo_runs() {
+    static const std::vector<DemoRun> runs = {{"plain", "dice + ce"}, {"weighted", ""}};
+    return runs;
+}
+
+std::vector<std::string> demo_settings(const DemoRun& run) {
+    std::vector<std::string> settings;
+    std::istringstream lines(kDemoConfig);
+    for (std::string line; std::getline(lines, line);)
+        if (!line.empty() && line[0] != '#') settings.push_back(line);
+    if (!run.loss.empty()) settings.push_back("loss=" + run.loss);
+    settings.push_back(fmt::format("split={{train = [{}], validation = [], test = [{}]}}",
+                                   phantom_names(0, training_scans), phantom_names(training_scans, test_scans)));
+    return settings;
 }
 
 void add_demo_command(CLI::App& app) {
