@@ -15,6 +15,7 @@
 #include "engine/nearest_name.h"
 #include "kernels/error.h"
 #include "losses/loss.h"
+#include "models/grid_prediction.h"
 
 namespace iwseg {
 namespace {
@@ -128,9 +129,7 @@ void check_patch(const Config& c) {
     require(deepest > 1, "patch", written(c.patch), "with batch = 1 it must be larger than 8 x 8 x 8");
     require(c.batch * c.patch[0] * c.patch[1] * c.patch[2] < std::int64_t{1} << 31, "patch", written(c.patch),
             "a batch must have fewer than 2^31 voxels");
-    require_within<std::int64_t>("predict.patch", c.predict.patch, 8, limit);
-    require(c.predict.stride > 0 && c.predict.stride <= c.predict.patch, "predict.stride", written(c.predict.stride),
-            fmt::format("it must be from 1 to predict.patch, which is {}", c.predict.patch));
+    require_usable(GridOptions{c.predict.patch, c.predict.stride}, "predict.patch", "predict.stride");
 }
 
 }  // namespace

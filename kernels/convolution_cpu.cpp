@@ -5,12 +5,14 @@
 #include <initializer_list>
 #include <optional>
 #include <stdexcept>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "kernels/bf16.h"
 #include "kernels/cpu_blocks.h"
 #include "kernels/elementwise.h"
+#include "kernels/error.h"
 #include "kernels/onednn_threads.h"
 #include "kernels/parallel.h"
 #include "kernels/projection.h"
@@ -381,7 +383,11 @@ std::unique_ptr<Convolution> make_convolution(Stream stream, const ConvolutionOp
         const OneDnnThreads on(threads_of(stream), OneDnnWork::independent);
         return std::make_unique<OneDnnConvolution>(options, passes);
     } catch (const dnnl::error& error) {
-        throw std::invalid_argument(std::string("convolution: oneDNN cannot make it: ") + error.what());
+        const Shape& src = options.src;
+        throw InputError("a patch is too large for this processor's convolutions: oneDNN makes none of " +
+                         std::to_string(src.c) + " channels of " + std::to_string(src.d) + " x " +
+                         std::to_string(src.h) + " x " + std::to_string(src.w) + " voxels (" + error.what() +
+                         "); give a smaller patch");
     }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <string>
 
 #include "engine/device_copy.h"
@@ -24,7 +25,28 @@ struct Axis {
     }
 };
 
+/// Throws where a value is not finite, naming its voxel.
+void require_finite(const std::vector<float>& values, const char* what, std::int64_t h, std::int64_t w) {
+    const auto bad = std::find_if(values.begin(), values.end(), [](float value) { return !std::isfinite(value); });
+    if (bad == values.end()) return;
+    const std::int64_t v = bad - values.begin();
+    throw NotFinite(std::string("the network gives a ") + what + " of " + std::to_string(*bad) + " at voxel (" +
+                    std::to_string(v / (h * w)) + ", " + std::to_string(v / w % h) + ", " + std::to_string(v % w) +
+                    "), expected a finite one: its weights or the values of the scan are not usable");
+}
+
 }  // namespace
+
+void require_usable(const GridOptions& grid, const std::string& patch_name, const std::string& stride_name) {
+    const auto refuse = [](const std::string& name, std::int64_t value, const std::string& range) {
+        throw InputError(name + " = " + std::to_string(value) + " is not usable: it must be from " + range);
+    };
+    if (grid.patch < GridOptions::least_patch || grid.patch > GridOptions::most_patch)
+        refuse(patch_name, grid.patch,
+               std::to_string(GridOptions::least_patch) + " to " + std::to_string(GridOptions::most_patch) + " voxels");
+    if (grid.stride < 1 || grid.stride > grid.patch)
+        refuse(stride_name, grid.stride, "1 to " + patch_name + ", which is " + std::to_string(grid.patch));
+}
 
 struct GridPredictor::State {
     State(Context& context, Parameters& network_parameters, const UnetOptions& options, const GridOptions& grid_options)
@@ -43,9 +65,7 @@ struct GridPredictor::State {
     }
 
     static GridOptions check(const GridOptions& grid) {
-        if (grid.patch < 1 || grid.stride < 1 || grid.stride > grid.patch)
-            throw InputError("a grid of patch " + std::to_string(grid.patch) + " and stride " +
-                             std::to_string(grid.stride) + " is not usable: expected 1 <= stride <= patch");
+        require_usable(grid, "the grid's patch", "the grid's stride");
         return grid;
     }
 
@@ -69,10 +89,13 @@ GridPredictor::GridPredictor(Context& context, Parameters& parameters, const Une
 
 GridPredictor::~GridPredictor() = default;
 
-std::int64_t GridPredictor::bytes(std::int64_t d, std::int64_t h, std::int64_t w) const {
+std::int64_t GridPredictor::lasting_bytes() const {
     const State& s = *state_;
-    const std::int64_t patch = s.network.in_channels * s.padded * s.padded * s.padded;
-    return s.arena_bytes + 4 * (patch + (s.network.in_channels + 2) * d * h * w);
+    return s.arena_bytes + 4 * s.network.in_channels * s.padded * s.padded * s.padded;
+}
+
+std::int64_t GridPredictor::bytes(std::int64_t d, std::int64_t h, std::int64_t w) const {
+    return lasting_bytes() + 4 * (state_->network.in_channels + 2) * d * h * w;
 }
 
 std::int64_t GridPredictor::patches(std::int64_t d, std::int64_t h, std::int64_t w) const {
@@ -125,6 +148,8 @@ Prediction GridPredictor::predict(const float* image, std::int64_t d, std::int64
     device.average_patches(stream, cover, logits.data(), probabilities.data());
     logits.copy_back();
     probabilities.copy_back();
+    require_finite(prediction.logit, "logit", h, w);
+    require_finite(prediction.probability, "probability", h, w);
     return prediction;
 }
 

@@ -3,18 +3,32 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "engine/context.h"
 #include "engine/parameters.h"
+#include "kernels/error.h"
 #include "kernels/view.h"
 #include "models/unet.h"
 
 namespace iwseg {
 
 struct GridOptions {
+    static constexpr std::int64_t least_patch = 8, most_patch = 4096;
+
     std::int64_t patch = 160, stride = 144;  ///< voxels along each axis; 1 <= stride <= patch
     bool bf16 = false;
+};
+
+/// Throws InputError where patch or stride is outside of its range; the names are those that the sentence gives to the
+/// two, as in "--patch".
+void require_usable(const GridOptions& grid, const std::string& patch_name, const std::string& stride_name);
+
+/// A network's result on a scan holds a value that is not finite: its weights, or the scan, are not usable.
+class NotFinite : public InputError {
+  public:
+    using InputError::InputError;
 };
 
 /// Called after each patch with patches done and in all; throwing ends the prediction.
@@ -35,10 +49,12 @@ class GridPredictor {
     GridPredictor(Context& context, Parameters& parameters, const UnetOptions& network, const GridOptions& grid);
     ~GridPredictor();
 
-    /// Bytes the prediction of a scan of (D, H, W) voxels takes: image, results, patches and the network's arena.
+    /// Bytes that are taken for as long as this lives, whatever the scan: the network's arena and one patch.
+    std::int64_t lasting_bytes() const;
+    /// Bytes the prediction of a scan of (D, H, W) voxels takes: those, the image and the results.
     std::int64_t bytes(std::int64_t d, std::int64_t h, std::int64_t w) const;
     std::int64_t patches(std::int64_t d, std::int64_t h, std::int64_t w) const;
-    /// image: (C, D, H, W). One output channel.
+    /// image: (C, D, H, W). One output channel. Throws NotFinite where the result is not finite.
     Prediction predict(const float* image, std::int64_t d, std::int64_t h, std::int64_t w,
                        const PatchProgress& progress = {});
 
