@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "apps/memory_need.h"
 #include "apps/predicted_scan.h"
 #include "apps/progress.h"
 #include "apps/staleness.h"
@@ -108,6 +109,12 @@ Evaluation evaluate_cases(const EvaluationOptions& options, const Reference& ref
     }
     MetricOptions metrics = options.metrics;
     metrics.size_unit = unit_of(options);
+    std::vector<MemoryNeed> needs;
+    for (const ReferenceCase& one : chosen.cases) {
+        const bool logits = !find_prediction(options.predictions, one.name).value().logit.empty();
+        needs.push_back(evaluation_need({one.name, one.label, logits, options.metrics.brats, options.metrics.hd95}));
+    }
+    fmt::print("{}", memory_sentence(needs, "evaluating"));
     Evaluation evaluation;
     ScoreSources sources;
     Progress progress("evaluate", static_cast<std::int64_t>(chosen.cases.size()), "scans");

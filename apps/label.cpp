@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "apps/commands.h"
+#include "apps/memory_need.h"
 #include "data/formats.h"
 #include "data/volume.h"
 #include "kernels/components.h"
@@ -47,6 +48,7 @@ std::vector<std::uint8_t> foreground_of(const Volume<std::int32_t>& volume) {
 
 void run_label(const LabelArguments& arguments) {
     require_own_names(arguments);
+    fmt::print("{}", memory_sentence({labelling_need(arguments.mask, !arguments.weights.empty())}, "labelling"));
     Volume<std::int32_t> volume = read_labels(arguments.mask);
     const Geometry& geometry = volume.geometry;
     if (geometry.voxels() > INT32_MAX)
@@ -61,9 +63,11 @@ void run_label(const LabelArguments& arguments) {
     const auto start = std::chrono::steady_clock::now();
     cpu::label_components(host, {mask.data(), shape, Type::u8}, labels, &count, arguments.connectivity, nullptr);
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    const std::int64_t foreground = shape.voxels() - std::count(mask.begin(), mask.end(), 0);
+    mask = std::vector<std::uint8_t>();  // no longer held while labels are written
     write_volume(arguments.out, volume);
-    fmt::print("{} components, {} voxels of {}, labelled in {:.4f} s: {}\n", count,
-               shape.voxels() - std::count(mask.begin(), mask.end(), 0), shape.voxels(), seconds.count(),
+    fmt::print("{} components, {} voxels of {}, labelled in {:.4f} s: {}\n", count, foreground, shape.voxels(),
+               seconds.count(),
                arguments.out.string());
     if (arguments.weights.empty()) return;
     std::vector<float> table(static_cast<std::size_t>(count) + 1);

@@ -199,6 +199,16 @@ ComponentList list_components(const std::vector<std::uint8_t>& mask, const std::
     return list;
 }
 
+std::vector<std::filesystem::path> files_to_read(const Dataset& dataset, const Case& scan,
+                                                 const PreparationOptions& options) {
+    require_channels(dataset, scan);
+    std::vector<std::filesystem::path> files;
+    if (!options.mask_channel.empty())
+        files.push_back(file_of(scan, channel_number(dataset, options.mask_channel, "mask_channel")));
+    for (const std::int64_t channel : selected_channels(dataset, options)) files.push_back(file_of(scan, channel));
+    return files;
+}
+
 PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const PreparationOptions& options, int threads) {
     const std::vector<std::int64_t> channels = selected_channels(dataset, options);
     require_channels(dataset, scan);
@@ -239,8 +249,10 @@ PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const Prepar
         prepared.minimum.push_back(channel.minimum);
         if (channels.size() == 1)
             prepared.image = std::move(channel.values);
-        else
+        else {
+            prepared.image.reserve(channels.size() * channel.values.size());  // never twice, as growing would
             prepared.image.insert(prepared.image.end(), channel.values.begin(), channel.values.end());
+        }
     }
     prepared.replaced = replaced;
     if (options.with_label) {

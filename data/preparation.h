@@ -77,6 +77,10 @@ std::vector<std::string> match_channels(const Dataset& dataset, const std::vecto
 /// unknown. Their number is the network's in_channels.
 std::vector<std::int64_t> selected_channels(const Dataset& dataset, const PreparationOptions& options);
 
+/// The file of each channel that prepare_case reads, the mask's first where there is one.
+std::vector<std::filesystem::path> files_to_read(const Dataset& dataset, const Case& scan,
+                                                 const PreparationOptions& options);
+
 /// Reads one case. With a mask channel, voxels where it is 0 get the masked image's minimum before the intensity step.
 /// Throws InputError naming the file where a value is not finite and options.nan is not set, channels or label lie
 /// differently in space, a file has other channels than the dataset names, a label holds a value that nothing names, or
