@@ -52,11 +52,6 @@ EnsemblePredictor::EnsemblePredictor(Context& context, const std::vector<Trained
     parameters_.load(networks_.front().weights);
 }
 
-std::int64_t EnsemblePredictor::bytes(std::int64_t d, std::int64_t h, std::int64_t w) const {
-    const std::int64_t sums = networks_.size() > 1 ? std::int64_t{2 * sizeof(float)} * d * h * w : 0;
-    return predictor_.bytes(d, h, w) + sums;
-}
-
 std::int64_t EnsemblePredictor::patches(std::int64_t d, std::int64_t h, std::int64_t w) const {
     return predictor_.patches(d, h, w) * static_cast<std::int64_t>(networks_.size());
 }
@@ -97,11 +92,6 @@ std::vector<Case> cases_not_trained_on(const Dataset& dataset, const std::vector
             fmt::format("each of the {} cases of {} was trained on by one of the networks: name those to "
                         "predict all the same by --cases",
                         left_out, dataset.folder.string()));
-    if (left_out > 0)
-        fmt::print(
-            "cases    {} to predict; {} left out, which one of the networks was trained on (--cases names\n"
-            "         them all the same)\n",
-            cases.size(), left_out);
     return cases;
 }
 

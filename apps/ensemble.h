@@ -22,8 +22,11 @@ class EnsemblePredictor {
     /// At least one network, all alike; they must outlive this.
     EnsemblePredictor(Context& context, const std::vector<TrainedNetwork>& networks, const GridOptions& grid);
 
-    /// As GridPredictor::bytes, and patches of all networks together.
-    std::int64_t bytes(std::int64_t d, std::int64_t h, std::int64_t w) const;
+    /// As GridPredictor's.
+    std::int64_t lasting_bytes() const { return predictor_.lasting_bytes(); }
+    /// Whether a sum is held beside a network's result.
+    bool sums() const { return networks_.size() > 1; }
+    /// Of all networks together.
     std::int64_t patches(std::int64_t d, std::int64_t h, std::int64_t w) const;
     Prediction predict(const float* image, std::int64_t d, std::int64_t h, std::int64_t w,
                        const PatchProgress& progress = {});
@@ -36,7 +39,7 @@ class EnsemblePredictor {
 };
 
 /// What `predict` of several networks predicts where no cases are named: the dataset's cases without those that one of
-/// the runs was trained on, of which it says how many it left out. Throws InputError where none is left.
+/// the runs was trained on. Throws InputError where none is left.
 std::vector<Case> cases_not_trained_on(const Dataset& dataset, const std::vector<std::filesystem::path>& runs);
 
 }  // namespace iwseg

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "apps/evaluation_run.h"
+#include "apps/prediction_files.h"
 #include "apps/prediction_run.h"
 #include "apps/report.h"
 #include "apps/staleness.h"
@@ -52,8 +53,8 @@ void run_experiment(Context& context, const Config& config, const std::filesyste
     prediction.stride = config.predict.stride;
     prediction.skip_finished = true;
     prediction.is_current = [&](const Case& scan) {
-        return is_current(inputs, prediction_result(scan.name), made_of(scan),
-                          run.predictions() / (scan.name + "_mask.nii.gz"));  // the last of its files to be written
+        const auto mask = find_prediction_file(run.predictions(), scan.name, "mask");  // the last file to be written
+        return mask && is_current(inputs, prediction_result(scan.name), made_of(scan), *mask);
     };
     prediction.written = [&](const Case& scan) { inputs.record(prediction_result(scan.name), made_of(scan)); };
     prediction.masks.own_test_scans = own_test_scans(run.root());

@@ -44,7 +44,7 @@ MemoryNeed prediction_need(const PredictionWork& scan) {
     // The last channel is read while the others, and the mask, are held; then it is copied behind them.
     if (scan.files.size() > 1)
         reading = std::max(reading, 2 * f32 * voxels) + static_cast<double>(scan.files.size() - 1) * f32 * voxels;
-    const double predicting = static_cast<double>(scan.channels + 2) * f32 * voxels;
+    const double predicting = static_cast<double>(scan.channels + (scan.summed ? 4 : 2)) * f32 * voxels;
     // The image is no longer held, and the logits only until they are written.
     const double writing = ((scan.logit ? 2 : 1) * f32 + (scan.packed ? packing : f32)) * voxels;
     return need_of(scan.name, shape,

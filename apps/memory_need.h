@@ -22,6 +22,7 @@ struct PredictionWork {
     std::int64_t channels = 1;                   ///< of the network
     std::int64_t lasting_bytes = 0;              ///< of the network: GridPredictor::lasting_bytes
     bool logit = true, packed = true;            ///< written at all; written compressed
+    bool summed = false;                         ///< results of several networks are added up
 };
 
 /// What evaluation does with a scan.

@@ -8,9 +8,12 @@
 #include "apps/dataset_notes.h"
 #include "apps/ensemble.h"
 #include "apps/fold_runs.h"
+#include "apps/prediction_input.h"
 #include "apps/prediction_run.h"
+#include "data/formats.h"
 #include "engine/folder.h"
 #include "kernels/error.h"
+#include "models/grid_prediction.h"
 
 namespace iwseg {
 namespace {
@@ -18,11 +21,11 @@ namespace {
 namespace fs = std::filesystem;
 
 struct PredictArguments {
-    std::string fold, config, data, out, device = "auto";
+    std::string fold, config, data, out, ending, device = "auto";
     std::vector<fs::path> runs, weights;
     std::vector<std::string> cases, save{"mask", "prob", "logit"};
     std::vector<fs::path> input;
-    std::int64_t patch = 0, stride = 0;
+    std::optional<std::int64_t> patch, stride;
     std::optional<double> threshold, min_volume;
 };
 
@@ -56,13 +59,6 @@ std::vector<TrainedNetwork> open_networks(const PredictArguments& arguments, con
     return networks;
 }
 
-std::vector<Case> cases_of(const PredictArguments& arguments, const std::vector<fs::path>& runs, const Dataset& dataset,
-                           std::size_t networks) {
-    const bool chosen = !arguments.cases.empty() || arguments.data.empty();
-    if (!chosen && networks > 1 && !runs.empty()) return cases_not_trained_on(dataset, runs);
-    return choose_cases(dataset, arguments.cases, chosen || runs.empty() ? fs::path() : runs.front() / "split.json");
-}
-
 PredictionOptions prediction_options(const PredictArguments& arguments, const Config& config) {
     PredictionOptions options;
     options.out = arguments.out;
@@ -73,10 +69,15 @@ PredictionOptions prediction_options(const PredictArguments& arguments, const Co
         if (!chosen) throw InputError("--save " + what + " is unknown: expected mask, prob or logit");
         *chosen = true;
     }
-    options.patch = arguments.patch > 0 ? arguments.patch : config.predict.patch;
-    options.stride = arguments.stride > 0  ? arguments.stride
-                     : arguments.patch > 0 ? std::max<std::int64_t>(options.patch * 9 / 10, 1)  // as 144 is of 160
-                                           : config.predict.stride;
+    if (!arguments.ending.empty() && !is_written(arguments.ending))
+        throw InputError("--ending " + arguments.ending + " is none that can be written: expected " + written_endings());
+    options.ending = arguments.ending;
+    options.patch = arguments.patch.value_or(config.predict.patch);
+    options.stride = arguments.stride  ? *arguments.stride
+                     : arguments.patch ? std::min(options.patch, GridOptions::most_patch) * 9 / 10  // as 144 is of 160
+                                       : config.predict.stride;
+    require_usable(GridOptions{options.patch, options.stride}, arguments.patch ? "--patch" : "predict.patch",
+                   arguments.stride ? "--stride" : "predict.stride");
     return options;
 }
 
@@ -84,8 +85,7 @@ void run_predict(const PredictArguments& arguments) {
     if (arguments.runs.empty() == arguments.weights.empty())
         throw InputError("predict needs either --run RUN or --weights FILE");
     if (arguments.data.empty() == arguments.input.empty())
-        throw InputError("predict needs either --data DATASET or --input FILE...");
-    if (!arguments.cases.empty() && arguments.data.empty()) throw InputError("--cases needs --data");
+        throw InputError("predict needs either --data DATASET or --input FOLDER (or FILE...)");
     MaskOptions masks = mask_options(arguments);
     const std::vector<fs::path> runs = runs_of(arguments);
     std::vector<TrainedNetwork> networks = open_networks(arguments, runs);
@@ -95,21 +95,20 @@ void run_predict(const PredictArguments& arguments) {
     PredictionOptions options = prediction_options(arguments, networks.front().config);
     options.masks = masks;
     Context context({.device = arguments.device, .threads = networks.front().config.threads});
-    const Dataset dataset =
-        arguments.data.empty() ? dataset_of_files(arguments.input, networks.front()) : open_dataset(arguments.data);
-    for (TrainedNetwork& network : networks) {  // of files that are given one by one the channels are those of the first
+    const PredictionInput found = find_scans({runs, arguments.data, arguments.input, arguments.cases}, networks.front());
+    for (TrainedNetwork& network : networks) {  // of plain files the channels are those of the first
         network.config.channels = networks.front().config.channels;
         network.config.mask_channel = networks.front().config.mask_channel;
     }
     fmt::print("device   {}\n", context.description());
-    print_notes(dataset);
-    const std::vector<Case> cases = cases_of(arguments, runs, dataset, networks.size());
+    print_notes(found.dataset);
+    fmt::print("cases    {}\n", found.choice);
     if (networks.size() > 1)
         fmt::print("networks {}: their probabilities are averaged, and their logits\n", networks.size());
     for (const TrainedNetwork& network : networks)
         if (!network.configured)
             fmt::print("weights  {} says nothing of intensities: scans are taken as they are\n", network.weights.string());
-    predict_cases(context, networks, dataset, cases, options);
+    predict_cases(context, networks, found.dataset, found.cases, options);
     fmt::print("written  {}\n", options.out.string());
 }
 
@@ -128,20 +127,30 @@ void add_predict_command(CLI::App& app) {
         ->allow_extra_args(false);
     command->add_option("--config", arguments->config, "TOML file that tells how scans are read");
     command->add_option("--data", arguments->data, "dataset folder");
-    command->add_option("--cases", arguments->cases, "names, by commas; else the run's test cases, or all")
+    command->add_option("--cases", arguments->cases,
+                        "names, by commas (default: of the data trained on, those to test on; of others, all)")
         ->delimiter(',')->allow_extra_args(false);
-    command->add_option("--input", arguments->input, "files of one scan, one a channel");
-    command->add_option("--out", arguments->out, "folder of the results")->required();
+    command->add_option("-i,--input", arguments->input,
+                        "folder of CASE_0000.nii.gz, CASE_0001.nii.gz (a file a channel) or CASE.nii.gz, or files; " +
+                            known_endings())
+        ->type_name("FOLDER|FILE");
+    command->add_option("-o,--out", arguments->out, "folder of the results, CASE_mask, CASE_prob and CASE_logit")
+        ->required();
+    command->add_option("--ending", arguments->ending,
+                        "of the results' names (default: .nii.gz for NIfTI scans, .mha for MetaImage)")
+        ->type_name("ENDING");
     command->add_option("--save", arguments->save, "which of mask,prob,logit (default: all)")
         ->delimiter(',')->allow_extra_args(false);
-    command->add_option("--threshold", arguments->threshold, "probability above which masks are lesion (default: that chosen on validation scans, or 0.5)");
-    command->add_option("--min-volume", arguments->min_volume, "mm³ of the smallest component that masks keep (default: as --threshold, or 0)");
-    command->add_option("--patch", arguments->patch, "voxels along each side of a patch")->check(CLI::PositiveNumber);
-    command->add_option("--stride", arguments->stride, "voxels from patch to patch (default: 9/10 of --patch)")
-        ->check(CLI::PositiveNumber);
+    command->add_option("--threshold", arguments->threshold,
+                        "probability above which masks are lesion (default: that chosen on validation scans, or 0.5)");
+    command->add_option("--min-volume", arguments->min_volume,
+                        "mm³ of the smallest component that masks keep (default: as --threshold, or 0)");
+    command->add_option("--patch", arguments->patch, "voxels along each side of a patch");
+    command->add_option("--stride", arguments->stride, "voxels from patch to patch (default: 9/10 of --patch)");
     command->add_option("--device", arguments->device, "auto, cpu or cuda");
     command->footer(
         "Examples:\n  iwseg predict --run runs/iwdl --data lesions --out runs/iwdl/predictions\n"
+        "  iwseg predict --run runs/iwdl -i scans -o masks --save mask\n"
         "  iwseg predict --weights model.safetensors --input scan.nii.gz --out masks \\\n"
         "      --save mask\n"
         "  iwseg predict --run runs/cv --fold all --data lesions --out runs/cv/mean");

@@ -10,9 +10,10 @@
 
 #include "apps/ensemble.h"
 #include "apps/interrupt.h"
+#include "apps/memory_need.h"
+#include "apps/prediction_files.h"
 #include "apps/progress.h"
 #include "apps/training_run.h"
-#include "data/formats.h"
 #include "data/preparation.h"
 #include "data/volume.h"
 #include "engine/atomic_file.h"
@@ -24,8 +25,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path output_file(const PredictionOptions& options, const std::string& name, const char* what) {
-    return options.out / fmt::format("{}_{}.nii.gz", name, what);
+fs::path output_file(const PredictionOptions& options, const Case& scan, const char* what) {
+    return prediction_file(options.out, scan.name, what,
+                           options.ending.empty() ? prediction_ending(scan.images.front()) : options.ending);
 }
 
 /// The folder of results. Finds out before the work whether it can be written; a new one that stayed empty is removed.
@@ -52,7 +54,7 @@ class OutputFolder {
 bool is_finished(const std::vector<TrainedNetwork>& networks, const PredictionOptions& options, const Case& scan) {
     for (const auto& [wanted, what] :
          {std::pair(options.mask, "mask"), std::pair(options.probability, "prob"), std::pair(options.logit, "logit")}) {
-        const fs::path file = output_file(options, scan.name, what);
+        const fs::path file = output_file(options, scan, what);
         const auto newer = [&](const TrainedNetwork& network) { return is_newer(file, network.weights); };
         if (wanted && !(options.is_current ? fs::exists(file) : std::all_of(networks.begin(), networks.end(), newer)))
             return false;
@@ -61,15 +63,50 @@ bool is_finished(const std::vector<TrainedNetwork>& networks, const PredictionOp
 }
 
 void write_prediction(Prediction prediction, const Geometry& geometry, const PredictionOptions& options,
-                      const DetectionRule& rule, const std::string& name) {
-    const Volume<float> logit{geometry, std::move(prediction.logit)};
+                      const DetectionRule& rule, const Case& scan) {
+    if (options.logit)
+        write_volume(output_file(options, scan, "logit"), Volume<float>{geometry, std::move(prediction.logit)});
+    prediction.logit = std::vector<float>();  // no longer held while the others are written
     const Volume<float> probability{geometry, std::move(prediction.probability)};
-    if (options.logit) write_volume(output_file(options, name, "logit"), logit);
-    if (options.probability) write_volume(output_file(options, name, "prob"), probability);
+    if (options.probability) write_volume(output_file(options, scan, "prob"), probability);
     if (!options.mask) return;
     const Volume<std::uint8_t> mask{
         geometry, detect(probability.voxels.data(), geometry.shape, geometry.spacing(), rule)};
-    write_volume(output_file(options, name, "mask"), mask);
+    write_volume(output_file(options, scan, "mask"), mask);
+}
+
+/// What the prediction of a case reads, holds and writes.
+PredictionWork memory_of(const Dataset& dataset, const Case& scan, const PreparationOptions& reading,
+                         const PredictionOptions& options, const EnsemblePredictor& predictor) {
+    PredictionWork predicted{.name = scan.name, .lasting_bytes = predictor.lasting_bytes(), .logit = options.logit};
+    for (const fs::path& file : files_to_read(dataset, scan, reading)) predicted.files.push_back(file);
+    predicted.channels = static_cast<std::int64_t>(selected_channels(dataset, reading).size());
+    predicted.packed = !output_file(options, scan, "mask").string().ends_with(".nii");
+    predicted.summed = predictor.sums();
+    return predicted;
+}
+
+/// The scans that are not finished.
+std::vector<Case> unfinished(const std::vector<TrainedNetwork>& networks, const std::vector<Case>& cases,
+                             const PredictionOptions& options) {
+    std::vector<Case> left;
+    for (const Case& scan : cases)
+        if (!options.skip_finished || !is_finished(networks, options, scan)) left.push_back(scan);
+    return left;
+}
+
+Prediction predict_scan(EnsemblePredictor& predictor, const PreparedCase& scan, const fs::path& file) {
+    const auto [d, h, w] = scan.geometry.shape;
+    std::optional<Progress> progress;
+    try {
+        return predictor.predict(scan.image.data(), d, h, w, [&](std::int64_t done, std::int64_t all) {
+            if (InterruptGuard::requested()) throw Interrupted("interrupted while predicting " + scan.name);
+            if (!progress) progress.emplace("predict " + scan.name, all, "patches");
+            progress->update(done);
+        });
+    } catch (const NotFinite& error) {
+        throw InputError(fmt::format("case {} ({}) cannot be predicted: {}", scan.name, file.string(), error.what()));
+    }
 }
 
 /// What the weights' metadata tell of the channels' names; nothing where they do not.
@@ -147,9 +184,6 @@ void predict_cases(Context& context, const std::vector<TrainedNetwork>& networks
                    const std::vector<Case>& cases, const PredictionOptions& options) {
     require_alike(networks);
     const TrainedNetwork& network = networks.front();
-    if (options.patch < 1 || options.stride < 1 || options.stride > options.patch)
-        throw InputError(fmt::format("a grid of patch {} and stride {} is not usable: stride must be from 1 to patch",
-                                     options.patch, options.stride));
     const PreparationOptions reading = reading_options(network, dataset);
     const std::vector<std::int64_t> channels = selected_channels(dataset, reading);
     require_channels(network, static_cast<std::int64_t>(channels.size()), dataset.folder.string(),
@@ -158,29 +192,27 @@ void predict_cases(Context& context, const std::vector<TrainedNetwork>& networks
     for (const TrainedNetwork& one : networks) points.push_back(one.operating_point);
     const MaskRules rules(points, options.masks);
     if (options.mask) fmt::print("masks    {}\n", rules.sentence());
+    const std::vector<Case> left = unfinished(networks, cases, options);
+    if (left.empty()) return;
     const OutputFolder folder(options.out);
     EnsemblePredictor predictor(context, networks, {options.patch, options.stride, network.config.precision == "bf16"});
+    std::vector<MemoryNeed> needs;
+    for (const Case& scan : left)
+        needs.push_back(prediction_need(memory_of(dataset, scan, reading, options, predictor)));
+    fmt::print("{}", memory_sentence(needs, "predicting"));
     const InterruptGuard guard;
     ReplacedVoxels replaced;
-    for (std::size_t i = 0; i < cases.size(); ++i) {
-        const std::string& name = cases[i].name;
-        if (options.skip_finished && is_finished(networks, options, cases[i])) continue;
-        PreparedCase scan = prepare_case(dataset, cases[i], reading);
+    for (std::size_t i = 0; i < left.size(); ++i) {
+        PreparedCase scan = prepare_case(dataset, left[i], reading);
         replaced.add(scan);
-        require_channels(network, scan.channels, cases[i].images.front().string());
+        require_channels(network, scan.channels, left[i].images.front().string());
         const auto [d, h, w] = scan.geometry.shape;
-        fmt::print("predict  {} ({} of {}), {} x {} x {} voxels: {}\n", name, i + 1, cases.size(), d, h, w,
-                   bytes_text(predictor.bytes(d, h, w)));
+        fmt::print("predict  {} ({} of {}), {} x {} x {} voxels\n", scan.name, i + 1, left.size(), d, h, w);
         std::fflush(stdout);
-        std::optional<Progress> progress;
-        Prediction prediction =
-            predictor.predict(scan.image.data(), d, h, w, [&](std::int64_t done, std::int64_t all) {
-                if (InterruptGuard::requested()) throw Interrupted("interrupted while predicting " + name);
-                if (!progress) progress.emplace("predict " + name, all, "patches");
-                progress->update(done);
-            });
-        write_prediction(std::move(prediction), scan.geometry, options, rules.of(name), name);
-        if (options.written) options.written(cases[i]);
+        Prediction prediction = predict_scan(predictor, scan, left[i].images.front());
+        scan.image = std::vector<float>();  // no longer held while results are written
+        write_prediction(std::move(prediction), scan.geometry, options, rules.of(scan.name), left[i]);
+        if (options.written) options.written(left[i]);
     }
     fmt::print("{}", replaced.line(reading));
 }
@@ -194,28 +226,6 @@ std::vector<Case> choose_cases(const Dataset& dataset, const std::vector<std::st
     }
     for (const std::string& name : names.empty() ? read_split(split_file).test : names) cases.push_back(dataset.find(name));
     return cases;
-}
-
-Dataset dataset_of_files(const std::vector<fs::path>& files, TrainedNetwork& network) {
-    const bool masked = !network.config.mask_channel.empty();
-    const auto wanted = static_cast<std::size_t>(network.options.in_channels) + masked;
-    // One file may hold all channels along its fourth axis.
-    if (files.size() != wanted && files.size() != 1)
-        throw InputError(fmt::format("--input names {} files, but the network in {} takes {}{}, one a channel{}",
-                                     files.size(), network.weights.string(), wanted, in_brackets(network.channels),
-                                     masked ? ", the mask being the last" : ""));
-    std::string name = name_without_ending(files.front());
-    if (const std::string_view first = "_0000"; name.ends_with(first) && name.size() > first.size())
-        name.resize(name.size() - first.size());
-    Dataset dataset;
-    dataset.folder = files.front().parent_path();
-    dataset.name = name;
-    for (std::size_t c = 0; c < wanted; ++c) dataset.channels.push_back(std::to_string(c));
-    dataset.channels_by_position = true;
-    dataset.cases = {Case{name, files, std::nullopt}};
-    network.config.channels.clear();
-    if (masked) network.config.mask_channel = dataset.channels.back();
-    return dataset;
 }
 
 std::vector<std::string> own_test_scans(const fs::path& run) {

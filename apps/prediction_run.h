@@ -32,7 +32,8 @@ TrainedNetwork open_network(const std::filesystem::path& weights, const std::opt
 
 struct PredictionOptions {
     std::filesystem::path out;
-    bool mask = true, probability = true, logit = true;  ///< which of CASE_{mask,prob,logit}.nii.gz to write
+    bool mask = true, probability = true, logit = true;  ///< which of CASE_{mask,prob,logit} to write
+    std::string ending{};  ///< of their names, which tells the format; empty: that of the scan (prediction_ending)
     std::int64_t patch = 160, stride = 144;
     MaskOptions masks = {};      ///< what is asked of them beside the networks' operating points
     bool skip_finished = false;  ///< leave cases alone whose files are there and newer than the weights
@@ -41,18 +42,15 @@ struct PredictionOptions {
 };
 
 /// Predicts the cases one after another, by the mean of the networks where there are several (apps/ensemble.h), and writes
-/// their volumes. Says the memory of each before its work. Throws InputError on bad scans and on networks that are not
-/// alike, Interrupted on Ctrl-C.
+/// their volumes. Says before the work what memory it takes. Throws InputError on bad scans, on networks that are not
+/// alike, where memory does not suffice, or where weights or a result are not finite, which is found before anything of
+/// the scan is written; Interrupted on Ctrl-C.
 void predict_cases(Context& context, const std::vector<TrainedNetwork>& networks, const Dataset& dataset,
                    const std::vector<Case>& cases, const PredictionOptions& options);
 
 /// The named cases; where no names are given, the scans to test on if split_file exists, else every scan.
 std::vector<Case> choose_cases(const Dataset& dataset, const std::vector<std::string>& names,
                                const std::filesystem::path& split_file);
-
-/// A dataset of one scan whose channels are the files in order (then the mask, where the network was trained with one),
-/// named after the first file.
-Dataset dataset_of_files(const std::vector<std::filesystem::path>& files, TrainedNetwork& network);
 
 /// The scans to test on of a run folder's split.json; none where it has no such file.
 std::vector<std::string> own_test_scans(const std::filesystem::path& run);

@@ -10,6 +10,7 @@
 #include <set>
 #include <tuple>
 
+#include "apps/prediction_files.h"
 #include "engine/atomic_file.h"
 #include "evaluation/hit_rule.h"
 #include "kernels/error.h"
@@ -124,9 +125,10 @@ ReportCase read_case(const ReportData& data, const std::string& name) {
     const LesionLabels meaning(data.dataset.label_names, data.runs.front().config.labels);
     const LabelMask target = read_mask(*scan.label, meaning, read.geometry);
     read.lesions = list_components(target.lesion, read.geometry.shape, 26);
-    for (const ReportRun& run : data.runs)
-        read.predictions.push_back(
-            read_prediction(run.folder / "predictions" / (name + "_mask.nii.gz"), read, *scan.label, target));
+    for (const ReportRun& run : data.runs) {
+        const auto mask = find_prediction_file(run.folder / "predictions", name, "mask");
+        read.predictions.push_back(read_prediction(mask.value_or(""), read, *scan.label, target));
+    }
     return read;
 }
 

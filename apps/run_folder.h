@@ -29,6 +29,7 @@ class RunFolder {
     std::filesystem::path config() const { return root_ / "config.toml"; }
     std::filesystem::path split() const { return root_ / "split.json"; }
     std::filesystem::path inputs() const { return root_ / "inputs.json"; }
+    std::filesystem::path trained_on() const { return root_ / "trained_on.json"; }
     std::filesystem::path log() const { return root_ / "log.jsonl"; }
     std::filesystem::path sessions() const { return root_ / "sessions.jsonl"; }
     std::filesystem::path checkpoints() const { return root_ / "checkpoints"; }

@@ -11,6 +11,7 @@
 #include <sstream>
 #include <system_error>
 
+#include "apps/prediction_files.h"
 #include "data/case_listing.h"
 #include "engine/atomic_file.h"
 
@@ -46,8 +47,9 @@ void add_file(Ingredients& ingredients, const Dataset& dataset, const fs::path& 
 void add_prediction(Ingredients& ingredients, const fs::path& predictions, const std::string& name,
                     std::initializer_list<const char*> kinds) {
     for (const char* kind : kinds) {
-        const std::string file = fmt::format("{}_{}.nii.gz", name, kind);
-        ingredients.files.emplace_back("predictions/" + file, predictions / file);
+        const fs::path file =
+            find_prediction_file(predictions, name, kind).value_or(prediction_file(predictions, name, kind, ".nii.gz"));
+        ingredients.files.emplace_back("predictions/" + file.filename().string(), file);
     }
 }
 

@@ -16,6 +16,7 @@
 #include "apps/run_sessions.h"
 #include "apps/step_profile.h"
 #include "apps/tensorboard.h"
+#include "apps/trained_on.h"
 #include "apps/training_notes.h"
 #include "apps/training_session.h"
 #include "apps/training_validation.h"
@@ -336,6 +337,7 @@ bool train(Context& context, const Config& config, const fs::path& dataset_folde
     write_text(run.config(), config_toml(config));
     write_text(run.split(), nlohmann::json{{"train", split.train}, {"validation", split.validation},
                                            {"test", split.test}}.dump(2) + "\n");
+    write_trained_on(run.trained_on(), dataset, split);
     if (first_step > 0) fmt::print("resumed  after step {} of {}\n", first_step, config.steps());
     std::fflush(stdout);
     const SessionRecord record(run.sessions(), {.device = context.description(),

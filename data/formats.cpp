@@ -45,11 +45,21 @@ Match match(const std::string& name) {
     return longest;
 }
 
+std::string endings_text(std::vector<std::string> VolumeFormat::*endings) {
+    std::vector<std::string> all;
+    for (const VolumeFormat& format : volume_formats())
+        all.insert(all.end(), (format.*endings).begin(), (format.*endings).end());
+    const std::string last = all.back();
+    all.pop_back();
+    return fmt::format("{} or {}", fmt::join(all, ", "), last);
+}
+
 }  // namespace
 
 const std::vector<VolumeFormat>& volume_formats() {
     static const std::vector<VolumeFormat> formats{
         {"NIfTI",
+         {".nii.gz", ".nii"},
          {".nii.gz", ".nii"},
          read_nifti_geometry,
          read_nifti_channel_count,
@@ -62,6 +72,7 @@ const std::vector<VolumeFormat>& volume_formats() {
          }},
         {"MetaImage",
          {".mha", ".mhd"},
+         {".mha"},
          [](const path& file) { return read_meta_header(file).geometry(); },
          meta_channel_count,
          meta_reading_bytes,
@@ -85,12 +96,17 @@ const VolumeFormat& format_of(const path& file) {
 }
 
 std::string known_endings() {
-    std::vector<std::string> all;
-    for (const VolumeFormat& format : volume_formats())
-        all.insert(all.end(), format.endings.begin(), format.endings.end());
-    const std::string last = all.back();
-    all.pop_back();
-    return fmt::format("{} or {}", fmt::join(all, ", "), last);
+    return endings_text(&VolumeFormat::endings);
+}
+
+std::string written_endings() {
+    return endings_text(&VolumeFormat::written);
+}
+
+bool is_written(const std::string& ending) {
+    return std::any_of(volume_formats().begin(), volume_formats().end(), [&](const VolumeFormat& format) {
+        return std::count(format.written.begin(), format.written.end(), ending) > 0;
+    });
 }
 
 std::string name_without_ending(const path& file) {

@@ -16,6 +16,7 @@ using VolumeToWrite = std::variant<const Volume<float>*, const Volume<std::uint8
 struct VolumeFormat {
     std::string name;
     std::vector<std::string> endings;  ///< of its files' names; results get the first
+    std::vector<std::string> written;  ///< those of them that `write` takes
     Geometry (*read_geometry)(const std::filesystem::path& file);
     std::int64_t (*read_channel_count)(const std::filesystem::path& file);
     std::int64_t (*reading_bytes)(const std::filesystem::path& file);
@@ -33,10 +34,14 @@ const VolumeFormat* find_format(const std::filesystem::path& file);
 /// Throws InputError naming the file and the known endings.
 const VolumeFormat& format_of(const std::filesystem::path& file);
 
-/// Every ending, for sentences: ".nii.gz, .nii, .mha or .mhd".
+/// Every ending, for sentences: ".nii.gz, .nii, .mha or .mhd"; those that can be written.
 std::string known_endings();
+std::string written_endings();
+/// Whether volumes can be written under names of that ending.
+bool is_written(const std::string& ending);
 
-/// The file's name without its folder and its ending: "a.b" of "scans/a.b.nii.gz". All of it where the ending is unknown.
+/// The file's name without its folder and its ending: "a.b" of "scans/a.b.nii.gz". All of it where the ending is
+/// unknown.
 std::string name_without_ending(const std::filesystem::path& file);
 
 }  // namespace iwseg

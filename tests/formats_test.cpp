@@ -19,10 +19,9 @@ const std::string of_simpleitk =
     "ElementSpacing = 0.75 1.5 3.2000000000000002\nDimSize = 4 3 2\nElementType = MET_SHORT\n"
     "ElementDataFile = LOCAL\n";
 /// The affine of the same image as .nii.gz, written by SimpleITK and read by nibabel: stored as float32.
-constexpr double affine_of_nifti[3][4] = {
-    {-0.71650230884552, 0.4344441890716553, -0.18787455558776855, 12.5},
-    {-0.22164013981819153, -1.4044400453567505, 0.6073474287986755, -30.25},
-    {-5.22617948917059e-10, -0.29800400137901306, -3.1362130641937256, 101.0}};
+constexpr double affine_of_nifti[3][4] = {{-0.71650230884552, 0.4344441890716553, -0.18787455558776855, 12.5},
+                                          {-0.22164013981819153, -1.4044400453567505, 0.6073474287986755, -30.25},
+                                          {-5.22617948917059e-10, -0.29800400137901306, -3.1362130641937256, 101.0}};
 
 std::string shorts(int count) {
     std::string bytes;
@@ -110,17 +109,20 @@ TEST(FormatNames, EndingsOfAllFormatsAreTakenOffNames) {
 
 TEST_F(Formats, AnUnknownEndingIsRefusedNamingTheKnownOnes) {
     const path file = save("scan.nrrd", "NRRD0004\n");
-    for (const std::string& sentence : {sentence_of([&] { read_image(file); }), sentence_of([&] { read_labels(file); }),
-                                        sentence_of([&] { read_geometry(file); }),
-                                        sentence_of([&] { write_volume(file, Volume<float>{}); })})
-        EXPECT_EQ(sentence,
-                  file.string() + " is in no known format: its name must end in .nii.gz, .nii, .mha or .mhd");
+    for (const std::string& sentence :
+         {sentence_of([&] { read_image(file); }), sentence_of([&] { read_labels(file); }),
+          sentence_of([&] { read_geometry(file); }), sentence_of([&] { write_volume(file, Volume<float>{}); })})
+        EXPECT_EQ(sentence, file.string() + " is in no known format: its name must end in .nii.gz, .nii, .mha or .mhd");
 }
 
 TEST_F(Formats, MetaImageIsWrittenAsOneFile) {
     const Volume<float> volume{{{1, 1, 1}}, {1}};
     EXPECT_NE(sentence_of([&] { write_volume(folder_ / "scan.mhd", volume); }).find(".mha"), std::string::npos);
     EXPECT_FALSE(std::filesystem::exists(folder_ / "scan.mhd"));
+    EXPECT_FALSE(is_written(".mhd"));
+    EXPECT_FALSE(is_written("nii.gz"));
+    EXPECT_EQ(written_endings(), ".nii.gz, .nii or .mha");
+    for (const VolumeFormat& format : volume_formats()) EXPECT_TRUE(is_written(format.endings.front()));
 }
 
 TEST_F(Formats, ADatasetOfMetaImagesIsReadAsOneOfNifti) {
@@ -147,8 +149,7 @@ TEST_F(Formats, ADatasetOfMetaImagesIsReadAsOneOfNifti) {
 
 TEST_F(Formats, AMetaImageHasOneChannel) {
     const path file = save("scan.mha", of_simpleitk + shorts(24));
-    EXPECT_EQ(sentence_of([&] { read_channel(file, 2); }),
-              file.string() + " has 1 channel, so there is no channel 2");
+    EXPECT_EQ(sentence_of([&] { read_channel(file, 2); }), file.string() + " has 1 channel, so there is no channel 2");
 }
 
 }  // namespace

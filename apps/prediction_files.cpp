@@ -1,0 +1,36 @@
+#include "apps/prediction_files.h"
+
+#include <fmt/format.h>
+
+#include "data/formats.h"
+#include "kernels/error.h"
+
+namespace iwseg {
+
+namespace fs = std::filesystem;
+
+fs::path prediction_file(const fs::path& folder, const std::string& case_name, const std::string& what,
+                         const std::string& ending) {
+    return folder / fmt::format("{}_{}{}", case_name, what, ending);
+}
+
+std::string prediction_ending(const fs::path& scan) {
+    return format_of(scan).endings.front();
+}
+
+std::optional<fs::path> find_prediction_file(const fs::path& folder, const std::string& case_name,
+                                             const std::string& what) {
+    std::optional<fs::path> found;
+    for (const VolumeFormat& format : volume_formats())
+        for (const std::string& ending : format.endings) {
+            const fs::path file = prediction_file(folder, case_name, what, ending);
+            if (!fs::exists(file)) continue;
+            if (found)
+                throw InputError(fmt::format("{} and {} are both the {} of case {}: remove the older one",
+                                             found->string(), file.string(), what, case_name));
+            found = file;
+        }
+    return found;
+}
+
+}  // namespace iwseg

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace iwseg {
+
+/// Where predict writes what it makes of a case: FOLDER/CASE_WHAT.ENDING, WHAT being mask, prob or logit.
+std::filesystem::path prediction_file(const std::filesystem::path& folder, const std::string& case_name,
+                                      const std::string& what, const std::string& ending);
+
+/// The ending that the results of a scan get where none is asked for: .nii.gz for NIfTI, .mha for MetaImage. Throws
+/// InputError where the scan is of no known format.
+std::string prediction_ending(const std::filesystem::path& scan);
+
+/// That file of the case which is there, in whatever format; nothing where there is none. Throws InputError where there
+/// are two: one of them is of an earlier prediction.
+std::optional<std::filesystem::path> find_prediction_file(const std::filesystem::path& folder,
+                                                          const std::string& case_name, const std::string& what);
+
+}  // namespace iwseg
