@@ -8,6 +8,7 @@
 #include "apps/prediction_files.h"
 #include "apps/prediction_run.h"
 #include "apps/report.h"
+#include "apps/report_data.h"
 #include "apps/staleness.h"
 #include "apps/training_run.h"
 #include "data/case_listing.h"
@@ -75,12 +76,15 @@ void run_experiment(Context& context, const Config& config, const std::filesyste
     inputs.record("records.json", judged);
 }
 
-bool write_report_of_run(const std::string& name, const std::filesystem::path& dataset_folder, const RunFolder& run) {
+bool write_report_of_run(const std::string& name, const std::filesystem::path& dataset_folder, const RunFolder& run,
+                         const std::string& summary) {
     const Dataset dataset = open_dataset(dataset_folder);
     RunInputs inputs(inputs_file(run.root()));
     const Ingredients shown = report_ingredients(run, dataset, choose_cases(dataset, {}, run.split()));
     if (is_current(inputs, "report.html", shown, run.report())) return false;
-    write_report(dataset_folder, {{name, run.root()}}, run.report());
+    ReportData report = read_report_data(dataset_folder, {{name, run.root()}});
+    report.summary = summary;
+    write_report(report, run.report());
     inputs.record("report.html", shown);
     return true;
 }

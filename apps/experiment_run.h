@@ -15,6 +15,8 @@ namespace iwseg {
 void run_experiment(Context& context, const Config& config, const std::filesystem::path& dataset, const RunFolder& run);
 
 /// Writes report.html of one run, called by that name, unless it is there and made of what is there now. Returns whether.
-bool write_report_of_run(const std::string& name, const std::filesystem::path& dataset, const RunFolder& run);
+/// summary: the page of all experiments, relative to the run folder, to be linked; empty: none.
+bool write_report_of_run(const std::string& name, const std::filesystem::path& dataset, const RunFolder& run,
+                         const std::string& summary = "");
 
 }  // namespace iwseg

@@ -37,6 +37,7 @@ void run_one(const ExperimentsOptions& options, const Experiment& experiment) {
         const Config config = config_of_run(run, experiment.file, options.settings, true);
         Context context({.device = options.device, .threads = config.threads, .deterministic = config.deterministic});
         run_experiment(context, config, options.data, run);
+        write_report_of_run(experiment.name, options.data, run, "../experiments.html");
     } catch (const RunFolderInUse&) {
         fmt::print("left to the process that is at it\n");
     }

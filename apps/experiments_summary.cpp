@@ -238,18 +238,21 @@ std::string text_table(const Summary& summary) {
     return text + text_block(shown[0], block);
 }
 
-std::string html_table(const Summary& summary) {
+/// Names are links to the runs' reports, where there are any.
+HtmlTable results_of(const Summary& summary, const fs::path& out) {
     const std::vector<Column> shown = columns(summary);
-    std::string head, rows;
-    for (const Column& column : shown) head += "<th>" + escape_html(column.heading) + "</th>";
+    HtmlTable table;
+    for (const Column& column : shown) table.headings.push_back(escape_html(column.heading));
     for (std::size_t row = 0; row < summary.finished.size(); ++row) {
-        rows += "<tr>";
-        for (const Column& column : shown)
-            rows +=
-                fmt::format("<td{}>{}</td>", column.best[row] ? " class=\"best\"" : "", escape_html(column.cells[row]));
-        rows += "</tr>";
+        const std::string& name = shown.front().cells[row];
+        const bool reported = fs::exists(out / name / "report.html");
+        HtmlRow filled{
+            reported ? fmt::format(R"(<a href="{0}/report.html">{0}</a>)", escape_html(name)) : escape_html(name), {}};
+        for (std::size_t c = 1; c < shown.size(); ++c)
+            filled.cells.push_back({escape_html(shown[c].cells[row]), shown[c].best[row]});
+        table.rows.push_back(std::move(filled));
     }
-    return "<div class=\"scroll\"><table><thead><tr>" + head + "</tr></thead><tbody>" + rows + "</tbody></table></div>";
+    return table;
 }
 
 // ----------------------------------------------------------------------------------------------------------------------
@@ -273,7 +276,9 @@ std::string summary_json(const Summary& summary, const std::vector<NamedFroc>& c
     return document.dump(1) + "\n";
 }
 
-std::string figure(const std::string& svg) { return "<div class=\"chart\">" + svg + "</div>"; }
+std::string figure(const std::string& svg) {
+    return "<div class=\"chart\">" + svg + "</div>";
+}
 
 }  // namespace
 
@@ -297,10 +302,12 @@ void write_summary(const fs::path& out, const std::vector<Experiment>& experimen
     write_text(out / "froc_small.svg", small);
     write_text(out / "froc_large.svg", large);
     write_text(out / "experiments.html",
-               html_page("iwseg: experiments",
-                         "<h1>Experiments</h1><section><h2>Results</h2>" + html_table(summary) + "<p class=\"note\">" +
-                             escape_html(notes(summary)) + "</p></section><section><h2>Which lesions are found</h2>"
-                             "<div class=\"charts\">" + figure(all) + figure(small) + figure(large) + "</div></section>"));
+               html_page("iwseg: experiments", "<h1>Experiments</h1><section><h2>Results</h2>" +
+                                                   html_table(results_of(summary, out)) + "<p class=\"note\">" +
+                                                   escape_html(notes(summary)) +
+                                                   "</p></section><section><h2>Which lesions are found</h2>"
+                                                   "<div class=\"charts\">" +
+                                                   figure(all) + figure(small) + figure(large) + "</div></section>"));
     fmt::print("\n{}\n{}summary  {}\n", text_table(summary), notes(summary), (out / "experiments.html").string());
 }
 

@@ -10,6 +10,7 @@
 #include "apps/report_provenance.h"
 #include "apps/report_results.h"
 #include "apps/report_slices.h"
+#include "apps/report_training.h"
 #include "apps/run_sessions.h"
 #include "apps/version.h"
 #include "engine/atomic_file.h"
@@ -29,10 +30,6 @@ constexpr const char* kWeightsText =
 weighting gives each voxel of a lesion a weight inversely proportional to the lesion's size. Taken together, every
 lesion then counts about the same (flat dots at the right), however small. Shown are the lesions of the scans below,
 each in the middle of a training patch.</p>)";
-
-constexpr const char* kTrainingText =
-    R"(<p>The loss is what training makes small. The line is its mean over stretches of steps; the band holds four
-fifths of the single steps. Values of different losses measure different things and cannot be compared.</p>)";
 
 constexpr const char* kSlicesText =
     R"(<p>The scans with most missed lesions come first. Each row is one plane of the scan, chosen for what went wrong
@@ -62,7 +59,7 @@ std::string section(const char* heading, const std::string& content) {
 std::string introduction(const ReportData& data) {
     const ReportRun& run = data.runs.front();
     return fmt::format(
-        "<h1>{}</h1>{}<p class=\"lead\">{} scan{} judged lesion by lesion. {} lesions; those of the smaller half are "
+        "<h1>{}</h1>{}<p class=\"lead\">{} scan{} evaluated lesion by lesion. {} lesions; those of the smaller half are "
         "at most {:.1f} {} in diameter.</p>",
         escape_html(data.dataset.name.empty() ? data.dataset.folder.filename().string() : data.dataset.name),
         data.finding.empty() ? "" : "<p class=\"finding\"><b>" + escape_html(data.finding) + "</b></p>",
@@ -89,9 +86,11 @@ std::string slices_key(const ReportData& data) {
            "</ul>";
 }
 
-std::string footer() {
-    return fmt::format("<footer>Written by iwseg {} on {}. Not for clinical use.</footer>", kVersion,
-                       utc_now().replace(10, 1, " ").substr(0, 16) + " UTC");
+std::string footer(const ReportData& data) {
+    const std::string others =
+        data.summary.empty() ? "" : fmt::format(R"( <a href="{}">All experiments</a>.)", escape_html(data.summary));
+    return fmt::format("<footer>Written by iwseg {} on {}. Not for clinical use.{}</footer>", kVersion,
+                       utc_now().replace(10, 1, " ").substr(0, 16) + " UTC", others);
 }
 
 }  // namespace
@@ -106,12 +105,12 @@ void write_report(const ReportData& data, const std::filesystem::path& html) {
     body += section("Which lesions are found", kRecallText + recall_section(data));
     body += section("What each lesion weighs", kWeightsText + weights_section(data));
     if (const std::string curves = training_section(data); !curves.empty())
-        body += section("Training", kTrainingText + curves);
+        body += section("Training", curves);
     if (const std::string cases = cases_section(data); !cases.empty()) body += section("Scan by scan", cases);
     if (const std::string slices = slices_section(data); !slices.empty())
         body += section("Scans, worst first", kSlicesText + slices_key(data) + slices);
     body += section("How it was made", provenance_section(data));
-    body += section("Words used here", kWordsText) + footer();
+    body += section("Words used here", kWordsText) + footer(data);
     write_text(html, html_page("iwseg: " + data.dataset.name, body));
 }
 

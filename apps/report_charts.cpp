@@ -13,19 +13,6 @@
 namespace iwseg {
 namespace {
 
-/// Small enough to be read on a phone, where a wider chart's text would shrink.
-ChartOptions chart_options(const std::string& title, const std::string& x_label, const std::string& y_label) {
-    ChartOptions options{title, x_label, y_label};
-    options.width = 440;
-    options.height = 320;
-    return options;
-}
-
-std::string chart_card(const std::string& svg) { return "<div class=\"chart\">" + svg + "</div>"; }
-
-/// A run has one colour in every chart, table and picture: that of its place in the report.
-int colour_of(const ReportData& data, const ReportRun& run) { return static_cast<int>(&run - data.runs.data()); }
-
 Curve froc_curve(const ReportData& data, const ReportRun& run, const FrocCurve& curve) {
     Curve shown = froc_line(run.name, run.froc, curve);
     shown.colour = colour_of(data, run);
@@ -68,31 +55,59 @@ std::string recall_by_size_chart(const ReportData& data) {
     return chart_card(bar_chart(groups, series, options));
 }
 
-bool is_weighted(const ReportRun& run) { return loss_from_name(run.config.loss).weighted; }
+bool is_weighted(const ReportRun& run) {
+    return loss_from_name(run.config.loss).weighted;
+}
+
+/// The same as numbers: recall at LUNA16's rates, a row a run.
+std::string froc_table(const ReportData& data) {
+    HtmlTable table{{"false positives a scan"}, {}, "Share of all lesions found"};
+    for (const double rate : luna_rates) table.headings.push_back(fmt::format("{:g}", rate));
+    for (std::size_t r = 0; r < data.runs.size(); ++r) {
+        HtmlRow row{run_mark(data.runs[r].name, r), {}};
+        for (const Estimate& at : data.runs[r].froc.sensitivity) row.cells.push_back({estimate_text(at)});
+        table.rows.push_back(std::move(row));
+    }
+    return html_table(table);
+}
+
+std::string size_table(const ReportData& data) {
+    HtmlTable table{{fmt::format("diameter, {}", name_of(data.runs.front().froc.size_unit)), "lesions"},
+                    {},
+                    fmt::format("Share found at {:g} false positive a scan, by size", comparison_rate)};
+    for (std::size_t r = 0; r < data.runs.size(); ++r) table.headings.push_back(run_mark(data.runs[r].name, r));
+    const std::vector<SizeStratum>& groups = data.runs.front().groups;
+    for (std::size_t g = 0; g < groups.size(); ++g) {
+        HtmlRow row{size_name(groups[g]), {{fmt::format("{}", groups[g].lesions)}}};
+        for (const ReportRun& run : data.runs)
+            row.cells.push_back({g < run.groups.size() && run.groups.size() == groups.size()
+                                     ? estimate_text(recall_at(run.froc, run.groups[g].curve, comparison_rate))
+                                     : "-"});
+        table.rows.push_back(std::move(row));
+    }
+    return html_table(table);
+}
 
 }  // namespace
 
-Curve loss_curve(const ReportRun& run, int points) {
-    Curve curve{run.name, {}, {}, {}, {}};
-    const std::size_t stretch = run.log.size() / static_cast<std::size_t>(points) + 1;
-    for (std::size_t begin = 0; begin < run.log.size(); begin += stretch) {
-        const std::size_t end = std::min(begin + stretch, run.log.size());
-        std::vector<double> losses;
-        double sum = 0;
-        for (std::size_t i = begin; i < end; ++i) {
-            losses.push_back(run.log[i].loss);
-            sum += run.log[i].loss;
-        }
-        std::sort(losses.begin(), losses.end());
-        const auto percentile = [&](double part) {
-            return losses[static_cast<std::size_t>(std::lround(part * static_cast<double>(losses.size() - 1)))];
-        };
-        curve.x.push_back(run.log[end - 1].step);
-        curve.y.push_back(sum / static_cast<double>(losses.size()));
-        curve.low.push_back(percentile(0.1));
-        curve.high.push_back(percentile(0.9));
-    }
-    return curve;
+ChartOptions chart_options(const std::string& title, const std::string& x_label, const std::string& y_label) {
+    ChartOptions options{title, x_label, y_label};
+    options.width = 440;
+    options.height = 320;
+    return options;
+}
+
+std::string chart_card(const std::string& svg) {
+    return "<div class=\"chart\">" + svg + "</div>";
+}
+
+int colour_of(const ReportData& data, const ReportRun& run) {
+    return static_cast<int>(&run - data.runs.data());
+}
+
+std::string estimate_text(const Estimate& estimate) {
+    if (!estimate.has_interval()) return fmt::format("{:.3f}", estimate.value);
+    return fmt::format("{:.3f} ({:.2f}–{:.2f})", estimate.value, estimate.low, estimate.high);
 }
 
 std::vector<LesionWeight> lesion_weights(const ReportCase& scan, const Config& config) {
@@ -144,7 +159,7 @@ std::string recall_section(const ReportData& data) {
             froc_chart(fmt::format("Smaller half: up to {:.1f} {} wide", strata.front().diameter_high, unit), small);
         html += froc_chart(fmt::format("Larger half: {:.1f} {} and more", strata.back().diameter_low, unit), large);
     }
-    return html + "</div>";
+    return html + "</div>" + size_table(data) + froc_table(data);
 }
 
 std::string weights_section(const ReportData& data) {
@@ -173,18 +188,6 @@ std::string weights_section(const ReportData& data) {
     options.y_label = "weight × voxels";
     const Curve size{"without weights: its voxels", {*least, *most}, {*least, *most}, {}, {}, false, grey};
     return html + chart_card(line_chart({total, size}, options)) + "</div>";
-}
-
-std::string training_section(const ReportData& data) {
-    std::string html;
-    for (const ReportRun& run : data.runs) {
-        if (run.log.empty()) continue;
-        const ChartOptions options = chart_options(fmt::format("Loss of {}", run.name), "step", run.config.loss);
-        Curve curve = loss_curve(run);
-        curve.colour = colour_of(data, run);
-        html += chart_card(line_chart({curve}, options));
-    }
-    return html.empty() ? html : "<div class=\"charts\">" + html + "</div>";
 }
 
 }  // namespace iwseg

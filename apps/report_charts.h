@@ -8,9 +8,13 @@
 
 namespace iwseg {
 
-/// The loss over the steps: the mean of at most `points` stretches, with the band between their 10th and 90th
-/// percentile.
-Curve loss_curve(const ReportRun& run, int points = 100);
+/// Small enough to be read on a phone, where a wider chart's text would shrink.
+ChartOptions chart_options(const std::string& title, const std::string& x_label, const std::string& y_label);
+std::string chart_card(const std::string& svg);
+/// A run has one colour in every chart, table and picture: that of its place in the report.
+int colour_of(const ReportData& data, const ReportRun& run);
+/// "0.677 (0.59–0.76)", the bounds of its 95 % interval where there is one.
+std::string estimate_text(const Estimate& estimate);
 
 /// A lesion's size and the weight of each of its voxels.
 struct LesionWeight {
@@ -23,6 +27,5 @@ std::vector<LesionWeight> lesion_weights(const ReportCase& scan, const Config& c
 /// Parts of the page as HTML.
 std::string recall_section(const ReportData& data);
 std::string weights_section(const ReportData& data);
-std::string training_section(const ReportData& data);
 
 }  // namespace iwseg

@@ -61,6 +61,7 @@ struct ReportCase {
 struct ReportData {
     Dataset dataset;
     std::vector<ReportRun> runs;
+    std::string summary = {};  ///< link to the page of all experiments that this one is of; empty: none
     std::vector<ReportCase> cases;  ///< worst first: most misses, then most false positives, then by name
     std::string finding = {};       ///< what the page begins with, plain text; empty: nothing
 

@@ -83,6 +83,16 @@ std::string split(const Made& made) {
                        made.split->validation.size(), made.split->test.size());
 }
 
+std::string masks(const Made& made) {
+    const std::optional<OperatingPoint>& point = made.run.operating_point;
+    if (!point) return "probability &gt; 0.5";
+    std::string text = rule_text(point->rule) + ", " + choice_text(*point);
+    if (point->on_test_scans)
+        text += "; some of those scans are tested on as well: their masks are made at 0.5, so that what is chosen on them does "
+                "not flatter them";
+    return escape_html(text);
+}
+
 HtmlTable facts(const ReportData& data, const std::vector<Made>& runs) {
     HtmlTable table{{""}, {}};
     for (std::size_t r = 0; r < runs.size(); ++r) table.headings.push_back(run_mark(runs[r].run.name, r));
@@ -93,6 +103,7 @@ HtmlTable facts(const ReportData& data, const std::vector<Made>& runs) {
     };
     add("dataset", [&](const Made&) { return escape_html(data.dataset.folder.string()); });
     add("split", split);
+    add("masks", masks);
     add("loss", [](const Made& made) { return escape_html(made.run.config.loss); });
     add("network", network);
     add("trained", dates);

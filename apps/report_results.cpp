@@ -7,6 +7,7 @@
 
 #include "apps/best_value.h"
 #include "apps/chart_axis.h"
+#include "apps/report_charts.h"
 #include "apps/report_page.h"
 #include "evaluation/scan_sets.h"
 
@@ -55,11 +56,7 @@ std::vector<ResultLine> result_lines(const ReportData& data) {
             [&](auto r) { return fmt::format("{:.3f}", runs[r].froc.object_dice.value); }),
         line_of(
             data, "average recall (95 %)", true, [&](auto r) { return runs[r].froc.average_recall.value; },
-            [&](auto r) {
-                const Estimate& recall = runs[r].froc.average_recall;
-                if (!recall.has_interval()) return fmt::format("{:.3f}", recall.value);
-                return fmt::format("{:.3f} ({:.2f}–{:.2f})", recall.value, recall.low, recall.high);
-            }),
+            [&](auto r) { return estimate_text(runs[r].froc.average_recall); }),
         line_of(
             data, "predicted / true volume", true, [](auto) { return std::numeric_limits<double>::quiet_NaN(); },
             [&](auto r) { return volume_ratio_text(runs[r].froc.volume_ratio); })};

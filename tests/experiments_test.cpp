@@ -282,7 +282,7 @@ TEST_F(Experiments, ARunThatCoversTheScanIsNeverTheBestAndOtherScansAreSaid) {
     EXPECT_NE(printed.find("Not the same scans: 2 of 3"), std::string::npos) << printed;
     EXPECT_NE(printed.find("16.0 (over 5)"), std::string::npos);
     const auto row = [&](const std::string& name) {
-        const std::size_t begin = html.find("<td>" + name + "</td>");
+        const std::size_t begin = html.find("<th scope=\"row\">" + name + "</th>");
         return html.substr(begin, html.find("</tr>", begin) - begin);
     };
     EXPECT_EQ(row("blob").find("best"), std::string::npos);

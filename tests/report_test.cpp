@@ -19,6 +19,7 @@
 #include "apps/report_provenance.h"
 #include "apps/report_results.h"
 #include "apps/report_slices.h"
+#include "apps/report_training.h"
 #include "apps/slice_image.h"
 #include "apps/slice_marks.h"
 #include "data/volume.h"
@@ -266,6 +267,22 @@ TEST_F(Report, CasesAreATableAndTheSameAsCsv) {
     const std::string html = cases_section(data), link = "href=\"data:text/csv;charset=utf-8;base64,";
     const std::size_t start = html.find(link) + link.size();
     EXPECT_EQ(html.substr(start, html.find('"', start) - start), base64(cases_csv(data)));
+}
+
+TEST_F(Report, ChartsAreTablesToo) {
+    const std::string html = recall_section(read_report_data(folder / "dataset", runs()));
+    EXPECT_NE(html.find("<caption>Share of all lesions found</caption>"), std::string::npos);
+    EXPECT_NE(html.find("<th scope=\"col\">0.125</th>"), std::string::npos) << "LUNA16's first rate";
+    EXPECT_NE(html.find("<caption>Share found at 1 false positive a scan, by size</caption>"), std::string::npos);
+}
+
+TEST_F(Report, LinksToThePageOfAllExperimentsWhereItIsOneOfThem) {
+    ReportData data = read_report_data(folder / "dataset", runs());
+    write_report(data, folder / "alone.html");
+    EXPECT_EQ(read_text(folder / "alone.html").find("All experiments"), std::string::npos);
+    data.summary = "../experiments.html";
+    write_report(data, folder / "one.html");
+    EXPECT_NE(read_text(folder / "one.html").find("<a href=\"../experiments.html\">All experiments</a>"), std::string::npos);
 }
 
 TEST_F(Report, NamesThatCsvWouldMisreadAreQuoted) {
