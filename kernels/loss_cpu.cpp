@@ -1,6 +1,8 @@
 #include "kernels/loss.h"
 
+#include <cstring>
 #include <stdexcept>
+#include <type_traits>
 
 #include "kernels/cpu_blocks.h"
 #include "kernels/loss_choice.h"
@@ -26,6 +28,7 @@ struct Chunk {
     const std::int32_t* labels;  ///< or null
     const float* weights;        ///< of the sample
     std::int64_t voxels;
+    bool ignoring;  ///< some of the voxels are ignored
 };
 
 /// A few voxels as f32. Those behind the chunk's end do not count.
@@ -59,6 +62,7 @@ template <class T>
     for (std::int64_t i = 0; i < count; ++i) piece.t[i] = chunk.target[first + i];
     const float background = chunk.labels ? chunk.weights[0] : 1.0f;
     for (std::int64_t i = 0; i < count; ++i) piece.w[i] = background;
+    if (!chunk.labels && !chunk.ignoring) return 0;
     unsigned met = 0;  // most pieces are background, and need no labels
     for (std::int64_t i = 0; i < count; ++i) met |= chunk.target[first + i];
     if (met == 0) return 0;
@@ -90,9 +94,9 @@ template <class F>
         formula.terms(piece.at(i), sigmoid(piece.z[i]), of_voxel);
         for (int k = 0; k < F::kSums; ++k) terms[k][i] = of_voxel[k];
     }
-    // Many terms are stored and read again in any case. This keeps the compiler from fusing some of them with their sums
-    // and others not as it pleases, which would change the last bits from one version of this file to the next.
-    if constexpr (F::kSums > 3) asm volatile("" : : "r"(terms) : "memory");
+    // Where it is free to, the compiler fuses some products with their sums and not others, and the last bits change from
+    // one version of this file to the next. Generalised Dice's are kept as they were: stored, then added.
+    if constexpr (std::is_same_v<F, loss::GeneralisedDice>) asm("" : "+m"(terms));
     for (int k = 0; k < F::kSums; ++k)
         for (int i = 0; i < kPiece; ++i) sums[k][i] += terms[k][i];
 }
@@ -140,8 +144,9 @@ IWSEG_VECTOR_CLONES void gradient_of_chunk(const Chunk<T>& chunk, const F& formu
 template <class T>
 Chunk<T> chunk_of(const LossInput& input, const std::int32_t* labels, std::int64_t n, std::int64_t chunk) {
     const std::int64_t voxels = input.logit.shape.voxels(), first = chunk * chunk_voxels(1), at = n * voxels + first;
+    const std::int64_t count = std::min(chunk_voxels(1), voxels - first);
     return {input.logit.as<const T>() + at, input.target + at, labels ? labels + at : nullptr,
-            labels ? input.weights + n * input.stride : nullptr, std::min(chunk_voxels(1), voxels - first)};
+            labels ? input.weights + n * input.stride : nullptr, count, std::memchr(input.target + at, kIgnored, static_cast<std::size_t>(count)) != nullptr};
 }
 
 /// Scratch: the coefficients of each sample, then the rows of each chunk.
