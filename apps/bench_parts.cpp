@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "apps/bench_options.h"
+#include "apps/seconds_since.h"
 #include "data/volume.h"
 #include "engine/device_copy.h"
 #include "engine/device_memory.h"
@@ -24,10 +25,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 using Json = nlohmann::ordered_json;
-
-double seconds_since(Clock::time_point begin) {
-    return std::chrono::duration<double>(Clock::now() - begin).count();
-}
 
 struct Mask {
     Shape shape;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "apps/bench_options.h"
+#include "apps/seconds_since.h"
 #include "apps/step_floor.h"
 #include "apps/training_session.h"
 #include "engine/random.h"
@@ -18,10 +19,6 @@ namespace iwseg {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point begin) {
-    return std::chrono::duration<double>(Clock::now() - begin).count();
-}
 
 /// Noise with 2 % of lesion voxels in two components: the work of a step does not depend on what it sees.
 Batch noise_batch(const Shape& shape) {

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "engine/letters.h"
+
 namespace iwseg {
 
 void Range::include(const std::vector<double>& values, bool log) {
@@ -12,10 +14,6 @@ void Range::include(const std::vector<double>& values, bool log) {
             low = std::min(low, value);
             high = std::max(high, value);
         }
-}
-
-std::size_t letter_count(const std::string& text) {
-    return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
 double text_width(const std::string& text) { return 6.9 * static_cast<double>(letter_count(text)); }

@@ -30,8 +30,6 @@ struct ChartAxis {
     }
 };
 
-/// Letters of UTF-8, which may take several bytes each.
-std::size_t letter_count(const std::string& text);
 /// Pixels a text takes, about: fonts differ from viewer to viewer.
 double text_width(const std::string& text);
 

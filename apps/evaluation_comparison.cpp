@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <system_error>
 
+#include "engine/folder.h"
 #include "evaluation/froc.h"
 #include "evaluation/hit_rule.h"
 #include "kernels/error.h"
@@ -26,12 +27,6 @@ NamedPredictions named_prediction(const std::string& argument) {
     if (sign == std::string::npos || fs::is_directory(argument)) return {name_of_folder(argument), argument};
     if (sign == 0 || sign + 1 == argument.size()) throw InputError("'" + argument + "' is not NAME=FOLDER");
     return {argument.substr(0, sign), argument.substr(sign + 1)};
-}
-
-void require_folder(const fs::path& folder) {
-    std::error_code failure;
-    fs::create_directories(folder, failure);
-    if (failure) throw InputError("the folder " + folder.string() + " cannot be made: " + failure.message());
 }
 
 /// Lesions by which of two methods finds them.
@@ -104,7 +99,7 @@ std::vector<NamedEvaluation> compare_predictions(const EvaluationOptions& option
         EvaluationOptions own = options;
         own.predictions = one.folder;
         own.out = options.out / one.name / "records.json";
-        require_folder(own.out.parent_path());
+        make_folder(own.out.parent_path());
         evaluations.push_back({one.name, evaluate_cases(own, reference, chosen)});
     }
     return evaluations;

@@ -12,6 +12,7 @@
 #include "apps/experiments_summary.h"
 #include "apps/interrupt.h"
 #include "apps/training_run.h"
+#include "engine/folder.h"
 #include "kernels/error.h"
 #include "losses/loss.h"
 
@@ -41,12 +42,6 @@ void run_one(const ExperimentsOptions& options, const Experiment& experiment) {
     } catch (const RunFolderInUse&) {
         fmt::print("left to the process that is at it\n");
     }
-}
-
-void require_folder(const fs::path& folder) {
-    std::error_code failure;
-    fs::create_directories(folder, failure);
-    if (failure) throw InputError("the folder " + folder.string() + " cannot be made: " + failure.message());
 }
 
 }  // namespace
@@ -79,7 +74,7 @@ void run_experiments(const ExperimentsOptions& options) {
         throw InputError(fmt::format("--index {} is above the last of {} experiments, which is {}", options.index, count,
                                      count - 1));
     if (options.index >= 0) experiments = {all[static_cast<std::size_t>(options.index)]};
-    require_folder(options.out);
+    make_folder(options.out);
     std::string failures;
     if (options.processes > 1) {
         failures = run_in_processes(options, experiments);

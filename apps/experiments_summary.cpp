@@ -132,11 +132,6 @@ Column column_of(const Summary& summary, const std::string& heading, bool higher
     return column;
 }
 
-std::string with_interval(const Estimate& estimate) {
-    if (!estimate.has_interval()) return fmt::format("{:.3f}", estimate.value);
-    return fmt::format("{:.3f} [{:.3f}, {:.3f}]", estimate.value, estimate.low, estimate.high);
-}
-
 std::vector<Column> columns(const Summary& summary) {
     constexpr double none = std::numeric_limits<double>::quiet_NaN();
     const auto column = [&](const std::string& heading, auto&& cell, auto&& value, bool higher = true) {

@@ -68,11 +68,6 @@ std::string chart_of(const std::vector<Curve>& curves, const std::string& title)
     return line_chart(curves, axes);
 }
 
-std::string with_interval(const Estimate& estimate) {
-    if (!estimate.has_interval()) return fmt::format("{:.3f}", estimate.value);
-    return fmt::format("{:.3f} [{:.3f}, {:.3f}]", estimate.value, estimate.low, estimate.high);
-}
-
 std::string with_deviation(const Estimate& estimate) {
     return fmt::format("{:.4f} +- {:.4f}", estimate.value, estimate.deviation);
 }
@@ -127,6 +122,11 @@ std::string sizes_table(const std::vector<NamedFroc>& frocs, std::size_t width) 
 }
 
 }  // namespace
+
+std::string with_interval(const Estimate& estimate) {
+    if (!estimate.has_interval()) return fmt::format("{:.3f}", estimate.value);
+    return fmt::format("{:.3f} [{:.3f}, {:.3f}]", estimate.value, estimate.low, estimate.high);
+}
 
 std::string froc_json(const std::vector<NamedFroc>& frocs, FrocProtocol protocol) {
     Json document = Json::object();

@@ -14,6 +14,8 @@ struct NamedFroc {
     std::vector<std::string> missing_scans = {}, other_lesions = {};  ///< of ScanSets, beside the other methods
 };
 
+/// "0.677 [0.590, 0.760]", the bounds of its 95 % interval where there is one.
+std::string with_interval(const Estimate& estimate);
 /// {NAME: {object_dice, object_dice_std, avg_recall, avg_recall_std, luna_score, luna_score_std, scans, lesions, …}}.
 std::string froc_json(const std::vector<NamedFroc>& frocs, FrocProtocol protocol);
 /// All lesions: one curve a name.

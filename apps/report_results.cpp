@@ -6,9 +6,9 @@
 #include <limits>
 
 #include "apps/best_value.h"
-#include "apps/chart_axis.h"
 #include "apps/report_charts.h"
 #include "apps/report_page.h"
+#include "engine/letters.h"
 #include "evaluation/scan_sets.h"
 
 namespace iwseg {
@@ -63,7 +63,7 @@ std::vector<ResultLine> result_lines(const ReportData& data) {
 }
 
 /// Whether runs were evaluated on the same scans: only then can their results be compared.
-std::string differences(const ReportData& data) {
+std::string scan_differences(const ReportData& data) {
     std::vector<const Records*> records;
     std::vector<std::string> names;
     for (const ReportRun& run : data.runs) {
@@ -91,7 +91,7 @@ std::string results_text(const ReportData& data) {
         for (std::size_t r = 0; r < widths.size(); ++r) text += fmt::format("  {:>{}}", line.shown[r], widths[r]);
         text += '\n';
     }
-    return text + differences(data);
+    return text + scan_differences(data);
 }
 
 std::string results_table(const ReportData& data) {
@@ -102,7 +102,7 @@ std::string results_table(const ReportData& data) {
         for (std::size_t r = 0; r < data.runs.size(); ++r) row.cells.push_back({line.shown[r], line.best[r]});
         table.rows.push_back(std::move(row));
     }
-    const std::string text = differences(data);
+    const std::string text = scan_differences(data);
     return html_table(table) + (text.empty() ? "" : "<p class=\"note\">" + escape_html(text) + "</p>");
 }
 

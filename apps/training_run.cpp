@@ -14,6 +14,7 @@
 #include "apps/progress.h"
 #include "apps/staleness.h"
 #include "apps/run_sessions.h"
+#include "apps/seconds_since.h"
 #include "apps/step_profile.h"
 #include "apps/tensorboard.h"
 #include "apps/trained_on.h"
@@ -35,8 +36,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 /// Keys that shape neither the network, nor its steps, nor what is made of it.
 bool may_change(const std::string& key) {

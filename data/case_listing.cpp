@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "data/formats.h"
+#include "engine/letters.h"
 #include "kernels/error.h"
 
 namespace iwseg {
@@ -125,11 +126,6 @@ path listed_image(const json& entry, const path& folder) {
     if (!image.is_string() || image.get<std::string>().empty())
         throw InputError(fmt::format("{} lists a case without an \"image\"", (folder / "dataset.json").string()));
     return (folder / image.get<std::string>()).lexically_normal();
-}
-
-std::string lowered(std::string text) {
-    std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
-    return text;
 }
 
 }  // namespace
@@ -247,7 +243,7 @@ void separate_names(std::vector<Case>& cases, std::vector<Case>& test_cases, std
     std::set<std::vector<path>> to_train;
     std::map<std::string, const Case*> taken;
     const auto take = [&](const Case& scan) {
-        const auto [known, fresh] = taken.emplace(lowered(scan.name), &scan);
+        const auto [known, fresh] = taken.emplace(lower_case(scan.name), &scan);
         if (fresh) return;
         throw InputError(fmt::format(
             "{} and {} would be cases {} and {}, {}: rename one, since their results would replace each other",
@@ -265,7 +261,7 @@ void separate_names(std::vector<Case>& cases, std::vector<Case>& test_cases, std
         return true;
     });
     for (Case& scan : test_cases)
-        if (taken.contains(lowered(scan.name))) {
+        if (taken.contains(lower_case(scan.name))) {
             renamed.push_back(scan.name);
             scan.name = scan.images.front().parent_path().filename().string() + "_" + scan.name;
         }

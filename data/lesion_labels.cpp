@@ -8,17 +8,13 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "engine/letters.h"
 #include "kernels/error.h"
 
 namespace iwseg {
 namespace {
 
 using nlohmann::json;
-
-std::string lowered(std::string text) {
-    std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
-    return text;
-}
 
 std::optional<std::int32_t> whole_number(const json& value) {
     if (!value.is_number_integer()) return std::nullopt;
@@ -47,7 +43,7 @@ class NameReader {
             return add(value.get<std::string>(), *number);
         }
         if (const std::optional<std::int32_t> number = whole_number(value)) return add(key, *number);
-        if (!value.is_array() || value.empty() || lowered(key) == "ignore") throw wrong_;
+        if (!value.is_array() || value.empty() || lower_case(key) == "ignore") throw wrong_;
         names_.regions.push_back(key);
         for (const json& one : value) {
             const std::optional<std::int32_t> number = whole_number(one);
@@ -58,7 +54,7 @@ class NameReader {
 
   private:
     void add(const std::string& name, std::int32_t value) {
-        if (lowered(name) == "ignore") {
+        if (lower_case(name) == "ignore") {
             if (names_.ignore && names_.ignore != value) throw wrong_;
             names_.ignore = value;
             return;
@@ -102,7 +98,7 @@ LesionLabels::LesionLabels(const LabelNames& names, const std::vector<int>& conf
                                          fmt::join(configured, ", "), value, names_.file.string()));
     if (!configured_)
         for (const auto& [value, name] : names_.names)
-            if (value != 0 && lowered(name) != "background") lesion_.push_back(value);
+            if (value != 0 && lower_case(name) != "background") lesion_.push_back(value);
     if (lesion_.empty() && !names_.names.empty())
         throw InputError(
             fmt::format("{} names no label but background: a lesion's was expected, as in \"labels\": "

@@ -16,7 +16,7 @@ namespace iwseg {
 namespace {
 
 using std::filesystem::path;
-using Bytes = std::vector<std::byte>;
+using OutBytes = std::vector<std::byte>;
 
 constexpr int compression = 2;  // as of NIfTI files
 
@@ -33,10 +33,10 @@ constexpr const char* element_type<std::int32_t> = "MET_INT";
 
 /// The voxels with i fastest. Blocks keep both sides in cache.
 template <class T>
-Bytes in_file_order(const Volume<T>& volume) {
+OutBytes in_file_order(const Volume<T>& volume) {
     constexpr std::int64_t block = 16;
     const auto [ni, nj, nk] = volume.geometry.shape;
-    Bytes bytes(volume.voxels.size() * sizeof(T));
+    OutBytes bytes(volume.voxels.size() * sizeof(T));
     for (std::int64_t j = 0; j < nj; ++j)
         for (std::int64_t i0 = 0; i0 < ni; i0 += block)
             for (std::int64_t k0 = 0; k0 < nk; k0 += block)
@@ -47,10 +47,10 @@ Bytes in_file_order(const Volume<T>& volume) {
     return bytes;
 }
 
-Bytes deflated(const Bytes& bytes) {
+OutBytes deflated(const OutBytes& bytes) {
     const std::unique_ptr<libdeflate_compressor, void (*)(libdeflate_compressor*)> compressor(
         libdeflate_alloc_compressor(compression), libdeflate_free_compressor);
-    Bytes packed(libdeflate_zlib_compress_bound(compressor.get(), bytes.size()));
+    OutBytes packed(libdeflate_zlib_compress_bound(compressor.get(), bytes.size()));
     packed.resize(libdeflate_zlib_compress(compressor.get(), bytes.data(), bytes.size(), packed.data(), packed.size()));
     return packed;
 }
@@ -77,7 +77,7 @@ void write(const path& file, const Volume<T>& volume) {
     if (!file.filename().string().ends_with(".mha"))
         throw InputError(file.string() + " cannot be written: MetaImage is written as one file, whose name ends in .mha");
     AtomicFile out(file);  // first, so that a folder that cannot be written is known before the work
-    const Bytes packed = deflated(in_file_order(volume));
+    const OutBytes packed = deflated(in_file_order(volume));
     const auto& shape = volume.geometry.shape;
     out.write(fmt::format("ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = {}\n"
                           "CompressedData = True\nCompressedDataSize = {}\n{}DimSize = {} {} {}\nElementType = {}\n"

@@ -10,6 +10,7 @@
 
 #include "data/phantom.h"
 #include "engine/atomic_file.h"
+#include "engine/folder.h"
 #include "kernels/error.h"
 #include "kernels/thread_count.h"
 
@@ -21,12 +22,6 @@ void write_case(const PhantomOptions& options, std::int64_t number) {
     const std::string name = fmt::format("phantom_{:03}", number);
     write_volume(options.folder / "imagesTr" / (name + "_0000.nii.gz"), scan.image);
     write_volume(options.folder / "labelsTr" / (name + ".nii.gz"), scan.target);
-}
-
-void make_folder(const std::filesystem::path& folder) {
-    std::error_code error;
-    std::filesystem::create_directories(folder, error);
-    if (error) throw InputError(fmt::format("cannot make the folder {}: {}", folder.string(), error.message()));
 }
 
 }  // namespace

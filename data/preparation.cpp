@@ -12,6 +12,7 @@
 #include <mutex>
 #include <thread>
 
+#include "engine/letters.h"
 #include "engine/nearest_name.h"
 #include "kernels/bytes.h"
 #include "kernels/components.h"
@@ -97,11 +98,6 @@ void require_channels(const Dataset& dataset, const Case& scan) {
                                      dataset.channels.size() == 1 ? "was" : "were", fmt::join(dataset.channels, ", ")));
 }
 
-std::string lowered(std::string text) {
-    std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
-    return text;
-}
-
 }  // namespace
 
 std::vector<std::int64_t> selected_channels(const Dataset& dataset, const PreparationOptions& options) {
@@ -128,10 +124,10 @@ std::vector<std::string> match_channels(const Dataset& dataset, const std::vecto
                                         const std::string& mask_channel, std::string& note) {
     std::vector<std::string> matched, others;
     for (const std::string& name : dataset.channels)
-        if (lowered(name) != lowered(mask_channel)) others.push_back(name);
+        if (lower_case(name) != lower_case(mask_channel)) others.push_back(name);
     for (const std::string& name : trained) {
         const auto same = std::find_if(dataset.channels.begin(), dataset.channels.end(),
-                                       [&](const std::string& own) { return lowered(own) == lowered(name); });
+                                       [&](const std::string& own) { return lower_case(own) == lower_case(name); });
         if (same != dataset.channels.end()) matched.push_back(*same);
     }
     if (matched.size() == trained.size()) return matched;

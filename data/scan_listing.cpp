@@ -11,6 +11,7 @@
 #include "data/case_listing.h"
 #include "data/formats.h"
 #include "data/volume.h"
+#include "engine/letters.h"
 #include "engine/nearest_name.h"
 #include "kernels/error.h"
 
@@ -34,11 +35,6 @@ std::optional<std::pair<std::string, std::int64_t>> channel_of(const std::string
     return std::pair{stem.substr(0, stem.size() - suffix), std::int64_t{std::stoi(digits)}};
 }
 
-std::string lowered(std::string text) {
-    std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
-    return text;
-}
-
 /// Throws where two files are one channel of one case, or names differ by upper and lower case only.
 CaseFiles group(const std::vector<path>& files) {
     const bool numbered = std::any_of(files.begin(), files.end(), [](const path& file) {
@@ -51,7 +47,7 @@ CaseFiles group(const std::vector<path>& files) {
         const std::string stem = name_without_ending(file);
         auto [name, channel] = (numbered ? channel_of(stem) : std::nullopt).value_or(std::pair{stem, whole_scan});
         auto& of_case = cases[name];
-        const auto [first, fresh] = taken.emplace(lowered(name), std::pair{name, file});
+        const auto [first, fresh] = taken.emplace(lower_case(name), std::pair{name, file});
         const bool mixed = !of_case.empty() && (of_case.begin()->first == whole_scan) != (channel == whole_scan);
         const auto same = of_case.find(channel);
         if (mixed || same != of_case.end() || first->second.first != name)

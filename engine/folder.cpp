@@ -24,6 +24,12 @@ void require_folder(const std::filesystem::path& folder, const std::string& what
                          " cannot be read: " + (error ? error.message() : std::strerror(errno)));
 }
 
+void make_folder(const std::filesystem::path& folder) {
+    std::error_code failure;
+    std::filesystem::create_directories(folder, failure);
+    if (failure) throw InputError("the folder " + folder.string() + " cannot be made: " + failure.message());
+}
+
 std::string sentence_of(const std::filesystem::filesystem_error& error) {
     return "cannot use " + error.path1().string() + ": " + error.code().message();
 }

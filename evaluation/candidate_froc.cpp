@@ -75,7 +75,7 @@ double score_of(const double* sensitivity) {
     return sum / static_cast<double>(luna_rates.size());
 }
 
-Estimate estimate_of(double value, std::vector<double> draws) {
+Estimate estimate_as_luna16(double value, std::vector<double> draws) {
     constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
     if (draws.empty()) return {value, unknown, unknown, unknown};
     Estimate estimate{value, deviation_of(draws), 0, 0};
@@ -109,10 +109,10 @@ CandidateFroc compute_candidate_froc(const CandidateMatches& matches, const Cand
         sensitivity_at(matches, froc.false_positives, weights, curves.row(draw));
         *scores.row(draw) = score_of(curves.row(draw));
     }
-    froc.score = estimate_of(score_of(whole.data()), scores.column(0));
+    froc.score = estimate_as_luna16(score_of(whole.data()), scores.column(0));
     for (std::size_t i = 0; i < points; ++i) {
         const std::vector<double> column = curves.column(i);
-        const Estimate at = estimate_of(whole[i], column);
+        const Estimate at = estimate_as_luna16(whole[i], column);
         froc.curve.recall.push_back(at.value);
         if (at.has_interval()) {
             froc.curve.low.push_back(at.low);

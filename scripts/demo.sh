@@ -26,13 +26,13 @@ quietly() {
 cat <<TEXT
 This builds iwseg, makes 40 phantom scans, trains two networks on 16 of them,
 without and with inverse weights, and compares what they find in the other 24. It
-takes about five minutes on two idle cores, three of them to build, and goes on
+takes about four minutes on two idle cores, two of them to build, and goes on
 where it was stopped.
 
 step 1 of 4: packages (what is missing is installed from Debian)
 TEXT
 quietly scripts/setup.sh
-echo "step 2 of 4: building iwseg (three minutes the first time)"
+echo "step 2 of 4: building iwseg (two minutes the first time)"
 # The demo computes on what is here: kernels for a GPU that is not are left to scripts/test.sh to build. Tests are, too.
 cuda=OFF
 [[ -e /proc/driver/nvidia/version ]] && cuda=AUTO

@@ -13,9 +13,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int last_number = 130, last_test = 27, last_validation = 32;
+constexpr int last_number = 130, last_test = 27, last_validation_number = 32;
 constexpr std::int32_t liver = 1, tumour = 2;
-constexpr std::int64_t margin = 5;  // voxels
+constexpr std::int64_t liver_margin = 5;  // voxels
 
 struct Pair {
     fs::path volume, segmentation;
@@ -53,7 +53,7 @@ VoxelBox liver_box(const Volume<std::int32_t>& labels, const fs::path& file) {
     for (std::size_t v = 0; v < mask.size(); ++v) mask[v] = labels.voxels[v] == liver;
     const auto box = bounding_box(mask, labels.geometry.shape);
     if (!box) throw InputError(file.string() + " has no voxel of label 1, the liver, to crop to");
-    return with_margin(*box, margin, labels.geometry.shape);
+    return with_margin(*box, liver_margin, labels.geometry.shape);
 }
 
 }  // namespace
@@ -118,7 +118,7 @@ std::map<std::string, Split> Lits::splits(const std::map<std::string, int>& part
     Split holdout;
     for (const auto& [name, number] : parts)
         (number <= last_test         ? holdout.test
-         : number <= last_validation ? holdout.validation
+         : number <= last_validation_number ? holdout.validation
                                      : holdout.train)
             .push_back(name);
     return {{"holdout", holdout}};

@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 constexpr int subsets = 10, last_train = 5, last_validation = 7;
 constexpr std::size_t drawn_for_validation = 5;
 constexpr std::uint32_t seed = 0xBadCafe;
-constexpr std::int64_t margin = 5;                     // voxels
+constexpr std::int64_t lung_margin = 5;                // voxels
 constexpr int closing_steps = 10, dilation_steps = 3;  // voxels
 
 /// Files of that ending under the folder, by their name without it.
@@ -194,7 +194,7 @@ StudyCase Luna16::prepare(const RawCase& scan) const {
         if (const auto note = apart_note(geometry, scan.image, labels.geometry, scan.mask))
             prepared.notes.push_back(*note);
         const Volume<std::uint8_t> lungs{geometry, lung_mask(labels, scan.mask)};
-        prepared.box = with_margin(*bounding_box(lungs.voxels, header.shape), margin, header.shape);
+        prepared.box = with_margin(*bounding_box(lungs.voxels, header.shape), lung_margin, header.shape);
         prepared.mask = crop(lungs, prepared.box);
     }
     prepared.image = crop(read_meta_image(scan.image), prepared.box);
