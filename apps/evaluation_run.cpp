@@ -112,7 +112,12 @@ Evaluation evaluate_cases(const EvaluationOptions& options, const Reference& ref
     std::vector<MemoryNeed> needs;
     for (const ReferenceCase& one : chosen.cases) {
         const bool logits = !find_prediction(options.predictions, one.name).value().logit.empty();
-        needs.push_back(evaluation_need({one.name, one.label, logits, options.metrics.brats, options.metrics.hd95}));
+        needs.push_back(evaluation_need({.name = one.name,
+                                         .label = one.label,
+                                         .logits = logits,
+                                         .ignored = reference.labels.ignore().has_value(),
+                                         .brats = options.metrics.brats,
+                                         .hd95 = options.metrics.hd95}));
     }
     fmt::print("{}", memory_sentence(needs, "evaluating"));
     Evaluation evaluation;

@@ -61,7 +61,7 @@ MemoryNeed labelling_need(const std::filesystem::path& mask, bool weights) {
 MemoryNeed evaluation_need(const EvaluationWork& work) {
     const auto shape = read_geometry(work.label).shape;
     // The target, the scores and the labels of the components of lesions and of detections: held to the end.
-    const double held = u8 + (work.logits ? 2 : 1) * f32 + 2 * i32;
+    const double held = (work.ignored ? 2 : 1) * u8 + (work.logits ? 2 : 1) * f32 + 2 * i32;
     constexpr double labelling = u8 + rows_as_bits;
     constexpr double growing = labelling + i32 + u8;                 // lesions that grew together, and their labels
     constexpr double distances = 2 * u8 + 2 * u8 + 2 * u8 + 8 * u8;  // masks, codes of corners, surfaces, f64 distances

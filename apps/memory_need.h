@@ -30,6 +30,7 @@ struct EvaluationWork {
     std::string name{};
     std::filesystem::path label{};
     bool logits = true;                ///< there are some beside the probabilities
+    bool ignored = false;              ///< the dataset has the label ignore
     bool brats = false, hd95 = false;  ///< the metrics of those names are wanted
 };
 

@@ -24,6 +24,7 @@
 #include "apps/version.h"
 #include "apps/weight_check.h"
 #include "data/dataset.h"
+#include "data/geometry_range.h"
 #include "data/loader.h"
 #include "data/resident_scans.h"
 #include "data/sampling.h"
@@ -99,6 +100,17 @@ std::vector<PreparedCase> load_cases(const Dataset& dataset, const Split& split,
     for (const PreparedCase& scan : cases) replaced.add(scan);
     fmt::print("{}", replaced.line(options));
     return cases;
+}
+
+/// Where every scan of the split lies, from headers alone; of scans to test on, those that are there.
+std::vector<Geometry> geometries_of(const Dataset& dataset, const Split& split) {
+    std::vector<Geometry> geometries;
+    for (const auto* part : {&split.train, &split.validation, &split.test})
+        for (const std::string& name : *part) {
+            const fs::path& file = dataset.find(name).images.front();
+            if (part != &split.test || fs::exists(file)) geometries.push_back(read_geometry(file));
+        }
+    return geometries;
 }
 
 void print_start(const Context& context, const Dataset& dataset, const Split& split, const PatchSampler& sampler,
@@ -320,6 +332,7 @@ bool train(Context& context, const Config& config, const fs::path& dataset_folde
     Dataset dataset = open_dataset(dataset_folder);
     const Split split = split_of_run(dataset, config, run);
     print_notes(dataset, config.labels);
+    fmt::print("{}", geometry_lines(geometries_of(dataset, split)));
     // Before the scans are read, so that later changes are noticed.
     check_training_inputs(run, dataset, split, newest_checkpoint_step(run.checkpoints()) == 0);
     const PatchSampler sampler(load_cases(dataset, split, config, context), sampling_options(config));

@@ -281,7 +281,7 @@ std::int64_t memory_of_cases(const Dataset& dataset, const std::vector<std::stri
         require_channels(dataset, scan);
         const auto shape = read_geometry(file_of(scan, channels[0])).shape;
         bytes += static_cast<double>(shape[0]) * static_cast<double>(shape[1]) * static_cast<double>(shape[2]) *
-                 static_cast<double>(channels.size() * sizeof(float));
+                 static_cast<double>(channels.size() * sizeof(float) + (dataset.label_names.ignore ? 1 : 0));
     }
     return static_cast<std::int64_t>(std::min(bytes, 1e18));
 }
@@ -292,9 +292,10 @@ std::vector<PreparedCase> prepare_training_cases(const Dataset& dataset, const s
     // Said before an hour of reading, not by the kernel that kills.
     if (const std::int64_t needed = memory_of_cases(dataset, names, options), free = cpu::free_memory(); needed > free)
         throw InputError(
-            fmt::format("the {} scans to train on need {} of memory (4 bytes a voxel and channel), but {} are "
+            fmt::format("the {} scans to train on need {} of memory (4 bytes a voxel and channel{}), but {} are "
                         "free; train on fewer scans or channels, or on a machine with more",
-                        names.size(), gigabytes(needed), gigabytes(free)));
+                        names.size(), gigabytes(needed), dataset.label_names.ignore ? ", 1 for what is ignored" : "",
+                        gigabytes(free)));
     std::vector<PreparedCase> cases(names.size());
     std::atomic<std::size_t> next = 0;
     std::int64_t done = 0;

@@ -100,7 +100,7 @@ class ReplacedVoxels {
 /// Called after each case, from any thread but never twice at once.
 using CaseProgress = std::function<void(std::int64_t done, std::int64_t all)>;
 
-/// Bytes that the images of the named cases take once prepared, from their headers alone. Throws InputError where one
+/// Bytes that the named cases take once prepared, images and, where the dataset has the label, what is ignored, from their headers alone. Throws InputError where one
 /// cannot be read.
 std::int64_t memory_of_cases(const Dataset& dataset, const std::vector<std::string>& names,
                              const PreparationOptions& options);

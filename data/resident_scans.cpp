@@ -40,6 +40,8 @@ ResidentScans::ResidentScans(const Context& context, const std::vector<PreparedC
         for (std::int64_t component = 0; component < lesions.size(); ++component)
             for (std::int64_t v = lesions.offsets[component]; v < lesions.offsets[component + 1]; ++v)
                 labels[lesions.voxels[v]] = static_cast<std::int32_t>(component) + 1;
+        for (std::size_t v = 0; v < scan.ignored.size(); ++v)
+            if (scan.ignored[v]) labels[v] = kIgnoredLabel;
         label_bound_ = std::max(label_bound_, lesions.size() + 1);
         device.copy_to_device(stream, scan.image.data(), at, static_cast<std::int64_t>(scan.image.size()) * 4);
         device.copy_to_device(stream, labels.data(), at + parts.labels, scan.geometry.voxels() * 4);

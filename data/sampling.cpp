@@ -83,6 +83,23 @@ std::int64_t count_components(const std::vector<Extent>& voxels, int connectivit
     return count;
 }
 
+/// Marks the patch's voxels that the scan ignores in its target and labels. Outside of the scan there are none.
+void mark_ignored(const std::vector<std::uint8_t>& ignored, const PatchSource& source, const Extent& patch,
+                  std::uint8_t* target, std::int32_t* labels) {
+    const auto& [first_d, first_h, first_w] = source.inside_first;
+    const auto& [end_d, end_h, end_w] = source.inside_end;
+    for (std::int64_t d = first_d; d < end_d; ++d)
+        for (std::int64_t h = first_h; h < end_h; ++h) {
+            const std::int64_t from = source.start + d * source.strides[0] + h * source.strides[1];
+            const std::int64_t to = (d * patch[1] + h) * patch[2];
+            for (std::int64_t w = first_w; w < end_w; ++w) {
+                if (!ignored[from + w * source.strides[2]]) continue;
+                target[to + w] = kIgnored;
+                labels[to + w] = kIgnoredLabel;
+            }
+        }
+}
+
 }  // namespace
 
 PatchSource source_of(const PatchPlace& place, const Extent& shape, const Extent& patch) {
@@ -224,6 +241,9 @@ void PatchSampler::draw(std::uint64_t step, Batch& batch) const {
                                   nullptr);
             count = found;
         }
+        // After the components, to which what is ignored does not belong.
+        if (!scan.ignored.empty())
+            mark_ignored(scan.ignored, sources[static_cast<std::size_t>(n)], patch, target, labels);
         batch.components += count;
         most = std::max(most, count);
     }
