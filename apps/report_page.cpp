@@ -78,7 +78,8 @@ footer { color: var(--soft); font-size: 0.9rem; }
   figure, .chart, tr, .pictures, dt, pre { break-inside: avoid; }
   .charts { grid-template-columns: 1fr 1fr; }
   .scroll { overflow: visible; }
-  th, td { padding: 1.2mm 1.6mm; font-size: 9pt; overflow-wrap: anywhere; }
+  th, td { padding: 1.2mm 1.6mm; font-size: 9pt; }
+  tbody th { overflow-wrap: anywhere; }
   pre { break-inside: auto; }
   details::details-content { content-visibility: visible; display: block; height: auto; }
   .key svg, figure svg, .run i, td.best { print-color-adjust: exact; -webkit-print-color-adjust: exact; }

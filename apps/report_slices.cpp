@@ -248,6 +248,12 @@ std::vector<float> read_shown(const ReportData& data, const ReportCase& scan, co
     return prepare_case(data.dataset, data.dataset.find(scan.name), options).image;
 }
 
+/// The window that the network sees the scan in, where it has one, else what shows most of the scan.
+std::array<float, 2> window_of(const Config& config, const std::vector<float>& image) {
+    if (config.intensity.kind != Intensity::Kind::window) return grey_window(image);
+    return {static_cast<float>(config.intensity.low), static_cast<float>(config.intensity.high)};
+}
+
 std::string summary_of(const ReportData& data, const ReportCase& scan) {
     const auto counted = [](std::int64_t number, const char* what) {
         return fmt::format("{} {}{}", number, what, number == 1 ? "" : "s");
@@ -275,7 +281,7 @@ std::string slices_section(const ReportData& data, std::size_t cases) {
             continue;
         ++number;
         ShownScan view{data, scan, slice_orientation(scan.geometry), channel, read_shown(data, scan, channel), {}, {}, {}};
-        view.window = grey_window(view.image);
+        view.window = window_of(data.runs.front().config, view.image);
         view.lesions = plane_objects(scan.lesions, scan.geometry, view.shown);
         for (const ReportPrediction& prediction : scan.predictions)
             view.detections.push_back(plane_objects(prediction.detections, scan.geometry, view.shown));
