@@ -61,8 +61,8 @@ void run_experiment(Context& context, const Config& config, const std::filesyste
     prediction.masks.own_test_scans = own_test_scans(run.root());
     predict_cases(context, {open_network(run.model(), run.config())}, dataset, cases, prediction);
 
-    const Ingredients judged = records_ingredients(dataset, cases, run.predictions(), config);
-    if (is_current(inputs, "records.json", judged, run.records())) {
+    const Ingredients evaluated = records_ingredients(dataset, cases, run.predictions(), config);
+    if (is_current(inputs, "records.json", evaluated, run.records())) {
         fmt::print("{} is there already\n", run.records().string());
         return;
     }
@@ -73,7 +73,7 @@ void run_experiment(Context& context, const Config& config, const std::filesyste
     evaluation.cases = names_of(cases);
     evaluation.labels = config.labels;
     fmt::print("{}", evaluation_table(evaluate_cases(evaluation)));
-    inputs.record("records.json", judged);
+    inputs.record("records.json", evaluated);
 }
 
 bool write_report_of_run(const std::string& name, const std::filesystem::path& dataset_folder, const RunFolder& run,

@@ -103,7 +103,7 @@ void write_report(const std::filesystem::path& dataset, const std::vector<RunFor
 void write_report(const ReportData& data, const std::filesystem::path& html) {
     std::string body = introduction(data) + section("Results", results_table(data));
     body += section("Which lesions are found", kRecallText + recall_section(data));
-    body += section("What each lesion weighs", kWeightsText + weights_section(data));
+    body += section("How much each lesion counts", kWeightsText + weights_section(data));
     if (const std::string curves = training_section(data); !curves.empty())
         body += section("Training", curves);
     if (const std::string cases = cases_section(data); !cases.empty()) body += section("Scan by scan", cases);

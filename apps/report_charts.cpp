@@ -177,7 +177,7 @@ std::string weights_section(const ReportData& data) {
             with.x.push_back(voxels), with.y.push_back(weight);
             total.x.push_back(voxels), total.y.push_back(weight * voxels);
         }
-    if (with.x.empty()) return "<p>No lesion to weigh.</p>";
+    if (with.x.empty()) return "<p>There is no lesion.</p>";
     const auto [least, most] = std::minmax_element(with.x.begin(), with.x.end());
     constexpr int grey = 6;
     const Curve without{"without weights: 1 everywhere", {*least, *most}, {1, 1}, {}, {}, false, grey};

@@ -10,27 +10,13 @@
 #include "data/dataset.h"
 #include "engine/atomic_file.h"
 #include "kernels/error.h"
+#include "tests/refusal.h"
 
 namespace iwseg {
 namespace {
 
 using std::filesystem::path;
 using Names = std::vector<std::string>;
-
-std::string refusal(const std::function<void()>& work) {
-    try {
-        work();
-    } catch (const InputError& error) {
-        EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos) << error.what();
-        return error.what();
-    }
-    ADD_FAILURE() << "nothing was refused";
-    return "";
-}
-
-bool says(const std::string& text, const std::string& part) {
-    return text.find(part) != std::string::npos;
-}
 
 /// Folders of empty files: no scan is opened to list cases.
 class Cases : public testing::Test {

@@ -15,27 +15,13 @@
 #include "engine/atomic_file.h"
 #include "kernels/error.h"
 #include "kernels/memory.h"
+#include "tests/refusal.h"
 
 namespace iwseg {
 namespace {
 
 using std::filesystem::path;
 using Names = std::vector<std::string>;
-
-std::string refusal(const std::function<void()>& work) {
-    try {
-        work();
-    } catch (const InputError& error) {
-        EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos) << error.what();
-        return error.what();
-    }
-    ADD_FAILURE() << "nothing was refused";
-    return "";
-}
-
-bool says(const std::string& message, const std::string& part) {
-    return message.find(part) != std::string::npos;
-}
 
 class DatasetFolder : public testing::Test {
   protected:

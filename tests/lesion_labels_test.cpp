@@ -8,6 +8,7 @@
 #include <string>
 
 #include "kernels/error.h"
+#include "tests/refusal.h"
 
 namespace iwseg {
 namespace {
@@ -24,19 +25,6 @@ LabelMask mask(const LesionLabels& meaning, std::vector<std::int32_t> values) {
     volume.geometry.shape = {1, 1, static_cast<std::int64_t>(values.size())};
     volume.voxels = std::move(values);
     return meaning.mask_of(volume, "a.nii.gz");
-}
-
-std::string refusal(const std::function<void()>& work) {
-    try {
-        work();
-    } catch (const InputError& error) {
-        return error.what();
-    }
-    return "nothing was refused";
-}
-
-bool says(const std::string& text, const std::string& part) {
-    return text.find(part) != std::string::npos;
 }
 
 TEST(LesionLabels, IgnoreIsNeitherLesionNorBackground) {
