@@ -16,8 +16,8 @@ class StepProfile {
     explicit StepProfile(int steps) : wanted_(steps) {}
 
     bool wants_more() const { return taken_ < wanted_; }
-    /// seconds: of each of the plan's steps, in order (Plan::run_timed). wait: before the step, for data.
-    void add(const Plan& plan, const std::vector<double>& seconds, double wait);
+    /// times: of the plan's steps (Plan::run_timed). wait: seconds before the step, for data.
+    void add(const Plan& plan, const StepTimes& times, double wait);
     /// Chrome's trace format. Throws InputError where the file cannot be written.
     void write(const std::filesystem::path& file) const;
 

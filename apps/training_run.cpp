@@ -203,9 +203,9 @@ class TrainingLoop {
             prepare();
             return session_.finish();
         }
-        std::vector<double> seconds;
-        const StepOutcome outcome = session_.run_timed(seconds);
-        profile_.add(session_.plan(), seconds, seconds_waited());
+        StepTimes times;
+        const StepOutcome outcome = session_.run_timed(times);
+        profile_.add(session_.plan(), times, seconds_waited());
         prepare();
         if (!profile_.wants_more() || done_ + 1 == config_.steps()) {
             const fs::path file = run_.root() / "profile.json";

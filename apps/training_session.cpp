@@ -166,10 +166,10 @@ double TrainingSession::run() {
     return finish().loss;
 }
 
-StepOutcome TrainingSession::run_timed(std::vector<double>& seconds) {
+StepOutcome TrainingSession::run_timed(StepTimes& times) {
     State& s = *state_;
     s.timer.start();
-    seconds = s.plan->run_timed();
+    times = s.plan->run_timed();
     s.copy_loss();
     s.timer.stop();
     return finish();

@@ -60,8 +60,8 @@ class TrainingSession {
     StepOutcome finish();
     /// start and finish; returns the loss.
     double run();
-    /// The same, kernel by kernel; `seconds` receives the time of each of the plan's steps.
-    StepOutcome run_timed(std::vector<double>& seconds);
+    /// The same, kernel by kernel.
+    StepOutcome run_timed(StepTimes& times);
     /// bind and run.
     double step(const Batch& batch, float learning_rate);
 

@@ -89,6 +89,8 @@ Plan::Plan(Context& context, Program program)
         placements_[t].offset = placements_[root_of(placements_, static_cast<Tensor>(t))].offset;
     for (std::size_t i = 0; i < steps_.size(); ++i)
         if (idle[i]) steps_[i].run = nullptr;
+    constexpr double kSecondsToQueue = 50e-6;  // a step of one to four launches, each some microseconds
+    delay_ = kSecondsToQueue * static_cast<double>(steps_.size());
     bound_.resize(tensors_.size());
     arena_ = std::make_unique<DeviceMemory>(context.kernels(), bytes_);
 }
@@ -147,18 +149,24 @@ std::int64_t Plan::bytes_moved(const Step& step) const {
     return bytes;
 }
 
-std::vector<double> Plan::run_timed() {
+StepTimes Plan::run_timed() {
+    constexpr double kLongestDelay = 1;
     const Kernels& device = context_.kernels();
-    std::vector<Mark> marks{device.set_mark(context_.stream(), {})};
+    const Stream stream = context_.stream();
+    device.delay(stream, delay_);
+    std::vector<Mark> marks{device.set_mark(stream, {})};
     for (const Step& step : steps_) {
         run_step(step);
-        marks.push_back(device.set_mark(context_.stream(), {}));
+        marks.push_back(device.set_mark(stream, {}));
     }
+    StepTimes times;
+    times.starved = !device.host_memory && device.reached(marks.front());
+    if (times.starved) delay_ = std::min(2 * delay_, kLongestDelay);
     device.wait_for(marks.back());
-    std::vector<double> seconds;
-    for (std::size_t i = 0; i < steps_.size(); ++i) seconds.push_back(device.seconds_between(marks[i], marks[i + 1]));
+    for (std::size_t i = 0; i < steps_.size(); ++i)
+        times.seconds.push_back(device.seconds_between(marks[i], marks[i + 1]));
     for (const Mark mark : marks) device.release_mark(mark);
-    return seconds;
+    return times;
 }
 
 std::int64_t Plan::live_bytes(int step) const {

@@ -18,6 +18,14 @@ struct Placement {
     std::int64_t offset = 0;    ///< bytes from the arena's start
 };
 
+/// What each step of a plan took on the device's own clock.
+struct StepTimes {
+    std::vector<double> seconds;  ///< of each step, in order
+    /// The device had to wait for the host, so that steps shorter than their launch are given too long a time. The next
+    /// run is given more time to be queued in.
+    bool starved = false;
+};
+
 /// A program made ready to run: every tensor placed in one arena, so that a run allocates nothing.
 class Plan {
   public:
@@ -43,8 +51,8 @@ class Plan {
     /// Queues all steps. Where the device can record them, they are from the second run on one piece of work (a CUDA
     /// graph), recorded again when another memory is bound. What steps read by reference must stay where it is.
     void run();
-    /// Queues all steps one by one and waits; the seconds each took, in order.
-    std::vector<double> run_timed();
+    /// Queues all steps one by one and waits.
+    StepTimes run_timed();
     const std::vector<Step>& steps() const { return steps_; }
     /// Bytes of the arena that hold something while a step runs.
     std::int64_t live_bytes(int step) const;
@@ -70,6 +78,7 @@ class Plan {
     std::int64_t bytes_ = 0;
     std::unique_ptr<DeviceMemory> arena_;
     RecordedWork recorded_;
+    double delay_;       ///< seconds that a timed run is given to be queued in
     bool warm_ = false;  ///< has run once, so that nothing is initialised while work is recorded
 };
 

@@ -22,6 +22,11 @@ IWSEG_BACKENDS(
     /// Of two marks that have been waited for.
     double seconds_between(Mark from, Mark to);
     void release_mark(Mark mark) noexcept;
+    /// Whether the work before a mark that was set is done; does not wait.
+    bool reached(Mark mark);
+    /// Keeps a device that works on its own busy for about that long, so that what is queued meanwhile starts without
+    /// waiting for the host. Nothing on the CPU.
+    void delay(Stream stream, double seconds);
     /// A named range around what is queued between the two, nested (NVTX on CUDA).
     void begin_range(const char* name);
     void end_range();

@@ -118,6 +118,7 @@ Mark set_mark(Stream stream, Mark) {
 void wait_for(Mark mark) { settle(reinterpret_cast<std::uint64_t>(mark.handle)); }
 double seconds_between(Mark from, Mark to) { return cpu::seconds_between(from, to); }
 void release_mark(Mark) noexcept {}
+bool reached(Mark mark) { return transfers.empty() || transfers.front().number > reinterpret_cast<std::uint64_t>(mark.handle); }
 void begin_range(const char*) {}
 void end_range() {}
 double arithmetic_peak(Stream, bool) { return 0; }
