@@ -114,6 +114,8 @@ void BatchNormOperation::backward(Program& program, Gradients& gradients) {
                       context_.stream(), plan[x_], plan[diff_y], statistics(plan), weights(), relu_, plan[to.tensor],
                       to.write, parameters_.device_gradient(used_.scale), parameters_.device_gradient(used_.shift), plan[scratch].data);
               }};
+    // Both are read twice: every element of the gradient needs two sums over all of them.
+    step.bytes_outside = program[x_].bytes() + program[diff_y].bytes();
     if (to.write == Write::accumulate)
         step.reads.push_back(to.tensor);
     else
