@@ -18,6 +18,7 @@ void add_run_command(CLI::App& app);
 void add_froc_command(CLI::App& app);
 void add_label_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
+void add_kernel_command(CLI::App& app);
 void add_info_command(CLI::App& app);
 
 }  // namespace iwseg

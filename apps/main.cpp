@@ -56,6 +56,7 @@ int main(int argc, char** argv) {
     iwseg::add_froc_command(app);
     iwseg::add_label_command(app);
     iwseg::add_bench_command(app);
+    iwseg::add_kernel_command(app);
     iwseg::add_info_command(app);
     app.footer(
         "Example:\n  iwseg demo --out demo\n"

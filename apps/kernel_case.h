@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "kernels/kernel_table.h"
+#include "kernels/view.h"
+
+/// One kernel call by itself, on seeded noise: what `iwseg kernel` launches under a profiler and compares with the CPU.
+namespace iwseg {
+
+struct KernelCaseOptions {
+    std::string kernel;              ///< one of kernel_case_names()
+    Shape shape{2, 16, 32, 32, 32};  ///< (N, C, D, H, W) of what the kernel reads; losses and components take C = 1
+    Type type = Type::f32;           ///< of activations: f32 or bf16
+    std::int64_t out_channels = 16;  ///< of convolutions
+    int kernel_size = 3;             ///< of convolutions: 1 or 3
+    std::string loss = "iwdl";       ///< of losses
+    int connectivity = 26;           ///< of components
+    std::uint64_t seed = 0;
+};
+
+/// What a kernel reads or writes. Activations are of the asked type, in the device's layout, logits of the asked type;
+/// everything but activations is ncdhw.
+struct KernelOperand {
+    enum class Kind : std::uint8_t { activation, logit, f32, i32, u8, f64 };
+    std::string name;
+    Shape shape;
+    Kind kind = Kind::activation;
+    bool written = false;             ///< compared with the CPU's
+    std::vector<double> values = {};  ///< before the call, (N, C, D, H, W); empty: zeros
+};
+
+/// A call ready to be placed on any backend.
+struct KernelCase {
+    std::vector<KernelOperand> operands;
+    struct Prepared {
+        std::int64_t scratch_bytes = 0;
+        /// Takes the operands in their order, placed on the backend, and scratch.
+        std::function<void(const std::vector<View>& operands, void* scratch)> call;
+    };
+    /// Makes what is made once (a convolution) for a backend, its stream, and its activations' layout and type.
+    std::function<Prepared(const Kernels&, Stream, Layout, Type)> prepare;
+    double operations = 0;  ///< multiplications and additions of one call
+    /// Largest difference from the CPU's f32 result, as a share of its largest value, that rounding explains.
+    double allowed_f32 = 1e-4, allowed_bf16 = 2e-2;
+};
+
+std::vector<std::string> kernel_case_names();
+
+/// Throws InputError on a kernel, shape or type there is none for, naming the nearest.
+KernelCase make_kernel_case(const KernelCaseOptions& options);
+
+}  // namespace iwseg
