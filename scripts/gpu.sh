@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, in one go: tests of kernels and networks on the card, compute-sanitizer, times of every
-# kernel and of a step beside PyTorch's, a short real training. Results, as JSON and text, go to $OUT (default
-# gpu-results).
-#   scripts/gpu.sh bundle [ARCHITECTURE]   builds what the card needs into build/bundle (default 90: H100, H200)
+# Everything that needs a GPU, in one go, what tells most first: a step, every kernel, PyTorch's step in its variants, the
+# convolutions of 16 channels, components beside CuPy, tests of kernels and networks on the card, a short real training,
+# compute-sanitizer. Results, as JSON and text, go to $OUT (default gpu-results). It ends within $BUDGET seconds (default
+# 570), and says what it left out.
+#   scripts/gpu.sh bundle [ARCHITECTURES]  builds what the card needs into build/bundle (default "80-real;90", which runs on
+#                                          A100, H100, H200 and what comes after)
 #   scripts/gpu.sh                         runs it; builds it first where that has not been done
 # build/bundle may be carried to a machine that has neither compilers nor Debian's packages.
 set -uo pipefail
@@ -18,13 +20,13 @@ build_bundle() {
 }
 
 if [[ ${1:-} == bundle ]]; then
-    build_bundle "${2:-90}"
+    build_bundle "${2:-80-real;90}"
     exit
 elif [[ $# -gt 0 ]]; then
-    echo "usage: scripts/gpu.sh [bundle [ARCHITECTURE]]" >&2
+    echo "usage: scripts/gpu.sh [bundle [ARCHITECTURES]]" >&2
     exit 2
 fi
-[[ -x $bundle/bin/iwseg ]] || build_bundle 90 || exit 1
+[[ -x $bundle/bin/iwseg ]] || build_bundle "80-real;90" || exit 1
 
 out=${OUT:-gpu-results}
 mkdir -p "$out"
@@ -44,7 +46,11 @@ print(":".join(folders))
 PYTHON
 )
 export LD_LIBRARY_PATH=$packages${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-export IWSEG_GOLDEN_DIR=$bundle/share/golden IWSEG_SHARED_DIR=$PWD/../shared
+# A card's clocks and the driver, for whoever reads the figures.
+command -v nvidia-smi >/dev/null && nvidia-smi -q -d CLOCK,POWER >"$out/card.txt" 2>&1
+shared=$PWD/../shared
+[[ -d $shared ]] || shared=$PWD/shared
+export IWSEG_GOLDEN_DIR=$bundle/share/golden IWSEG_SHARED_DIR=$shared
 iwseg=$bundle/bin/iwseg
 
 if ! message=$("$iwseg" info --device cuda 2>&1); then
@@ -53,42 +59,69 @@ if ! message=$("$iwseg" info --device cuda 2>&1); then
 fi
 echo "$message" | tee "$out/info.txt"
 failed=0
-step() {  # step NAME command...: runs it, its output in $out/NAME.txt, and says how it went
-    local name=$1 begin=$SECONDS
-    shift
-    if "$@" >"$out/$name.txt" 2>&1; then
+budget=${BUDGET:-570}
+left_out=()
+step() {  # step NAME SECONDS command...: runs it for at most so long, its output in $out/NAME.txt, and says how it went
+    local name=$1 limit=$2 begin=$SECONDS left=$((budget - SECONDS)) code=0
+    shift 2
+    # What would be cut short at once is not begun.
+    if ((left < 5)); then
+        left_out+=("$name")
+        return
+    fi
+    ((limit < left)) || limit=$left
+    timeout "$limit" "$@" >"$out/$name.txt" 2>&1 || code=$?
+    if ((code == 0)); then
         echo "$name: done, $((SECONDS - begin)) s"
+    elif ((code == 124)); then
+        echo "$name: not finished within $limit s"
+        left_out+=("$name")
     else
-        echo "$name: failed ($?), $((SECONDS - begin)) s; the end of $out/$name.txt:"
+        echo "$name: failed ($code), $((SECONDS - begin)) s; the end of $out/$name.txt:"
         tail -5 "$out/$name.txt"
         failed=1
     fi
 }
 
+size=(--device cuda --patch 128 --batch 2)
+for precision in bf16 fp32; do
+    step "step_$precision" 60 "$iwseg" bench step "${size[@]}" --steps 30 --precision $precision --json
+    step "kernels_$precision" 60 "$iwseg" bench kernels "${size[@]}" --steps 10 --precision $precision --json
+done
+oracle=$shared/reference/unet_torch.py
+if [[ -f $oracle ]]; then
+    for precision in bf16 fp32; do
+        torch=("$python" "$oracle" "${size[@]}" --steps 20 --precision $precision)
+        step "torch_$precision" 60 "${torch[@]}"
+        step "torch_${precision}_channels_last" 60 "${torch[@]}" --channels-last
+    done
+    step torch_bf16_channels_last_compiled 120 "$python" "$oracle" "${size[@]}" --steps 20 --precision bf16 --channels-last --compile
+else
+    left_out+=("PyTorch's step (its script is not here)")
+fi
+for pass in forward data_gradient weight_gradient; do
+    step "convolution16_$pass" 40 "$iwseg" kernel convolution_$pass --shape 2 16 128 128 128 --dtype bf16 --launches 50 \
+        --device cuda --check
+done
+step weights 20 "$iwseg" bench weights "${size[@]}" --steps 20 --json
+step weights_cupy 40 "$python" bench/components_cupy.py --patch 128 --batch 2
 tests=$bundle/bin/test_backends
-step tests timeout 300 "$tests" --gtest_filter='*cuda*' --gtest_output="json:$out/tests.json"
+step tests 200 "$tests" --gtest_filter='*cuda*' --gtest_output="json:$out/tests.json"
+step label 30 "$iwseg" bench label --device cuda --size 256 --json
+step predict 60 "$iwseg" bench predict --device cuda --size 256 --patch 160 --precision bf16 --json
+step demo 90 "$iwseg" demo --out "$out/demo" --device cuda
+find "$out/demo" \( -name '*.nii.gz' -o -name '*.safetensors' \) -delete 2>/dev/null
 if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck initcheck synccheck; do
-        # Whole networks are left out: their kernels are those of the other tests.
-        step "$tool" timeout 240 compute-sanitizer --tool $tool --error-exitcode 9 "$tests" \
+        # Whole networks are left out: their kernels are those of the other tests. Only our kernels are looked at, cuDNN's
+        # are many and not ours to change.
+        step "$tool" 240 compute-sanitizer --tool $tool --kernel-regex kns=iwseg --error-exitcode 9 "$tests" \
             --gtest_filter='*cuda*-*Unet*:*NetworkGradient*:*GoldenGrid*:*ResidentTraining*'
     done
+else
+    left_out+=("compute-sanitizer (not installed)")
 fi
-for precision in bf16 fp32; do
-    step "step_$precision" "$iwseg" bench step --device cuda --patch 128 --batch 2 --steps 30 --precision $precision --json
-    step "kernels_$precision" "$iwseg" bench kernels --device cuda --patch 128 --batch 2 --steps 10 --precision $precision
-    step "kernels_json_$precision" "$iwseg" bench kernels --device cuda --patch 128 --batch 2 --steps 10 --precision $precision --json
-    if [[ -f ../shared/reference/unet_torch.py || -f shared/reference/unet_torch.py ]]; then
-        oracle=../shared/reference/unet_torch.py
-        [[ -f $oracle ]] || oracle=shared/reference/unet_torch.py
-        torch=("$python" "$oracle" --device cuda --patch 128 --batch 2 --steps 20 --precision $precision)
-        step "torch_$precision" timeout 120 "${torch[@]}"
-        step "torch_${precision}_channels_last" timeout 120 "${torch[@]}" --channels-last
-        step "torch_${precision}_channels_last_compiled" timeout 240 "${torch[@]}" --channels-last --compile
-    fi
-done
-step "label" "$iwseg" bench label --device cuda --size 256
-step "predict" "$iwseg" bench predict --device cuda --size 256 --patch 160 --precision bf16 --json
-step "demo" "$iwseg" demo --out "$out/demo" --device cuda
-find "$out/demo" \( -name '*.nii.gz' -o -name '*.safetensors' \) -delete 2>/dev/null
+if ((${#left_out[@]})); then
+    printf 'left out: %s\n' "${left_out[@]}"
+fi
 exit $failed
