@@ -19,7 +19,6 @@ void run_info(const std::string& device) {
     fmt::print("iwseg     {}\n", kVersion);
     fmt::print("device    {}\n", context.kernels().name);
     fmt::print("computes  on {}\n", context.description());
-    fmt::print("threads   {}\n", context.threads());
     const std::string no_gpu = cuda::why_unavailable();
     fmt::print("CUDA      {}\n", no_gpu.empty() ? "built in, and a GPU is here" : "not used: " + no_gpu);
     fmt::print("oneDNN    {}\n", cpu::onednn_version());
