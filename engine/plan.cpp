@@ -1,6 +1,7 @@
 #include "engine/plan.h"
 
 #include <algorithm>
+#include <exception>
 #include <numeric>
 #include <stdexcept>
 
@@ -72,6 +73,36 @@ std::int64_t place(const std::vector<TensorSpec>& tensors, std::vector<Placement
     return end;
 }
 
+/// What is queued while this lives is recorded. A recording that nobody ends, as a step has thrown, is dropped, so that
+/// the stream can be used again.
+class Recording {
+  public:
+    Recording(const Kernels& device, Stream stream)
+        : device_(device), stream_(stream), under_way_(device.begin_recording(stream)) {}
+    ~Recording() {
+        if (!under_way_) return;
+        try {
+            device_.release_recorded(end());
+        } catch (const std::exception&) {
+            // It was no valid recording, of which the step's exception says more.
+        }
+    }
+    Recording(const Recording&) = delete;
+    Recording& operator=(const Recording&) = delete;
+
+    /// False where the device records nothing: work is done as ever.
+    bool under_way() const { return under_way_; }
+    RecordedWork end() {
+        under_way_ = false;
+        return device_.end_recording(stream_);
+    }
+
+  private:
+    const Kernels& device_;
+    Stream stream_;
+    bool under_way_;
+};
+
 }  // namespace
 
 std::int64_t Plan::bytes_needed(const Program& program) {
@@ -130,13 +161,15 @@ void Plan::run() {
     const Kernels& device = context_.kernels();
     const Stream stream = context_.stream();
     if (!recorded_.handle) {
-        if (!warm_ || !context_.records() || !device.begin_recording(stream)) {
+        if (!warm_ || !context_.records()) {
             run_steps();
             warm_ = true;
             return;
         }
+        Recording recording(device, stream);
         run_steps();
-        recorded_ = device.end_recording(stream);
+        if (!recording.under_way()) return;
+        recorded_ = recording.end();
     }
     device.replay(stream, recorded_);
 }
