@@ -27,6 +27,7 @@
 #include <type_traits>
 
 #include "kernels/backend.h"
+#include "tests/simt_recording.h"
 
 struct dim3 {
     unsigned x = 1, y = 1, z = 1;
@@ -243,9 +244,12 @@ struct LaunchShape {
 namespace simt {
 
 template <class... P, class... A>
-void launch(void (*kernel)(P...), const LaunchShape& shape, Stream, const A&... arguments) {
+void launch(void (*kernel)(P...), const LaunchShape& shape, Stream stream, const A&... arguments) {
     static_assert(sizeof...(P) == sizeof...(A), "as many arguments as the kernel has parameters");
-    executor::run(shape.grid, shape.block, [&] { kernel(static_cast<P>(arguments)...); }, __PRETTY_FUNCTION__);
+    executor::submit(stream, [kernel, shape, name = __PRETTY_FUNCTION__, ... values = static_cast<P>(arguments)] {
+        const auto thread = [&] { kernel(values...); };
+        executor::run(shape.grid, shape.block, thread, name);
+    });
 }
 
 template <class T>

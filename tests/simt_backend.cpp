@@ -67,6 +67,7 @@ void check_sentinels() {
 void schedule_by(std::uint64_t seed) { executor::set_schedule({seed != 0, seed}); }
 
 void* allocate(std::int64_t bytes) {
+    executor::require_not_recording("an allocation");
     const std::size_t all = (static_cast<std::size_t>(bytes) + kSentinel + kAlignment - 1) / kAlignment * kAlignment;
     void* memory = std::aligned_alloc(kAlignment, all);
     if (!memory) throw std::bad_alloc();
@@ -78,14 +79,19 @@ void* allocate(std::int64_t bytes) {
 
 void release(void* memory, std::int64_t bytes) noexcept {
     if (!memory) return;
+    executor::note_while_recording("a release of memory");
     overrun |= !is_intact(memory, bytes);
     buffers.erase(memory);
     std::free(memory);
 }
 
 std::int64_t free_memory() { return cpu::free_memory(); }
-void* allocate_host(std::int64_t bytes) { return std::malloc(static_cast<std::size_t>(bytes)); }
+void* allocate_host(std::int64_t bytes) {
+    executor::require_not_recording("an allocation of pinned memory");
+    return std::malloc(static_cast<std::size_t>(bytes));
+}
 void release_host(void* memory, std::int64_t) noexcept {
+    if (memory) executor::note_while_recording("a release of pinned memory");
     try {
         settle(transfers_begun);
     } catch (const std::logic_error&) {
@@ -93,29 +99,34 @@ void release_host(void* memory, std::int64_t) noexcept {
     }
     std::free(memory);
 }
-void copy_to_device(Stream stream, const void* from, void* to, std::int64_t bytes) {
-    cpu::copy_to_device(stream, from, to, bytes);
+// CUDA would take copies into a recording, and each replay would copy what the host's memory holds by then, or no
+// longer is: a plan's steps have none.
+void copy_to_device(Stream, const void* from, void* to, std::int64_t bytes) {
+    executor::require_not_recording("a copy from the host");
+    cpu::copy_to_device({}, from, to, bytes);
     begin_transfer(from, nullptr, bytes);
 }
 void copy_to_host(Stream, const void* from, void* to, std::int64_t bytes) {
+    executor::require_not_recording("a copy to the host");
     begin_transfer(from, to, bytes);
 }
-void set_zero(Stream stream, void* memory, std::int64_t bytes) { cpu::set_zero(stream, memory, bytes); }
-void synchronise(Stream) { settle(transfers_begun); }
-Stream open_stream(ThreadPool*) {
-    return {};
+void set_zero(Stream stream, void* memory, std::int64_t bytes) {
+    executor::submit(stream, [=] { cpu::set_zero({}, memory, bytes); });
 }
-void close_stream(Stream) noexcept {}
-bool begin_recording(Stream) { return false; }
-RecordedWork end_recording(Stream) { return {}; }
-void replay(Stream, RecordedWork) {}
-void release_recorded(RecordedWork) noexcept {}
-Mark set_mark(Stream stream, Mark) {
-    Mark mark = cpu::set_mark(stream, {});
+void synchronise(Stream) {
+    executor::require_not_recording("waiting for a stream");
+    settle(transfers_begun);
+}
+Mark set_mark(Stream, Mark) {
+    executor::require_not_recording("a mark");
+    Mark mark = cpu::set_mark({}, {});
     mark.handle = reinterpret_cast<void*>(transfers_begun);
     return mark;
 }
-void wait_for(Mark mark) { settle(reinterpret_cast<std::uint64_t>(mark.handle)); }
+void wait_for(Mark mark) {
+    executor::require_not_recording("waiting for a mark");
+    settle(reinterpret_cast<std::uint64_t>(mark.handle));
+}
 double seconds_between(Mark from, Mark to) { return cpu::seconds_between(from, to); }
 void release_mark(Mark) noexcept {}
 bool reached(Mark mark) { return transfers.empty() || transfers.front().number > reinterpret_cast<std::uint64_t>(mark.handle); }
