@@ -180,6 +180,42 @@ TEST_P(BatchNorm, WorksInPlace) {
     EXPECT_EQ(one.diff_y.array().values, apart.diff_x.array().values);
 }
 
+TEST_P(BatchNorm, NoGradientPassesWhereTheReluIsExactlyAtZero) {
+    // As in PyTorch: 0 counts as held back. Half of the numbers are 0, of either sign, and stay so when normalised.
+    for (const std::int64_t channels : {3, 16}) {
+        const Shape shape{2, channels, 2, 3, 4};
+        Array x = noise(shape), diff = noise(shape), expected(shape);
+        for (double& value : x.values)
+            if (below(0, 1)) value = below(0, 1) ? 0.0 : -0.0;
+        const auto zeros = floats(std::vector<double>(static_cast<std::size_t>(channels)));
+        const auto ones = floats(std::vector<double>(static_cast<std::size_t>(channels), 1));
+        const double count = static_cast<double>(shape.n * shape.voxels());
+        std::vector<double> sum(static_cast<std::size_t>(channels)), product = sum;
+        const auto passed = [&](auto n, auto c, auto d, auto h, auto w) {
+            return x.at(n, c, d, h, w) > 0 ? diff.at(n, c, d, h, w) : 0;
+        };
+        reference::each(shape, [&](auto n, auto c, auto d, auto h, auto w) {
+            sum[c] += passed(n, c, d, h, w);
+            product[c] += passed(n, c, d, h, w) * x.at(n, c, d, h, w);
+        });
+        reference::each(shape, [&](auto n, auto c, auto d, auto h, auto w) {
+            expected.at(n, c, d, h, w) = passed(n, c, d, h, w) - (x.at(n, c, d, h, w) * product[c] + sum[c]) / count;
+        });
+        const KernelTensor in = tensor(x), dy = tensor(diff), dx = empty(shape);
+        const auto diff_scale = blank(static_cast<std::size_t>(channels)),
+                   diff_shift = blank(static_cast<std::size_t>(channels));
+        const auto work = scratch(device().batch_norm_scratch_bytes(shape, GetParam().layout));
+        device().batch_norm_backward({}, in.view(), dy.view(), {zeros.data(), ones.data()}, {ones.data(), zeros.data()},
+                                     true, dx.view(), Write::overwrite, diff_scale.data(), diff_shift.data(),
+                                     work.data());
+        expect_close(dx.array(), expected, tolerance());
+        for (std::size_t c = 0; c < sum.size(); ++c) {
+            EXPECT_NEAR(diff_shift.host()[c], sum[c], 1e-4);  // sums of some 30 numbers of order 1
+            EXPECT_NEAR(diff_scale.host()[c], product[c], 1e-4);
+        }
+    }
+}
+
 TEST_P(BatchNorm, PredictsByRunningStatistics) {
     const std::vector<double> mean = noise(300);
     std::vector<double> variance = noise(300);

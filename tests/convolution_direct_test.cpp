@@ -64,6 +64,15 @@ TEST_P(DirectConvolution, LastOfTheNetworkAgrees) {
     }
 }
 
+TEST_P(DirectConvolution, LastOfTheNetworkTakesAsManyInputsAsItsWeightsHaveRoomFor) {
+    for (const std::int64_t outputs : {1, 3, 4, 5})
+        for (const std::int64_t inputs : {504, 512, 520}) {
+            ConvolutionOptions o = options_of({1, inputs, 2, 3, 4}, outputs, 1);
+            o.dst_layout = Layout::ncdhw;
+            expect_right(o, outputs <= 4 && inputs <= 512 ? "direct, many to few" : "direct");
+        }
+}
+
 TEST_P(DirectConvolution, LastOfTheNetworkAgreesForMoreVoxelsThanAllThreads) {
     ConvolutionOptions o = options_of({2, 64, 16, 32, 40}, 1, 1);
     o.src_type = Type::bf16;

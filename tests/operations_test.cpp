@@ -194,6 +194,24 @@ TEST_P(Operations, CopyAddReorderAndChannelSum) {
     }
 }
 
+TEST_P(Operations, ChannelSumTakesMoreChannelsThanABlockHasThreads) {
+    for (const std::int64_t channels : {255, 256, 300, 512, 700}) {
+        SCOPED_TRACE(testing::Message() << "channels " << channels);
+        const Shape shape{1, channels, 2, 3, below(1, 5)};
+        const Array x = noise(shape);
+        std::vector<double> expected(static_cast<std::size_t>(channels));
+        reference::each(shape, [&](auto n, auto c, auto d, auto h, auto w) { expected[c] += x.at(n, c, d, h, w); });
+        on_schedules([&] {
+            const KernelTensor in = tensor(x);
+            const auto work = scratch(device().channel_sum_scratch_bytes(shape, GetParam().layout));
+            const auto sums = blank(static_cast<std::size_t>(channels));
+            device().channel_sum({}, in.view(), sums.data(), work.data());
+            const std::vector<float> got = sums.host();
+            for (std::size_t c = 0; c < expected.size(); ++c) EXPECT_NEAR(got[c], expected[c], 1e-5) << "channel " << c;
+        });
+    }
+}
+
 TEST_P(Operations, LayoutsOfTheOtherBackendAreRefused) {
     const bool on_cpu = GetParam().backend == Backend::cpu;
     const Layout other = on_cpu ? Layout::ndhwc : Layout::blocked16;
