@@ -49,7 +49,10 @@ void add_train_command(CLI::App& app) {
     command->add_flag("--resume", arguments->resume, "go on from the newest checkpoint in --out, or start where none is");
     command->add_option("--profile", arguments->profile, "time so many steps kernel by kernel into profile.json")
         ->check(CLI::Range(1, 1000));
-    command->add_flag("--eager", arguments->eager, "on a GPU: queue kernels one by one, not as one CUDA graph, for debugging");
+    command->add_flag(
+        "--eager", arguments->eager,
+        "on a GPU: queue kernels one by one, not as one CUDA graph, and wait for each step of the plan, so that a "
+        "failure names it; for debugging");
     command->add_option("--device", arguments->device, "auto, cpu or cuda");
     add_keys_flag(*command);
     command->footer(

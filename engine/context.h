@@ -13,11 +13,16 @@ struct ContextOptions {
     std::string device = "auto";  ///< auto, cpu or cuda
     int threads = 0;              ///< that compute; 0: as count_threads of kernels/thread_count.h has it
     bool deterministic = true;
-    bool record = true;          ///< a plan's steps as one CUDA graph; false queues them one by one, for debugging
+    /// A plan's steps as one CUDA graph; false queues them one by one and waits for each, so that a failure names its
+    /// step, for debugging.
+    bool record = true;
 };
 
 /// The device work runs on and how. Made once, passed first everywhere; there are no globals behind it: its threads are
-/// its own, whatever other contexts and OpenMP have. It may be used on another thread than the one that made it.
+/// its own, whatever other contexts and OpenMP have.
+/// One thread at a time uses it and what is made on it (plans, sessions, predictors); that need not be the one that
+/// made it. Two contexts may be used by two threads at once on the CPU; on a GPU they share cuDNN's plans
+/// (kernels/cudnn_session.h), and one thread at a time uses any of them.
 /// Throws InputError in one sentence where the device is unknown or absent.
 class Context {
   public:

@@ -1,14 +1,18 @@
 #include "engine/plan.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <exception>
 #include <numeric>
 #include <stdexcept>
 
 #include "kernels/bytes.h"
+#include "kernels/error.h"
 
 namespace iwseg {
 namespace {
+
+constexpr std::uintptr_t kAccessBytes = 16;  ///< that kernels load and store at once
 
 std::vector<Placement> lifetimes(const std::vector<TensorSpec>& tensors, const std::vector<Step>& steps) {
     std::vector<Placement> placements(tensors.size());
@@ -73,6 +77,18 @@ std::int64_t place(const std::vector<TensorSpec>& tensors, std::vector<Placement
     return end;
 }
 
+/// A profiler's range, which ends however the work in it does.
+class Range {
+  public:
+    Range(const Kernels& device, const std::string& name) : device_(device) { device.begin_range(name.c_str()); }
+    ~Range() { device_.end_range(); }
+    Range(const Range&) = delete;
+    Range& operator=(const Range&) = delete;
+
+  private:
+    const Kernels& device_;
+};
+
 /// What is queued while this lives is recorded. A recording that nobody ends, as a step has thrown, is dropped, so that
 /// the stream can be used again.
 class Recording {
@@ -136,6 +152,9 @@ void Plan::forget_recorded() {
 void Plan::bind(Tensor external, void* memory) {
     if (!tensors_.at(static_cast<std::size_t>(external)).external)
         throw std::logic_error("only an external tensor can be bound, not " + tensors_[external].name);
+    if (reinterpret_cast<std::uintptr_t>(memory) % kAccessBytes != 0)
+        throw std::invalid_argument(tensors_[external].name + " is bound to memory that is not aligned to " +
+                                    std::to_string(kAccessBytes) + " bytes");
     if (bound_[external] != memory) forget_recorded();
     bound_[external] = memory;
 }
@@ -148,9 +167,16 @@ View Plan::operator[](Tensor tensor) const {
 
 void Plan::run_step(const Step& step) const {
     if (!step.run) return;  // a copy with nothing left to do
-    context_.kernels().begin_range(step.name.c_str());
-    step.run(*this);
-    context_.kernels().end_range();
+    const Kernels& device = context_.kernels();
+    const Range range(device, step.name);
+    try {
+        step.run(*this);
+        if (!context_.records()) device.synchronise(context_.stream());
+    } catch (const InputError&) {
+        throw;
+    } catch (const std::runtime_error& error) {
+        throw std::runtime_error("step " + step.name + ": " + error.what());
+    }
 }
 
 void Plan::run_steps() {

@@ -40,7 +40,7 @@ class Plan {
     /// What the plan would take, without allocating it.
     static std::int64_t bytes_needed(const Program& program);
 
-    /// memory: of the device.
+    /// memory: of the device, aligned to 16 bytes. Throws std::invalid_argument where it is not.
     void bind(Tensor external, void* memory);
     View operator[](Tensor tensor) const;
     template <class T>
@@ -50,6 +50,9 @@ class Plan {
 
     /// Queues all steps. Where the device can record them, they are from the second run on one piece of work (a CUDA
     /// graph), recorded again when another memory is bound. What steps read by reference must stay where it is.
+    /// Throws std::runtime_error that names the step where the device refuses one. What fails only once the device is
+    /// at work, as a kernel that reads out of bounds, is found by a later call; where the context does not record, each
+    /// step is waited for, and the failure names it.
     void run();
     /// Queues all steps one by one and waits.
     StepTimes run_timed();

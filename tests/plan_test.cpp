@@ -2,8 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
+#include <functional>
 #include <map>
+#include <memory>
 #include <random>
+#include <stdexcept>
+#include <string>
+#include <utility>
 
 #include "apps/training_session.h"
 #include "kernels/error.h"
@@ -85,6 +92,55 @@ TEST(Plan, ACopyWhoseSourceIsDoneWithTakesItsMemoryAndDoesNothing) {
     EXPECT_EQ(runs, 1);
     EXPECT_TRUE(holds(together, 1, 3));
     EXPECT_EQ(apart.bytes(), 2 * together.bytes());
+}
+
+/// What a run of a plan throws whose second step does `work`.
+std::string error_of_step(const Kernels& kernels, bool record, const std::function<void()>& work) {
+    Program program;
+    const Tensor a = program.add(TensorSpec{"a", {1, 1, 1, 1, 10}});
+    program.add({"first", {}, {a}, [](const Plan&) {}});
+    program.add({"second", {a}, {a}, [&](const Plan&) { work(); }});
+    Context context(kernels, {.threads = 1, .record = record});
+    Plan plan(context, program);
+    try {
+        plan.run();
+    } catch (const std::runtime_error& error) {
+        return error.what();
+    }
+    return "";
+}
+
+TEST(Plan, AFailureOfTheDeviceNamesItsStep) {
+    for (const bool record : {false, true}) {
+        EXPECT_EQ(error_of_step(cpu::kernels(), record, [] { throw std::runtime_error("CUDA failed"); }),
+                  "step second: CUDA failed");
+        EXPECT_EQ(error_of_step(cpu::kernels(), record, [] { throw InputError("key: what is wrong"); }),
+                  "key: what is wrong");
+    }
+}
+
+TEST(Plan, WhatFailsLateNamesItsStepWhereNothingIsRecorded) {
+    static bool failed = false;  // as a kernel out of bounds, which the next wait reports
+    Kernels late = cpu::kernels();
+    late.synchronise = [](Stream) {
+        if (std::exchange(failed, false)) throw std::runtime_error("an illegal memory access");
+    };
+    EXPECT_EQ(error_of_step(late, false, [] { failed = true; }), "step second: an illegal memory access");
+    EXPECT_EQ(error_of_step(late, true, [] { failed = true; }), "");
+}
+
+TEST(Plan, MemoryThatIsNotAlignedIsNotBound) {
+    Context context({"cpu"});
+    Program program;
+    const Tensor image = program.add(TensorSpec{.name = "image", .shape = {1, 1, 1, 1, 8}, .external = true});
+    program.add({"read", {image}, {}, [](const Plan&) {}});
+    Plan plan(context, program);
+    alignas(16) std::array<float, 12> memory{};
+    plan.bind(image, memory.data());
+    plan.bind(image, memory.data() + 4);
+    EXPECT_EQ(plan.data<float>(image), memory.data() + 4);
+    for (const std::size_t off : {1, 2, 3}) EXPECT_THROW(plan.bind(image, memory.data() + off), std::invalid_argument);
+    EXPECT_EQ(plan.data<float>(image), memory.data() + 4);
 }
 
 TEST(Plan, BytesAreTheArenaThatIsAllocatedAndHoldEveryTensor) {
