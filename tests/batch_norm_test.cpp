@@ -240,6 +240,34 @@ TEST_P(BatchNorm, ANanInTheInputIsSeenInTheOutput) {
     EXPECT_EQ(out.array().at(0, 1, 0, 1, 1), 0);
 }
 
+TEST_P(BatchNorm, InfinitiesPassWhereThereIsNoRelu) {
+    Array x({1, 3, 2, 2, 2});
+    x.at(0, 1, 0, 1, 0) = INFINITY;
+    x.at(0, 1, 1, 1, 0) = -INFINITY;
+    const KernelTensor in = tensor(x), out = empty(x.shape), positive = empty(x.shape);
+    const auto zeros = floats({0, 0, 0}), ones = floats({1, 1, 1});
+    device().batch_norm_apply({}, in.view(), {zeros.data(), ones.data()}, {ones.data(), zeros.data()}, false,
+                              out.view());
+    EXPECT_EQ(out.array().values, x.values);
+    device().batch_norm_apply({}, in.view(), {zeros.data(), ones.data()}, {ones.data(), zeros.data()}, true,
+                              positive.view());
+    x.at(0, 1, 1, 1, 0) = 0;
+    EXPECT_EQ(positive.array().values, x.values);
+}
+
+TEST_P(BatchNorm, OneVoxelIsItsOwnMeanAndHasNoVariance) {
+    const Array x = noise({1, 5, 1, 1, 1});
+    const std::vector<double> ones(5, 1);
+    const Operands o = operands(x, x, x, ones, ones, GetParam().layout);
+    forward(o, false);
+    expect_close(o.y.array(), reference::batch_norm(x, ones, ones, false), tolerance());
+    for (std::size_t c = 0; c < 5; ++c) {
+        EXPECT_NEAR(o.mean.host()[c], x.values[c], 1e-6);
+        EXPECT_NEAR(o.running_mean.host()[c], 0.9 * 1 + 0.1 * x.values[c], 1e-6);
+        EXPECT_NEAR(o.running_variance.host()[c], 0.9 * 2, 1e-6);
+    }
+}
+
 INSTANTIATE_TEST_SUITE_P(Forms, BatchNorm, testing::ValuesIn(kForms), testing::PrintToStringParamName());
 
 }  // namespace

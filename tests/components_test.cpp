@@ -109,6 +109,25 @@ TEST_P(Components, EmptyAndFullMasksGiveNoneAndOne) {
     }
 }
 
+TEST_P(Components, AnyByteButZeroIsForeground) {
+    const Shape shape{1, 1, 2, 4, 64};  // 16 bytes at once
+    Mask mask(shape.elements(), 0);
+    for (std::size_t v = 0; v < mask.size(); v += 2) mask[v] = static_cast<std::uint8_t>(v / 2);
+    expect_as_flooded(GetParam(), mask, shape);
+    std::fill(mask.begin(), mask.end(), 0);
+    mask[17] = mask[450] = 128;
+    expect_as_flooded(GetParam(), mask, shape);
+}
+
+TEST_P(Components, NoSizeOfAVolumeMixesThePartsOfItsScratch) {
+    // Bytes, a byte a cell, that end just before and just behind where the next part begins.
+    for (const std::int64_t cells : {255, 256, 257, 258, 511, 513}) {
+        const Shape shape{1, 1, 1, 1, cells}, blocks{1, 1, 2, 2, 2 * cells};
+        expect_as_flooded(GetParam(), random_mask(shape, 0.6, random_), shape);
+        expect_as_flooded(GetParam(), random_mask(blocks, 0.6, random_), blocks);
+    }
+}
+
 TEST_P(Components, VoxelsThatShareAnEdgeOrACornerJoinOnlyWhereTheConnectivitySaysSo) {
     const Shape shape{1, 1, 2, 2, 2};
     Mask edge(8, 0), corner(8, 0);

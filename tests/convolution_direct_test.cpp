@@ -80,6 +80,43 @@ TEST_P(DirectConvolution, LastOfTheNetworkAgreesForMoreVoxelsThanAllThreads) {
     expect_right(o, "direct, many to few");
 }
 
+TEST_P(DirectConvolution, FirstOfTheNetworkTakesOutputsByEight) {
+    for (const std::int64_t outputs : {4, 8, 12, 16, 20})
+        expect_right(options_of({1, 2, 3, 4, 5}, outputs, 3), outputs % 8 == 0 ? "direct, few to many" : "direct");
+}
+
+// Weights that bf16 does not hold are rounded to it where the source is bf16: results are those of the rounded weights,
+// to f32's rounding, which is a hundredth of bf16's.
+TEST_P(DirectConvolution, WeightsAreRoundedToTheSourcesType) {
+    struct Case {
+        std::int64_t inputs, outputs;
+        int kernel;
+        const char* implementation;
+    };
+    for (const Case& one :
+         {Case{3, 5, 3, "direct"}, {2, 8, 3, "direct, few to many"}, {16, 3, 1, "direct, many to few"}})
+        for (const Type type : {Type::f32, Type::bf16}) {
+            ConvolutionOptions o = options_of({1, one.inputs, 3, 4, 5}, one.outputs, one.kernel);
+            o.src_type = type;
+            if (one.kernel == 1) o.dst_layout = Layout::ncdhw;
+            const auto convolution = make(o);
+            ASSERT_EQ(convolution->implementation(), one.implementation);
+            const Array x = noise(o.src);
+            std::vector<float> weights(
+                static_cast<std::size_t>(one.outputs * one.inputs * one.kernel * one.kernel * one.kernel));
+            for (float& weight : weights) weight = std::normal_distribution<float>()(random_);
+            std::vector<double> expected(weights.begin(), weights.end());
+            for (double& weight : expected)
+                if (type == Type::bf16) weight = round_to_bf16(static_cast<float>(weight));
+            const KernelArray<float> w(*device_, weights);
+            const auto scratch = kernel_scratch(*device_, convolution->scratch_bytes());
+            const KernelTensor src(*device_, x, o.src_layout, type), dst(*device_, o.dst(), o.dst_layout, Type::f32);
+            convolution->forward({}, src.view(), w.data(), nullptr, dst.view(), scratch.data());
+            expect_near(one.implementation, dst.array().values,
+                        reference::convolution(x, expected, {}, one.outputs, one.kernel).values, Type::f32);
+        }
+}
+
 TEST_P(DirectConvolution, RefusesWhatItCannotTake) {
     ConvolutionOptions o = options_of({1, 3, 2, 2, 2}, 3, 5);
     EXPECT_THROW(make(o), std::invalid_argument);

@@ -164,6 +164,21 @@ TEST_P(Operations, UpsampleAndItsGradient) {
     }
 }
 
+TEST_P(Operations, PoolingAndUpsamplingRefuseSizesThatAreNotTwiceEachOther) {
+    const auto make = [&](std::int64_t d, std::int64_t h, std::int64_t w) { return empty({1, 8, d, h, w}); };
+    const KernelTensor half = make(2, 2, 2);
+    for (const KernelTensor& x : {make(5, 4, 4), make(4, 5, 4), make(4, 4, 5), make(4, 4, 6)}) {
+        EXPECT_THROW(device().max_pool({}, x.view(), half.view()), std::invalid_argument);
+        EXPECT_THROW(device().max_pool_backward({}, x.view(), half.view(), x.view(), Write::overwrite),
+                     std::invalid_argument);
+    }
+    const KernelTensor x = make(4, 4, 4);
+    for (const KernelTensor& y : {make(7, 8, 8), make(8, 7, 8), make(8, 8, 7)}) {
+        EXPECT_THROW(device().upsample({}, x.view(), y.view()), std::invalid_argument);
+        EXPECT_THROW(device().upsample_backward({}, y.view(), x.view(), Write::overwrite), std::invalid_argument);
+    }
+}
+
 TEST_P(Operations, CopyAddReorderAndChannelSum) {
     for (const std::int64_t channels : kChannels) {
         const Shape shape{2, channels, below(1, 5), below(1, 5), below(1, 40)};
@@ -197,7 +212,7 @@ TEST_P(Operations, CopyAddReorderAndChannelSum) {
 TEST_P(Operations, ChannelSumTakesMoreChannelsThanABlockHasThreads) {
     for (const std::int64_t channels : {255, 256, 300, 512, 700}) {
         SCOPED_TRACE(testing::Message() << "channels " << channels);
-        const Shape shape{1, channels, 2, 3, below(1, 5)};
+        const Shape shape = channels == 300 ? Shape{1, 300, 5, 11, 13} : Shape{1, channels, 2, 3, below(1, 5)};
         const Array x = noise(shape);
         std::vector<double> expected(static_cast<std::size_t>(channels));
         reference::each(shape, [&](auto n, auto c, auto d, auto h, auto w) { expected[c] += x.at(n, c, d, h, w); });
@@ -207,7 +222,7 @@ TEST_P(Operations, ChannelSumTakesMoreChannelsThanABlockHasThreads) {
             const auto sums = blank(static_cast<std::size_t>(channels));
             device().channel_sum({}, in.view(), sums.data(), work.data());
             const std::vector<float> got = sums.host();
-            for (std::size_t c = 0; c < expected.size(); ++c) EXPECT_NEAR(got[c], expected[c], 1e-5) << "channel " << c;
+            for (std::size_t c = 0; c < expected.size(); ++c) EXPECT_NEAR(got[c], expected[c], 1e-4) << "channel " << c;
         });
     }
 }
