@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/simt_copies.h"
 #include "tests/simt_fiber.h"
 
 namespace iwseg::simt::executor {
@@ -29,6 +30,8 @@ struct Lane {
     unsigned mask = 0;
     std::uint64_t value = 0, result = 0;
     int source = 0;
+    Collective compute = nullptr;  ///< of a collective, with the lane's argument
+    void* argument = nullptr;
 };
 
 struct SharedArray {
@@ -71,6 +74,7 @@ class Block {
     void run(dim3 block_index) {
         ready_.clear();
         first_ready_ = 0;
+        copies_.reset(lanes_.size());
         for (Lane& lane : lanes_) {
             lane.thread.block_index = block_index;
             lane.state = State::ready;
@@ -98,19 +102,44 @@ class Block {
                        const std::source_location& site) {
         Lane& lane = *lane_;
         if (!(mask >> lane.thread.number % 32 & 1u)) fail("a lane that is not in its own mask called a warp intrinsic");
-        lane.state = State::in_warp;
         lane.operation = operation;
         lane.mask = mask;
         lane.value = value;
         lane.source = source;
-        lane.site = site;
-        if (complete_warp(lane)) {
-            if (!schedule.random) return lane.result;
-            lane.state = State::ready;
-            make_ready(lane);
-        }
-        suspend(lane);
+        meet(lane, site);
         return lane.result;
+    }
+
+    void collective(Collective compute, void* argument, const std::source_location& site) {
+        Lane& lane = *lane_;
+        lane.operation = WarpOperation::collective;
+        lane.mask = 0xFFFFFFFFu;
+        lane.compute = compute;
+        lane.argument = argument;
+        meet(lane, site);
+    }
+
+    void begin_copy(void* to, const void* from, int bytes) {
+        require_shared(to, AsyncCopies::kBytes, "the destination of an asynchronous copy");
+        if (bytes > 0 && reinterpret_cast<std::uintptr_t>(from) % AsyncCopies::kBytes != 0)
+            fail("the source of an asynchronous copy is not aligned to 16 bytes");
+        copies_.begin(lane_->thread.number, to, from, bytes);
+        may_switch();
+    }
+    void commit_copies() { copies_.commit(lane_->thread.number); }
+    void wait_for_copies(int left) {
+        may_switch();
+        copies_.wait(lane_->thread.number, left);
+        may_switch();
+    }
+
+    void require_shared(const void* address, std::size_t bytes, const char* what) const {
+        const auto* first = static_cast<const char*>(address);
+        if (reinterpret_cast<std::uintptr_t>(address) % bytes != 0)
+            fail(std::string(what) + " is not aligned to " + std::to_string(bytes) + " bytes");
+        for (const SharedArray& array : shared_)
+            if (first >= array.memory.get() && first + bytes <= array.memory.get() + array.bytes) return;
+        fail(std::string(what) + " lies outside the block's shared memory");
     }
 
     void may_switch() {
@@ -132,12 +161,13 @@ class Block {
         return shared_.back().memory.get();
     }
 
-  private:
     [[noreturn]] void fail(const std::string& what) const {
         const dim3& b = (lane_ ? *lane_ : lanes_[0]).thread.block_index;
         throw std::logic_error(what + " (block " + std::to_string(b.x) + ", " + std::to_string(b.y) + ", " +
                                std::to_string(b.z) + (lane_ ? ", thread " + std::to_string(lane_->thread.number) : "") + ")");
     }
+
+  private:
 
     int next() {
         if (schedule.random) std::swap(ready_[first_ready_], ready_[first_ready_ + random_() % (ready_.size() - first_ready_)]);
@@ -152,6 +182,7 @@ class Block {
     /// Lets a thread run until it waits or ends. A fiber that ends its thread goes on with the next that has not started.
     void turn(Lane& lane) {
         if (failure_) return;
+        if (schedule.random) copies_.land_some(random_);
         if (lane.fiber) {
             enter(lane);
             lane.fiber->resume();
@@ -179,6 +210,7 @@ class Block {
         for (;;) {
             try {
                 work_();
+                if (copies_.leaves_unwaited(lane_->thread.number)) fail("a thread ends without having waited for its copies");
             } catch (...) {
                 failure_ = std::current_exception();
             }
@@ -202,6 +234,17 @@ class Block {
         enter(lane);
     }
 
+    /// Waits for the other lanes of the mask; the last to come computes for all.
+    void meet(Lane& lane, const std::source_location& site) {
+        lane.state = State::in_warp;
+        lane.site = site;
+        if (complete_warp(lane)) {
+            if (!schedule.random) return;
+            make_ready(lane);
+        }
+        suspend(lane);
+    }
+
     /// True, with results, where all lanes of the mask have come to the same intrinsic.
     bool complete_warp(Lane& last) {
         const int first = last.thread.number / 32 * 32;
@@ -217,18 +260,24 @@ class Block {
                 fail("a warp intrinsic waits for a lane that has ended, at " + place(last.site));
             if (lane.state != State::in_warp || lane.mask != last.mask) {
                 all = false;
-            } else if (lane.site.line() != last.site.line() || lane.operation != last.operation) {
+            } else if (lane.site.line() != last.site.line() || lane.operation != last.operation || lane.compute != last.compute) {
                 fail("lanes of one mask wait at different warp intrinsics, " + place(lane.site) + " and " + place(last.site));
             }
         });
         if (!all) return false;
-        std::uint64_t votes = 0;
-        each([&](int l, const Lane& lane) { votes |= (lane.value != 0 ? std::uint64_t{1} : 0) << l; });
-        each([&](int, Lane& lane) {
-            const bool inside = last.mask >> lane.source & 1u;
-            lane.result = lane.operation == WarpOperation::ballot ? votes
-                          : inside ? lanes_[static_cast<std::size_t>(first + lane.source)].value : lane.value;
-        });
+        if (last.operation == WarpOperation::collective) {
+            void* arguments[32];
+            each([&](int l, const Lane& lane) { arguments[l] = lane.argument; });
+            last.compute(arguments);
+        } else {
+            std::uint64_t votes = 0;
+            each([&](int l, const Lane& lane) { votes |= (lane.value != 0 ? std::uint64_t{1} : 0) << l; });
+            each([&](int, Lane& lane) {
+                const bool inside = last.mask >> lane.source & 1u;
+                lane.result = lane.operation == WarpOperation::ballot ? votes
+                              : inside ? lanes_[static_cast<std::size_t>(first + lane.source)].value : lane.value;
+            });
+        }
         each([&](int, Lane& lane) {
             if (&lane != &last) make_ready(lane);
         });
@@ -277,6 +326,7 @@ class Block {
     std::vector<int> ready_;
     std::size_t first_ready_ = 0;
     std::vector<SharedArray> shared_;
+    AsyncCopies copies_;
     Lane* lane_ = nullptr;
     std::exception_ptr failure_;
 };
@@ -292,6 +342,14 @@ std::uint64_t warp(WarpOperation operation, unsigned mask, std::uint64_t value, 
                    const std::source_location& site) {
     return running->warp(operation, mask, value, source, site);
 }
+void collective(Collective compute, void* argument, const std::source_location& site) {
+    running->collective(compute, argument, site);
+}
+void begin_copy(void* to, const void* from, int bytes) { running->begin_copy(to, from, bytes); }
+void commit_copies() { running->commit_copies(); }
+void wait_for_copies(int left) { running->wait_for_copies(left); }
+void fail(const std::string& what) { running->fail(what); }
+void require_shared(const void* address, std::size_t bytes, const char* what) { running->require_shared(address, bytes, what); }
 void may_switch() { running->may_switch(); }
 void* shared_memory(const void* key, std::size_t bytes) { return running->shared_memory(key, bytes); }
 

@@ -9,6 +9,8 @@
 // shared memory is filled with 0xFF, which reads as NaN; what is written behind a shared array or a device buffer is
 // found by its sentinel, and by AddressSanitizer.
 //
+// What a warp does with matrices, and asynchronous copies: tests/simt_matrix.h.
+//
 // Schedules: in order, or seeded and random, where blocks and threads are shuffled and a thread may be put aside at
 // each atomic, relaxed_load and barrier. Races show as results that depend on the seed.
 
@@ -24,6 +26,7 @@
 #include <cstring>
 #include <functional>
 #include <source_location>
+#include <string>
 #include <type_traits>
 
 #include "kernels/backend.h"
@@ -46,10 +49,12 @@ void set_schedule(const Schedule& schedule);
 /// What one launch did, for tests of the executor.
 struct LaunchCount {
     std::int64_t launches = 0, threads = 0, switches = 0;
+    /// Loaded from shared memory by tensor-core instructions, and the cycles that its banks took: one a matrix at best.
+    std::int64_t matrices = 0, matrix_cycles = 0;
 };
 LaunchCount& launch_count();
 
-enum class WarpOperation : unsigned char { synchronise, shuffle, ballot };
+enum class WarpOperation : unsigned char { synchronise, shuffle, ballot, collective };
 
 /// One thread of the block that is running.
 struct Thread {
@@ -63,6 +68,13 @@ void barrier(const std::source_location& site);
 /// source outside the mask, the caller's own); for ballot, the lanes that gave a nonzero value.
 std::uint64_t warp(WarpOperation operation, unsigned mask, std::uint64_t value, int source,
                    const std::source_location& site);
+/// What the 32 lanes of a warp do together: computed once, from the arguments they gave, in the order of lanes.
+using Collective = void (*)(void* const (&arguments)[32]);
+void collective(Collective compute, void* argument, const std::source_location& site);
+/// Throws std::logic_error that names block and thread.
+[[noreturn]] void fail(const std::string& what);
+/// Throws where the bytes are not aligned to their number or lie outside the block's shared arrays.
+void require_shared(const void* address, std::size_t bytes, const char* what);
 /// A place where a random schedule may let other threads go first.
 void may_switch();
 /// The block's array of that name, made by the first thread to come, filled with 0xFF.
@@ -262,3 +274,5 @@ T relaxed_load(const T* from) {
 
 }  // namespace simt
 }  // namespace iwseg
+
+#include "tests/simt_matrix.h"

@@ -12,35 +12,12 @@
 
 #include "kernels/reduce.cuh"
 #include "tests/simt_backend.h"
+#include "tests/simt_launch.h"
 
 namespace iwseg::simt {
 namespace {
 
 constexpr int kThreads = 256;
-
-/// What a launch throws; empty where it does not.
-template <class... P, class... A>
-std::string error_of(void (*kernel)(P...), const LaunchShape& shape, const A&... arguments) {
-    try {
-        launch(kernel, shape, {}, arguments...);
-    } catch (const std::logic_error& error) {
-        return error.what();
-    }
-    return "";
-}
-
-#define EXPECT_SAYS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
-
-/// In order and by twenty random schedules.
-template <class Body>
-void over_schedules(Body&& body) {
-    for (std::uint64_t seed = 0; seed <= 20; ++seed) {
-        SCOPED_TRACE("schedule " + std::to_string(seed));
-        schedule_by(seed);
-        body();
-    }
-    schedule_by(0);
-}
 
 __global__ void sum_kernel(const int* values, int count, int* sums) {
     int sum = 0;
