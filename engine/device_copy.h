@@ -8,16 +8,23 @@
 
 namespace iwseg {
 
+/// What a device's copy of an array starts as: the host's values, or zeros, of which none are sent.
+enum class DeviceStart : unsigned char { copied, zero };
+
 /// An array of the host's where the device works on it: the host's own memory on the CPU, else a copy.
 template <class T>
 class DeviceCopy {
   public:
-    /// host: `count` elements, which must outlive this; copied to the device at once.
-    DeviceCopy(const Context& context, T* host, std::int64_t count)
+    /// host: `count` elements, which must outlive this; copied to the device at once. With DeviceStart::zero they are
+    /// zero by the caller's word.
+    DeviceCopy(const Context& context, T* host, std::int64_t count, DeviceStart start = DeviceStart::copied)
         : context_(context), host_(host), bytes_(count * static_cast<std::int64_t>(sizeof(T))) {
         if (context.kernels().host_memory) return;
         memory_ = std::make_unique<DeviceMemory>(context.kernels(), bytes_);
-        context.kernels().copy_to_device(context.stream(), host, memory_->data(), bytes_);
+        if (start == DeviceStart::zero)
+            context.kernels().set_zero(context.stream(), memory_->data(), bytes_);
+        else
+            context.kernels().copy_to_device(context.stream(), host, memory_->data(), bytes_);
     }
 
     T* data() const { return memory_ ? reinterpret_cast<T*>(memory_->data()) : host_; }

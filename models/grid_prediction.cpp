@@ -125,8 +125,8 @@ Prediction GridPredictor::predict(const float* image, std::int64_t d, std::int64
     prediction.probability.resize(static_cast<std::size_t>(d * h * w));
     // Read only, where it is not copied.
     const DeviceCopy scan(s.device, const_cast<float*>(image), channels * d * h * w);
-    const DeviceCopy logits(s.device, prediction.logit.data(), d * h * w);
-    const DeviceCopy probabilities(s.device, prediction.probability.data(), d * h * w);
+    const DeviceCopy logits(s.device, prediction.logit.data(), d * h * w, DeviceStart::zero);
+    const DeviceCopy probabilities(s.device, prediction.probability.data(), d * h * w, DeviceStart::zero);
     GridPatch patch{{d, h, w}, {}, s.grid.patch, s.padded, s.margin};
     const std::int64_t all = patches(d, h, w);
     for (std::int64_t i = 0; i < all; ++i) {
