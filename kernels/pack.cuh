@@ -1,5 +1,7 @@
 #pragma once
 
+#include <bit>
+
 #include "kernels/bf16.h"
 #include "kernels/launch.h"
 
@@ -16,12 +18,30 @@ struct alignas(sizeof(T) * W) Pack {
     T values[W];
 };
 
-/// Reads W numbers as f32; `from` is aligned to W of them.
+/// The W numbers from `from`, which is aligned to all of them, as they are stored.
+template <int W, class T>
+__device__ __forceinline__ Pack<T, W> pack_at(const T* from) {
+    return *reinterpret_cast<const Pack<T, W>*>(from);
+}
+
+/// The same as f32.
 template <int W, class T>
 __device__ __forceinline__ void load_pack(const T* from, float (&to)[W]) {
-    const Pack<T, W> pack = *reinterpret_cast<const Pack<T, W>*>(from);
+    const Pack<T, W> pack = pack_at<W>(from);
 #pragma unroll
     for (int i = 0; i < W; ++i) to[i] = to_f32(pack.values[i]);
+}
+
+/// Writes 16 bytes of device memory by one instruction. nvcc takes a structure's assignment apart into its numbers and
+/// joins them again only where it can see how the address is aligned, which in half of the kernels it cannot.
+__device__ __forceinline__ void store_16_bytes(void* to, const uint4& bits) {
+#ifdef __CUDA_ARCH__
+    asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "r"(bits.x),
+                 "r"(bits.y), "r"(bits.z), "r"(bits.w)
+                 : "memory");
+#else
+    *static_cast<uint4*>(to) = bits;
+#endif
 }
 
 template <int W, class T>
@@ -29,7 +49,10 @@ __device__ __forceinline__ void store_pack(T* to, const float (&from)[W]) {
     Pack<T, W> pack;
 #pragma unroll
     for (int i = 0; i < W; ++i) store(pack.values[i], from[i]);
-    *reinterpret_cast<Pack<T, W>*>(to) = pack;
+    if constexpr (sizeof pack == 16)
+        store_16_bytes(to, std::bit_cast<uint4>(pack));
+    else
+        *reinterpret_cast<Pack<T, W>*>(to) = pack;
 }
 
 /// The widest pack that divides `count` numbers of a type evenly, and so keeps rows of so many aligned: calls
