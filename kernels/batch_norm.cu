@@ -18,24 +18,29 @@
 namespace iwseg::IWSEG_BACKEND {
 namespace {
 
+// A thread of the sums holds 2 W of them, so fewer threads are resident than where numbers only pass through: each has
+// several packs under way instead. 4 blocks of 256 threads with 4 packs are 64 KB an SM.
+constexpr int kResidentBlocks = 4;           ///< on an SM, at least
+constexpr int kAheadOne = 4, kAheadTwo = 2;  ///< packs under way of one tensor; of each of two
+
 // ---- statistics ------------------------------------------------------------------------------------------------------
 
 /// origin: the first voxel of the table's channels.
 template <class T, int W>
-__global__ void __launch_bounds__(kTableThreads)
+__global__ void __launch_bounds__(kTableThreads, kResidentBlocks)
     moments_kernel(const T* x, Table table, const T* origin, std::int64_t per_column, double* partial) {
     const Seat seat = seat_of<W>(table);
     float pivot[W] = {}, sum[W] = {}, square[W] = {};
     int count = 0;
     const std::int64_t first = std::int64_t{blockIdx.x} * table.rows_at_once + seat.row;
     if (seat.taken && first < table.rows) load_pack<W>(x + first * table.columns + seat.column, pivot);
-    each_row(table, seat, [&](std::int64_t at) {
-        float value[W];
-        load_pack<W>(x + at, value);
+    Pack<T, W> ahead[kAheadOne];
+    const auto load = [&](int i, std::int64_t at) { ahead[i] = pack_at<W>(x + at); };
+    each_rows<kAheadOne>(table, seat, load, [&](int i) {
         ++count;
 #pragma unroll
         for (int k = 0; k < W; ++k) {
-            const float away = value[k] - pivot[k];
+            const float away = to_f32(ahead[i].values[k]) - pivot[k];
             sum[k] += away;
             square[k] += away * away;
         }
@@ -121,15 +126,18 @@ __global__ void __launch_bounds__(kTableThreads)
         affine.set(k, c, statistics, weights);
         mean[k] = statistics.mean[c];
     });
-    each_row(table, seat, [&](std::int64_t at) {
-        float value[W], gradient[W];
-        load_pack<W>(x + at, value);
-        load_pack<W>(diff_y + at, gradient);
+    Pack<T, W> ahead[kAheadTwo], gradient[kAheadTwo];
+    const auto load = [&](int i, std::int64_t at) {
+        ahead[i] = pack_at<W>(x + at);
+        gradient[i] = pack_at<W>(diff_y + at);
+    };
+    each_rows<kAheadTwo>(table, seat, load, [&](int i) {
 #pragma unroll
         for (int k = 0; k < W; ++k) {
-            const float g = affine.of(k, value[k]) > floor ? gradient[k] : 0.0f;
+            const float value = to_f32(ahead[i].values[k]);
+            const float g = affine.of(k, value) > floor ? to_f32(gradient[i].values[k]) : 0.0f;
             sum[k] += g;
-            product[k] += g * (value[k] - mean[k]);
+            product[k] += g * (value - mean[k]);
         }
     });
     double a[W], b[W];

@@ -60,6 +60,25 @@ __device__ __forceinline__ void each_row(const Table& table, const Seat& seat, B
         body(r * table.columns + seat.column);
 }
 
+/// As each_row, kAhead rows at once: load(b, place) for all of them, so that their loads are under way together, then
+/// use(b) in the order of rows. b is known when compiled: what load keeps under it stays in registers.
+template <int kAhead, class Load, class Use>
+__device__ __forceinline__ void each_rows(const Table& table, const Seat& seat, Load&& load, Use&& use) {
+    if (!seat.taken) return;
+    const std::int64_t step = std::int64_t{gridDim.x} * table.rows_at_once;
+    std::int64_t r = std::int64_t{blockIdx.x} * table.rows_at_once + seat.row;
+    for (; r + (kAhead - 1) * step < table.rows; r += kAhead * step) {
+#pragma unroll
+        for (int b = 0; b < kAhead; ++b) load(b, (r + b * step) * table.columns + seat.column);
+#pragma unroll
+        for (int b = 0; b < kAhead; ++b) use(b);
+    }
+    for (; r < table.rows; r += step) {
+        load(0, r * table.columns + seat.column);
+        use(0);
+    }
+}
+
 /// Adds up a block's rows by halves and leaves the sums of each column in partial[column * per_column + block], those of b
 /// behind all of a.
 template <int W>

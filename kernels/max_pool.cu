@@ -67,12 +67,16 @@ __global__ void __launch_bounds__(kCellThreads)
     int place[W];
     load_pack<W>(diff_y + window.in_y, gradient);
     find_largest(x, window, largest, place);
+    Pack<T, W> before[8] = {};  // all under way before the first is written: a store is not overtaken by loads
+    if (accumulate) {
+#pragma unroll
+        for (int i = 0; i < 8; ++i) before[i] = pack_at<W>(diff_x + window.voxel(i));
+    }
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
-        float value[W] = {};
-        if (accumulate) load_pack<W>(diff_x + window.voxel(i), value);
+        float value[W];
 #pragma unroll
-        for (int k = 0; k < W; ++k) value[k] += place[k] == i ? gradient[k] : 0.0f;
+        for (int k = 0; k < W; ++k) value[k] = to_f32(before[i].values[k]) + (place[k] == i ? gradient[k] : 0.0f);
         store_pack<W>(diff_x + window.voxel(i), value);
     }
 }
