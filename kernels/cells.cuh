@@ -6,14 +6,16 @@
 #include "kernels/launch.h"
 #include "kernels/view.h"
 
-// Threads over (n, d, h, w, pack of channels). A block takes a stretch of one row (n, d, h): neighbours in a warp read
-// side by side, and no division is of 64 bits.
+// Threads over (n, d, h, w, pack of channels). A block takes consecutive places of one plane (n, d): neighbours in a
+// warp read side by side, no division is of 64 bits, and of a plane only the last block has threads without a place.
+// Blocks that end with a row would be half empty where it holds a little more than their threads, as upsample's 65
+// cells of two packs.
 namespace iwseg::IWSEG_BACKEND {
 
 constexpr int kCellThreads = 128;
 
 struct Cells {
-    unsigned d, h, w, packs, stretches;  ///< stretches: blocks that share a row
+    unsigned d, h, w, packs, blocks;  ///< blocks: of a plane
 };
 
 struct Cell {
@@ -22,25 +24,23 @@ struct Cell {
 };
 
 __device__ __forceinline__ Cell cell_of(const Cells& cells) {
-    unsigned at = blockIdx.x;
-    const unsigned in_row = at % cells.stretches * kCellThreads + threadIdx.x, w = in_row / cells.packs;
-    at /= cells.stretches;
-    const unsigned h = at % cells.h;
-    at /= cells.h;
-    const unsigned d = at % cells.d, n = at / cells.d;
-    return {static_cast<int>(n), static_cast<int>(d), static_cast<int>(h), static_cast<int>(w),
-            static_cast<int>(in_row - w * cells.packs), w < cells.w};
+    const unsigned plane = blockIdx.x / cells.blocks, in_row = cells.w * cells.packs;
+    const unsigned place = (blockIdx.x - plane * cells.blocks) * kCellThreads + threadIdx.x;
+    const unsigned h = place / in_row, at = place - h * in_row, w = at / cells.packs, n = plane / cells.d;
+    return {static_cast<int>(n), static_cast<int>(plane - n * cells.d),  static_cast<int>(h),
+            static_cast<int>(w), static_cast<int>(at - w * cells.packs), h < cells.h};
 }
 
 inline Cells cells_of(const Shape& shape, int width) {
-    const std::int64_t packs = shape.c / width;
+    const std::int64_t packs = shape.c / width, plane = shape.h * shape.w * packs;
+    if (plane > 0x7FFFFFFF) throw std::invalid_argument("a tensor of larger planes than one launch takes");
     return {static_cast<unsigned>(shape.d), static_cast<unsigned>(shape.h), static_cast<unsigned>(shape.w),
-            static_cast<unsigned>(packs), static_cast<unsigned>((shape.w * packs + kCellThreads - 1) / kCellThreads)};
+            static_cast<unsigned>(packs), static_cast<unsigned>((plane + kCellThreads - 1) / kCellThreads)};
 }
 
 inline LaunchShape grid_of(const Cells& cells, std::int64_t samples) {
-    const std::int64_t blocks = samples * cells.d * cells.h * cells.stretches;
-    if (blocks > 0x7FFFFFFF) throw std::invalid_argument("a tensor of more rows than one launch takes");
+    const std::int64_t blocks = samples * cells.d * cells.blocks;
+    if (blocks > 0x7FFFFFFF) throw std::invalid_argument("a tensor of more planes than one launch takes");
     return {static_cast<unsigned>(blocks), kCellThreads};
 }
 

@@ -14,10 +14,13 @@ namespace {
 
 constexpr int kThreads = 256;
 
+/// Numbers a thread moves at once. The narrower type decides: both accesses are aligned, one of them to 16 bytes.
+template <class From, class To>
+constexpr int kCopyWidth = sizeof(From) < sizeof(To) ? kPackWidth<From> : kPackWidth<To>;
+
 template <class From, class To, bool kAdd>
 __global__ void copy_kernel(const From* from, std::int64_t numbers, To* to) {
-    // The narrower type decides: both accesses are aligned, one of them to 16 bytes.
-    constexpr int W = sizeof(From) < sizeof(To) ? kPackWidth<From> : kPackWidth<To>;
+    constexpr int W = kCopyWidth<From, To>;
     const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x, packs = numbers / W;
     const std::int64_t first = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     for (std::int64_t i = first; i < packs; i += step) {
@@ -37,7 +40,8 @@ __global__ void copy_kernel(const From* from, std::int64_t numbers, To* to) {
 template <class From, class To, bool kAdd>
 void launch_copy(Stream stream, View from, View to) {
     const std::int64_t numbers = numbers_of(to);
-    const LaunchShape shape{blocks_for((numbers + 3) / 4, kThreads), kThreads};
+    constexpr int kWidth = kCopyWidth<From, To>;
+    const LaunchShape shape{blocks_for((numbers + kWidth - 1) / kWidth, kThreads), kThreads};
     launch(copy_kernel<From, To, kAdd>, shape, stream, from.as<const From>(), numbers, to.as<To>());
 }
 
