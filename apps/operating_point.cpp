@@ -50,39 +50,19 @@ class Crop {
     std::vector<float> probability_;
 };
 
-/// The lesion that a detection resembles most.
-struct BestLesion {
-    double dice = 0;
-    std::int64_t shared = 0;
-};
-
 /// Adds what the detections that the rule keeps do in one scan.
 void count(const Instances& instances, double voxel, OperatingPoint& sums) {
     const auto keeps = [&](const Instance& detection) { return sums.rule.keeps(detection.voxels, voxel); };
-    const HitRule rule;
-    std::vector<bool> found(instances.lesions.size() + 1), hits(instances.detections.size() + 1);
-    std::vector<BestLesion> best(instances.detections.size() + 1);
+    const InstanceOutcomes outcomes = outcomes_of(instances, keeps);
     Overlap overlap{0, instances.lesion_voxels(), 0};
-    for (const InstanceOverlap& pair : instances.overlaps) {
-        const Instance& detection = instances.detections[pair.detection - 1];
-        if (!keeps(detection)) continue;
-        const auto lesion_voxels = static_cast<double>(instances.lesions[pair.lesion - 1].voxels);
-        const auto detection_voxels = static_cast<double>(detection.voxels), shared = static_cast<double>(pair.voxels);
-        if (rule.hits(lesion_voxels, detection_voxels, shared)) found[pair.lesion] = hits[pair.detection] = true;
-        const double dice = 2 * shared / (lesion_voxels + detection_voxels);
-        if (dice > best[pair.detection].dice) best[pair.detection] = {dice, pair.voxels};
-        overlap.both += pair.voxels;
-    }
-    for (std::size_t d = 1; d <= instances.detections.size(); ++d) {
-        const Instance& detection = instances.detections[d - 1];
-        if (!keeps(detection)) continue;
-        overlap.prediction += detection.voxels;
-        sums.false_positives +=
-            !hits[d] && !rule.is_part(static_cast<double>(detection.voxels), static_cast<double>(best[d].shared));
-    }
+    for (const InstanceOverlap& pair : instances.overlaps)
+        if (keeps(instances.detections[pair.detection - 1])) overlap.both += pair.voxels;
+    for (const Instance& detection : instances.detections)
+        if (keeps(detection)) overlap.prediction += detection.voxels;
     ++sums.scans;
     sums.lesions += static_cast<std::int64_t>(instances.lesions.size());
-    sums.found += std::count(found.begin(), found.end(), true);
+    sums.found += outcomes.found();
+    sums.false_positives += outcomes.false_positives();
     sums.dice += overlap.dice();
 }
 

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <fstream>
 #include <limits>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <tuple>
@@ -13,6 +12,7 @@
 #include "apps/prediction_files.h"
 #include "engine/atomic_file.h"
 #include "evaluation/hit_rule.h"
+#include "evaluation/instances.h"
 #include "kernels/error.h"
 
 namespace iwseg {
@@ -63,35 +63,6 @@ LabelMask read_mask(const fs::path& file, const LesionLabels& meaning, Geometry&
     return meaning.mask_of(volume, file);
 }
 
-double voxels_of(const ComponentList& components, std::int64_t component) {
-    return static_cast<double>(components.offsets[component + 1] - components.offsets[component]);
-}
-
-/// Marks found lesions and false positives as the records do (evaluation/hit_rule.h).
-void mark_outcomes(const ReportCase& scan, std::int64_t voxels, ReportPrediction& prediction) {
-    constexpr HitRule rule;
-    std::vector<std::int32_t> lesion_at(static_cast<std::size_t>(voxels));
-    for (std::int64_t l = 0; l < scan.lesions.size(); ++l)
-        for (std::int64_t v = scan.lesions.offsets[l]; v < scan.lesions.offsets[l + 1]; ++v)
-            lesion_at[scan.lesions.voxels[v]] = static_cast<std::int32_t>(l + 1);
-    prediction.detection_false.assign(static_cast<std::size_t>(prediction.detections.size()), true);
-    for (std::int64_t d = 0; d < prediction.detections.size(); ++d) {
-        std::map<std::int32_t, double> shared;
-        for (std::int64_t v = prediction.detections.offsets[d]; v < prediction.detections.offsets[d + 1]; ++v)
-            if (const std::int32_t lesion = lesion_at[prediction.detections.voxels[v]]) ++shared[lesion];
-        const double own = voxels_of(prediction.detections, d);
-        double best_dice = 0;
-        for (const auto& [lesion, both] : shared) {
-            const double other = voxels_of(scan.lesions, lesion - 1), dice = both / (own + other);
-            const bool hits = rule.hits(other, own, both);
-            if (hits) prediction.lesion_found[lesion - 1] = true;
-            if (dice <= best_dice) continue;
-            best_dice = dice;
-            prediction.detection_false[d] = !hits && !rule.is_part(own, both);
-        }
-    }
-}
-
 ReportPrediction read_prediction(const fs::path& file, const ReportCase& scan, const fs::path& label,
                                  const LabelMask& target) {
     ReportPrediction read;
@@ -104,14 +75,17 @@ ReportPrediction read_prediction(const fs::path& file, const ReportCase& scan, c
     for (std::size_t v = 0; v < target.ignored.size(); ++v)
         if (target.ignored[v]) mask[v] = 0;
     read.present = true;
-    // The records join voxels that touch at a corner, whatever the training joined.
-    read.detections = list_components(mask, geometry.shape, 26);
-    mark_outcomes(scan, geometry.voxels(), read);
-    Overlap overlap;
-    overlap.target = static_cast<std::int64_t>(scan.lesions.voxels.size());
-    overlap.prediction = static_cast<std::int64_t>(read.detections.voxels.size());
-    for (const std::uint32_t voxel : scan.lesions.voxels) overlap.both += mask[voxel];
-    read.dice = overlap.dice();
+    const std::vector<float> decided(mask.begin(), mask.end());
+    const auto& shape = geometry.shape;
+    const Instances instances =
+        find_instances({shape[0], shape[1], shape[2], target.lesion.data(), decided.data(), nullptr});
+    const InstanceOutcomes outcomes = outcomes_of(instances);
+    for (std::size_t l = 0; l < outcomes.lesions.size(); ++l)
+        read.lesion_found[l] = outcomes.lesions[l] == Outcome::found;
+    for (const Outcome outcome : outcomes.detections)
+        read.detection_false.push_back(outcome == Outcome::false_positive);
+    read.detections = list_components(mask, shape, DetectionRule::connectivity);
+    read.dice = Overlap{instances.shared_voxels(), instances.lesion_voxels(), instances.detection_voxels()}.dice();
     return read;
 }
 
@@ -124,7 +98,7 @@ ReportCase read_case(const ReportData& data, const std::string& name) {
     read.name = name;
     const LesionLabels meaning(data.dataset.label_names, data.runs.front().config.labels);
     const LabelMask target = read_mask(*scan.label, meaning, read.geometry);
-    read.lesions = list_components(target.lesion, read.geometry.shape, 26);
+    read.lesions = list_components(target.lesion, read.geometry.shape, DetectionRule::connectivity);
     for (const ReportRun& run : data.runs) {
         const auto mask = find_prediction_file(run.folder / "predictions", name, "mask");
         read.predictions.push_back(read_prediction(mask.value_or(""), read, *scan.label, target));

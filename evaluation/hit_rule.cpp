@@ -1,5 +1,6 @@
 #include "evaluation/hit_rule.h"
 
+#include <algorithm>
 #include <string_view>
 #include <unordered_map>
 
@@ -20,6 +21,40 @@ bool HitRule::hits(double lesion, double detection, double shared) const {
 
 bool HitRule::is_part(double detection, double shared) const {
     return shared > 0 && shared >= (inside - rounding) * detection;
+}
+
+std::int64_t InstanceOutcomes::found() const {
+    return std::count(lesions.begin(), lesions.end(), Outcome::found);
+}
+
+std::int64_t InstanceOutcomes::false_positives() const {
+    return std::count(detections.begin(), detections.end(), Outcome::false_positive);
+}
+
+InstanceOutcomes outcomes_of(const Instances& instances, const std::function<bool(const Instance&)>& keeps,
+                             const HitRule& rule) {
+    InstanceOutcomes outcomes;
+    outcomes.lesions.assign(instances.lesions.size(), Outcome::missed);
+    for (const Instance& detection : instances.detections)
+        outcomes.detections.push_back(!keeps || keeps(detection) ? Outcome::false_positive : Outcome::dropped);
+    std::vector<double> best_dice(instances.detections.size());  // of the lesion that a detection resembles most
+    for (const InstanceOverlap& pair : instances.overlaps) {
+        Outcome& outcome = outcomes.detections[pair.detection - 1];
+        if (outcome == Outcome::dropped) continue;
+        const auto lesion = static_cast<double>(instances.lesions[pair.lesion - 1].voxels),
+                   detection = static_cast<double>(instances.detections[pair.detection - 1].voxels),
+                   shared = static_cast<double>(pair.voxels);
+        if (rule.hits(lesion, detection, shared)) {
+            outcomes.lesions[pair.lesion - 1] = Outcome::found;
+            outcome = Outcome::hit;
+        }
+        const double dice = 2 * shared / (lesion + detection);
+        if (dice <= best_dice[pair.detection - 1]) continue;
+        best_dice[pair.detection - 1] = dice;
+        if (outcome != Outcome::hit)
+            outcome = rule.is_part(detection, shared) ? Outcome::part : Outcome::false_positive;
+    }
+    return outcomes;
 }
 
 std::vector<Outcome> outcomes_of(const std::vector<Record>& records, const HitRule& rule) {

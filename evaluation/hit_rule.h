@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
+#include "evaluation/instances.h"
 #include "evaluation/records.h"
 
 namespace iwseg {
@@ -27,7 +29,20 @@ enum class Outcome : std::uint8_t {
     hit,             ///< a detection that hits its best lesion
     part,            ///< a detection within a lesion, too small to hit it: counts for nothing
     false_positive,  ///< any other detection, be it that it overlaps a lesion
+    dropped,         ///< a detection that is not kept: counts for nothing
 };
+
+/// Outcomes of a scan's lesions and detections, [0] being those of label 1.
+struct InstanceOutcomes {
+    std::vector<Outcome> lesions, detections;
+
+    std::int64_t found() const;
+    std::int64_t false_positives() const;
+};
+
+/// keeps: which detections count, as a rule of masks says; none given: all.
+InstanceOutcomes outcomes_of(const Instances& instances, const std::function<bool(const Instance&)>& keeps = {},
+                             const HitRule& rule = {});
 
 /// The outcome of each record of one scan. Intersection over union is Dice / (2 - Dice), and voxels follow from
 /// diameters, so that records of any origin can be counted; a detection whose hit_obj is not among them is no part.

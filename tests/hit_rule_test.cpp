@@ -101,6 +101,21 @@ TEST(HitRule, ADetectionWhoseLesionIsNotInTheRecordsIsAFalsePositive) {
     EXPECT_EQ(outcomes_of(records)[1], Outcome::false_positive);
 }
 
+TEST(HitRule, DetectionsThatAreNotKeptFindNothingAndCountForNothing) {
+    Scan scan{1, 1, 60};
+    scan.lesion(0, 4);
+    scan.detection(0, 2);
+    scan.lesion(20, 10);
+    scan.detection(20, 8);
+    scan.detection(40, 3);
+    const auto outcomes =
+        outcomes_of(find_instances(scan.scan()), [](const Instance& detection) { return detection.voxels > 2; });
+    EXPECT_EQ(outcomes.lesions, (std::vector<Outcome>{Outcome::missed, Outcome::found}));
+    EXPECT_EQ(outcomes.detections, (std::vector<Outcome>{Outcome::dropped, Outcome::hit, Outcome::false_positive}));
+    EXPECT_EQ(outcomes.found(), 1);
+    EXPECT_EQ(outcomes.false_positives(), 1);
+}
+
 /// By the rule's words, from the voxels alone.
 std::vector<Outcome> slow_outcomes(const Instances& instances) {
     std::vector<Outcome> outcomes(instances.lesions.size(), Outcome::missed);
@@ -140,6 +155,10 @@ TEST(HitRule, RecordsSayWhatTheVoxelsSay) {
             }
         const std::vector<Outcome> expected = slow_outcomes(find_instances(scan.scan()));
         ASSERT_EQ(scan.outcomes(), expected);
+        const auto [lesions, detections] = outcomes_of(find_instances(scan.scan()));
+        std::vector<Outcome> of_instances = lesions;
+        of_instances.insert(of_instances.end(), detections.begin(), detections.end());
+        ASSERT_EQ(of_instances, expected);
         for (const Outcome outcome : expected) ++seen[static_cast<std::size_t>(outcome)];
     }
     EXPECT_GT(*std::min_element(seen.begin(), seen.end()), 0);  // every outcome was met
