@@ -63,7 +63,7 @@ void count(const Instances& instances, double voxel, OperatingPoint& sums) {
     sums.lesions += static_cast<std::int64_t>(instances.lesions.size());
     sums.found += outcomes.found();
     sums.false_positives += outcomes.false_positives();
-    sums.dice += overlap.dice();
+    if (!instances.lesions.empty()) sums.dice += overlap.dice();
 }
 
 }  // namespace
@@ -147,17 +147,17 @@ void OperatingPointSearch::add(const ScanToEvaluate& scan, const std::array<doub
     std::size_t candidate = 0;
     for (const float threshold : thresholds()) {
         const Instances instances = find_instances(crop.scan(), threshold, host);
+        if (candidate == 0) scans_with_lesions_ += !instances.lesions.empty();
         for (std::size_t i = 0; i < min_volumes().size(); ++i) count(instances, voxel, candidates_[candidate++]);
     }
 }
 
 std::optional<OperatingPoint> OperatingPointSearch::best() const {
-    if (std::all_of(candidates_.begin(), candidates_.end(), [](const auto& point) { return point.found == 0; }))
-        return std::nullopt;
     std::optional<OperatingPoint> best;
     const auto off = [](const OperatingPoint& point) { return std::abs(point.rule.threshold - 0.5f); };
     for (OperatingPoint point : candidates_) {
-        point.dice /= static_cast<double>(point.scans);
+        if (point.found == 0) continue;
+        point.dice /= static_cast<double>(scans_with_lesions_);
         // Sums of the same terms in the same order: equal scores are equal bits, but for the means' last one.
         const double gain = best ? point.score() - best->score() : 1;
         if (gain > 1e-12 || (gain > -1e-12 && off(point) < off(*best))) best = point;

@@ -17,7 +17,7 @@ struct OperatingPoint {
     DetectionRule rule;
     std::int64_t step = 0;  ///< of the training whose weights it was chosen for
     std::int64_t scans = 0, lesions = 0, found = 0, false_positives = 0;
-    double dice = 0;             ///< mean over scans
+    double dice = 0;             ///< mean over scans with a lesion: of an empty mask of others it would be 1
     bool on_test_scans = false;  ///< one of the scans is to be tested on as well
 
     double f1() const;     ///< 2 found / (lesions + found + false positives): of lesions, all scans together
@@ -35,9 +35,10 @@ std::string operating_point_json(const OperatingPoint& point);
 /// origin stands for the text in messages. Throws InputError where it is no operating point or its rule is not usable.
 OperatingPoint parse_operating_point(const std::string& json, const std::string& origin);
 
-/// Chooses the rule on predicted scans with targets: that of the largest score among thresholds() x min_volumes(); of
-/// equal ones the threshold nearest to 0.5, then the smallest volume. What is found and what a false positive
-/// says the rule of evaluation/hit_rule.h, of the detections that are kept. Holds sums over scans, whatever their number and size.
+/// Chooses the rule on predicted scans with targets: of those among thresholds() x min_volumes() by which a lesion is
+/// found that of the largest score; of equal ones the threshold nearest to 0.5, then the smallest volume. What is found
+/// and what a false positive says the rule of evaluation/hit_rule.h, of the detections that are kept. Holds sums over
+/// scans, whatever their number and size.
 class OperatingPointSearch {
   public:
     /// From 0.01 to 0.999, rising: every 0.05 in the middle, denser where sigmoids saturate.
@@ -56,6 +57,7 @@ class OperatingPointSearch {
 
   private:
     std::vector<OperatingPoint> candidates_;  ///< by threshold, then volume; dice holds the sum over scans
+    std::int64_t scans_with_lesions_ = 0;
 };
 
 }  // namespace iwseg

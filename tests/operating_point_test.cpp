@@ -60,9 +60,9 @@ Scan random_scan(std::mt19937& random, int lesions, int false_blobs, bool with_i
     return scan;
 }
 
-/// The score of one rule, from masks alone.
+/// The score of one rule, from masks alone; below any other where no lesion is found.
 double score_of(const std::vector<Scan>& scans, const DetectionRule& rule) {
-    double lesions = 0, found = 0, false_positives = 0, dice = 0;
+    double lesions = 0, found = 0, false_positives = 0, dice = 0, scans_with_lesions = 0;
     for (const Scan& scan : scans) {
         std::vector<float> probability = scan.probability;
         std::vector<std::uint8_t> target = scan.target;
@@ -79,9 +79,12 @@ double score_of(const std::vector<Scan>& scans, const DetectionRule& rule) {
             found += outcome == Outcome::found;
             false_positives += outcome == Outcome::false_positive;
         }
+        if (instances.lesions.empty()) continue;
+        ++scans_with_lesions;
         dice += Overlap{instances.shared_voxels(), instances.lesion_voxels(), instances.detection_voxels()}.dice();
     }
-    return (2 * found / (lesions + found + false_positives) + dice / static_cast<double>(scans.size())) / 2;
+    if (found == 0) return -1;
+    return (2 * found / (lesions + found + false_positives) + dice / scans_with_lesions) / 2;
 }
 
 TEST(OperatingPoint, TheRuleChosenIsTheBestOfAllByBruteForce) {
@@ -132,6 +135,27 @@ TEST(OperatingPoint, ANetworkThatWhispersGetsALowThresholdAndLosesItsSpecks) {
     EXPECT_EQ(chosen->found, 1);
     EXPECT_EQ(chosen->false_positives, 0);
     EXPECT_EQ(chosen->dice, 1);
+}
+
+TEST(OperatingPoint, HealthyScansDoNotChooseEmptyMasks) {
+    // One scan with two lesions, of which one is found at up to 0.6, and five without, each with a speck that a higher
+    // threshold leaves out: empty masks would have a mean Dice of 5/6 over all scans.
+    Scan lesions{{9, 9, 9}, {1, 1, 1}, std::vector<std::uint8_t>(729), {}, std::vector<float>(729)};
+    for (const int v : {0, 1, 2, 9, 10, 11}) lesions.target[v] = 1, lesions.probability[v] = 0.6f;
+    lesions.target[400] = 1;
+    Scan healthy{{9, 9, 9}, {1, 1, 1}, std::vector<std::uint8_t>(729), {}, std::vector<float>(729)};
+    for (const int v : {300, 301, 302, 303, 304, 305, 306}) healthy.probability[v] = 0.7f;
+    OperatingPointSearch search;
+    for (int i = 0; i < 6; ++i) {
+        const Scan& scan = i == 2 ? lesions : healthy;
+        search.add(scan.view(), scan.spacing);
+    }
+    const auto chosen = search.best();
+    ASSERT_TRUE(chosen);
+    EXPECT_EQ(chosen->found, 1);
+    EXPECT_EQ(chosen->lesions, 2);
+    EXPECT_EQ(chosen->scans, 6);
+    EXPECT_NEAR(chosen->dice, 12.0 / 13, 1e-12) << "of the one scan with lesions; f64 of one division";
 }
 
 TEST(OperatingPoint, ScansWithoutLesionsChooseNothing) {
