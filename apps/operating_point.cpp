@@ -84,9 +84,13 @@ std::string rule_text(const DetectionRule& rule) {
 }
 
 std::string choice_text(const OperatingPoint& point) {
-    return fmt::format("chosen on {} {}scan{} with {} lesions: {} found, {} false positives, Dice {:.3f}", point.scans,
-                       point.on_test_scans ? "test " : "validation ", point.scans == 1 ? "" : "s", point.lesions,
-                       point.found, point.false_positives, point.dice);
+    const auto many = [](std::int64_t count, const char* what) {
+        return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
+    };
+    return fmt::format("chosen on {} with {}: {} found, {}, Dice {:.3f}",
+                       many(point.scans, point.on_test_scans ? "test scan" : "validation scan"),
+                       many(point.lesions, "lesion"), point.found, many(point.false_positives, "false positive"),
+                       point.dice);
 }
 
 std::string operating_point_json(const OperatingPoint& point) {
@@ -150,6 +154,10 @@ void OperatingPointSearch::add(const ScanToEvaluate& scan, const std::array<doub
         if (candidate == 0) scans_with_lesions_ += !instances.lesions.empty();
         for (std::size_t i = 0; i < min_volumes().size(); ++i) count(instances, voxel, candidates_[candidate++]);
     }
+}
+
+std::int64_t OperatingPointSearch::lesions() const {
+    return candidates_.front().lesions;
 }
 
 std::optional<OperatingPoint> OperatingPointSearch::best() const {

@@ -52,6 +52,8 @@ class OperatingPointSearch {
     /// not read.
     void add(const ScanToEvaluate& scan, const std::array<double, 3>& spacing, Stream host = {});
 
+    std::int64_t lesions() const;  ///< of the scans so far
+
     /// None where no lesion is found by any rule, be it that the scans have none: nothing tells rules apart then but noise.
     std::optional<OperatingPoint> best() const;
 

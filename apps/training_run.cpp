@@ -157,14 +157,14 @@ class TrainingLoop {
 
     void run() {
         const InterruptGuard guard("finishing step #, then saving");
-        Progress progress("train", config_.steps(), "steps", done_);
+        std::optional<Progress> progress(std::in_place, "train", config_.steps(), "steps", done_);
         prepare();
         // A training that was killed in a pass has the step's checkpoint and no line of the pass.
         if (done_ < config_.steps() && validation_.due(done_)) validation_.after(done_, parameters_);
         while (done_ < config_.steps()) {
             InterruptGuard::working_on(done_ + 1);
             const double loss = step();
-            progress.update(done_, fmt::format("loss {:.4g}{}", loss, validation_.note()));
+            progress->update(done_, fmt::format("loss {:.4g}{}", loss, validation_.note()));
             const bool last = done_ == config_.steps(), looked_at = validation_.due(done_);
             if (last || looked_at || done_ % config_.steps_between_checkpoints() == 0) save();
             if (looked_at && !last) validation_.after(done_, parameters_);
@@ -174,6 +174,7 @@ class TrainingLoop {
                                               done_, config_.steps()));
             }
         }
+        progress.reset();  // the bar of the last validation has a row of its own
         require_usable_weights();
         parameters_.save(run_.model(), validation_.finish(done_, parameters_));
     }

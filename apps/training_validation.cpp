@@ -6,9 +6,11 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "apps/weight_check.h"
 #include "engine/atomic_file.h"
 #include "engine/safetensors.h"
 #include "evaluation/froc.h"
+#include "kernels/error.h"
 
 namespace iwseg {
 namespace {
@@ -17,19 +19,25 @@ namespace fs = std::filesystem;
 
 constexpr const char* kStep = "step";  ///< in the metadata of best.safetensors
 
-/// The step whose weights the file holds; 0 where it is not there or does not tell.
-std::int64_t step_of(const fs::path& file) {
-    if (!fs::exists(file)) return 0;
-    Metadata metadata;
-    read_safetensors(file, &metadata);
-    const auto found = metadata.find(kStep);
-    return found == metadata.end() ? 0 : std::strtoll(found->second.c_str(), nullptr, 10);
+/// What is wrong with the weights that were kept of a step; nothing where they are filled from the file.
+std::optional<std::string> load_best(const fs::path& file, std::int64_t step, const Parameters& network,
+                                     Parameters& weights) {
+    if (!fs::exists(file)) return "it is not there";
+    try {
+        Metadata metadata;
+        read_safetensors(file, &metadata);
+        if (const auto found = metadata.find(kStep); found == metadata.end() || found->second != std::to_string(step))
+            return "it holds the weights of another step";
+        for (int i = 0; i < network.size(); ++i) weights.declare(network[i].name, network[i].shape, network[i].learned);
+        weights.load(file);
+    } catch (const InputError& error) {
+        return error.what();
+    }
+    return unusable_weights(weights);
 }
 
-/// The parameters' names and shapes, filled from a file.
-void load_like(const Parameters& network, const fs::path& file, Parameters& weights) {
-    for (int i = 0; i < network.size(); ++i) weights.declare(network[i].name, network[i].shape, network[i].learned);
-    weights.load(file);
+std::string recall_text(const ValidationScore& score) {
+    return score.average_recall ? fmt::format("{:.3f}", *score.average_recall) : "-";
 }
 
 Metadata with_point(Metadata metadata, const std::optional<OperatingPoint>& point) {
@@ -59,7 +67,7 @@ void TrainingValidation::after(std::int64_t step, Parameters& trained) {
 
 void TrainingValidation::keep(const ValidationScore& score, Parameters& trained) {
     const ValidationScore* before = best_of(scores_);
-    const bool best = !before || score.better_than(*before);
+    const bool best = score.average_recall && (!before || score.better_than(*before));
     if (best) {
         Metadata metadata = metadata_;
         metadata[kStep] = std::to_string(score.step);
@@ -78,18 +86,18 @@ void TrainingValidation::keep(const ValidationScore& score, Parameters& trained)
 }
 
 std::string TrainingValidation::note() const {
+    if (scores_.empty()) return "";
     const ValidationScore* best = best_of(scores_);
-    if (!best) return "";
-    if (!best->average_recall) return fmt::format(", Dice {:.3f}", scores_.back().dice);
-    return fmt::format(", recall {:.3f} (best {:.3f} after step {})", scores_.back().average_recall.value_or(0),
-                       *best->average_recall, best->step);
+    if (!best) return fmt::format(", Dice {:.3f}", scores_.back().dice);
+    return fmt::format(", recall {} (best {} after step {})", recall_text(scores_.back()), recall_text(*best),
+                       best->step);
 }
 
 Metadata TrainingValidation::finish(std::int64_t step, Parameters& trained) {
     if (!validation_.any()) return metadata_;
     ValidationScore score;
     const bool wanted = due(step);
-    const std::optional<OperatingPoint> point = validation_.choose(trained, step, &score);
+    const auto [point, lesions] = validation_.choose(trained, step, &score);
     if (wanted) keep(score, trained);
     Metadata of_last = with_point(metadata_, point);
     finish_best(step, of_last);
@@ -97,7 +105,9 @@ Metadata TrainingValidation::finish(std::int64_t step, Parameters& trained) {
         fmt::print("masks    {},\n         {}\n", rule_text(point->rule), choice_text(*point));
         write_text(run_.operating_point(), operating_point_json(*point) + "\n");
     } else {
-        fmt::print("masks    {}: no lesion of the validation scans is found by any threshold\n", rule_text({}));
+        fmt::print("masks    {}: {}\n", rule_text({}),
+                   lesions == 0 ? "the validation scans have no lesion to choose another rule by"
+                                : "no lesion of the validation scans is found by any threshold");
         fs::remove(run_.operating_point());
     }
     return of_last;
@@ -105,20 +115,22 @@ Metadata TrainingValidation::finish(std::int64_t step, Parameters& trained) {
 
 void TrainingValidation::finish_best(std::int64_t last_step, const Metadata& of_last) {
     const ValidationScore* best = best_of(scores_);
-    if (!best) return;
-    if (step_of(run_.best()) != best->step) {
-        fmt::print("best     {} is not of step {}, which was the best: it is left as it is\n", run_.best().string(),
-                   best->step);
+    if (!best) {
+        fmt::print("best     none is kept: no pass had a scan with a lesion\n");
         return;
     }
     Parameters weights;
-    load_like(validation_.weights(), run_.best(), weights);
+    if (const auto fault = load_best(run_.best(), best->step, validation_.weights(), weights)) {
+        fmt::print("best     {} is not that of step {}, the best, and is left as it is: {}\n", run_.best().string(),
+                   best->step, *fault);
+        return;
+    }
     Metadata metadata = of_last;
-    if (best->step != last_step) metadata = with_point(metadata_, validation_.choose(weights, best->step));
+    if (best->step != last_step) metadata = with_point(metadata_, validation_.choose(weights, best->step).point);
     metadata[kStep] = std::to_string(best->step);
     weights.save(run_.best(), metadata);
-    fmt::print("best     {}, of step {}: average recall {:.3f}, Dice {:.3f}\n", run_.best().string(), best->step,
-               best->average_recall.value_or(0), best->dice);
+    fmt::print("best     {}, of step {}: average recall {}, Dice {:.3f}\n", run_.best().string(), best->step,
+               recall_text(*best), best->dice);
 }
 
 }  // namespace iwseg

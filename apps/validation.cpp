@@ -18,6 +18,8 @@
 namespace iwseg {
 namespace {
 
+namespace fs = std::filesystem;
+
 GridOptions grid_of(const Config& config) {
     return {config.predict.patch, config.predict.stride, config.precision == "bf16"};
 }
@@ -27,6 +29,11 @@ std::vector<Case> labelled(const Dataset& dataset, const std::vector<std::string
     for (const std::string& name : names)
         if (const Case& scan = dataset.find(name); scan.label) cases.push_back(scan);
     return cases;
+}
+
+bool has_lesion(const fs::path& label, const LesionLabels& meaning) {
+    const std::vector<std::uint8_t> lesion = meaning.mask_of(read_labels(label), label).lesion;
+    return std::find(lesion.begin(), lesion.end(), 1) != lesion.end();
 }
 
 /// The training's loss of a whole scan, its voxels that count taken as one patch.
@@ -100,6 +107,10 @@ Validation::Validation(Context& context, const Dataset& dataset, const Config& c
     : context_(context), dataset_(dataset), config_(config), loss_(options.loss) {
     if (config.validate_share > 0) cases_ = labelled(dataset, options.split.validation);
     if (cases_.empty()) return;
+    const LesionLabels meaning(dataset.label_names, config.labels);
+    const auto healthy = std::stable_partition(cases_.begin(), cases_.end(),
+                                               [&](const Case& scan) { return has_lesion(*scan.label, meaning); });
+    with_lesions_ = static_cast<std::size_t>(healthy - cases_.begin());
     predictor_.emplace(context, weights_, options.network, grid_of(config));
     const std::vector<std::string>& test = options.split.test;
     const std::int64_t padded = (config.predict.patch + 7) / 8 * 8;
@@ -116,7 +127,8 @@ Validation::Validation(Context& context, const Dataset& dataset, const Config& c
     }
     const std::int64_t every = config.validate_every > 0 ? config.validate_every : config.steps_per_epoch;
     const double patch = static_cast<double>(config.patch[0] * config.patch[1] * config.patch[2]);
-    plan_ = plan_validation(voxels, {every, static_cast<double>(every) * config.batch * patch, config.validate_share});
+    plan_ = plan_validation(voxels, {every, static_cast<double>(every) * config.batch * patch, config.validate_share},
+                            with_lesions_);
     for (const std::size_t scan : plan_.scans) patches_of_pass_ += patches[scan];
 }
 
@@ -127,6 +139,7 @@ void Validation::describe() const {
         "         all of them after the last step: {} patches; {}\n",
         plan_.scans.size(), cases_.size(), plan_.every, patches_of_pass_, 100 * plan_.share, patches_,
         bytes_text(bytes_));
+    if (with_lesions_ == 0) fmt::print("         None of them has a lesion: no best weights are kept.\n");
     if (on_test_scans_)
         fmt::print(
             "         They are test scans too: the threshold of masks is chosen on scans that are tested on,\n"
@@ -183,7 +196,7 @@ ValidationScore Validation::score(Parameters& trained, std::int64_t step) {
     return sums.score(step);
 }
 
-std::optional<OperatingPoint> Validation::choose(Parameters& trained, std::int64_t step, ValidationScore* score) {
+MaskChoice Validation::choose(Parameters& trained, std::int64_t step, ValidationScore* score) {
     Sums sums;
     OperatingPointSearch search;
     use(trained);
@@ -194,12 +207,12 @@ std::optional<OperatingPoint> Validation::choose(Parameters& trained, std::int64
         progress.update(static_cast<std::int64_t>(scan) + 1);
     }
     if (score) *score = sums.score(step);
-    std::optional<OperatingPoint> point = search.best();
-    if (point) {
-        point->step = step;
-        point->on_test_scans = on_test_scans_;
+    MaskChoice choice{search.best(), search.lesions()};
+    if (choice.point) {
+        choice.point->step = step;
+        choice.point->on_test_scans = on_test_scans_;
     }
-    return point;
+    return choice;
 }
 
 }  // namespace iwseg

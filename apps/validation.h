@@ -23,12 +23,19 @@ struct ValidationOptions {
     Split split;
 };
 
+/// What looking at every validation scan tells of masks.
+struct MaskChoice {
+    std::optional<OperatingPoint> point;  ///< none where no lesion is found by any rule
+    std::int64_t lesions = 0;             ///< of all scans
+};
+
 /// Predicts validation scans with the weights of a training, one scan in memory at a time. Works on a copy of the
 /// weights and draws no random numbers: a training's bytes are the same with and without it.
 class Validation {
   public:
     /// The dataset and the configuration must outlive it. Labelled cases of split.validation take part; where there are
-    /// none, or validate_share is 0, nothing does. Throws InputError where a scan's header cannot be read.
+    /// none, or validate_share is 0, nothing does. Reads their labels, as scans with lesions come first in a pass.
+    /// Throws InputError where a label or a scan's header cannot be read.
     Validation(Context& context, const Dataset& dataset, const Config& config, const ValidationOptions& options);
 
     bool any() const { return !cases_.empty(); }
@@ -44,8 +51,7 @@ class Validation {
     /// Looks at the scans of a pass. Throws Interrupted on Ctrl-C.
     ValidationScore score(Parameters& trained, std::int64_t step);
     /// Looks at every scan, and chooses the rule of masks by them; score, where wanted, receives what a pass would.
-    /// None where the scans have no lesion.
-    std::optional<OperatingPoint> choose(Parameters& trained, std::int64_t step, ValidationScore* score = nullptr);
+    MaskChoice choose(Parameters& trained, std::int64_t step, ValidationScore* score = nullptr);
 
   private:
     struct Sums;
@@ -56,7 +62,8 @@ class Validation {
     const Dataset& dataset_;
     const Config& config_;
     Loss loss_;
-    std::vector<Case> cases_;
+    std::vector<Case> cases_;  ///< those with a lesion first
+    std::size_t with_lesions_ = 0;
     ValidationPlan plan_;
     bool on_test_scans_ = false;
     std::int64_t bytes_ = 0, patches_of_pass_ = 0, patches_ = 0;

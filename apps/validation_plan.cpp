@@ -5,7 +5,8 @@
 
 namespace iwseg {
 
-ValidationPlan plan_validation(const std::vector<double>& voxels, const ValidationBudget& budget) {
+ValidationPlan plan_validation(const std::vector<double>& voxels, const ValidationBudget& budget, std::size_t leading) {
+    if (leading == 0) leading = voxels.size();
     constexpr double kStep = 3;
     const double work = kStep * budget.voxels_of_steps, allowed = budget.share * work;
     ValidationPlan plan;
@@ -16,9 +17,9 @@ ValidationPlan plan_validation(const std::vector<double>& voxels, const Validati
             plan.scans.push_back(i);
             sum += voxels[i];
         }
-    if (plan.scans.empty()) {
-        const auto cheapest = std::min_element(voxels.begin(), voxels.end());
-        plan.scans.push_back(static_cast<std::size_t>(cheapest - voxels.begin()));
+    if (plan.scans.empty() || plan.scans.front() >= leading) {
+        const auto cheapest = std::min_element(voxels.begin(), voxels.begin() + static_cast<std::ptrdiff_t>(leading));
+        plan.scans = {static_cast<std::size_t>(cheapest - voxels.begin())};
         sum = *cheapest;
         plan.every = static_cast<std::int64_t>(std::min(std::ceil(sum / allowed), 1e9)) * budget.every;
     }

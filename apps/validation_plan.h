@@ -20,8 +20,10 @@ struct ValidationPlan {
     double share = 0;                ///< of the training's work that the passes take
 };
 
-/// The scans of a pass are the first ones that fit the budget together. Where not even the cheapest does, a pass is of
-/// it alone and comes less often. voxels: of each scan's patches; at least one scan.
-ValidationPlan plan_validation(const std::vector<double>& voxels, const ValidationBudget& budget);
+/// The scans of a pass are the first ones that fit the budget together. Where none of the leading ones is among them, a
+/// pass is of the cheapest of these alone and comes less often. voxels: of each scan's patches; at least one scan.
+/// leading: so many first scans, those with a lesion; 0: all.
+ValidationPlan plan_validation(const std::vector<double>& voxels, const ValidationBudget& budget,
+                               std::size_t leading = 0);
 
 }  // namespace iwseg

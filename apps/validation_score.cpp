@@ -55,7 +55,7 @@ std::vector<ValidationScore> read_validation_scores(const std::filesystem::path&
 const ValidationScore* best_of(const std::vector<ValidationScore>& scores) {
     const ValidationScore* best = nullptr;
     for (const ValidationScore& score : scores)
-        if (!best || score.better_than(*best)) best = &score;
+        if (score.average_recall && (!best || score.better_than(*best))) best = &score;
     return best;
 }
 

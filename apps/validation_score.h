@@ -28,7 +28,8 @@ nlohmann::json validation_line(const ValidationScore& score, std::int64_t epoch,
 std::optional<ValidationScore> parse_validation_line(const nlohmann::json& line);
 /// Those of log.jsonl, in the order of steps; none where there is no such file.
 std::vector<ValidationScore> read_validation_scores(const std::filesystem::path& log);
-/// The best one, of equal ones the first; null where there is none.
+/// The best one, of equal ones the first; null where there is none. A pass without a lesion is none: on it the emptiest
+/// network would be the best.
 const ValidationScore* best_of(const std::vector<ValidationScore>& scores);
 
 }  // namespace iwseg

@@ -193,5 +193,12 @@ TEST(OperatingPoint, ReadsBackWhatItWrites) {
     EXPECT_THROW(parse_operating_point(out_of_range, "here"), InputError);
 }
 
+TEST(OperatingPoint, OneIsSaidInTheSingular) {
+    EXPECT_EQ(choice_text({.scans = 1, .lesions = 1, .found = 1, .false_positives = 1, .dice = 0.5}),
+              "chosen on 1 validation scan with 1 lesion: 1 found, 1 false positive, Dice 0.500");
+    EXPECT_EQ(choice_text({.scans = 2, .lesions = 3, .dice = 0.5, .on_test_scans = true}),
+              "chosen on 2 test scans with 3 lesions: 0 found, 0 false positives, Dice 0.500");
+}
+
 }  // namespace
 }  // namespace iwseg

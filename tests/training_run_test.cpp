@@ -181,12 +181,79 @@ TEST_F(TrainingRun, ThePassesTheBestWeightsAndTheRuleOfMasksAreKept) {
 TEST_F(TrainingRun, TheBestWeightsAreThoseOfItsStep) {
     // The same training ended where the best pass came has, as its last weights, the best ones.
     const fs::path run = folder() / "long", shorter = folder() / "short";
-    const auto settings = joined(split_with(2), {"learning_rate=0.2", "validate_share=1", "lr_schedule=[]"});
-    train_in(run, tiny(joined(settings, {"epochs=6"})));
-    const std::vector<ValidationScore> scores = read_validation_scores(run / "log.jsonl");
-    const std::int64_t best = best_of(scores)->step;
+    std::int64_t best = 24;
+    std::vector<std::string> settings;
+    for (const char* rate : {"0.2", "0.4", "0.1", "0.05", "0.8", "1.6"}) {
+        fs::remove_all(run);
+        settings = joined(split_with(2), {std::string("learning_rate=") + rate, "validate_share=1", "lr_schedule=[]"});
+        train_in(run, tiny(joined(settings, {"epochs=6"})));
+        best = best_of(read_validation_scores(run / "log.jsonl"))->step;
+        if (best < 24) break;
+    }
+    ASSERT_LT(best, 24) << "the last weights are the best at every rate: nothing is shown";
     train_in(shorter, tiny(joined(settings, {fmt::format("epochs={}", best / 4)})));
     expect_same_tensors(run / "best.safetensors", shorter / "model.safetensors");
+}
+
+/// The halves, the scans of the given numbers without a lesion.
+fs::path with_healthy(const fs::path& halves, const std::string& name, const std::vector<int>& healthy) {
+    const fs::path data = halves.parent_path() / name;
+    fs::copy(halves, data, fs::copy_options::recursive);
+    for (const int scan : healthy) {
+        const fs::path file = data / fmt::format("labelsTr/phantom_00{}.nii.gz", scan);
+        Volume<std::int32_t> label = read_labels(file);
+        std::fill(label.voxels.begin(), label.voxels.end(), 0);
+        write_volume(file, label);
+    }
+    return data;
+}
+
+TEST_F(TrainingRun, APassLooksAtScansWithALesionFirst) {
+    with_healthy(folder() / "halves", "one_of_three", {2, 3});
+    const fs::path run = folder() / "lesions_first";
+    train_in(run, tiny(joined(split_with(3), {"epochs=1"})), "one_of_three");
+    const std::vector<ValidationScore> scores = read_validation_scores(run / "log.jsonl");
+    ASSERT_EQ(scores.size(), 1u);
+    EXPECT_EQ(scores[0].scans, 1) << "no more fits the share";
+    EXPECT_EQ(scores[0].lesions, 1);
+    EXPECT_TRUE(fs::exists(run / "best.safetensors"));
+}
+
+TEST_F(TrainingRun, PassesWithoutALesionKeepNoBestAndSaySo) {
+    with_healthy(folder() / "halves", "healthy", {2, 3, 4});
+    const fs::path run = folder() / "no_best";
+    testing::internal::CaptureStdout();
+    train_in(run, tiny(joined(split_with(3), {"validate_share=1"})), "healthy");
+    const std::string said = testing::internal::GetCapturedStdout();
+    for (const char* sentence : {"None of them has a lesion: no best weights are kept.",
+                                 "best     none is kept: no pass had a scan with a lesion",
+                                 "the validation scans have no lesion to choose another rule by"})
+        EXPECT_NE(said.find(sentence), std::string::npos) << sentence << " in " << said;
+    EXPECT_EQ(said.find("recall"), std::string::npos) << said;
+    EXPECT_FALSE(fs::exists(run / "best.safetensors"));
+    for (const auto& line : log_of(run))
+        if (line.contains("validation")) {
+            EXPECT_FALSE(line.at("best").get<bool>());
+        }
+}
+
+TEST_F(TrainingRun, DamagedBestWeightsDoNotKeepATrainingFromItsEnd) {
+    const fs::path run = folder() / "damaged_best";
+    const Config config = tiny(joined(split_with(3), {"validate_share=1"}));
+    train_in(run, config, "halves");
+    const std::string model = read_text(run / "model.safetensors"), best = read_text(run / "best.safetensors");
+    for (const std::string& damaged : {best.substr(0, best.size() / 2), std::string("{"), std::string()}) {
+        fs::remove(run / "model.safetensors");
+        if (damaged.empty())
+            fs::remove(run / "best.safetensors");
+        else
+            write_text(run / "best.safetensors", damaged);
+        testing::internal::CaptureStdout();
+        EXPECT_TRUE(train_in(run, config, "halves"));
+        const std::string said = testing::internal::GetCapturedStdout();
+        EXPECT_NE(said.find("the best, and is left as it is"), std::string::npos) << said;
+        EXPECT_EQ(read_text(run / "model.safetensors"), model);
+    }
 }
 
 TEST_F(TrainingRun, AResumedTrainingMakesEachPassOnce) {
@@ -336,6 +403,11 @@ TEST(ValidationPlan, TakesTheScansThatFitAndElsePassesLessOften) {
     const ValidationPlan rare = plan_validation({9000, 2000, 3000}, budget);
     EXPECT_EQ(rare.scans, (std::vector<std::size_t>{1}));
     EXPECT_EQ(rare.every, 30) << "2000 of 9000 is the first share within 30 %";
+    // The first two have a lesion, and neither fits: the cheaper one, less often, though one without would fit.
+    const ValidationPlan leading = plan_validation({3000, 2000, 300}, budget, 2);
+    EXPECT_EQ(leading.scans, (std::vector<std::size_t>{1}));
+    EXPECT_EQ(leading.every, 30);
+    EXPECT_EQ(plan_validation({300, 2000, 300}, budget, 2).scans, (std::vector<std::size_t>{0, 2}));
     EXPECT_LE(rare.share, 0.3);
 }
 
@@ -352,6 +424,9 @@ TEST(ValidationScore, BetterIsRecallThenDice) {
     const std::vector<ValidationScore> scores{score(0.1, 0), score(0.5, 0.3), score(0.5, 0.3), score(0.5, 0.2)};
     EXPECT_EQ(best_of(scores), &scores[1]) << "of equal ones the first";
     EXPECT_EQ(best_of({}), nullptr);
+    ValidationScore empty;
+    empty.dice = 1;
+    EXPECT_EQ(best_of({empty, empty}), nullptr) << "without a lesion the emptiest network would be the best";
 }
 
 TEST(WeightCheck, NamesTheArrayThatCannotBeUsed) {
