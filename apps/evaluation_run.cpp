@@ -14,6 +14,7 @@
 #include "engine/atomic_file.h"
 #include "evaluation/froc.h"
 #include "evaluation/instances.h"
+#include "evaluation/scan_sets.h"
 #include "kernels/error.h"
 #include "kernels/thread_count.h"
 #include "kernels/thread_pool.h"
@@ -39,9 +40,11 @@ Target read_target(const fs::path& file, const LesionLabels& meaning) {
 /// Which files the scores come from, over all cases.
 struct ScoreSources {
     std::size_t masks = 0, derived_logits = 0;
+    std::vector<std::string> without_lesion_value;
 
-    void add(const PredictedScan& scan) {
+    void add(const std::string& name, const PredictedScan& scan) {
         masks += scan.is_mask;
+        if (scan.only_other_labels) without_lesion_value.push_back(name);
         derived_logits += !scan.is_mask && scan.logit.empty();
     }
     std::vector<std::string> notes(std::size_t cases) const {
@@ -52,6 +55,11 @@ struct ScoreSources {
         if (derived_logits > 0)
             said.push_back(
                 fmt::format("Logits in {} of {} cases are those of the probabilities.", derived_logits, cases));
+        if (!without_lesion_value.empty())
+            said.push_back(fmt::format(
+                "Masks of {} ({}) hold other labels but none that is lesion: nothing is detected there.",
+                without_lesion_value.size() == 1 ? "1 case" : fmt::format("{} cases", without_lesion_value.size()),
+                some_names(without_lesion_value)));
         return said;
     }
 };
@@ -127,7 +135,7 @@ Evaluation evaluate_cases(const EvaluationOptions& options, const Reference& ref
         const Target target = read_target(scan.label, reference.labels);
         const PredictedScan prediction = read_prediction(find_prediction(options.predictions, scan.name).value(),
                                                          {target.geometry, scan.label, reference.labels});
-        sources.add(prediction);
+        sources.add(scan.name, prediction);
         const auto& shape = target.geometry.shape;
         const ScanToEvaluate given{.d = shape[0],
                                    .h = shape[1],

@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <set>
 #include <system_error>
 
+#include "apps/prediction_files.h"
 #include "data/formats.h"
 #include "kernels/error.h"
 
@@ -15,16 +15,6 @@ namespace iwseg {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// What follows a case's name, the one that is looked for first first.
-constexpr std::array<const char*, 3> suffixes{"_prob", "", "_mask"};
-
-fs::path existing_file(const fs::path& folder, const std::string& stem) {
-    for (const VolumeFormat& format : volume_formats())
-        for (const std::string& ending : format.endings)
-            if (const fs::path file = folder / (stem + ending); fs::is_regular_file(file)) return file;
-    return {};
-}
 
 void require_finite(const std::vector<float>& values, const fs::path& file) {
     if (!std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); }))
@@ -57,13 +47,18 @@ std::optional<Volume<std::int32_t>> read_if_whole(const fs::path& file) {
     }
 }
 
-PredictedScan read_plain(const fs::path& file, const PredictionTarget& target) {
+/// values: what the mask's values mean.
+PredictedScan read_mask_or_probabilities(const fs::path& file, const PredictionTarget& target,
+                                         const LesionLabels& values) {
     PredictedScan scan;
     if (const auto mask = read_if_whole(file)) {
         require_same_geometry(mask->geometry, file, target.geometry, target.file);
         scan.is_mask = true;
-        const std::vector<std::uint8_t> lesion = target.labels.mask_of(*mask, file).lesion;
+        const std::vector<std::uint8_t> lesion = values.mask_of(*mask, file).lesion;
         scan.probability.assign(lesion.begin(), lesion.end());
+        const auto& found = mask->voxels;
+        scan.only_other_labels = std::find(lesion.begin(), lesion.end(), 1) == lesion.end() &&
+                                 std::any_of(found.begin(), found.end(), [](auto value) { return value != 0; });
         return scan;
     }
     scan.probability = read_at(file, target);
@@ -74,12 +69,10 @@ PredictedScan read_plain(const fs::path& file, const PredictionTarget& target) {
 }  // namespace
 
 std::optional<PredictionFiles> find_prediction(const fs::path& folder, const std::string& name) {
-    for (const std::string suffix : suffixes) {
-        const fs::path file = existing_file(folder, name + suffix);
-        if (file.empty()) continue;
-        if (suffix == "_prob") return PredictionFiles{file, existing_file(folder, name + "_logit"), {}};
-        return PredictionFiles{{}, {}, file};
-    }
+    if (const auto file = find_prediction_file(folder, name, "prob"))
+        return PredictionFiles{*file, find_prediction_file(folder, name, "logit").value_or(""), {}, {}};
+    if (const auto file = find_prediction_file(folder, name, "")) return PredictionFiles{{}, {}, *file, {}};
+    if (const auto file = find_prediction_file(folder, name, "mask")) return PredictionFiles{{}, {}, {}, *file};
     return {};
 }
 
@@ -106,7 +99,8 @@ std::vector<std::string> predicted_names(const fs::path& folder) {
 }
 
 PredictedScan read_prediction(const PredictionFiles& files, const PredictionTarget& target) {
-    if (files.probability.empty()) return read_plain(files.plain, target);
+    if (!files.plain.empty()) return read_mask_or_probabilities(files.plain, target, target.labels);
+    if (!files.mask.empty()) return read_mask_or_probabilities(files.mask, target, {});
     PredictedScan scan;
     scan.probability = read_at(files.probability, target);
     require_probabilities(scan.probability, files.probability, "");

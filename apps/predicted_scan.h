@@ -14,11 +14,12 @@ namespace iwseg {
 struct PredictionFiles {
     std::filesystem::path probability;  ///< CASE_prob
     std::filesystem::path logit;        ///< CASE_logit; only beside a probability
-    std::filesystem::path plain;        ///< else CASE or CASE_mask: a mask, or probabilities
+    std::filesystem::path plain;        ///< else CASE: a mask by the dataset's label values, or probabilities
+    std::filesystem::path mask;         ///< else CASE_mask: a mask as iwseg writes it, lesion above 0, or probabilities
 };
 
 /// Looks for CASE_prob with CASE_logit, then for CASE (as nnU-Net writes), then for CASE_mask, of any ending that can
-/// be read. Nothing where there is none of them.
+/// be read. Nothing where there is none of them. Throws InputError where one of them is there in two formats.
 std::optional<PredictionFiles> find_prediction(const std::filesystem::path& folder, const std::string& name);
 
 /// "CASE_prob.nii.gz, CASE.nii.gz or CASE_mask.nii.gz", for sentences.
@@ -32,13 +33,14 @@ struct PredictedScan {
     std::vector<float> probability;  ///< (D, H, W)
     std::vector<float> logit;        ///< (D, H, W); empty: to be derived from the probabilities
     bool is_mask = false;
+    bool only_other_labels = false;  ///< of a mask: values occur that are named, but none of a lesion
 };
 
 /// Where a prediction has to lie, and what its label values mean.
 struct PredictionTarget {
     const Geometry& geometry;
     const std::filesystem::path& file;  ///< of the labels
-    const LesionLabels& labels;         ///< for predictions that are masks
+    const LesionLabels& labels;         ///< for other programs' predictions that are masks
 };
 
 /// A file of whole numbers only is a mask. Throws InputError, naming the file, where it lies elsewhere than the target,

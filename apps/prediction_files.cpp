@@ -11,7 +11,7 @@ namespace fs = std::filesystem;
 
 fs::path prediction_file(const fs::path& folder, const std::string& case_name, const std::string& what,
                          const std::string& ending) {
-    return folder / fmt::format("{}_{}{}", case_name, what, ending);
+    return folder / fmt::format("{}{}{}{}", case_name, what.empty() ? "" : "_", what, ending);
 }
 
 std::string prediction_ending(const fs::path& scan) {
@@ -24,10 +24,11 @@ std::optional<fs::path> find_prediction_file(const fs::path& folder, const std::
     for (const VolumeFormat& format : volume_formats())
         for (const std::string& ending : format.endings) {
             const fs::path file = prediction_file(folder, case_name, what, ending);
-            if (!fs::exists(file)) continue;
+            if (!fs::is_regular_file(file)) continue;
             if (found)
                 throw InputError(fmt::format("{} and {} are both the {} of case {}: remove the older one",
-                                             found->string(), file.string(), what, case_name));
+                                             found->string(), file.string(), what.empty() ? "prediction" : what,
+                                             case_name));
             found = file;
         }
     return found;

@@ -6,7 +6,8 @@
 
 namespace iwseg {
 
-/// Where predict writes what it makes of a case: FOLDER/CASE_WHAT.ENDING, WHAT being mask, prob or logit.
+/// Where predict writes what it makes of a case: FOLDER/CASE_WHAT.ENDING, WHAT being mask, prob or logit. Where it is
+/// empty, CASE.ENDING, as other programs write.
 std::filesystem::path prediction_file(const std::filesystem::path& folder, const std::string& case_name,
                                       const std::string& what, const std::string& ending);
 

@@ -78,6 +78,34 @@ TEST_F(OthersPredictions, AFolderOfNnunetIsEvaluatedByTheDatasetsValuesWithTheSc
     EXPECT_NE(table.find("Masks without probabilities in 1 of 1 cases"), std::string::npos) << table;
 }
 
+TEST_F(OthersPredictions, OurMasksAreLesionAboveZeroWhateverTheDatasetsValues) {
+    options_.labels = {2};
+    predict("a/s1_mask.nii.gz", mask({{60, 1}, {100, 1}}));
+    const Evaluation evaluation = evaluate_cases(options_);
+    EXPECT_EQ(evaluation.counts().found, 1);
+    EXPECT_EQ(evaluation.counts().false_positives, 1);
+    EXPECT_EQ(evaluation_table(evaluation).find("none that is lesion"), std::string::npos);
+}
+
+TEST_F(OthersPredictions, MasksThatHoldOnlyOtherLabelsAreNamed) {
+    options_.labels = {2};
+    predict("a/s1.nii.gz", mask({{60, 1}}));
+    predict("a/s2.nii.gz", mask({{60, 2}, {2, 1}}));
+    predict("a/s3.nii.gz", mask({}));
+    const Evaluation evaluation = evaluate_cases(options_);
+    EXPECT_EQ(evaluation.counts().found, 1);
+    const std::string table = evaluation_table(evaluation);
+    EXPECT_NE(table.find("Masks of 1 case (s1) hold other labels but none that is lesion"), std::string::npos) << table;
+}
+
+TEST_F(OthersPredictions, OnePredictionInTwoFormatsIsRefused) {
+    for (const char* stem : {"s1_prob", "s1", "s1_mask"}) {
+        for (const char* ending : {".nii.gz", ".nii"}) predict("a/" + std::string(stem) + ending, volume({{2, 0.75f}}));
+        expect_refused("remove the older one");
+        for (const char* ending : {".nii.gz", ".nii"}) fs::remove(folder_ / "a" / (std::string(stem) + ending));
+    }
+}
+
 TEST_F(OthersPredictions, ProbabilitiesAloneGetTheirLogits) {
     for (const char* file : {"a/s1_prob.nii.gz", "a/s2.nii.gz"}) predict(file, volume({{2, 0.75f}, {3, 0.875f}}));
     const Evaluation evaluation = evaluate_cases(options_);
