@@ -33,7 +33,7 @@ each in the middle of a training patch.</p>)";
 
 constexpr const char* kSlicesText =
     R"(<p>The scans with most missed lesions come first. Each row is one plane of the scan, chosen for what went wrong
-there. Letters at the edges are the patient's sides. Point at a ring to read how large the object is.</p>)";
+there. Predictions are outlined as their masks have them. Letters at the edges are the patient's sides. Point at a ring to read how large the object is.</p>)";
 
 constexpr const char* kWordsText =
     R"(<dl>
@@ -46,8 +46,10 @@ one.</dd>
 <dt>Diameter</dt><dd>Of the ball of equal volume.</dd>
 <dt>Predicted / true volume</dt><dd>Of all scans together. Above 5, lesions are met by covering the scan: no value of such a
 run is shown as the best.</dd>
-<dt>Dice</dt><dd>Twice the shared volume divided by the sum of both volumes: 1 is a perfect match, 0 none. Of scans:
-over whole masks, averaged over scans; large lesions dominate it. Of found lesions: of each with the piece that hits it.</dd>
+<dt>Mask</dt><dd>What predict writes as lesion: by the threshold and the smallest volume that were chosen on validation
+scans, where there are such; else the voxels of a probability above 0.5, of which all detections of the records are.</dd>
+<dt>Dice</dt><dd>Twice the shared volume divided by the sum of both volumes: 1 is a perfect match, 0 none. Of scans
+and of masks: of a scan's whole mask, averaged over scans; large lesions dominate it. Of found lesions: of each with the piece that hits it.</dd>
 <dt>Average recall</dt><dd>Mean share of lesions found at 0 to 5 false positives a scan, with its 95 % interval over
 resampled scans.</dd>
 </dl>)";

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "apps/report_page.h"
+#include "apps/report_results.h"
 #include "apps/slice_image.h"
 
 namespace iwseg {
@@ -73,9 +74,9 @@ std::string cases_section(const ReportData& data) {
                                {fmt::format("{:.3f}", row.dice)},
                                {ml_text(row.target_ml)},
                                {ml_text(row.predicted_ml)}}});
-    return fmt::format(R"(<p class="note">Volumes in millilitres. <a download="cases.csv" )"
+    return fmt::format(R"(<p class="note">{} Volumes in millilitres. <a download="cases.csv" )"
                        R"(href="data:text/csv;charset=utf-8;base64,{}">The same as CSV</a></p>)",
-                       base64(cases_csv(data))) +
+                       escape_html(masks_sentence(data)), base64(cases_csv(data))) +
            html_table(table);
 }
 

@@ -132,6 +132,19 @@ double ReportData::mean_dice(std::size_t run) const {
     return scans ? sum / static_cast<double>(scans) : std::numeric_limits<double>::quiet_NaN();
 }
 
+LesionCounts ReportData::mask_counts(std::size_t run) const {
+    LesionCounts counts;
+    for (const ReportCase& scan : cases) {
+        const ReportPrediction& prediction = scan.predictions[run];
+        if (!prediction.present) continue;
+        const auto& [found, wrong] = std::tie(prediction.lesion_found, prediction.detection_false);
+        counts.lesions += scan.lesions.size();
+        counts.found += std::count(found.begin(), found.end(), true);
+        counts.false_positives += std::count(wrong.begin(), wrong.end(), true);
+    }
+    return counts;
+}
+
 ReportData read_report_data(const fs::path& dataset, const std::vector<RunForReport>& runs) {
     if (runs.empty()) throw InputError("a report needs at least one run, and none was given");
     ReportData data;

@@ -34,7 +34,7 @@ struct ReportRun {
     Records records;
     Froc froc;                        ///< with the smaller and the larger half of the lesions as strata
     std::vector<SizeStratum> groups;  ///< about four groups of lesions by size, smallest first
-    LesionCounts counts;              ///< over all scans
+    LesionCounts counts;              ///< over all scans, of the records: detections of probability > 0.5
 };
 
 /// What one run predicted in a scan.
@@ -65,7 +65,9 @@ struct ReportData {
     std::vector<ReportCase> cases;  ///< worst first: most misses, then most false positives, then by name
     std::string finding = {};       ///< what the page begins with, plain text; empty: nothing
 
-    double mean_dice(std::size_t run) const;  ///< over the scans with a predicted mask; NaN where there is none
+    /// Of the masks, over the scans that have one.
+    double mean_dice(std::size_t run) const;          ///< NaN where there is none
+    LesionCounts mask_counts(std::size_t run) const;  ///< without those of small lesions
 };
 
 /// Throws InputError as write_report does.

@@ -342,6 +342,40 @@ TEST_F(Report, FiguresAreThoseOfTheRecordsAndMasks) {
     EXPECT_EQ(data.runs[0].log.size(), 2u) << "a torn last line is left out";
 }
 
+TEST_F(Report, LinesOfRecordsAndOfMasksSayWhichTheyAre) {
+    // A rule chosen on validation scans, whose mask of b has no lesion, whereas the records' detections are all there.
+    write_text(folder / "careful/operating_point.json",
+               operating_point_json({.rule = {0.95f, 20}, .scans = 2, .lesions = 3, .found = 2}) + "\n");
+    write_mask(folder / "careful/predictions/b_mask.nii.gz", empty(0).voxels);
+    const ReportData data = read_report_data(folder / "dataset", runs());
+    EXPECT_EQ(data.runs[1].counts.found, 4);
+    EXPECT_EQ(data.mask_counts(1).found, 2);
+    EXPECT_EQ(data.mask_counts(1).lesions, 4);
+    EXPECT_EQ(data.mask_counts(1).false_positives, 0);
+    const std::string text = results_text(data), html = results_table(data);
+    const auto line = [&](const std::string& heading) {
+        const std::size_t begin = text.find(heading);
+        return begin == std::string::npos ? "" : text.substr(begin, text.find('\n', begin) - begin);
+    };
+    EXPECT_TRUE(line("lesions found (p > 0.5)").ends_with("4 of 4")) << text;
+    EXPECT_TRUE(line("lesions found in masks").ends_with("2 of 4")) << text;
+    EXPECT_TRUE(line("Dice of masks").ends_with("0.500")) << text;
+    EXPECT_NE(html.find("lesions found (p &gt; 0.5)"), std::string::npos) << html;
+    const std::string rules =
+        "Masks are made by probability > 0.5 (careless); probability > 0.95, components of at least 20 mm³ "
+        "(careful & slow).";
+    EXPECT_EQ(masks_sentence(data), rules);
+    for (const std::string& section : {html, cases_section(data)})
+        EXPECT_NE(section.find(escape_html(rules)), std::string::npos) << section;
+    // Chosen on the test scans, it does not make their masks.
+    write_text(folder / "careful/operating_point.json",
+               operating_point_json({.rule = {0.95f, 20}, .scans = 2, .on_test_scans = true}) + "\n");
+    const ReportData alike = read_report_data(folder / "dataset", runs());
+    EXPECT_EQ(masks_sentence(alike), "Masks are made by probability > 0.5.");
+    EXPECT_EQ(results_text(alike).find("in masks"), std::string::npos);
+    EXPECT_NE(results_text(alike).find("are the voxels of a probability above 0.5"), std::string::npos);
+}
+
 TEST_F(Report, LesionsWeighWhatTheFormulaGivesInAPatchAroundThem) {
     const ReportData data = read_report_data(folder / "dataset", runs());
     const std::vector<LesionWeight> weights = lesion_weights(data.cases[0], data.runs[0].config);
