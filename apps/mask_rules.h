@@ -13,7 +13,8 @@ namespace iwseg {
 struct MaskOptions {
     std::optional<double> threshold = {},
                           min_volume = {};  ///< in place of the chosen ones; --threshold, --min-volume (mm³)
-    /// Test scans of the run: a point that was chosen on test scans does not make their masks.
+    /// Test scans of a network's training, found on the data itself and not by their names alone: a point that was
+    /// chosen on test scans does not make their masks.
     std::vector<std::string> own_test_scans = {};
 };
 

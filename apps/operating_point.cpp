@@ -94,17 +94,18 @@ std::string choice_text(const OperatingPoint& point) {
 }
 
 std::string operating_point_json(const OperatingPoint& point) {
-    return nlohmann::json{{"threshold", std::stod(fmt::format("{}", point.rule.threshold))},
-                          {"min_volume", point.rule.min_volume},
-                          {"step", point.step},
-                          {"scans", point.scans},
-                          {"lesions", point.lesions},
-                          {"found", point.found},
-                          {"false_positives", point.false_positives},
-                          {"dice", point.dice},
-                          {"f1", point.f1()},
-                          {"on_test_scans", point.on_test_scans}}
-        .dump();
+    nlohmann::json json{{"threshold", std::stod(fmt::format("{}", point.rule.threshold))},
+                        {"min_volume", point.rule.min_volume},
+                        {"step", point.step},
+                        {"scans", point.scans},
+                        {"lesions", point.lesions},
+                        {"found", point.found},
+                        {"false_positives", point.false_positives},
+                        {"dice", point.dice},
+                        {"f1", point.f1()},
+                        {"on_test_scans", point.on_test_scans}};
+    if (point.on_test_scans) json["test_scans"] = point.test_scans;
+    return json.dump();
 }
 
 OperatingPoint parse_operating_point(const std::string& text, const std::string& origin) {
@@ -120,6 +121,8 @@ OperatingPoint parse_operating_point(const std::string& text, const std::string&
         json.at("false_positives").get_to(point.false_positives);
         json.at("dice").get_to(point.dice);
         json.at("on_test_scans").get_to(point.on_test_scans);
+        if (json.contains("test_scans"))
+            json["test_scans"].get_to(point.test_scans);  // not in those of earlier versions
     } catch (const nlohmann::json::exception&) {
         throw InputError(origin +
                          " is not an operating point: {\"threshold\": 0.5, \"min_volume\": 0, …} was expected");

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,6 +20,8 @@ struct OperatingPoint {
     std::int64_t scans = 0, lesions = 0, found = 0, false_positives = 0;
     double dice = 0;             ///< mean over scans with a lesion: of an empty mask of others it would be 1
     bool on_test_scans = false;  ///< one of the scans is to be tested on as well
+    /// Where so, all that are to be tested on: bytes of the image files by name, so that they are known again.
+    std::map<std::string, std::int64_t> test_scans = {};
 
     double f1() const;     ///< 2 found / (lesions + found + false positives): of lesions, all scans together
     double score() const;  ///< (f1 + dice) / 2: the larger, the better

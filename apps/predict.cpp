@@ -90,16 +90,11 @@ void run_predict(const PredictArguments& arguments) {
     const std::vector<fs::path> runs = runs_of(arguments);
     std::vector<TrainedNetwork> networks = open_networks(arguments, runs);
     require_alike(networks);
-    for (const fs::path& run : runs)
-        for (const std::string& name : own_test_scans(run)) masks.own_test_scans.push_back(name);
     PredictionOptions options = prediction_options(arguments, networks.front().config);
-    options.masks = masks;
     Context context({.device = arguments.device, .threads = networks.front().config.threads});
-    const PredictionInput found = find_scans({runs, arguments.data, arguments.input, arguments.cases}, networks.front());
-    for (TrainedNetwork& network : networks) {  // of plain files the channels are those of the first
-        network.config.channels = networks.front().config.channels;
-        network.config.mask_channel = networks.front().config.mask_channel;
-    }
+    const PredictionInput found = find_scans({runs, arguments.data, arguments.input, arguments.cases}, networks);
+    masks.own_test_scans = found.own_test_scans;
+    options.masks = masks;
     fmt::print("device   {}\n", context.description());
     print_notes(found.dataset);
     fmt::print("cases    {}\n", found.choice);

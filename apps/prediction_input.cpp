@@ -116,34 +116,87 @@ bool is_own(const Dataset& dataset, const Split& split, const std::optional<Trai
     return true;
 }
 
-void choose(const PredictionRequest& request, const std::optional<TrainedOn>& trained, PredictionInput& found) {
+/// A run and what its folder says of the data it was trained on.
+struct Source {
+    fs::path run;
+    Split split;
+    std::optional<TrainedOn> trained;
+};
+
+std::vector<Source> sources_of(const std::vector<fs::path>& runs) {
+    std::vector<Source> sources;
+    for (const fs::path& run : runs) {
+        const fs::path split = run / "split.json";
+        sources.push_back(
+            {run, fs::exists(split) ? read_split(split) : Split{}, read_trained_on(run / "trained_on.json")});
+    }
+    return sources;
+}
+
+/// Of several runs, those cases that none was trained on that this dataset is the own of.
+void choose_of_own(const PredictionRequest& request, const std::vector<fs::path>& owners, PredictionInput& found) {
     const std::string folder = found.dataset.folder.string();
+    const std::size_t all = found.dataset.cases.size() + found.dataset.test_cases.size();
+    if (request.runs.size() > 1) {
+        found.cases = cases_not_trained_on(found.dataset, owners);
+        found.choice = fmt::format("{} that none of the networks was trained on, of {} in {}", found.cases.size(), all, folder);
+        if (owners.size() < request.runs.size())
+            found.choice += fmt::format("; {} of {} runs were trained on it", owners.size(), request.runs.size());
+        return;
+    }
+    const fs::path split_file = owners.front() / "split.json";
+    if (read_split(split_file).test.empty())
+        throw InputError(split_file.string() + " has no case to test on: name the cases to predict by --cases");
+    found.cases = choose_cases(found.dataset, {}, split_file);
+    found.choice = fmt::format("{} to test on by the run's split, of {} in {}", found.cases.size(), all, folder);
+}
+
+void choose(const PredictionRequest& request, const std::vector<Source>& sources, PredictionInput& found) {
     if (!request.cases.empty()) {
         found.cases = choose_cases(found.dataset, request.cases, {});
         found.choice = fmt::format("{} named by --cases", found.cases.size());
         return;
     }
+    std::vector<fs::path> owners;
+    for (const Source& source : sources) {
+        read_split(source.run / "split.json");  // a run without one is none
+        if (is_own(found.dataset, source.split, source.trained)) owners.push_back(source.run);
+    }
+    if (!owners.empty()) return choose_of_own(request, owners, found);
     found.cases = choose_cases(found.dataset, {}, {});
-    found.choice = fmt::format("all {} of {}", found.cases.size(), folder);
-    if (request.runs.empty()) return;
-    const fs::path split_file = request.runs.front() / "split.json";
-    const Split split = read_split(split_file);
-    if (!is_own(found.dataset, split, trained)) {
-        found.choice += trained
-                            ? fmt::format(", which the run was not trained on (that was {})", trained->folder.string())
-                            : std::string(", which the run was not trained on");
-        return;
+    found.choice = fmt::format("all {} of {}", found.cases.size(), found.dataset.folder.string());
+    if (sources.empty()) return;
+    found.choice +=
+        sources.size() > 1 ? ", which none of the runs was trained on" : ", which the run was not trained on";
+    if (sources.size() == 1 && sources.front().trained)
+        found.choice += fmt::format(" (that was {})", sources.front().trained->folder.string());
+}
+
+bool contains(const Names& names, const std::string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+/// A run without split.json has no test scans; plain files are never a whole dataset.
+Names own_test_scans(const std::vector<Source>& sources, const std::vector<TrainedNetwork>& networks,
+                     const PredictionInput& found, bool plain) {
+    Names own;
+    const auto add = [&](const std::string& name) {
+        if (!contains(own, name)) own.push_back(name);
+    };
+    for (const Source& source : sources) {
+        const bool whole = !plain && is_own(found.dataset, source.split, source.trained);
+        for (const Case& scan : found.cases)
+            if (contains(source.split.test, scan.name) && (whole || (source.trained && source.trained->holds(scan))))
+                add(scan.name);
     }
-    const std::size_t all = found.dataset.cases.size() + found.dataset.test_cases.size();
-    if (request.runs.size() > 1) {
-        found.cases = cases_not_trained_on(found.dataset, request.runs);
-        found.choice = fmt::format("{} that none of the networks was trained on, of {} in {}", found.cases.size(), all, folder);
-        return;
+    for (const TrainedNetwork& network : networks) {
+        if (!network.operating_point) continue;
+        const auto& test = network.operating_point->test_scans;
+        for (const Case& scan : found.cases)
+            if (const auto known = test.find(scan.name); known != test.end() && known->second == image_bytes(scan))
+                add(scan.name);
     }
-    if (split.test.empty())
-        throw InputError(split_file.string() + " has no case to test on: name the cases to predict by --cases");
-    found.cases = choose_cases(found.dataset, {}, split_file);
-    found.choice = fmt::format("{} to test on by the run's split, of {} in {}", found.cases.size(), all, folder);
+    return own;
 }
 
 /// Throws where a case is named twice: its results would be written twice.
@@ -156,10 +209,9 @@ void require_once(const Names& names) {
 
 }  // namespace
 
-PredictionInput find_scans(const PredictionRequest& request, TrainedNetwork& network) {
+PredictionInput find_scans(const PredictionRequest& request, std::vector<TrainedNetwork>& networks) {
     require_once(request.cases);
-    std::optional<TrainedOn> trained;
-    if (!request.runs.empty()) trained = read_trained_on(request.runs.front() / "trained_on.json");
+    const std::vector<Source> sources = sources_of(request.runs);
     fs::path data = request.data;
     if (data.empty()) {
         for (const fs::path& input : request.input) {
@@ -168,13 +220,22 @@ PredictionInput find_scans(const PredictionRequest& request, TrainedNetwork& net
                 throw InputError("--input names the folder " + input.string() +
                                  " beside others: expected one folder, or files");
         }
-        if (!is_dataset(request.input.front())) return plain_scans(request, network, trained);
-        data = request.input.front();
+        if (is_dataset(request.input.front())) data = request.input.front();
     }
+    TrainedNetwork& first = networks.front();
     PredictionInput found;
-    found.dataset = open_dataset(data);
-    note_channels(found.dataset, network);
-    choose(request, trained, found);
+    if (data.empty()) {
+        found = plain_scans(request, first, sources.empty() ? std::nullopt : sources.front().trained);
+    } else {
+        found.dataset = open_dataset(data);
+        note_channels(found.dataset, first);
+        choose(request, sources, found);
+    }
+    for (TrainedNetwork& network : networks) {
+        network.config.channels = first.config.channels;
+        network.config.mask_channel = first.config.mask_channel;
+    }
+    found.own_test_scans = own_test_scans(sources, networks, found, data.empty());
     return found;
 }
 

@@ -11,7 +11,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// -1 where a file is missing.
+std::map<std::string, std::int64_t> bytes_by_case(const Dataset& dataset) {
+    std::map<std::string, std::int64_t> bytes;
+    for (const auto* list : {&dataset.cases, &dataset.test_cases})
+        for (const Case& scan : *list) bytes[scan.name] = image_bytes(scan);
+    return bytes;
+}
+
+}  // namespace
+
 std::int64_t image_bytes(const Case& scan) {
     std::int64_t bytes = 0;
     for (const fs::path& file : scan.images) {
@@ -23,14 +31,10 @@ std::int64_t image_bytes(const Case& scan) {
     return bytes;
 }
 
-std::map<std::string, std::int64_t> bytes_by_case(const Dataset& dataset) {
-    std::map<std::string, std::int64_t> bytes;
-    for (const auto* list : {&dataset.cases, &dataset.test_cases})
-        for (const Case& scan : *list) bytes[scan.name] = image_bytes(scan);
-    return bytes;
+bool TrainedOn::holds(const Case& scan) const {
+    const auto found = cases.find(scan.name);
+    return found != cases.end() && found->second == image_bytes(scan);
 }
-
-}  // namespace
 
 bool TrainedOn::is(const Dataset& dataset) const {
     std::error_code error;

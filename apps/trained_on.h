@@ -20,7 +20,12 @@ struct TrainedOn {
 
     /// Whether the dataset has all these cases, with image files of the same sizes, or lies in the same folder.
     bool is(const Dataset& dataset) const;
+    /// Whether the scan is one of these cases, as far as name and size tell.
+    bool holds(const Case& scan) const;
 };
+
+/// Bytes of the case's image files together; -1 where one is missing.
+std::int64_t image_bytes(const Case& scan);
 
 void write_trained_on(const std::filesystem::path& file, const Dataset& dataset, const Split& split);
 /// Nothing where there is no such file, as in runs of earlier versions. Throws InputError where it is malformed.

@@ -7,6 +7,7 @@
 
 #include "apps/interrupt.h"
 #include "apps/progress.h"
+#include "apps/trained_on.h"
 #include "apps/training_run.h"
 #include "data/preparation.h"
 #include "evaluation/froc.h"
@@ -125,6 +126,8 @@ Validation::Validation(Context& context, const Dataset& dataset, const Config& c
         // Beside the prediction: target and labels, of lesions and detections.
         bytes_ = std::max(bytes_, predictor_->bytes(d, h, w) + 16 * d * h * w);
     }
+    if (on_test_scans_)
+        for (const std::string& name : test) test_scans_[name] = image_bytes(dataset.find(name));
     const std::int64_t every = config.validate_every > 0 ? config.validate_every : config.steps_per_epoch;
     const double patch = static_cast<double>(config.patch[0] * config.patch[1] * config.patch[2]);
     plan_ = plan_validation(voxels, {every, static_cast<double>(every) * config.batch * patch, config.validate_share},
@@ -211,6 +214,7 @@ MaskChoice Validation::choose(Parameters& trained, std::int64_t step, Validation
     if (choice.point) {
         choice.point->step = step;
         choice.point->on_test_scans = on_test_scans_;
+        choice.point->test_scans = test_scans_;
     }
     return choice;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -66,6 +67,7 @@ class Validation {
     std::size_t with_lesions_ = 0;
     ValidationPlan plan_;
     bool on_test_scans_ = false;
+    std::map<std::string, std::int64_t> test_scans_;  ///< where so: bytes by name
     std::int64_t bytes_ = 0, patches_of_pass_ = 0, patches_ = 0;
     Parameters weights_;
     std::optional<GridPredictor> predictor_;  ///< where there is any scan

@@ -183,7 +183,8 @@ TEST(OperatingPoint, ReadsBackWhatItWrites) {
                                .found = 15,
                                .false_positives = 2,
                                .dice = 1.0 / 3,
-                               .on_test_scans = true};
+                               .on_test_scans = true,
+                               .test_scans = {{"a", 1234567890123}, {"b \"c\"", 7}}};
     EXPECT_EQ(parse_operating_point(operating_point_json(point), "here"), point);
     EXPECT_NE(operating_point_json(point).find("\"threshold\":0.35"), std::string::npos) << "not 0.3499999940395355";
     for (const char* bad : {"", "[]", "{\"threshold\": 0.5}", "{\"threshold\": \"half\"}"})

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <map>
@@ -46,11 +47,15 @@ class PredictionRun : public testing::Test {
         folder() = fs::path(testing::TempDir()) / fmt::format("prediction_run_{}", ::getpid());
         write_phantoms(folder() / "data", 1);
         write_phantoms(folder() / "other", 2);
+        train_on("data", "run");
+    }
+    static void train_on(const std::string& data, const std::string& run, const std::string& setting = "batch=2") {
         Context context({.device = "cpu", .threads = 1});
-        train(context,
-              resolve_config(std::nullopt, {"widths=[2,2,2,2]", "patch=16", "epochs=1", "steps_per_epoch=2",
-                                            "predict.patch=16", "predict.stride=16", "threads=1", "workers=1"}),
-              folder() / "data", RunFolder(folder() / "run"));
+        train(
+            context,
+            resolve_config(std::nullopt, {"widths=[2,2,2,2]", "patch=16", "epochs=1", "steps_per_epoch=2",
+                                          "predict.patch=16", "predict.stride=16", "threads=1", "workers=1", setting}),
+            folder() / data, RunFolder(folder() / run));
     }
     static void TearDownTestSuite() { fs::remove_all(folder()); }
     static void write_phantoms(const fs::path& data, std::uint64_t seed) {
@@ -70,14 +75,15 @@ class PredictionRun : public testing::Test {
         return open_network(folder() / "run/model.safetensors", folder() / "run/config.toml");
     }
     static PredictionInput find(const PredictionRequest& request) {
-        TrainedNetwork of_run = network();
-        return find_scans(request, of_run);
+        std::vector<TrainedNetwork> networks{network()};
+        return find_scans(request, networks);
     }
     static void predict(TrainedNetwork of_run, const PredictionRequest& request, PredictionOptions options) {
         Context context({.device = "cpu", .threads = 1});
         options.patch = options.stride = 16;
-        const PredictionInput found = find_scans(request, of_run);
-        predict_cases(context, {of_run}, found.dataset, found.cases, options);
+        std::vector<TrainedNetwork> networks{std::move(of_run)};
+        const PredictionInput found = find_scans(request, networks);
+        predict_cases(context, networks, found.dataset, found.cases, options);
     }
     /// The run's weights with one value changed, as another file.
     static fs::path changed_weights(const std::string& name, const std::string& array, float value) {
@@ -103,6 +109,50 @@ TEST_F(PredictionRun, OfOtherDataAllCasesArePredictedThoughTheirNamesAreTheSame)
     EXPECT_TRUE(holds(found.choice, "not trained on")) << found.choice;
     const PredictionInput input = find({.runs = {folder() / "run"}, .input = {folder() / "other"}});
     EXPECT_EQ(input.cases.size(), 4u);
+}
+
+std::vector<std::string> names_of(const std::vector<Case>& cases) {
+    std::vector<std::string> names;
+    for (const Case& scan : cases) names.push_back(scan.name);
+    return names;
+}
+
+TEST_F(PredictionRun, OfSeveralRunsEachIsAskedWhetherTheDataIsItsOwn) {
+    train_on("other", "run_of_other", "seed=5");
+    const std::vector<std::string> trained = read_split(folder() / "run_of_other/split.json").train;
+    ASSERT_FALSE(trained.empty());
+    for (const auto& order : {std::vector<fs::path>{folder() / "run", folder() / "run_of_other"},
+                              std::vector<fs::path>{folder() / "run_of_other", folder() / "run"}}) {
+        const PredictionInput found = find({.runs = order, .data = folder() / "other"});
+        EXPECT_EQ(found.cases.size(), 4 - trained.size());
+        for (const std::string& name : names_of(found.cases))
+            EXPECT_EQ(std::count(trained.begin(), trained.end(), name), 0) << name << " was trained on";
+        EXPECT_TRUE(holds(found.choice, "1 of 2 runs were trained on it")) << found.choice;
+    }
+    write_phantoms(folder() / "third", 3);
+    const PredictionInput found =
+        find({.runs = {folder() / "run", folder() / "run_of_other"}, .data = folder() / "third"});
+    EXPECT_EQ(found.cases.size(), 4u);
+    EXPECT_TRUE(holds(found.choice, "none of the runs was trained on")) << found.choice;
+}
+
+TEST_F(PredictionRun, TestScansAreKnownByTheDataAndNotByTheirNamesAlone) {
+    const std::vector<std::string> test = read_split(folder() / "run/split.json").test;
+    EXPECT_EQ(find({.runs = {folder() / "run"}, .data = folder() / "data"}).own_test_scans, test);
+    EXPECT_EQ(find({.runs = {folder() / "run"}, .data = folder() / "data", .cases = test}).own_test_scans, test);
+    EXPECT_EQ(find({.runs = {folder() / "run"}, .input = {folder() / "data/imagesTr"}}).own_test_scans, test);
+    for (const PredictionRequest& elsewhere :
+         {PredictionRequest{.runs = {folder() / "run"}, .data = folder() / "other"},
+          PredictionRequest{.runs = {folder() / "run"}, .input = {folder() / "other/imagesTr"}}})
+        EXPECT_TRUE(find(elsewhere).own_test_scans.empty());
+    // Weights alone know them by what stands beside their point.
+    std::vector<TrainedNetwork> weights{network()};
+    EXPECT_TRUE(find_scans({.data = folder() / "data"}, weights).own_test_scans.empty());
+    weights[0].operating_point = OperatingPoint{.on_test_scans = true};
+    const Dataset dataset = open_dataset(folder() / "data");
+    for (const std::string& name : test) weights[0].operating_point->test_scans[name] = image_bytes(dataset.find(name));
+    EXPECT_EQ(find_scans({.data = folder() / "data"}, weights).own_test_scans, test);
+    EXPECT_TRUE(find_scans({.data = folder() / "other"}, weights).own_test_scans.empty());
 }
 
 TEST_F(PredictionRun, ADatasetThatWasMovedIsKnownAgain) {

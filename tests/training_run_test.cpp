@@ -301,7 +301,14 @@ TEST_F(TrainingRun, AFoldsScansAreSaidToBeTestScansToo) {
     const Split split = read_split(run / "split.json");
     EXPECT_EQ(split.train, (std::vector<std::string>{"phantom_002", "phantom_003"}));
     EXPECT_EQ(split.test, (std::vector<std::string>{"phantom_000", "phantom_004"}));
-    EXPECT_TRUE(parse_operating_point(read_text(run / "operating_point.json"), "run").on_test_scans);
+    const OperatingPoint point =
+        parse_operating_point(metadata_of(run / "model.safetensors").at("operating_point"), "run");
+    EXPECT_EQ(point, parse_operating_point(read_text(run / "operating_point.json"), "run"));
+    EXPECT_TRUE(point.on_test_scans);
+    ASSERT_EQ(point.test_scans.size(), 2u) << "so that the weights alone know them";
+    for (const char* name : {"phantom_000", "phantom_004"})
+        EXPECT_EQ(static_cast<std::uintmax_t>(point.test_scans.at(name)),
+                  fs::file_size(folder() / "halves/imagesTr" / (std::string(name) + "_0000.nii.gz")));
     EXPECT_THROW(train_in(folder() / "fold_2", tiny({"fold=2"}), "halves"), InputError);
     EXPECT_THROW(tiny(joined(split_with(1), {"fold=1"})), InputError) << "the split is named already";
     EXPECT_EQ(chosen_folds("all", folder() / "halves"), (std::vector<int>{0, 1}));
