@@ -15,7 +15,7 @@ namespace iwseg {
 
 /// The rule by which a network's masks are made, and how well it did on the scans that it was chosen on.
 struct OperatingPoint {
-    DetectionRule rule;
+    DetectionRule rule = {};
     std::int64_t step = 0;  ///< of the training whose weights it was chosen for
     std::int64_t scans = 0, lesions = 0, found = 0, false_positives = 0;
     double dice = 0;             ///< mean over scans with a lesion: of an empty mask of others it would be 1
