@@ -80,7 +80,7 @@ TEST_F(OthersPredictions, AFolderOfNnunetIsEvaluatedByTheDatasetsValuesWithTheSc
 
 TEST_F(OthersPredictions, OurMasksAreLesionAboveZeroWhateverTheDatasetsValues) {
     options_.labels = {2};
-    predict("a/s1_mask.nii.gz", mask({{60, 1}, {100, 1}}));
+    predict("a/s1_mask.nii.gz", mask({{60, 1}, {118, 1}}));
     const Evaluation evaluation = evaluate_cases(options_);
     EXPECT_EQ(evaluation.counts().found, 1);
     EXPECT_EQ(evaluation.counts().false_positives, 1);
