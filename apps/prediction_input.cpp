@@ -46,6 +46,12 @@ Layouts layouts_of(const TrainedNetwork& network, const std::optional<TrainedOn>
     return layouts;
 }
 
+/// How the configuration names the last channel: by its number where its name is another's too.
+std::string mask_name(const Names& channels) {
+    return std::count(channels.begin(), channels.end(), channels.back()) == 1 ? channels.back()
+                                                                               : std::to_string(channels.size() - 1);
+}
+
 bool is_dataset(const fs::path& folder) {
     return fs::exists(folder / "dataset.json");
 }
@@ -69,7 +75,7 @@ PredictionInput plain_scans(const PredictionRequest& request, TrainedNetwork& ne
     if (listing.channels != layouts.as_trained) {
         found.dataset.channels_by_position = true;
         network.config.channels.clear();
-        if (!network.config.mask_channel.empty()) network.config.mask_channel = listing.channels.back();
+        if (!network.config.mask_channel.empty()) network.config.mask_channel = mask_name(listing.channels);
     }
     found.dataset.notes.insert(found.dataset.notes.end(), listing.notes.begin(), listing.notes.end());
     found.dataset.folder = is_folder ? folder : folder.parent_path();

@@ -14,6 +14,7 @@
 #include "apps/prediction_files.h"
 #include "apps/progress.h"
 #include "apps/training_run.h"
+#include "data/channel_choice.h"
 #include "data/preparation.h"
 #include "data/volume.h"
 #include "engine/atomic_file.h"
@@ -125,7 +126,7 @@ PreparationOptions reading_options(const TrainedNetwork& network, const Dataset&
     options.with_label = false;
     if (network.channels.empty() || dataset.channels_by_position) return options;
     std::string note;
-    options.channels = match_channels(dataset, network.channels, options.mask_channel, note);
+    options.channel_numbers = match_channels(dataset, network.channels, options, note);
     if (!note.empty()) fmt::print("note     {}\n", note);
     return options;
 }

@@ -12,6 +12,7 @@
 #include "apps/slice_image.h"
 #include "apps/slice_marks.h"
 #include "apps/training_run.h"
+#include "data/channel_choice.h"
 
 namespace iwseg {
 namespace {
@@ -233,15 +234,15 @@ std::string picture_row(const ShownScan& view, const Picture& picture, const std
 }
 
 /// The first channel that the first run reads.
-std::string shown_channel(const ReportData& data) {
+std::int64_t shown_channel(const ReportData& data) {
     const PreparationOptions options = preparation_options(data.runs.front().config);
-    return data.dataset.channels[selected_channels(data.dataset, options).front()];
+    return selected_channels(data.dataset, options).front();
 }
 
 /// Its values as they are in the file.
-std::vector<float> read_shown(const ReportData& data, const ReportCase& scan, const std::string& channel) {
+std::vector<float> read_shown(const ReportData& data, const ReportCase& scan, std::int64_t channel) {
     PreparationOptions options = preparation_options(data.runs.front().config);
-    options.channels = {channel};
+    options.channel_numbers = {channel};
     options.mask_channel.clear();
     options.intensity = {};
     options.with_label = false;
@@ -274,13 +275,14 @@ std::string summary_of(const ReportData& data, const ReportCase& scan) {
 std::string slices_section(const ReportData& data, std::size_t cases) {
     std::string html;
     std::size_t number = 0;
-    const std::string channel = shown_channel(data);
+    const std::int64_t channel = shown_channel(data);
+    const std::string& name = data.dataset.channels[static_cast<std::size_t>(channel)];
     for (const ReportCase& scan : data.cases) {
         if (number == cases) break;
         if (std::none_of(scan.predictions.begin(), scan.predictions.end(), [](const auto& run) { return run.present; }))
             continue;
         ++number;
-        ShownScan view{data, scan, slice_orientation(scan.geometry), channel, read_shown(data, scan, channel), {}, {}, {}};
+        ShownScan view{data, scan, slice_orientation(scan.geometry), name, read_shown(data, scan, channel), {}, {}, {}};
         view.window = window_of(data.runs.front().config, view.image);
         view.lesions = plane_objects(scan.lesions, scan.geometry, view.shown);
         for (const ReportPrediction& prediction : scan.predictions)

@@ -23,6 +23,7 @@
 #include "apps/training_validation.h"
 #include "apps/version.h"
 #include "apps/weight_check.h"
+#include "data/channel_choice.h"
 #include "data/dataset.h"
 #include "data/geometry_range.h"
 #include "data/loader.h"

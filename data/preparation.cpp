@@ -12,8 +12,7 @@
 #include <mutex>
 #include <thread>
 
-#include "engine/letters.h"
-#include "engine/nearest_name.h"
+#include "data/channel_choice.h"
 #include "kernels/bytes.h"
 #include "kernels/components.h"
 #include "kernels/error.h"
@@ -21,17 +20,6 @@
 
 namespace iwseg {
 namespace {
-
-std::int64_t channel_number(const Dataset& dataset, const std::string& channel, const char* key) {
-    const auto found = std::find(dataset.channels.begin(), dataset.channels.end(), channel);
-    if (found != dataset.channels.end()) return found - dataset.channels.begin();
-    for (std::size_t number = 0; number < dataset.channels.size(); ++number)
-        if (channel == std::to_string(number)) return static_cast<std::int64_t>(number);
-    const std::string nearest = nearest_name(channel, dataset.channels);
-    throw InputError(fmt::format("{} names channel {} but {} has {}{}", key, channel, dataset.folder.string(),
-                                 fmt::join(dataset.channels, ", "),
-                                 nearest.empty() ? "" : fmt::format("; did you mean {}?", nearest)));
-}
 
 Volume<float> read_case_channel(const Dataset& dataset, const Case& scan, std::int64_t channel) {
     const auto files = static_cast<std::int64_t>(scan.images.size());
@@ -100,45 +88,6 @@ void require_channels(const Dataset& dataset, const Case& scan) {
 
 }  // namespace
 
-std::vector<std::int64_t> selected_channels(const Dataset& dataset, const PreparationOptions& options) {
-    std::vector<std::int64_t> channels;
-    for (const std::string& channel : options.channels)
-        channels.push_back(channel_number(dataset, channel, "channels"));
-    if (!channels.empty()) return channels;
-    const std::int64_t mask =
-        options.mask_channel.empty() ? -1 : channel_number(dataset, options.mask_channel, "mask_channel");
-    for (std::int64_t channel = 0; channel < static_cast<std::int64_t>(dataset.channels.size()); ++channel)
-        if (channel != mask) channels.push_back(channel);
-    if (channels.empty()) throw InputError("mask_channel names the only channel of " + dataset.folder.string());
-    return channels;
-}
-
-std::vector<std::string> selected_names(const Dataset& dataset, const PreparationOptions& options) {
-    std::vector<std::string> names;
-    for (const std::int64_t channel : selected_channels(dataset, options))
-        names.push_back(dataset.channels[static_cast<std::size_t>(channel)]);
-    return names;
-}
-
-std::vector<std::string> match_channels(const Dataset& dataset, const std::vector<std::string>& trained,
-                                        const std::string& mask_channel, std::string& note) {
-    std::vector<std::string> matched, others;
-    for (const std::string& name : dataset.channels)
-        if (lower_case(name) != lower_case(mask_channel)) others.push_back(name);
-    for (const std::string& name : trained) {
-        const auto same = std::find_if(dataset.channels.begin(), dataset.channels.end(),
-                                       [&](const std::string& own) { return lower_case(own) == lower_case(name); });
-        if (same != dataset.channels.end()) matched.push_back(*same);
-    }
-    if (matched.size() == trained.size()) return matched;
-    const std::string both = fmt::format("the network was trained on {}, and {} has {}", fmt::join(trained, ", "),
-                                         dataset.folder.string(), fmt::join(dataset.channels, ", "));
-    if (!matched.empty() || others.size() != trained.size())
-        throw InputError("the channels do not match: " + both);
-    note = "channels have other names and are taken by their position: " + both;
-    return others;
-}
-
 float apply_intensity(const Intensity& intensity, std::vector<float>& values) {
     double scale = 1.0, shift = 0.0;
     if (intensity.kind == Intensity::Kind::window) {
@@ -200,7 +149,7 @@ std::vector<std::filesystem::path> files_to_read(const Dataset& dataset, const C
     require_channels(dataset, scan);
     std::vector<std::filesystem::path> files;
     if (!options.mask_channel.empty())
-        files.push_back(file_of(scan, channel_number(dataset, options.mask_channel, "mask_channel")));
+        files.push_back(file_of(scan, *mask_channel(dataset, options)));
     for (const std::int64_t channel : selected_channels(dataset, options)) files.push_back(file_of(scan, channel));
     return files;
 }
@@ -222,7 +171,7 @@ PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const Prepar
     std::vector<float> mask;
     if (!options.mask_channel.empty()) {
         const std::optional<float> outside = options.nan ? std::optional(0.0f) : std::nullopt;
-        mask = read(channel_number(dataset, options.mask_channel, "mask_channel"), outside);
+        mask = read(*mask_channel(dataset, options), outside);
     }
     struct Channel {
         std::vector<float> values;

@@ -24,6 +24,7 @@ struct Intensity {
 
 struct PreparationOptions {
     std::vector<std::string> channels;  ///< names or numbers; empty: every channel but mask_channel
+    std::vector<std::int64_t> channel_numbers;  ///< where there are any, in place of `channels`
     Intensity intensity;
     std::string mask_channel;  ///< name or number of a channel that is a mask; empty: none
     std::vector<int> labels;   ///< label values that are lesion; empty: those that the dataset names (LesionLabels)
@@ -63,19 +64,6 @@ struct PreparedCase {
 
     std::int64_t draws() const { return lesion_count.value_or(lesions.size()); }
 };
-
-/// Names of the channels that are read, in their order: what a network that is trained on them should be told.
-std::vector<std::string> selected_names(const Dataset& dataset, const PreparationOptions& options);
-
-/// Which of the dataset's channels a network takes that was trained on channels of those names, in their order: those of
-/// the same names, upper and lower case aside. Where none has such a name, but there are as many, all in their order, and
-/// note receives a sentence. Throws InputError where only some are there, or their number differs.
-std::vector<std::string> match_channels(const Dataset& dataset, const std::vector<std::string>& trained,
-                                        const std::string& mask_channel, std::string& note);
-
-/// The channels that are read, as indices into dataset.channels. Throws InputError naming the nearest where one is
-/// unknown. Their number is the network's in_channels.
-std::vector<std::int64_t> selected_channels(const Dataset& dataset, const PreparationOptions& options);
 
 /// The file of each channel that prepare_case reads, the mask's first where there is one.
 std::vector<std::filesystem::path> files_to_read(const Dataset& dataset, const Case& scan,

@@ -11,6 +11,7 @@
 #include <set>
 #include <string>
 
+#include "data/channel_choice.h"
 #include "data/preparation.h"
 #include "engine/atomic_file.h"
 #include "kernels/error.h"
@@ -22,6 +23,7 @@ namespace {
 
 using std::filesystem::path;
 using Names = std::vector<std::string>;
+using Numbers = std::vector<std::int64_t>;
 
 class DatasetFolder : public testing::Test {
   protected:
@@ -128,13 +130,70 @@ TEST_F(DatasetFolder, ChannelsOfAnotherDatasetMatchByTheirNames) {
     write_text(folder_ / "imagesTr/a_0002.nii", "");
     const Dataset dataset = open_dataset(folder_);
     std::string note;
-    EXPECT_EQ(match_channels(dataset, {"FLAIR", "T1"}, "lungs", note), (Names{"Flair", "t1"}));
+    PreparationOptions options;
+    options.mask_channel = "lungs";
+    EXPECT_EQ(match_channels(dataset, {"FLAIR", "T1"}, options, note), (Numbers{1, 0}));
     EXPECT_EQ(note, "");
-    EXPECT_EQ(match_channels(dataset, {"CT", "PET"}, "lungs", note), (Names{"t1", "Flair"}));
+    EXPECT_EQ(match_channels(dataset, {"CT", "PET"}, options, note), (Numbers{0, 1}));
     EXPECT_TRUE(says(note, "by their position") && says(note, "CT, PET")) << note;
     // Some by name and some not, or none and another number: there is no telling.
     for (const Names& trained : {Names{"FLAIR", "T2"}, Names{"CT"}, Names{"CT", "PET", "MR"}})
-        EXPECT_TRUE(says(refusal([&] { match_channels(dataset, trained, "lungs", note); }), "channels do not match"));
+        EXPECT_TRUE(says(refusal([&] { match_channels(dataset, trained, options, note); }), "channels do not match"));
+}
+
+Dataset with_channels(const Names& channels) {
+    Dataset dataset;
+    dataset.folder = "somewhere";
+    dataset.channels = channels;
+    return dataset;
+}
+
+TEST(Channels, OfOneNameAreTakenInTheirOrder) {
+    std::string note;
+    EXPECT_EQ(match_channels(with_channels({"MRI", "MRI"}), {"MRI", "MRI"}, {}, note), (Numbers{0, 1}));
+    EXPECT_EQ(match_channels(with_channels({"CT", "MRI", "PET", "MRI"}), {"MRI", "CT", "MRI"}, {}, note),
+              (Numbers{1, 0, 3}));
+    EXPECT_EQ(match_channels(with_channels({"CT", "mri", "mri"}), {"MRI", "MRI"}, {}, note), (Numbers{1, 2}));
+    EXPECT_EQ(note, "");
+}
+
+TEST(Channels, TheSameLettersMatchBeforeThoseInOtherCase) {
+    std::string note;
+    EXPECT_EQ(match_channels(with_channels({"t1", "T1"}), {"t1", "T1"}, {}, note), (Numbers{0, 1}));
+    EXPECT_EQ(match_channels(with_channels({"T1", "t1", "CT"}), {"t1", "T1"}, {}, note), (Numbers{1, 0}));
+    EXPECT_EQ(match_channels(with_channels({"t1", "T1"}), {"T1"}, {}, note), (Numbers{1}));
+    EXPECT_EQ(note, "");
+}
+
+TEST(Channels, ThatANameLeavesOpenAreRefused) {
+    std::string note;
+    const std::vector<std::pair<Names, Names>> of{
+        {{"MRI", "MRI"}, {"MRI"}},               // which of the two
+        {{"MRI"}, {"MRI", "MRI"}},               // one in place of two
+        {{"MRI", "MRI", "MRI"}, {"MRI", "MRI"}},
+        {{"Flair", "flair"}, {"FLAIR"}},         // both the same but for their case
+        {{"T1"}, {"t1", "T1"}},                  // one channel twice
+    };
+    for (const auto& [channels, trained] : of) {
+        const std::string why = refusal([&] { match_channels(with_channels(channels), trained, {}, note); });
+        EXPECT_TRUE(says(why, "is not clear") && says(why, "the network was trained on")) << why;
+    }
+}
+
+TEST(Channels, OfOneNameAreChosenByNumberAndNotByName) {
+    const Dataset dataset = with_channels({"MRI", "MRI"});
+    PreparationOptions options;
+    options.channels = {"1"};
+    std::string note;
+    EXPECT_EQ(selected_channels(dataset, options), (Numbers{1}));
+    EXPECT_EQ(match_channels(dataset, {"MRI"}, options, note), (Numbers{1})) << "as it was trained";
+    options.channels = {"MRI"};
+    EXPECT_TRUE(says(refusal([&] { selected_channels(dataset, options); }), "give its number, 0 or 1"));
+    options.channels = {};
+    options.mask_channel = "1";
+    EXPECT_EQ(match_channels(dataset, {"MRI"}, options, note), (Numbers{0})) << "the other is the mask";
+    options.mask_channel = "MRI";
+    EXPECT_TRUE(says(refusal([&] { selected_channels(dataset, options); }), "mask_channel names channel MRI"));
 }
 
 TEST_F(DatasetFolder, UnusableFoldersAreRefused) {
