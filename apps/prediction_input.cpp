@@ -49,7 +49,7 @@ Layouts layouts_of(const TrainedNetwork& network, const std::optional<TrainedOn>
 /// How the configuration names the last channel: by its number where its name is another's too.
 std::string mask_name(const Names& channels) {
     return std::count(channels.begin(), channels.end(), channels.back()) == 1 ? channels.back()
-                                                                               : std::to_string(channels.size() - 1);
+                                                                              : std::to_string(channels.size() - 1);
 }
 
 bool is_dataset(const fs::path& folder) {

@@ -25,10 +25,10 @@ std::optional<std::int64_t> mask_channel(const Dataset& dataset, const Preparati
 
 /// Which of the dataset's channels a network takes that was trained on channels of those names, in their order.
 /// Those that options.channels choose, where they have these names; else those of the same names, or, where there are
-/// none, of the same but for upper and lower case. Several of one name are taken in their order, where there are as many
-/// as the network was trained on. Where no channel has such a name, but there are as many, all in their order, and note
-/// receives a sentence. Throws InputError where only some are there, their number differs, or a name leaves it open
-/// which channel is meant.
+/// none, of the same but for upper and lower case. Several of one name are taken in their order, where there are as
+/// many as the network was trained on. Where no channel has such a name, but there are as many, all in their order, and
+/// note receives a sentence. Throws InputError where only some are there, their number differs, or a name leaves it
+/// open which channel is meant.
 std::vector<std::int64_t> match_channels(const Dataset& dataset, const std::vector<std::string>& trained,
                                          const PreparationOptions& options, std::string& note);
 

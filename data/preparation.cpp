@@ -148,8 +148,7 @@ std::vector<std::filesystem::path> files_to_read(const Dataset& dataset, const C
                                                  const PreparationOptions& options) {
     require_channels(dataset, scan);
     std::vector<std::filesystem::path> files;
-    if (!options.mask_channel.empty())
-        files.push_back(file_of(scan, *mask_channel(dataset, options)));
+    if (!options.mask_channel.empty()) files.push_back(file_of(scan, *mask_channel(dataset, options)));
     for (const std::int64_t channel : selected_channels(dataset, options)) files.push_back(file_of(scan, channel));
     return files;
 }

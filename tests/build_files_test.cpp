@@ -4,7 +4,10 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <random>
+#include <sstream>
 #include <string>
 
 #include "engine/atomic_file.h"
@@ -61,6 +64,29 @@ TEST(BuildFiles, BothContainersBuildAlikeAndHoldTheSameLibraries) {
         EXPECT_NE(apptainer.find(part), std::string::npos) << part;
     }
     EXPECT_NE(docker.find("\nUSER iwseg\n"), std::string::npos) << "not as root";
+}
+
+TEST(BuildFiles, WhatTheApptainerImageCopiesIsEnoughToConfigure) {
+    const std::filesystem::path copy =
+        std::filesystem::temp_directory_path() / ("iwseg_copy_" + std::to_string(std::random_device{}()));
+    std::istringstream definition(read_text(source + "/containers/iwseg.def"));
+    int copied = 0;
+    bool is_file = false;
+    for (std::string line; std::getline(definition, line);) {
+        if (!line.starts_with(' ')) is_file = line == "%files";
+        std::istringstream words(line);
+        std::string from, to;
+        if (!is_file || !(words >> from >> to)) continue;
+        ASSERT_EQ(to, "/src/" + from);
+        std::filesystem::create_directories(copy);
+        std::filesystem::copy(source + "/" + from, copy / from, std::filesystem::copy_options::recursive);
+        ++copied;
+    }
+    EXPECT_GT(copied, 10);
+    const auto [code, text] = run(fmt::format(
+        "cmake -S {0} -B {0}/build -D CMAKE_BUILD_TYPE=Release -D IWSEG_TESTS=OFF -D IWSEG_CUDA=OFF", copy.string()));
+    EXPECT_EQ(code, 0) << text;
+    std::filesystem::remove_all(copy);
 }
 
 }  // namespace

@@ -168,11 +168,11 @@ TEST(Channels, TheSameLettersMatchBeforeThoseInOtherCase) {
 TEST(Channels, ThatANameLeavesOpenAreRefused) {
     std::string note;
     const std::vector<std::pair<Names, Names>> of{
-        {{"MRI", "MRI"}, {"MRI"}},               // which of the two
-        {{"MRI"}, {"MRI", "MRI"}},               // one in place of two
+        {{"MRI", "MRI"}, {"MRI"}},  // which of the two
+        {{"MRI"}, {"MRI", "MRI"}},  // one in place of two
         {{"MRI", "MRI", "MRI"}, {"MRI", "MRI"}},
-        {{"Flair", "flair"}, {"FLAIR"}},         // both the same but for their case
-        {{"T1"}, {"t1", "T1"}},                  // one channel twice
+        {{"Flair", "flair"}, {"FLAIR"}},  // both the same but for their case
+        {{"T1"}, {"t1", "T1"}},           // one channel twice
     };
     for (const auto& [channels, trained] : of) {
         const std::string why = refusal([&] { match_channels(with_channels(channels), trained, {}, note); });
