@@ -8,6 +8,7 @@
 #include "apps/predicted_scan.h"
 #include "data/formats.h"
 #include "engine/nearest_name.h"
+#include "engine/some_names.h"
 #include "evaluation/scan_sets.h"
 #include "kernels/error.h"
 

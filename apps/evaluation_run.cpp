@@ -12,6 +12,7 @@
 #include "apps/staleness.h"
 #include "data/volume.h"
 #include "engine/atomic_file.h"
+#include "engine/some_names.h"
 #include "evaluation/froc.h"
 #include "evaluation/instances.h"
 #include "evaluation/scan_sets.h"

@@ -11,7 +11,7 @@
 #include "apps/report_data.h"
 #include "apps/staleness.h"
 #include "apps/training_run.h"
-#include "data/case_listing.h"
+#include "engine/some_names.h"
 
 namespace iwseg {
 namespace {
@@ -33,7 +33,7 @@ bool is_current(RunInputs& inputs, const std::string& result, const Ingredients&
         });
     const std::vector<std::string> changes = inputs.changes(result, now);
     if (changes.empty()) return true;
-    fmt::print("anew     {}: {}\n", result, some_of(changes));
+    fmt::print("anew     {}: {}\n", result, some_names(changes));
     return false;
 }
 

@@ -12,8 +12,8 @@
 #include <system_error>
 
 #include "apps/prediction_files.h"
-#include "data/case_listing.h"
 #include "engine/atomic_file.h"
+#include "engine/some_names.h"
 
 namespace iwseg {
 namespace {
@@ -212,7 +212,7 @@ void check_training_inputs(const RunFolder& run, const Dataset& dataset, const S
     fmt::print(
         "note     the training in {} was begun on other files ({}): it goes on or stays as it is; another --out "
         "trains on the files of now\n",
-        run.root().string(), some_of(changes));
+        run.root().string(), some_names(changes));
     std::fflush(stdout);
 }
 
@@ -230,7 +230,7 @@ void note_stale_predictions(const fs::path& predictions, const Dataset& dataset,
         reasons.push_back(changes.front());
     }
     if (stale.empty()) return;
-    fmt::print("note     predictions of {} were made of other scans: {}\n", some_of(stale), some_of(reasons));
+    fmt::print("note     predictions of {} were made of other scans: {}\n", some_names(stale), some_names(reasons));
     std::fflush(stdout);
 }
 

@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cctype>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -12,7 +11,9 @@
 #include <string_view>
 
 #include "data/formats.h"
+#include "data/scan_names.h"
 #include "engine/letters.h"
+#include "engine/some_names.h"
 #include "kernels/error.h"
 
 namespace iwseg {
@@ -46,24 +47,9 @@ bool is_image(const std::string& name) {
            std::any_of(std::begin(others), std::end(others), [&](std::string_view end) { return name.ends_with(end); });
 }
 
-/// The voxels of a .mhd.
-bool is_data_file(const std::string& name, const std::string& ending) {
-    return ending == ".mhd" && (name.ends_with(".raw") || name.ends_with(".zraw"));
-}
-
-struct ChannelFile {
-    std::string name;
-    std::size_t channel;
-};
-
-/// CASE_0001.nii.gz as ("CASE", 1).
-std::optional<ChannelFile> channel_file(const std::string& name, const std::string& ending) {
-    constexpr std::size_t suffix = 5;
-    if (!name.ends_with(ending) || name.size() <= ending.size() + suffix) return std::nullopt;
-    const std::string stem = name.substr(0, name.size() - ending.size()), digits = stem.substr(stem.size() - 4);
-    const bool all_digits = std::all_of(digits.begin(), digits.end(), [](unsigned char c) { return std::isdigit(c); });
-    if (stem[stem.size() - suffix] != '_' || !all_digits) return std::nullopt;
-    return ChannelFile{stem.substr(0, stem.size() - suffix), static_cast<std::size_t>(std::stoi(digits))};
+/// CASE_0001.nii.gz of a folder whose files end in .nii.gz.
+std::optional<ChannelName> channel_file(const std::string& name, const std::string& ending) {
+    return name.ends_with(ending) ? channel_name(name.substr(0, name.size() - ending.size())) : std::nullopt;
 }
 
 std::string counted(std::size_t count, const char* what) {
@@ -74,7 +60,7 @@ struct Labels {
     std::set<std::string> of_case, no_case;  ///< names of cases; names of files
 };
 
-Labels find_labels(const CaseFolder& folder, const std::map<std::string, std::set<std::size_t>>& cases) {
+Labels find_labels(const CaseFolder& folder, const std::map<std::string, std::set<std::int64_t>>& cases) {
     Labels labels;
     for (const std::string& name : files_in(folder.labels)) {
         if (is_hidden(name)) continue;
@@ -87,56 +73,101 @@ Labels find_labels(const CaseFolder& folder, const std::map<std::string, std::se
     return labels;
 }
 
+std::vector<std::string> unlabelled_of(const std::vector<Case>& cases) {
+    std::vector<std::string> names;
+    for (const Case& scan : cases)
+        if (!scan.label) names.push_back(scan.name);
+    return names;
+}
+
+/// Of cases to test, only where others have labels.
+void note_unlabelled(const std::vector<Case>& cases, const std::string& where, bool to_train,
+                     std::vector<std::string>& notes) {
+    const std::vector<std::string> names = unlabelled_of(cases);
+    if (!names.empty() && (to_train || names.size() < cases.size()))
+        notes.push_back(fmt::format("{} of {} in {} have no label ({}): they can be predicted only", names.size(),
+                                    counted(cases.size(), "case"), where, some_names(names)));
+}
+
 /// Notes, or refuses, cases without labels and labels without cases.
 void compare_labels(const CaseFolder& folder, const std::vector<Case>& cases, const Labels& labels,
                     std::vector<std::string>& notes) {
-    std::vector<std::string> unlabelled;
-    for (const Case& scan : cases)
-        if (!scan.label) unlabelled.push_back(scan.name);
+    const std::vector<std::string> unlabelled = unlabelled_of(cases);
     const std::vector<std::string> spare(labels.no_case.begin(), labels.no_case.end());
     if (folder.to_train && !unlabelled.empty() && !spare.empty())
         throw InputError(fmt::format(
             "{} of {} have no label ({}), while {} holds {} of no case ({}): the label of {} is expected as {}",
-            counted(unlabelled.size(), "case"), folder.images.string(), some_of(unlabelled), folder.labels.string(),
-            counted(spare.size(), "file"), some_of(spare), unlabelled.front(),
+            counted(unlabelled.size(), "case"), folder.images.string(), some_names(unlabelled), folder.labels.string(),
+            counted(spare.size(), "file"), some_names(spare), unlabelled.front(),
             (folder.labels / (unlabelled.front() + folder.ending)).string()));
-    if (!unlabelled.empty() && (folder.to_train || !labels.of_case.empty()))
-        notes.push_back(fmt::format("{} of {} in {} have no label ({}): they can be predicted only", unlabelled.size(),
-                                    counted(cases.size(), "case"), folder.images.string(), some_of(unlabelled)));
+    note_unlabelled(cases, folder.images.string(), folder.to_train, notes);
     if (!spare.empty())
         notes.push_back(fmt::format("{} holds {} of no case: {}", folder.labels.string(), counted(spare.size(), "file"),
-                                    some_of(spare)));
+                                    some_names(spare)));
 }
 
 // ---- Lists of the Decathlon
 
 /// The path from the folder, its parts joined; what leads out of the folder is dropped, so that a name is a file's.
-std::string case_name(const path& image, const path& folder) {
+/// listed: as dataset.json writes it.
+std::string case_name(const std::string& listed, const path& folder) {
     const auto whole = [](const path& p) { return std::filesystem::absolute(p).lexically_normal(); };
     std::vector<std::string> parts;
-    for (const path& part : whole(image).lexically_relative(whole(folder / "")))
+    for (const path& part : whole(folder / listed).lexically_relative(whole(folder / "")))
         if (part != ".." && part != "." && part != "/") parts.push_back(part.string());
     if (parts.size() > 1 && (parts[0] == "imagesTr" || parts[0] == "imagesTs")) parts.erase(parts.begin());
-    parts.back() = name_without_ending(parts.back());
+    if (parts.empty() || (parts.back() = name_without_ending(parts.back())).empty())
+        throw InputError(fmt::format("{} lists {} as an image, which is no file's name",
+                                     (folder / "dataset.json").string(), json(listed).dump()));
     return fmt::format("{}", fmt::join(parts, "_"));
 }
 
-path listed_image(const json& entry, const path& folder) {
+std::string listed_image(const json& entry, const path& folder) {
     const json image = entry.is_object() ? entry.value("image", json()) : entry;
     if (!image.is_string() || image.get<std::string>().empty())
         throw InputError(fmt::format("{} lists a case without an \"image\"", (folder / "dataset.json").string()));
-    return (folder / image.get<std::string>()).lexically_normal();
+    return image.get<std::string>();
+}
+
+/// Nothing where there is none.
+std::optional<path> listed_label(const json& entry, const path& folder) {
+    const json label = entry.is_object() ? entry.value("label", json()) : json();
+    if (label.is_null()) return std::nullopt;
+    if (!label.is_string() || label.get<std::string>().empty())
+        throw InputError(fmt::format("{} gives {} the \"label\" {}: a file's name was expected",
+                                     (folder / "dataset.json").string(), listed_image(entry, folder), label.dump()));
+    return (folder / label.get<std::string>()).lexically_normal();
+}
+
+/// The file itself, by whatever links it is reached.
+path file_behind(const path& file) {
+    std::error_code error;
+    path behind = std::filesystem::weakly_canonical(file, error);
+    return error ? std::filesystem::absolute(file).lexically_normal() : behind;
+}
+
+std::optional<path> file_behind(const std::optional<path>& file) {
+    return file ? std::optional(file_behind(*file)) : std::nullopt;
+}
+
+std::vector<path> files_behind(const std::vector<path>& files) {
+    std::vector<path> behind;
+    for (const path& file : files) behind.push_back(file_behind(file));
+    return behind;
+}
+
+/// Notes labels that several cases share.
+void note_shared_labels(const std::vector<Case>& cases, std::vector<std::string>& notes) {
+    std::map<path, std::vector<std::string>> cases_of;
+    for (const Case& scan : cases)
+        if (scan.label) cases_of[file_behind(*scan.label)].push_back(scan.name);
+    for (const auto& [label, names] : cases_of)
+        if (names.size() > 1)
+            notes.push_back(fmt::format("the label {} is that of {}: {}", label.string(), counted(names.size(), "case"),
+                                        some_names(names)));
 }
 
 }  // namespace
-
-std::string some_of(const std::vector<std::string>& names) {
-    constexpr std::size_t most = 3;
-    const std::size_t shown = std::min(names.size(), most);
-    const std::string text =
-        fmt::format("{}", fmt::join(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), ", "));
-    return names.size() > most ? fmt::format("{} and {} more", text, names.size() - most) : text;
-}
 
 bool has_channel_files(const path& images, const std::string& ending) {
     const std::vector<std::string> names = files_in(images);
@@ -147,24 +178,25 @@ bool has_channel_files(const path& images, const std::string& ending) {
 
 CaseListing list_case_folder(const CaseFolder& folder) {
     CaseListing listing;
-    std::map<std::string, std::set<std::size_t>> cases;
+    std::map<std::string, std::set<std::int64_t>> cases;
     std::vector<std::string> hidden, others, beyond;
     for (const std::string& name : files_in(folder.images)) {
         const auto file = channel_file(name, folder.ending);
         if (is_hidden(name))
             hidden.push_back(name);
-        else if (!file && is_data_file(name, folder.ending))
+        else if (!file && is_data_of_header(folder.images / name))
             continue;
         else if (!file)
             others.push_back(name);
-        else if (cases[file->name].insert(file->channel); file->channel >= folder.channels.size())
+        else if (cases[file->scan].insert(file->channel); file->channel >= std::ssize(folder.channels))
             beyond.push_back(name);
+        if (file && !is_hidden(name)) require_utf8(folder.images / name);
     }
     const Labels labels = find_labels(folder, cases);
     for (const auto& [name, found] : cases) {
         Case& scan = listing.cases.emplace_back();
         scan.name = name;
-        for (std::size_t channel = 0; channel < folder.channels.size(); ++channel) {
+        for (std::int64_t channel = 0; channel < std::ssize(folder.channels); ++channel) {
             scan.images.push_back(folder.images / fmt::format("{}_{:04}{}", name, channel, folder.ending));
             if (!found.contains(channel))
                 throw InputError(fmt::format("{} is missing: case {} must have {} channels",
@@ -176,23 +208,24 @@ CaseListing list_case_folder(const CaseFolder& folder) {
     const std::string where = folder.images.string();
     if (!beyond.empty())
         notes.push_back(fmt::format("{} of {} not read: dataset.json names {} ({})",
-                                    counted(beyond.size(), "file") + " (" + some_of(beyond) + ")",
+                                    counted(beyond.size(), "file") + " (" + some_names(beyond) + ")",
                                     where + (beyond.size() == 1 ? " is" : " are"),
                                     counted(folder.channels.size(), "channel"), fmt::join(folder.channels, ", ")));
     if (!others.empty())
         notes.push_back(fmt::format("{} holds {} that {} not named CASE_0000{}: {}", where,
                                     counted(others.size(), "file"), others.size() == 1 ? "is" : "are", folder.ending,
-                                    some_of(others)));
+                                    some_names(others)));
     if (!hidden.empty())
         notes.push_back(
-            fmt::format("{} passed over in {}: {}", counted(hidden.size(), "hidden file"), where, some_of(hidden)));
+            fmt::format("{} passed over in {}: {}", counted(hidden.size(), "hidden file"), where, some_names(hidden)));
     compare_labels(folder, listing.cases, labels, notes);
     return listing;
 }
 
 bool has_listed_files(const json& entries, const path& folder) {
-    return std::any_of(entries.begin(), entries.end(),
-                       [&](const json& entry) { return std::filesystem::exists(listed_image(entry, folder)); });
+    return std::any_of(entries.begin(), entries.end(), [&](const json& entry) {
+        return std::filesystem::exists(folder / listed_image(entry, folder));
+    });
 }
 
 CaseListing list_entries(const json& entries, const path& folder, bool to_train) {
@@ -201,13 +234,14 @@ CaseListing list_entries(const json& entries, const path& folder, bool to_train)
     std::vector<std::string> twice, missing;
     for (const json& entry : entries) {
         Case scan;
-        const path image = listed_image(entry, folder);
-        scan.name = case_name(image, folder);
+        const std::string listed = listed_image(entry, folder);
+        const path image = (folder / listed).lexically_normal();
+        require_utf8(image);
+        scan.name = case_name(listed, folder);
         scan.images = {image};
-        if (entry.is_object() && entry.contains("label") && entry["label"].is_string())
-            scan.label = (folder / entry["label"].get<std::string>()).lexically_normal();
-        if (const auto [known, fresh] = label_of.emplace(image, scan.label); !fresh) {
-            if (known->second != scan.label)
+        scan.label = listed_label(entry, folder);
+        if (const auto [known, fresh] = label_of.emplace(file_behind(image), file_behind(scan.label)); !fresh) {
+            if (known->second != file_behind(scan.label))
                 throw InputError(fmt::format("{} lists the image {} twice, with different labels",
                                              (folder / "dataset.json").string(), image.string()));
             twice.push_back(scan.name);
@@ -229,18 +263,20 @@ CaseListing list_entries(const json& entries, const path& folder, bool to_train)
         if (absent != files.begin()) listing.cases.push_back(std::move(scan));
     }
     std::sort(listing.cases.begin(), listing.cases.end(), by_name);
+    note_unlabelled(listing.cases, to_train ? R"("training" of dataset.json)" : R"("test" of dataset.json)", to_train,
+                    listing.notes);
     if (!twice.empty())
         listing.notes.push_back(fmt::format("dataset.json lists {} more than once ({}): each counts once",
-                                            counted(twice.size(), "case"), some_of(twice)));
+                                            counted(twice.size(), "case"), some_names(twice)));
     if (!missing.empty())
         listing.notes.push_back(fmt::format("dataset.json lists {} under \"test\" that {} not there ({}): passed over",
                                             counted(missing.size(), "file"), missing.size() == 1 ? "is" : "are",
-                                            some_of(missing)));
+                                            some_names(missing)));
     return listing;
 }
 
 void separate_names(std::vector<Case>& cases, std::vector<Case>& test_cases, std::vector<std::string>& notes) {
-    std::set<std::vector<path>> to_train;
+    std::map<std::vector<path>, std::string> to_train;  // files behind the images, and the case's name
     std::map<std::string, const Case*> taken;
     const auto take = [&](const Case& scan) {
         const auto [known, fresh] = taken.emplace(lower_case(scan.name), &scan);
@@ -251,12 +287,18 @@ void separate_names(std::vector<Case>& cases, std::vector<Case>& test_cases, std
             known->second->name == scan.name ? "one name" : "which differ by upper and lower case only"));
     };
     for (const Case& scan : cases) {
-        to_train.insert(scan.images);
+        const auto [known, fresh] = to_train.emplace(files_behind(scan.images), scan.name);
+        if (!fresh)
+            throw InputError(
+                fmt::format("the cases {} and {} are one scan, {}: remove one, or it would be trained and "
+                            "tested on",
+                            known->second, scan.name, known->first.front().string()));
         take(scan);
     }
+    note_shared_labels(cases, notes);
     std::vector<std::string> both, renamed;
     std::erase_if(test_cases, [&](const Case& scan) {
-        if (!to_train.contains(scan.images)) return false;
+        if (!to_train.contains(files_behind(scan.images))) return false;
         both.push_back(scan.name);
         return true;
     });
@@ -269,10 +311,10 @@ void separate_names(std::vector<Case>& cases, std::vector<Case>& test_cases, std
     for (const Case& scan : test_cases) take(scan);
     if (!both.empty())
         notes.push_back(fmt::format("{} listed both to train and to test ({}): they count as cases to train",
-                                    counted(both.size(), "scan"), some_of(both)));
+                                    counted(both.size(), "scan"), some_names(both)));
     if (!renamed.empty())
         notes.push_back(fmt::format("{} to test {} the name of one to train ({}): {}", counted(renamed.size(), "case"),
-                                    renamed.size() == 1 ? "has" : "have", some_of(renamed),
+                                    renamed.size() == 1 ? "has" : "have", some_names(renamed),
                                     renamed.size() == 1
                                         ? "it is called FOLDER_CASE here, as in imagesTs_" + renamed[0]
                                         : "they are called FOLDER_CASE here, as in imagesTs_" + renamed[0]));

@@ -23,8 +23,8 @@ struct CaseFolder {
     bool to_train = true;                  ///< cases are expected to have labels
 };
 
-/// Throws InputError where a case lacks a channel, or, to train, cases lack labels while labels lack cases: then files
-/// are named otherwise than meant.
+/// Throws InputError where a case lacks a channel, the name of its file is not UTF-8, or, to train, cases lack labels
+/// while labels lack cases: then files are named otherwise than meant.
 CaseListing list_case_folder(const CaseFolder& folder);
 
 /// Whether the folder holds a file of that form.
@@ -33,19 +33,17 @@ bool has_channel_files(const std::filesystem::path& images, const std::string& e
 /// Cases as the Medical Segmentation Decathlon lists them: {"image": "./imagesTr/a.nii.gz", "label": …}, or an image
 /// alone. A case's name is its image's path from the dataset's folder, less a leading imagesTr or imagesTs and the
 /// ending, joined by "_": "./p1/flair.nii.gz" is p1_flair. A case listed twice counts once. to_train: files that are
-/// missing are refused, otherwise the case (or its label) is left out. Throws InputError where an entry names no image,
-/// or one image has two labels.
+/// missing are refused, otherwise the case (or its label) is left out. Cases without a label are noted. Throws
+/// InputError where an entry names no image, a "label" is no file's name, or one image has two labels.
 CaseListing list_entries(const nlohmann::json& entries, const std::filesystem::path& folder, bool to_train);
 
 /// Whether any image of the list is there.
 bool has_listed_files(const nlohmann::json& entries, const std::filesystem::path& folder);
 
-/// "a, b, c and 4 more".
-std::string some_of(const std::vector<std::string>& names);
-
-/// Makes names one dataset's: a scan that is listed to train and to test is only the former; a scan to test that has
-/// the name of one to train is called FOLDER_NAME. Throws InputError where two names stay the same, or differ by upper
-/// and lower case only, so that results would replace each other in some file systems.
+/// Makes names one dataset's: cases to train whose files are the same, links followed, are refused; a label that
+/// several share is noted; a scan that is listed to train and to test is only the former; a scan to test that has the
+/// name of one to train is called FOLDER_NAME. Throws InputError where two names stay the same, or differ by upper and
+/// lower case only, so that results would replace each other in some file systems.
 void separate_names(std::vector<Case>& cases, std::vector<Case>& test_cases, std::vector<std::string>& notes);
 
 }  // namespace iwseg

@@ -62,14 +62,24 @@ std::string file_ending(const json& description, const path& file) {
     return ending;
 }
 
+/// A list of cases; nothing where there is none. Throws where it is no list.
+const json* listed_under(const char* key, const json& description, const path& file) {
+    const auto found = description.find(key);
+    if (found == description.end() || found->is_null()) return nullptr;
+    if (found->is_array()) return &*found;
+    throw InputError(fmt::format("{} must give \"{}\" as a list of cases, [{{\"image\": ..., \"label\": ...}}, ...]",
+                                 file.string(), key));
+}
+
 /// The list of cases that dataset.json holds, where it is what tells the cases: nnU-Net v2 has none, and v1's names
 /// files without their channel's number, which are not there.
-const json* list_of_cases(const json& description, const path& folder, const std::string& ending,
+const json* list_of_cases(const json& description, const path& file, const std::string& ending,
                           std::vector<std::string>& notes) {
-    const auto found = description.find("training");
-    if (found == description.end() || !found->is_array() || found->empty()) return nullptr;
+    const path folder = file.parent_path();
+    const json* const found = listed_under("training", description, file);
+    if (!found || found->empty()) return nullptr;
     const bool v2 = description.contains("channel_names") || description.contains("file_ending");
-    if (!has_channel_files(folder / "imagesTr", ending) || (!v2 && has_listed_files(*found, folder))) return &*found;
+    if (!has_channel_files(folder / "imagesTr", ending) || (!v2 && has_listed_files(*found, folder))) return found;
     notes.push_back(
         fmt::format("the list \"training\" in dataset.json ({} cases) is not read: {} holds files CASE_0000{}, "
                     "which tell the cases, as nnU-Net has it",
@@ -85,10 +95,10 @@ void take(CaseListing listing, std::vector<Case>& cases, std::vector<std::string
 void list_cases(Dataset& dataset, const json& description, const path& file) {
     const path& folder = dataset.folder;
     const std::string ending = file_ending(description, file);
-    if (const json* list = list_of_cases(description, folder, ending, dataset.notes)) {
+    if (const json* list = list_of_cases(description, file, ending, dataset.notes)) {
         take(list_entries(*list, folder, true), dataset.cases, dataset.notes);
-        if (description.contains("test"))
-            take(list_entries(description["test"], folder, false), dataset.test_cases, dataset.notes);
+        if (const json* tests = listed_under("test", description, file))
+            take(list_entries(*tests, folder, false), dataset.test_cases, dataset.notes);
     } else {
         take(list_case_folder({folder / "imagesTr", folder / "labelsTr", ending, dataset.channels, true}),
              dataset.cases, dataset.notes);

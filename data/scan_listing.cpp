@@ -4,15 +4,15 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cctype>
 #include <map>
 #include <optional>
 
-#include "data/case_listing.h"
 #include "data/formats.h"
+#include "data/scan_names.h"
 #include "data/volume.h"
 #include "engine/letters.h"
 #include "engine/nearest_name.h"
+#include "engine/some_names.h"
 #include "kernels/error.h"
 
 namespace iwseg {
@@ -25,27 +25,18 @@ constexpr std::int64_t whole_scan = -1;  // a file without a channel's number: a
 /// The files of each case by channel.
 using CaseFiles = std::map<std::string, std::map<std::int64_t, path>>;
 
-/// "CASE" and 1 of "CASE_0001"; nothing where there are no four digits.
-std::optional<std::pair<std::string, std::int64_t>> channel_of(const std::string& stem) {
-    constexpr std::size_t suffix = 5;
-    if (stem.size() <= suffix || stem[stem.size() - suffix] != '_') return std::nullopt;
-    const std::string digits = stem.substr(stem.size() - suffix + 1);
-    if (!std::all_of(digits.begin(), digits.end(), [](unsigned char c) { return std::isdigit(c); }))
-        return std::nullopt;
-    return std::pair{stem.substr(0, stem.size() - suffix), std::int64_t{std::stoi(digits)}};
-}
-
 /// Throws where two files are one channel of one case, or names differ by upper and lower case only.
 CaseFiles group(const std::vector<path>& files) {
     const bool numbered = std::any_of(files.begin(), files.end(), [](const path& file) {
-        const auto channel = channel_of(name_without_ending(file));
-        return channel && channel->second == 0;
+        const auto known = channel_name(name_without_ending(file));
+        return known && known->channel == 0;
     });
     CaseFiles cases;
     std::map<std::string, std::pair<std::string, path>> taken;
     for (const path& file : files) {
         const std::string stem = name_without_ending(file);
-        auto [name, channel] = (numbered ? channel_of(stem) : std::nullopt).value_or(std::pair{stem, whole_scan});
+        const auto [name, channel] =
+            (numbered ? channel_name(stem) : std::nullopt).value_or(ChannelName{stem, whole_scan});
         auto& of_case = cases[name];
         const auto [first, fresh] = taken.emplace(lower_case(name), std::pair{name, file});
         const bool mixed = !of_case.empty() && (of_case.begin()->first == whole_scan) != (channel == whole_scan);
@@ -131,7 +122,7 @@ ScanListing to_listing(const CaseFiles& cases, const ListingOptions& options, co
             fmt::format("{} of the {} scans in {} {} not the channels of the others, or not those that the "
                         "network takes, {}: {}; complete them, or name the others by --cases",
                         wrong.size(), cases.size(), where, wrong.size() == 1 ? "has" : "have",
-                        layout_text(options.layouts), some_of(wrong)));
+                        layout_text(options.layouts), some_names(wrong)));
     listing.channels = *layout;
     if (layout->size() > 1) {
         std::vector<std::string> numbered;
@@ -148,17 +139,11 @@ std::vector<std::string> names_of(const std::vector<path>& files) {
     return names;
 }
 
-/// The voxels of a .mhd, which are no scan of their own.
-bool is_data_of_header(const path& file) {
-    const std::string ending = file.extension().string();
-    return (ending == ".raw" || ending == ".zraw") && std::filesystem::exists(path(file).replace_extension(".mhd"));
-}
-
 void note_passed_over(const std::vector<path>& files, const char* one, const char* many, const path& folder,
                       std::vector<std::string>& notes) {
     if (!files.empty())
         notes.push_back(fmt::format("{} {} in {} passed over: {}", files.size(), files.size() == 1 ? one : many,
-                                    folder.string(), some_of(names_of(files))));
+                                    folder.string(), some_names(names_of(files))));
 }
 
 }  // namespace
@@ -179,7 +164,8 @@ ScanListing list_scan_folder(const path& folder, const ListingOptions& options) 
     if (scans.empty())
         throw InputError(fmt::format("{} holds no scan: files CASE_0000.nii.gz or CASE.nii.gz were expected, in {}{}",
                                      folder.string(), known_endings(),
-                                     others.empty() ? "" : fmt::format("; it holds {}", some_of(names_of(others)))));
+                                     others.empty() ? "" : fmt::format("; it holds {}", some_names(names_of(others)))));
+    std::for_each(scans.begin(), scans.end(), require_utf8);
     ScanListing listing = to_listing(wanted_of(group(scans), options.only, folder.string()), options, folder.string());
     note_passed_over(hidden, "hidden file", "hidden files", folder, listing.notes);
     note_passed_over(folders, "folder", "folders", folder, listing.notes);
@@ -190,11 +176,12 @@ ScanListing list_scan_folder(const path& folder, const ListingOptions& options) 
 ScanListing list_scan_files(const std::vector<path>& files, const ListingOptions& options) {
     for (const path& file : files) {
         format_of(file);
+        require_utf8(file);
         if (std::count(files.begin(), files.end(), file) > 1)
             throw InputError(fmt::format("--input names {} twice, but the network takes {}, one a channel",
                                          file.string(), layout_text(options.layouts)));
     }
-    const std::string where = fmt::format("--input ({})", some_of(names_of(files)));
+    const std::string where = fmt::format("--input ({})", some_names(names_of(files)));
     const auto whole = [&](const CaseFiles& cases) {
         return std::all_of(cases.begin(), cases.end(), [&](const auto& entry) {
             return entry.second.begin()->first != whole_scan && layout_of(options, channel_count(entry.second));
@@ -209,9 +196,9 @@ ScanListing list_scan_files(const std::vector<path>& files, const ListingOptions
         }
         if (!own_cases) {
             const std::string stem = name_without_ending(files.front());
-            const auto channel = channel_of(stem);
+            const auto known = channel_name(stem);
             CaseFiles one;
-            auto& channels = one[channel && channel->second == 0 ? channel->first : stem];
+            auto& channels = one[known && known->channel == 0 ? known->scan : stem];
             for (const path& file : files) channels.emplace(std::ssize(channels), file);
             return to_listing(wanted_of(one, options.only, where), options, where);
         }

@@ -5,12 +5,12 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "data/case_listing.h"
 #include "data/dataset.h"
 #include "data/json_file.h"
 #include "engine/folder.h"
 #include "engine/nearest_name.h"
 #include "engine/random.h"
+#include "engine/some_names.h"
 #include "kernels/error.h"
 
 namespace iwseg {
@@ -67,7 +67,7 @@ void name_once(Split& split, const std::string& source, std::vector<std::string>
         });
         if (!twice.empty() && notes)
             notes->push_back(
-                fmt::format("{} names {} more than once in {}: each counts once", source, some_of(twice), part));
+                fmt::format("{} names {} more than once in {}: each counts once", source, some_names(twice), part));
     }
 }
 

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <set>
 
+#include "engine/some_names.h"
+
 namespace iwseg {
 namespace {
 
@@ -65,14 +67,6 @@ std::string describe_differences(const ScanSets& sets, const std::vector<std::st
     if (!sets.other_lesions.empty())
         text += fmt::format("Not the same lesions in {} scans ({}): they were evaluated against other targets.\n",
                             sets.other_lesions.size(), some_names(sets.other_lesions));
-    return text;
-}
-
-std::string some_names(const std::vector<std::string>& names, std::size_t most) {
-    const std::size_t shown = std::min(names.size(), most);
-    std::string text =
-        fmt::format("{}", fmt::join(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), ", "));
-    if (shown < names.size()) text += fmt::format(" and {} more", names.size() - shown);
     return text;
 }
 

@@ -22,7 +22,4 @@ ScanSets compare_scans(const std::vector<const Records*>& methods);
 /// In sentences, a line each, what differs; empty where all agree. names: of the methods, in their order.
 std::string describe_differences(const ScanSets& sets, const std::vector<std::string>& names);
 
-/// "a, b, c and 4 more", of at most `most` names.
-std::string some_names(const std::vector<std::string>& names, std::size_t most = 5);
-
 }  // namespace iwseg

@@ -97,6 +97,26 @@ TEST_F(Cases, NamesStayInsideOfTheOutputFolder) {
     EXPECT_EQ(found, (Names{"p1_flair", "p2_flair", "p3_flair"}));
 }
 
+TEST_F(Cases, AnEntryThatNamesNoFileIsRefused) {
+    // "." was an empty list of parts, whose last one was taken.
+    for (const std::string image : {".", "..", "./", "imagesTr/", ".nii.gz", "imagesTr/.nii.gz", "a/.."}) {
+        add("a.nii.gz"), add("seg.nii.gz"), add("imagesTr/.nii.gz");
+        const std::string train = R"({"modality": {"0": "CT"}, "training": [{"image": ")",
+                          label = R"(", "label": "seg.nii.gz"}])";
+        for (const std::string& text :
+             {train + image + label, train + "a.nii.gz" + label + R"(, "test": [")" + image + "\"]"}) {
+            add("dataset.json", text + "}");
+            EXPECT_TRUE(says(refused(), "lists \"" + image + "\" as an image, which is no file's name")) << refused();
+        }
+    }
+}
+
+TEST_F(Cases, NamesThatAreNotUtf8AreRefused) {
+    describe();
+    add("imagesTr/caf\xE9_0000.nii.gz"), add("labelsTr/caf\xE9.nii.gz");
+    EXPECT_TRUE(says(refused(), "not UTF-8") && says(refused(), "_0000.nii.gz")) << refused();
+}
+
 TEST_F(Cases, NamesThatWouldBeOneAreRefused) {
     list({"a_b/c.nii.gz", "a/b_c.nii.gz"});
     EXPECT_TRUE(says(refused(), "a_b/c.nii.gz") && says(refused(), "one name")) << refused();
@@ -118,6 +138,38 @@ TEST_F(Cases, ACaseListedTwiceCountsOnce) {
         R"({"modality": {"0": "CT"}, "training": [{"image": "p1/flair.nii.gz", "label": "p1/seg.nii.gz"},
                             {"image": "p1/flair.nii.gz", "label": "p1/other.nii.gz"}]})");
     EXPECT_TRUE(says(refused(), "twice, with different labels")) << refused();
+}
+
+TEST_F(Cases, OneScanUnderTwoNamesIsOne) {
+    list({"imagesTr/c0.nii.gz", "imagesTr/c1.nii.gz"}, {"imagesTs/c2.nii.gz"});
+    for (const char* link : {"imagesTr/c9.nii.gz", "imagesTs/c9.nii.gz"})
+        std::filesystem::create_symlink(folder_ / "imagesTr/c0.nii.gz", folder_ / link);
+    const std::string one = R"({"modality": {"0": "CT"}, "training": [)",
+                      c0 = R"({"image": "imagesTr/c0.nii.gz", "label": "imagesTr/seg.nii.gz"})",
+                      c9 = R"({"image": "imagesTr/c9.nii.gz", "label": "imagesTr/seg.nii.gz"})";
+    add("dataset.json", one + c0 + ", " + c9 + R"(], "test": ["imagesTs/c9.nii.gz", "imagesTs/c2.nii.gz"]})");
+    EXPECT_EQ(names(open_dataset(folder_).cases), Names{"c0"});
+    EXPECT_EQ(names(open_dataset(folder_).test_cases), Names{"c2"});
+    EXPECT_TRUE(says(notes(), "1 case more than once (c9)")) << notes();
+    EXPECT_TRUE(says(notes(), "1 scan listed both to train and to test (c9)")) << notes();
+
+    std::filesystem::remove_all(folder_);
+    describe();
+    add("imagesTr/a_0000.nii.gz"), add("labelsTr/a.nii.gz"), add("labelsTr/b.nii.gz");
+    std::filesystem::create_symlink("a_0000.nii.gz", folder_ / "imagesTr/b_0000.nii.gz");
+    EXPECT_TRUE(says(refused(), "the cases a and b are one scan")) << refused();
+}
+
+TEST_F(Cases, ALabelOfSeveralScansIsNoted) {
+    describe();
+    for (const char* file : {"imagesTr/a_0000.nii.gz", "imagesTr/b_0000.nii.gz", "labelsTr/a.nii.gz"}) add(file);
+    std::filesystem::create_symlink("a.nii.gz", folder_ / "labelsTr/b.nii.gz");
+    EXPECT_TRUE(says(notes(), "labelsTr/a.nii.gz is that of 2 cases: a, b")) << notes();
+    std::filesystem::rename(folder_ / "imagesTr", folder_ / "scans");  // else its files tell the cases
+    add("dataset.json", R"({"modality": {"0": "CT"}, "training": [
+        {"image": "scans/a_0000.nii.gz", "label": "labelsTr/a.nii.gz"},
+        {"image": "scans/b_0000.nii.gz", "label": "./labelsTr/a.nii.gz"}]})");
+    EXPECT_TRUE(says(notes(), "is that of 2 cases: scans_a_0000, scans_b_0000")) << notes();
 }
 
 TEST_F(Cases, ACaseToTestHasAnotherNameThanOneToTrain) {
@@ -165,6 +217,34 @@ TEST_F(Cases, ACaseWithoutLabelIsNotTrainedOn) {
                          make_split(dataset, Split{{"a", "b"}, {}, {}}, 1);
                      }),
                      "b in train, but it has no label"));
+}
+
+TEST_F(Cases, AListedCaseWithoutLabelIsNoted) {
+    for (const char* file : {"a.nii.gz", "b.nii.gz", "c.nii.gz", "d.nii.gz", "seg.nii.gz"}) add(file);
+    const std::string begin =
+        R"({"modality": {"0": "CT"}, "training": [{"image": "a.nii.gz", "label": "seg.nii.gz"}, )";
+    add("dataset.json", begin + R"({"image": "b.nii.gz", "lable": "seg.nii.gz"}, {"image": "c.nii.gz", "label": null},
+                                   "d.nii.gz"]})");
+    EXPECT_EQ(names(open_dataset(folder_).cases).size(), 4u);
+    EXPECT_TRUE(says(notes(), "3 of 4 cases in \"training\" of dataset.json have no label (b, c, d)")) << notes();
+    for (const std::string label : {"7", "\"\"", "[\"seg.nii.gz\"]", "false"}) {
+        add("dataset.json", begin + R"({"image": "b.nii.gz", "label": )" + label + "}]}");
+        EXPECT_TRUE(says(refused(), "gives b.nii.gz the \"label\" " + label)) << refused();
+    }
+}
+
+TEST_F(Cases, WhatIsNoListOfCasesIsRefused) {
+    add("a.nii.gz"), add("seg.nii.gz");
+    const std::string begin = R"({"modality": {"0": "CT"}, "training": )",
+                      one = R"({"image": "a.nii.gz", "label": "seg.nii.gz"})";
+    for (const std::string& training : {one, std::string("3"), std::string("\"a.nii.gz\"")}) {
+        add("dataset.json", begin + training + "}");
+        EXPECT_TRUE(says(refused(), "must give \"training\" as a list of cases")) << refused();
+    }
+    add("dataset.json", begin + "[" + one + R"(], "test": {"image": "a.nii.gz"}})");
+    EXPECT_TRUE(says(refused(), "must give \"test\" as a list of cases")) << refused();
+    add("dataset.json", begin + "[" + one + R"(], "test": null})");
+    EXPECT_EQ(names(open_dataset(folder_).cases), Names{"a"});
 }
 
 // ---- Nothing is passed over silently

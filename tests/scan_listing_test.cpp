@@ -6,6 +6,7 @@
 #include <fstream>
 #include <random>
 
+#include "data/scan_names.h"
 #include "data/volume.h"
 #include "engine/atomic_file.h"
 #include "kernels/error.h"
@@ -88,17 +89,32 @@ TEST_F(ScanListings, NumbersOfPatientsAreNoChannels) {
     EXPECT_EQ(names_of(list_scan_folder(folder_, one_)), (Names{"patient_0001", "patient_0002", "study_2021"}));
 }
 
+TEST_F(ScanListings, NamesThatAreNotUtf8AreRefused) {
+    const path file = add("caf\xE9_0000.nii.gz");  // as Latin 1 writes it
+    EXPECT_TRUE(holds(refusal(one_), "not UTF-8") && holds(refusal(one_), "caf")) << refusal(one_);
+    EXPECT_THROW(list_scan_files({file}, one_), InputError);
+    std::filesystem::rename(file, folder_ / "caf\xC3\xA9_0000.nii.gz");
+    EXPECT_EQ(names_of(list_scan_folder(folder_, one_)), Names{"caf\xC3\xA9"});
+}
+
+TEST_F(ScanListings, TheVoxelsOfAHeaderAreNoScanInCapitalsOrNot) {
+    add("a.nii.gz");
+    for (const char* name : {"b.mhd", "b.RAW", "c.MHD", "c.zraw", "alone.raw"}) write_text(folder_ / name, "?");
+    EXPECT_TRUE(is_data_of_header(folder_ / "b.RAW") && is_data_of_header(folder_ / "c.zraw"));
+    EXPECT_FALSE(is_data_of_header(folder_ / "alone.raw") || is_data_of_header(folder_ / "a.nii.gz"));
+}
+
 TEST_F(ScanListings, WhatIsPassedOverIsNamedAndCounted) {
     add("a.nii.gz"), add("old/b.nii.gz");
-    for (const char* name : {".DS_Store", "._a.nii.gz", "notes.txt", "list.csv", "x.nrrd", "y.nrrd"})
+    for (const char* name : {".DS_Store", "._a.nii.gz", "notes.txt", "list.csv", "x.nrrd", "y.nrrd", "z.tif", "zz.tif"})
         write_text(folder_ / name, "?");
     const ScanListing listing = list_scan_folder(folder_, one_);
     EXPECT_EQ(names_of(listing), (Names{"a"}));
     ASSERT_EQ(listing.notes.size(), 3u);
     EXPECT_TRUE(holds(listing.notes[0], "2 hidden files")) << listing.notes[0];
     EXPECT_TRUE(holds(listing.notes[1], "1 folder in ")) << listing.notes[1];
-    EXPECT_TRUE(holds(listing.notes[2], "4 files of no known format")) << listing.notes[2];
-    EXPECT_TRUE(holds(listing.notes[2], "list.csv, notes.txt, x.nrrd and 1 more")) << listing.notes[2];
+    EXPECT_TRUE(holds(listing.notes[2], "6 files of no known format")) << listing.notes[2];
+    EXPECT_TRUE(holds(listing.notes[2], "list.csv, notes.txt, x.nrrd, y.nrrd, z.tif and 1 more")) << listing.notes[2];
 }
 
 TEST_F(ScanListings, AFolderWithoutScansSaysWhatIsExpected) {

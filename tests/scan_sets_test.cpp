@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "engine/some_names.h"
+
 namespace iwseg {
 namespace {
 
