@@ -18,6 +18,8 @@ using nlohmann::json;
 
 std::optional<std::int32_t> whole_number(const json& value) {
     if (!value.is_number_integer()) return std::nullopt;
+    // Above INT64_MAX, which is_number_unsigned tells, get would wrap.
+    if (value.is_number_unsigned() && value.get<std::uint64_t>() > INT32_MAX) return std::nullopt;
     const auto number = value.get<std::int64_t>();
     if (number < INT32_MIN || number > INT32_MAX) return std::nullopt;
     return static_cast<std::int32_t>(number);

@@ -49,6 +49,17 @@ TEST(LesionLabels, AllNamedValuesAreLesionUnlessSomeAreChosen) {
     EXPECT_EQ(LesionLabels().sentence(), "");
 }
 
+TEST(LesionLabels, AValueBeyondThirtyTwoBitsIsRefusedAndNotWrapped) {
+    for (const std::string value : {"18446744073709551615", "9223372036854775808", "4294967297", "2147483648",
+                                    "-2147483649", "-9223372036854775808"}) {
+        for (const std::string& labels :
+             {"{\"background\": 0, \"lesion\": " + value + "}", "{\"background\": 0, \"whole\": [1, " + value + "]}",
+              "{\"" + value + "\": \"lesion\"}"})
+            EXPECT_TRUE(says(refusal([&] { names(labels); }), "by whole numbers")) << labels;
+    }
+    EXPECT_EQ(names(R"({"background": 0, "lesion": 2147483647})").names.at(INT32_MAX), "lesion");
+}
+
 TEST(LesionLabels, RegionsCountByTheirValues) {
     const LesionLabels meaning(names(R"({"background": 0, "whole": [1, 2, 3], "core": [2, 3], "ignore": 4})"), {});
     const LabelMask found = mask(meaning, {0, 1, 2, 3, 4});
