@@ -46,6 +46,19 @@ TensorToStore stored_view(const Parameter& parameter, const float* values) {
             std::as_bytes(std::span(values, static_cast<std::size_t>(parameter.elements)))};
 }
 
+/// PyTorch's counter beside the first of the running statistics; 0 where there is none.
+std::int64_t batches_in(const std::filesystem::path& file, const std::map<std::string, StoredTensor>& stored) {
+    for (const auto& [name, tensor] : stored) {
+        if (!is_tracked(name) || tensor.elements() != 1) continue;
+        try {
+            return tensor.as_i32()[0];
+        } catch (const InputError& error) {
+            throw InputError(file.string() + ": " + name + " " + error.what());
+        }
+    }
+    return 0;
+}
+
 }  // namespace
 
 std::optional<std::string> unusable_values(const Parameter& parameter, std::span<const float> values) {
@@ -147,15 +160,11 @@ void Parameters::load(const std::filesystem::path& file) {
     std::vector<float> values(values_.host.size()), statistics(statistics_.host.size());
     for (const Parameter& parameter : list_)
         copy_stored(file, stored, parameter, (parameter.learned ? values : statistics).data() + parameter.offset);
+    const std::int64_t tracked = batches_in(file, stored);
     values_.host.swap(values);
     statistics_.host.swap(statistics);
     upload();
-    batches_tracked = 0;
-    for (const auto& [name, tensor] : stored)
-        if (is_tracked(name) && tensor.elements() == 1) {
-            batches_tracked = tensor.as_i32()[0];
-            break;
-        }
+    batches_tracked = tracked;
 }
 
 void Parameters::save(const std::filesystem::path& file, const std::map<std::string, std::string>& metadata) {

@@ -9,6 +9,7 @@
 #include <set>
 #include <string_view>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include "engine/atomic_file.h"
@@ -50,16 +51,29 @@ float half_to_float(std::uint16_t half) {
     return half & 0x8000 ? -value : value;
 }
 
+template <class To, class From>
+To converted(From value) {
+    if constexpr (std::is_integral_v<To>) {
+        // Between these whole numbers no conversion loses but the fraction; NaN is not between them.
+        constexpr auto low = std::numeric_limits<To>::min(), high = std::numeric_limits<To>::max();
+        const auto exact = static_cast<double>(value);
+        if (!(exact >= low && exact <= high))
+            throw InputError("holds " + std::to_string(value) + ", where a whole number from " + std::to_string(low) +
+                             " to " + std::to_string(high) + " was expected");
+    }
+    return static_cast<To>(value);
+}
+
 template <class To>
 To element(const std::string& type, const std::byte* at) {
-    if (type == "F32") return static_cast<To>(load_at<float>(at));
-    if (type == "F64") return static_cast<To>(load_at<double>(at));
-    if (type == "I64") return static_cast<To>(load_at<std::int64_t>(at));
-    if (type == "I32") return static_cast<To>(load_at<std::int32_t>(at));
+    if (type == "F32") return converted<To>(load_at<float>(at));
+    if (type == "F64") return converted<To>(load_at<double>(at));
+    if (type == "I64") return converted<To>(load_at<std::int64_t>(at));
+    if (type == "I32") return converted<To>(load_at<std::int32_t>(at));
     if (type == "BF16")
-        return static_cast<To>(std::bit_cast<float>(static_cast<std::uint32_t>(load_at<std::uint16_t>(at)) << 16));
-    if (type == "F16") return static_cast<To>(half_to_float(load_at<std::uint16_t>(at)));
-    return static_cast<To>(load_at<std::uint8_t>(at));
+        return converted<To>(std::bit_cast<float>(static_cast<std::uint32_t>(load_at<std::uint16_t>(at)) << 16));
+    if (type == "F16") return converted<To>(half_to_float(load_at<std::uint16_t>(at)));
+    return converted<To>(load_at<std::uint8_t>(at));
 }
 
 template <class To>
@@ -91,7 +105,9 @@ Entry read_entry(const std::filesystem::path& file, const std::string& name, con
     for (const json& side : entry["shape"]) {
         if (!side.is_number_unsigned()) refuse(file, "the shape of " + name + " is not of whole numbers");
         const auto value = side.get<std::uint64_t>();
-        if (value != 0 && expected > (std::uint64_t{1} << 62) / value)
+        // Each side by itself too: once one is 0, so is the product.
+        constexpr std::uint64_t most = std::uint64_t{1} << 62;
+        if (value > most || (value != 0 && expected > most / value))
             refuse(file, "the shape of " + name + " is larger than any memory");
         expected *= value;
         read.tensor.shape.push_back(static_cast<std::int64_t>(value));

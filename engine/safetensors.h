@@ -17,7 +17,8 @@ struct StoredTensor {
 
     std::int64_t elements() const;
     std::vector<float> as_f32() const;          ///< from F32, F64, BF16, F16, I64, I32, U8 or BOOL
-    std::vector<std::int32_t> as_i32() const;   ///< from any type, by conversion of values
+    /// From any type, fractions cut off. Throws InputError that gives the value where it is beyond 32 bits, or NaN.
+    std::vector<std::int32_t> as_i32() const;
 };
 
 /// Reads a whole safetensors file, as strictly as the format's own library does

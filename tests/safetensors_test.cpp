@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -99,6 +100,10 @@ TEST_F(SafetensorsFiles, TypesShapesAndMetadataAreOfTheirKind) {
     expect_refused(file_of("{" + entry("a", "[1.0]", 0, 4) + "}", four_), "whole numbers");
     expect_refused(file_of("{" + entry("a", "[3]", 0, 4) + "}", four_), "shape needs 12");
     expect_refused(file_of("{" + entry("a", "[4294967296,4294967296]", 0, 4) + "}", four_), "larger than any memory");
+    // A side of 0 makes the product 0, whatever the others are.
+    for (const char* side : {"18446744073709551615", "9223372036854775808", "4611686018427387905"})
+        for (const std::string& shape : {std::string("[0,") + side + "]", std::string("[") + side + ",0]"})
+            expect_refused(file_of("{" + a_ + "," + entry("b", shape, 4, 4) + "}", four_), "larger than any memory");
     expect_refused(file_of("{" + entry("a", "[1]", 4, 0) + "}", four_), "bytes 4 to 0");
     expect_refused(file_of(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4,4]}})", four_), "lacks");
     expect_refused(file_of(R"({"__metadata__":{"config":1},)" + a_ + "}", four_), "config in its __metadata__");
@@ -120,6 +125,24 @@ TEST_F(SafetensorsFiles, WhatTheLibraryLoadsIsLoaded) {
     EXPECT_EQ(mixed.at("a").as_f32(), std::vector<float>{1.0f});
     EXPECT_EQ(mixed.at("c").as_i32(), std::vector<std::int32_t>{7});
     EXPECT_EQ(mixed.at("b").elements(), 0);
+}
+
+TEST(StoredTensors, BecomeWholeNumbersOnlyWithinTheirRange) {
+    const auto whole = [](auto value, const char* type) {
+        StoredTensor one{type, {}, std::vector<std::byte>(sizeof value)};
+        std::memcpy(one.bytes.data(), &value, sizeof value);
+        return one.as_i32().at(0);
+    };
+    EXPECT_EQ(whole(-2147483648.0f, "F32"), INT32_MIN);
+    EXPECT_EQ(whole(2147483647.0, "F64"), INT32_MAX);
+    EXPECT_EQ(whole(-3.75f, "F32"), -3);
+    EXPECT_EQ(whole(std::int64_t{INT32_MIN}, "I64"), INT32_MIN);
+    for (const float value : {2147483648.0f, -2147483904.0f, std::numeric_limits<float>::infinity(),
+                              -std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()})
+        EXPECT_THROW(whole(value, "F32"), InputError) << value;
+    EXPECT_THROW(whole(2147483648.0, "F64"), InputError);
+    for (const std::int64_t value : {std::int64_t{INT32_MAX} + 1, std::int64_t{INT32_MIN} - 1, INT64_MAX, INT64_MIN})
+        EXPECT_THROW(whole(value, "I64"), InputError) << value;
 }
 
 class WeightsFiles : public SafetensorsFiles {
