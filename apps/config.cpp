@@ -244,6 +244,7 @@ Config resolve_config(const std::optional<std::filesystem::path>& file, const st
     Config config = base;
     if (file) apply_file(config, *file);
     for (const std::string& setting : settings) apply_setting(config, setting);
+    config.loss = loss_from_name(config.loss).name;  // one spelling: "dice+ce" is the loss of a run with "dice + ce"
     check_config(config);
     return config;
 }

@@ -45,7 +45,8 @@ Loss loss_from_name(const std::string& name, const LossOptions& options) {
     }
     if (is_loss_sum(name)) {
         const LossTerms terms = read_loss_sum(name);
-        return {name, {.formula = LossFormula::sum, .terms = terms}, terms.iwdice != 0 || terms.iwce != 0};
+        return {
+            loss_sum_text(terms), {.formula = LossFormula::sum, .terms = terms}, terms.iwdice != 0 || terms.iwce != 0};
     }
     std::vector<std::string> words = loss_names();
     words.insert(words.end(), loss_term_names().begin(), loss_term_names().end());

@@ -7,7 +7,7 @@ namespace iwseg {
 
 /// What a loss is computed against: set before each run, in memory of the device. One output channel.
 struct LossTargets {
-    const std::uint8_t* target = nullptr;  ///< (N, D, H, W), 0 or 1
+    const std::uint8_t* target = nullptr;  ///< (N, D, H, W), 0, 1, or kIgnored: in no sum
     const std::int32_t* labels = nullptr;  ///< (N, D, H, W), or null: every weight is 1
     const float* weights = nullptr;        ///< (N, stride): the weight of each label
     std::int64_t stride = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <string_view>
 
 #include "engine/nearest_name.h"
@@ -11,6 +12,16 @@ namespace iwseg {
 namespace {
 
 constexpr float largest_factor = 1e6f;
+
+/// A base term's names, the first of which is written, in the order they are written in.
+struct Term {
+    std::string_view name, other;
+    float LossTerms::*factor;
+};
+constexpr Term kTerms[] = {{"dice", "dice", &LossTerms::dice},
+                           {"iwdice", "iwdice", &LossTerms::iwdice},
+                           {"ce", "bce", &LossTerms::ce},
+                           {"iwce", "iwbce", &LossTerms::iwce}};
 
 bool is_of_name(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
@@ -79,18 +90,14 @@ class SumReader {
     }
 
     void add(LossTerms& terms, const std::string& name, float factor) const {
-        if (name == "dice")
-            terms.dice += factor;
-        else if (name == "iwdice")
-            terms.iwdice += factor;
-        else if (name == "ce" || name == "bce")
-            terms.ce += factor;
-        else if (name == "iwce" || name == "iwbce")
-            terms.iwce += factor;
-        else {
-            const std::string nearest = nearest_name(name, loss_term_names());
-            fail("'" + name + "' is no term" + (nearest.empty() ? "" : " (nearest: '" + nearest + "')"));
+        for (const auto& [own, other, term] : kTerms) {
+            if (name != own && name != other) continue;
+            terms.*term += factor;
+            if (!(terms.*term <= largest_factor)) fail("the factors of " + name + " add up to more than 1000000");
+            return;
         }
+        const std::string nearest = nearest_name(name, loss_term_names());
+        fail("'" + name + "' is no term" + (nearest.empty() ? "" : " (nearest: '" + nearest + "')"));
     }
 
     std::string text_;
@@ -105,12 +112,26 @@ const std::vector<std::string>& loss_term_names() {
 }
 
 bool is_loss_sum(const std::string& text) {
+    if (!text.empty() && begins_number(text[0])) return true;  // a factor, whatever follows
     if (!std::all_of(text.begin(), text.end(), is_of_name)) return true;
     return std::find(loss_term_names().begin(), loss_term_names().end(), text) != loss_term_names().end();
 }
 
 LossTerms read_loss_sum(const std::string& text) {
     return SumReader(text).read();
+}
+
+std::string loss_sum_text(const LossTerms& terms) {
+    std::string text;
+    for (const Term& term : kTerms) {
+        const float factor = terms.*term.factor;
+        if (factor == 0) continue;
+        char digits[32];
+        const auto end = std::to_chars(std::begin(digits), std::end(digits), factor).ptr;  // as short as reads the same
+        text +=
+            (text.empty() ? "" : " + ") + (factor == 1 ? "" : std::string(digits, end) + "*") + std::string(term.name);
+    }
+    return text;
 }
 
 }  // namespace iwseg

@@ -157,6 +157,15 @@ TEST(Config, ASumOfLossesNeedsNoQuotationMarks) {
     EXPECT_TRUE(contains(setting_refusal("loss=dise + ce"), "(nearest: 'dice')"));
 }
 
+TEST(Config, OneLossIsOneConfigurationHoweverItIsSpelled) {
+    const Config begun = resolve_config(std::nullopt, {"loss=dice + 0.5*ce"});
+    for (const char* same : {"loss=dice+0.5*ce", "loss=0.50*bce + dice", "loss=0.25*ce+1.0*dice + 2.5e-1 * ce"}) {
+        const Config again = resolve_config(std::nullopt, {same}, begun);
+        EXPECT_TRUE(differing_keys(begun, again).empty()) << same << " became " << again.loss;
+    }
+    EXPECT_EQ(resolve_config(std::nullopt, {"loss=bce"}).loss, "bce");  // the study's own word
+}
+
 TEST(Config, WrongTypeNamesKeyValueAndWhatWasExpected) {
     EXPECT_EQ(text_refusal("\nbatch = \"two\"\n"),
               "lesions.toml, line 2: batch is \"two\", but a whole number was expected");

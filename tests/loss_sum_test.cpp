@@ -150,12 +150,35 @@ TEST(LossNames, SumsAreReadWithOrWithoutSpacesAndFactors) {
     EXPECT_TRUE(loss_from_name("dice + iwce").weighted);
 }
 
+TEST(LossNames, ASumHasOneSpelling) {
+    for (const char* text : {"dice+ce", "ce + dice", " 1*bce +\t1.0 * dice", "0.5*ce + dice + 0.5*bce"})
+        EXPECT_EQ(loss_from_name(text).name, "dice + ce") << text;
+    EXPECT_EQ(loss_from_name("0.50*iwbce+iwdice").name, "iwdice + 0.5*iwce");
+    EXPECT_EQ(loss_from_name("ce").name, "ce");
+    // Read again, it is the same sum to the last bit.
+    std::mt19937 random(std::random_device{}());
+    std::uniform_real_distribution<float> exponent(-30.0f, 19.0f);
+    for (int round = 0; round < 1000; ++round) {
+        LossTerms terms;
+        for (float* factor : {&terms.dice, &terms.iwdice, &terms.ce, &terms.iwce})
+            *factor = random() % 3 ? std::exp2(exponent(random)) : 0.0f;
+        if (terms.dice + terms.iwdice + terms.ce + terms.iwce == 0) continue;
+        const LossTerms again = read_loss_sum(loss_sum_text(terms));
+        EXPECT_TRUE(again.dice == terms.dice && again.iwdice == terms.iwdice && again.ce == terms.ce &&
+                    again.iwce == terms.iwce)
+            << loss_sum_text(terms);
+    }
+    EXPECT_NE(refusal("1e6*dice + 1*dice").find("add up to more than"), std::string::npos);
+}
+
 TEST(LossNames, WhatIsNoSumIsAnsweredWithTheNearestTermOrWhatWasExpected) {
     EXPECT_NE(refusal("dise + ce").find("nearest: 'dice'"), std::string::npos) << refusal("dise + ce");
     EXPECT_NE(refusal("iwdise").find("nearest: 'iwdice'"), std::string::npos) << refusal("iwdise");
     EXPECT_NE(refusal("dice + ").find("missing at the end"), std::string::npos) << refusal("dice + ");
     EXPECT_NE(refusal("dice ce").find("'ce' stands where"), std::string::npos) << refusal("dice ce");
     EXPECT_NE(refusal("2 dice").find("* was expected"), std::string::npos) << refusal("2 dice");
+    for (const char* text : {"2dice", "0.5ce", ".5ce", "2"})
+        EXPECT_NE(refusal(text).find("* was expected after the factor"), std::string::npos) << refusal(text);
     EXPECT_NE(refusal("dl + ce").find("'dl' is no term"), std::string::npos) << refusal("dl + ce");
     for (const char* text : {"-1*dice", "0*ce", "1e9*ce", "nan*ce", "dice - ce", "+ dice", "dice + + ce", "", "dice*2"})
         EXPECT_NE(refusal(text), "") << "'" << text << "' was taken";
