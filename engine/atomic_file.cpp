@@ -1,12 +1,13 @@
 #include "engine/atomic_file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <sstream>
 #include <system_error>
 #include <utility>
 
@@ -17,18 +18,47 @@ namespace {
 
 std::string reason() { return std::strerror(errno); }
 
+struct Descriptor {
+    explicit Descriptor(int opened) : number(opened) {}
+    ~Descriptor() {
+        if (number >= 0) ::close(number);
+    }
+    Descriptor(const Descriptor&) = delete;
+    Descriptor& operator=(const Descriptor&) = delete;
+
+    int number;
+};
+
 }  // namespace
 
 AtomicFile::AtomicFile(std::filesystem::path file) : file_(std::move(file)), part_(file_) {
     part_ += ".part";
-    descriptor_ = ::open(part_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (descriptor_ < 0) throw InputError("cannot write " + file_.string() + ": " + reason());
+    while (!open_part()) {
+    }
+}
+
+/// False where another process has made its part the file meanwhile, or removed it: then there is another to open.
+bool AtomicFile::open_part() {
+    Descriptor part(::open(part_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+    if (part.number < 0) throw InputError("cannot write " + file_.string() + ": " + reason());
+    // A file system that has no locks gives another reason, and the part without one.
+    if (::flock(part.number, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        throw InputError("cannot write " + file_.string() + ": another process is writing it");
+    struct stat opened {
+    }, named{};
+    if (::fstat(part.number, &opened) != 0) throw InputError("cannot write " + file_.string() + ": " + reason());
+    if (::stat(part_.c_str(), &named) != 0 || opened.st_ino != named.st_ino || opened.st_dev != named.st_dev)
+        return false;
+    if (::ftruncate(part.number, 0) != 0 && errno != EINVAL)
+        throw InputError("cannot write " + file_.string() + ": " + reason());
+    descriptor_ = std::exchange(part.number, -1);
+    return true;
 }
 
 AtomicFile::~AtomicFile() {
     if (descriptor_ < 0) return;
-    ::close(descriptor_);
     ::unlink(part_.c_str());
+    ::close(descriptor_);
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
@@ -47,13 +77,10 @@ void AtomicFile::write(std::string_view text) { write(std::as_bytes(std::span(te
 void AtomicFile::commit() {
     if (::fsync(descriptor_) != 0 && errno != EINVAL)
         throw InputError("cannot write " + file_.string() + ": " + reason());
-    // close() reports what a network file system could not store; without it the rename would keep a torn file.
-    if (::close(std::exchange(descriptor_, -1)) != 0) {
-        const std::string why = reason();
-        ::unlink(part_.c_str());
-        throw InputError("cannot write " + file_.string() + ": " + why);
-    }
-    if (::rename(part_.c_str(), file_.c_str()) != 0) {
+    // close() reports what a network file system could not store; without it the rename would keep a torn file. The
+    // lock lasts until the last of both is closed.
+    const Descriptor lock(::fcntl(descriptor_, F_DUPFD_CLOEXEC, 0));
+    if (::close(std::exchange(descriptor_, -1)) != 0 || ::rename(part_.c_str(), file_.c_str()) != 0) {
         const std::string why = reason();
         ::unlink(part_.c_str());
         throw InputError("cannot write " + file_.string() + ": " + why);
@@ -70,13 +97,22 @@ void write_text(const std::filesystem::path& file, std::string_view text) {
 std::string read_text(const std::filesystem::path& file) {
     std::error_code error;
     if (std::filesystem::is_directory(file, error)) throw InputError("cannot read " + file.string() + ": it is a folder");
-    errno = 0;
-    std::ifstream in(file, std::ios::binary);
-    if (!in) throw InputError("cannot read " + file.string() + ": " + (errno ? reason() : "it cannot be opened"));
-    std::ostringstream text;
-    text << in.rdbuf();
-    if (in.bad()) throw InputError("cannot read " + file.string() + ": " + reason());
-    return std::move(text).str();
+    const Descriptor in(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+    if (in.number < 0) throw InputError("cannot read " + file.string() + ": " + reason());
+    struct stat info {};
+    const auto size = ::fstat(in.number, &info) == 0 ? static_cast<std::size_t>(info.st_size) : 0;
+    constexpr std::size_t more = 1 << 16;  // a pipe has no size, and a file may grow
+    std::string text;
+    for (std::size_t held = 0;;) {
+        if (text.size() == held) text.resize(held < size ? size + 1 : held + std::max(held / 2, more));
+        const ssize_t got = ::read(in.number, text.data() + held, text.size() - held);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) throw InputError("cannot read " + file.string() + ": " + reason());
+        held += static_cast<std::size_t>(got);
+        if (got > 0) continue;
+        text.resize(held);
+        return text;
+    }
 }
 
 void sync_folder(const std::filesystem::path& folder) {
