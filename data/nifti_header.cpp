@@ -1,6 +1,7 @@
 #include "data/nifti_header.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nifti2_io.h>
 
 #include <algorithm>
@@ -38,6 +39,9 @@ void read_shape(const Raw& raw, const path& file, NiftiHeader& header) {
         if (size < 1) refuse(file, fmt::format("its axis {} has {} voxels, expected 1 or more", axis, size));
         header.shape.push_back(size);
     }
+    if (axes < 3)
+        throw InputError(
+            fmt::format("{} has {} axes ({}); a scan has three", file.string(), axes, fmt::join(header.shape, " x ")));
     while (header.shape.size() > 3 && header.shape.back() == 1) header.shape.pop_back();
 }
 

@@ -6,8 +6,10 @@
 #include <cmath>
 #include <limits>
 #include <random>
+#include <span>
 #include <string>
 
+#include "data/nifti_header.h"
 #include "engine/atomic_file.h"
 #include "kernels/error.h"
 #include "nifti_files.h"
@@ -132,6 +134,8 @@ TEST_F(VolumeFiles, TwoAndFourDimensionalFilesAreRefused) {
     RawNifti raw = small();
     raw.dim = {2, 4, 6, 1, 1, 1, 1, 1};
     EXPECT_NE(refusal(save("two.nii", raw.bytes())).find("2 axes"), std::string::npos);
+    const std::string bytes = raw.bytes();
+    EXPECT_THROW(parse_nifti_header("two.nii", std::as_bytes(std::span(bytes))), InputError) << "its own reader";
     raw.dim = {4, 2, 3, 2, 2, 1, 1, 1};
     EXPECT_NE(refusal(save("four.nii", raw.bytes())).find("4 axes"), std::string::npos);
 }
