@@ -92,6 +92,7 @@ class ByteSource {
     bool inflate_at_once(std::int64_t offset, std::int64_t bytes, RawVoxels& raw) const;
 
     void seek(std::int64_t offset) { gzseek(file_.get(), offset, SEEK_SET); }
+    std::int64_t size() const { return size_; }
     std::int64_t most_bytes() const { return compressed_ ? size_ * most_inflation : size_; }
     bool compressed() const { return compressed_; }
     bool cut() const { return cut_; }  ///< its gzip data had no end where it was read up to
@@ -113,10 +114,20 @@ bool ByteSource::inflate_at_once(std::int64_t offset, std::int64_t bytes, RawVox
     const std::unique_ptr<libdeflate_decompressor, decltype(&libdeflate_free_decompressor)> inflater(
         libdeflate_alloc_decompressor(), libdeflate_free_decompressor);
     raw = RawVoxels(offset, bytes);
+    // A file may be several members one after the other, as bgzip writes it, of 64 KiB each.
+    const auto size = static_cast<std::size_t>(size_);
     std::size_t read = 0, written = 0;
-    const libdeflate_result result = libdeflate_gzip_decompress_ex(
-        inflater.get(), packed.get(), static_cast<std::size_t>(size_), raw.file(), raw.file_bytes(), &read, &written);
-    return result == LIBDEFLATE_SUCCESS && read == static_cast<std::size_t>(size_) && written == raw.file_bytes();
+    while (read < size) {
+        std::size_t member = 0, inflated = 0;
+        if (libdeflate_gzip_decompress_ex(inflater.get(), packed.get() + read, size - read, raw.file() + written,
+                                          raw.file_bytes() - written, &member, &inflated) != LIBDEFLATE_SUCCESS)
+            break;
+        read += member;
+        written += inflated;
+    }
+    if (read == size && written == raw.file_bytes()) return true;
+    raw = RawVoxels(0, 0);  // streaming takes memory of its own
+    return false;
 }
 
 NiftiHeader read_header(ByteSource& source, const path& file) {
@@ -130,7 +141,7 @@ void require_three_axes(const NiftiHeader& header, const path& file, std::option
     const std::size_t axes = header.shape.size();
     if (axes == 3 && channel.value_or(0) == 0) return;
     if (axes == 4 && channel && *channel < header.shape[3]) return;
-    if (channel && axes <= 4 && axes >= 3)
+    if (channel && axes <= 4)
         throw InputError(fmt::format("{} has {} channels, so there is no channel {}", file.string(),
                                      axes == 4 ? header.shape[3] : 1, *channel));
     throw InputError(
@@ -251,7 +262,7 @@ Volume<Out> read_volume(const path& file, std::optional<std::int64_t> channel) {
                                     source.compressed() ? "can inflate to at most" : "has", source.most_bytes()));
 
     const std::int64_t bytes = volume.geometry.voxels() * header.bytes_per_voxel;
-    RawVoxels raw(0, 0);
+    RawVoxels raw(0, 0);  // a channel of several is streamed
     if (header.shape.size() > 3 || !source.inflate_at_once(header.offset, bytes, raw)) {
         raw = RawVoxels(0, bytes);
         source.seek(static_cast<std::int64_t>(first));
@@ -287,12 +298,15 @@ std::int64_t read_nifti_channel_count(const path& file) {
 }
 
 std::int64_t nifti_reading_bytes(const path& file) {
-    const NiftiHeader header = open_header(file);
+    ByteSource source(file);
+    const NiftiHeader header = read_header(source, file);
+    require_three_axes(header, file, 0);
     constexpr double result = 4, most = 1e18;  // a header may lie
-    std::error_code error;
-    const auto packed = static_cast<double>(std::filesystem::file_size(file, error));
+    const double voxels = volume_voxels(header);
+    // The compressed bytes are given back before the result is made.
+    const double packed = source.compressed() && header.shape.size() == 3 ? static_cast<double>(source.size()) : 0;
     return static_cast<std::int64_t>(
-        std::min(most, volume_voxels(header) * (header.bytes_per_voxel + result) + packed));
+        std::min(most, voxels * header.bytes_per_voxel + std::max(packed, voxels * result)));
 }
 
 Volume<float> read_nifti_image(const path& file) {
