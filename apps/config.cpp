@@ -14,6 +14,7 @@
 #include "engine/atomic_file.h"
 #include "engine/nearest_name.h"
 #include "kernels/error.h"
+#include "kernels/thread_count.h"
 #include "losses/loss.h"
 #include "models/grid_prediction.h"
 
@@ -204,7 +205,7 @@ void check_config(const Config& c) {
     require_within("validate_share", c.validate_share, 0.0, 1.0);
     require_within("checkpoint_every", c.checkpoint_every, 0, 1'000'000'000);
     require_within("workers", c.workers, 0, 256);
-    require_within("threads", c.threads, 0, 4096);
+    require_within("threads", c.threads, 0, kMostThreads);
 }
 
 namespace {

@@ -28,7 +28,10 @@ Context::~Context() { kernels_->close_stream(stream_); }
 
 std::string Context::description() const {
     const std::string device = kernels_->device_description();
-    return kernels_->host_memory ? device + ", " + threads_.text() : device;
+    if (!kernels_->host_memory) return device;
+    const int there = pool_.threads_there();
+    return device + ", " + threads_.text() +
+           (there < threads_.threads ? ", of which the machine gives " + std::to_string(there) : "");
 }
 
 }  // namespace iwseg

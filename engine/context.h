@@ -47,7 +47,7 @@ class Context {
   private:
     const Kernels* kernels_;
     ThreadCount threads_;
-    ThreadPool pool_;
+    mutable ThreadPool pool_;  ///< its threads start when they are first asked for
     bool deterministic_ = true, records_ = true;
     Stream stream_;
 };

@@ -11,6 +11,8 @@
 #include <sstream>
 #include <vector>
 
+#include "kernels/error.h"
+
 namespace iwseg {
 namespace {
 
@@ -85,7 +87,7 @@ std::optional<int> first_count(const std::string& text) {
     const char* const end = text.data() + text.size();
     const auto read = std::from_chars(text.data() + (begin - text.begin()), end, count);
     const bool whole = read.ptr == end || *read.ptr == ',' || *read.ptr == ' ';
-    if (read.ec != std::errc() || !whole || count < 1) return {};
+    if (read.ec != std::errc() || !whole || count < 1 || count > kMostThreads) return {};
     return count;
 }
 
@@ -155,6 +157,9 @@ ThreadCount count_threads(const ProcessorShare& share) {
 }
 
 ThreadCount count_threads(int wanted) {
+    if (wanted > kMostThreads)
+        throw InputError(std::to_string(wanted) + " threads were asked for; at most " + std::to_string(kMostThreads) +
+                         " can be had");
     return wanted > 0 ? ThreadCount{wanted, "as asked for"} : count_threads(processor_share());
 }
 

@@ -6,6 +6,9 @@
 
 namespace iwseg {
 
+/// More than this are refused, whoever asks for them.
+constexpr int kMostThreads = 4096;
+
 /// How many threads are worth starting, and the reason, for people.
 struct ThreadCount {
     int threads = 1;
@@ -26,11 +29,12 @@ struct ProcessorShare {
 /// This process's.
 ProcessorShare processor_share();
 
-/// OMP_NUM_THREADS where it is a count, or a list of which the first is one, as OpenMP takes it; else as many as the
-/// process may run on, and no more than its quota, rounded up, keeps busy.
+/// OMP_NUM_THREADS where it is a count up to kMostThreads, or a list of which the first is one, as OpenMP takes it;
+/// else as many as the process may run on, and no more than its quota, rounded up, keeps busy.
 ThreadCount count_threads(const ProcessorShare& share);
 
-/// As count_threads(processor_share()) has it; wanted: that many, where it is above 0.
+/// As count_threads(processor_share()) has it; wanted: that many, where it is above 0. Throws InputError where that is
+/// more than kMostThreads.
 ThreadCount count_threads(int wanted = 0);
 
 /// The smallest quota of the control groups that a process is in, in processors: of its own group and of all around it,

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "kernels/short_slices.h"
+#include "kernels/thread_count.h"
 
 namespace iwseg {
 namespace {
@@ -78,9 +79,12 @@ std::int64_t ThreadPool::Share::take(std::uint32_t loop, bool own) {
     }
 }
 
+static_assert(kMostThreads <= ThreadPool::most_parts);  // together, each thread has a part
+
 ThreadPool::ThreadPool(int threads) : threads_(threads) {
-    if (threads < 1)
-        throw std::invalid_argument("thread pool: expected at least one thread, not " + std::to_string(threads));
+    if (threads < 1 || threads > kMostThreads)
+        throw std::invalid_argument("thread pool: expected 1 to " + std::to_string(kMostThreads) + " threads, not " +
+                                    std::to_string(threads));
     shares_ = std::make_unique<Share[]>(static_cast<std::size_t>(threads));
     others_.reserve(static_cast<std::size_t>(threads - 1));
 }
@@ -106,7 +110,23 @@ void ThreadPool::start() {
             others_.emplace_back([this, self] { serve(self); });
     } catch (const std::system_error&) {
         // The machine gives no more: the shares of those that are missing are done by the others.
+    } catch (const std::bad_alloc&) {
+        // No memory for one more: likewise.
     }
+}
+
+int ThreadPool::started() const {
+    return process_ == static_cast<std::int64_t>(::getpid()) ? static_cast<int>(others_.size()) + 1 : 1;
+}
+
+int ThreadPool::threads_there() {
+    if (threads_ == 1) return 1;
+    if (inside == this) return started();  // by the loop that this is within
+    while (busy_.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
+    start();
+    const int there = started();
+    busy_.store(false, std::memory_order_release);
+    return there;
 }
 
 void ThreadPool::run(Work work, std::int64_t parts) {
@@ -120,10 +140,10 @@ void ThreadPool::run(Work work, std::int64_t parts) {
 }
 
 bool ThreadPool::run_together(Work work, int count) {
-    if (count > threads_ || inside == this || busy_.exchange(true, std::memory_order_acquire)) return false;
+    if (count < 1 || count > threads_ || inside == this || busy_.exchange(true, std::memory_order_acquire))
+        return false;
     start();
-    const bool all_there = count == 1 || (static_cast<int>(others_.size()) + 1 >= count &&
-                                          process_ == static_cast<std::int64_t>(::getpid()));
+    const bool all_there = count <= started();
     if (!all_there) {
         busy_.store(false, std::memory_order_release);
         return false;

@@ -25,13 +25,15 @@ namespace iwseg {
 /// pool at work runs the loop alone. A process forked from this one may go on using the pool, alone.
 class ThreadPool {
   public:
-    /// threads: counting the one that calls; at least 1, else std::invalid_argument.
+    /// threads: counting the one that calls; 1 to kMostThreads, else std::invalid_argument.
     explicit ThreadPool(int threads);
     ~ThreadPool();
     ThreadPool(const ThreadPool&) = delete;
     ThreadPool& operator=(const ThreadPool&) = delete;
 
     int threads() const { return threads_; }
+    /// How many of them there are, which may be fewer where the machine gives no more: starts them.
+    int threads_there();
     /// What the CPU's kernels are called with, to compute on these threads.
     Stream stream() { return {this}; }
 
@@ -77,6 +79,7 @@ class ThreadPool {
     bool run_together(Work work, int count);
     void run_alone(Work work, std::int64_t parts);
     void start();
+    int started() const;  ///< threads of this process, its caller's too
     void run_shared(Work work, std::int64_t parts, bool own_only);
     void take_parts(std::size_t self, std::uint32_t loop);
     void run_part(std::int64_t part);

@@ -82,13 +82,14 @@ double arithmetic_peak(Stream stream, bool bf16) {
     const auto run = bf16 && pairs_work() ? by_pairs_of_bf16
                      : row_tiles_work()   ? by_registers_of_avx512
                                           : by_registers_of_avx2;
+    const int threads = stream.handle ? threads_of(stream)->threads_there() : 1;
     double best = 0;
     for (int round = 0; round < 3; ++round) {
         struct Measured {
             double operations = 0, seconds = 0;
             float meaningless = 0;
         };
-        std::vector<Measured> of(static_cast<std::size_t>(thread_count(stream)));
+        std::vector<Measured> of(static_cast<std::size_t>(threads));
         const auto measure = [&](std::int64_t thread) {
             const double begin = now();
             of[thread].operations = run(0.5f, &of[thread].meaningless);
@@ -96,8 +97,8 @@ double arithmetic_peak(Stream stream, bool bf16) {
         };
         if (!stream.handle)
             measure(0);
-        else if (!threads_of(stream)->run_together(thread_count(stream), measure))
-            return 0;
+        else if (!threads_of(stream)->run_together(threads, measure))
+            return 0;  // they are at work: what one of them does would not be the machine's peak
         double operations = 0, seconds = 0;
         float meaningless = 0;
         for (const Measured& thread : of) {

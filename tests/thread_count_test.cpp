@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "engine/context.h"
+#include "kernels/error.h"
 
 namespace iwseg {
 namespace {
@@ -102,8 +103,15 @@ TEST(ThreadCount, IsWhatOpenMpIsTold) {
     EXPECT_EQ(count_threads({8, 8, 2.0, "3"}).text(), "3 threads (OMP_NUM_THREADS)");
     EXPECT_EQ(count_threads({8, 8, {}, " 6 "}).threads, 6);
     EXPECT_EQ(count_threads({8, 8, {}, "5,2"}).threads, 5);
-    for (const char* text : {"0", "-2", "x", "4x", "99999999999", ","})
+    EXPECT_EQ(count_threads({8, 8, {}, "4096"}).threads, kMostThreads);
+    for (const char* text : {"0", "-2", "x", "4x", "99999999999", ",", "4097", "70000"})
         EXPECT_EQ(count_threads({8, 8, {}, text}).threads, 8) << text;
+}
+
+TEST(ThreadCount, HasOneBound) {
+    EXPECT_EQ(count_threads(kMostThreads).threads, kMostThreads);
+    EXPECT_THROW(count_threads(kMostThreads + 1), InputError);
+    EXPECT_THROW(Context({.device = "cpu", .threads = 70000}), InputError);
 }
 
 TEST(ThreadCount, OfAContextIsWhatItIsAskedFor) {
