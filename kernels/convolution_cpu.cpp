@@ -74,6 +74,7 @@ class Call {
         dnnl::error::wrap_c_api(
             dnnl_primitive_execute(primitive_.get(), stream.get(), static_cast<int>(list_.size()), list_.data()),
             "oneDNN could not run a primitive");
+        on.require_independent();
     }
 
   private:

@@ -2,8 +2,14 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <barrier>
+#include <dnnl.hpp>
+#include <stdexcept>
+#include <string_view>
 #include <utility>
+
+#include "kernels/imported_symbols.h"
 
 namespace iwseg::cpu {
 namespace {
@@ -12,12 +18,27 @@ namespace {
 struct Member {
     int number = 0, count = 1;
     std::barrier<>* barrier = nullptr;  ///< where they run together
+    OneDnnThreads* of = nullptr;        ///< whose region it is, where it has several threads
 };
 
 thread_local OneDnnThreads* scope = nullptr;
 thread_local const Member* member = nullptr;
 
 using Region = void (*)(void*);
+
+/// Sets a thread's own variable for as long as it lives, whatever is thrown meanwhile.
+template <class T>
+class Held {
+  public:
+    Held(T& variable, T value) : variable_(variable), before_(std::exchange(variable, value)) {}
+    ~Held() { variable_ = before_; }
+    Held(const Held&) = delete;
+    Held& operator=(const Held&) = delete;
+
+  private:
+    T& variable_;
+    T before_;
+};
 
 /// Whether it belongs to the program or library that this file is linked into.
 bool is_ours(const void* function) {
@@ -53,28 +74,25 @@ const Runtime& runtime() {
 }
 
 void run_member(const Member& as, Region region, void* data) {
-    const Member* const outside = std::exchange(member, &as);
+    const Held<const Member*> held(member, &as);
     region(data);
-    member = outside;
 }
 
 /// A region of oneDNN's, of `count` threads, on ours.
-void run_region(const OneDnnThreads& of, Region region, void* data, int count) {
+void run_region(OneDnnThreads& of, Region region, void* data, int count) {
     if (count == 1) return run_member({}, region, data);
     if (of.work() == OneDnnWork::together) {
         std::barrier barrier(count);
         const auto body = [&](std::int64_t number) {
-            run_member({static_cast<int>(number), count, &barrier}, region, data);
+            run_member({static_cast<int>(number), count, &barrier, &of}, region, data);
         };
         if (of.pool() && of.pool()->run_together(count, body)) return;
         // The pool is at work or too small. Threads that wait for each other must all be there: the runtime has them.
-        OneDnnThreads* const held = std::exchange(scope, nullptr);
-        runtime().parallel(region, data, static_cast<unsigned>(count), 0);
-        scope = held;
-        return;
+        const Held<OneDnnThreads*> held(scope, nullptr);
+        return runtime().parallel(region, data, static_cast<unsigned>(count), 0);
     }
     const auto body = [&](std::int64_t number) {
-        run_member({static_cast<int>(number), count, nullptr}, region, data);
+        run_member({static_cast<int>(number), count, nullptr, &of}, region, data);
     };
     if (of.pool()) return of.pool()->run(count, body);
     for (int number = 0; number < count; ++number) body(number);
@@ -82,9 +100,12 @@ void run_region(const OneDnnThreads& of, Region region, void* data, int count) {
 
 }  // namespace
 
-OneDnnThreads::OneDnnThreads(ThreadPool* threads, OneDnnWork work)
-    : pool_(threads), work_(work), outer_(std::exchange(scope, this)) {
-    if (in_effect()) return;
+OneDnnThreads::OneDnnThreads(ThreadPool* threads, OneDnnWork work) : pool_(threads), work_(work), outer_(scope) {
+    if (in_effect()) {
+        scope = this;
+        return;
+    }
+    // No scope: all six functions hand on.
     runtimes_ = runtime().max_threads();
     runtime().set_threads(this->threads());
 }
@@ -94,12 +115,36 @@ OneDnnThreads::~OneDnnThreads() {
     if (runtimes_ > 0) runtime().set_threads(runtimes_);
 }
 
+void OneDnnThreads::require_independent() const {
+    if (waited_.load(std::memory_order_relaxed))
+        throw std::logic_error(
+            "oneDNN: threads of a primitive waited for each other that was taken for one whose threads do not, so its "
+            "result is wrong");
+}
+
 bool OneDnnThreads::in_effect() {
     static const bool ours = [] {
         void* const found = ::dlsym(RTLD_DEFAULT, "GOMP_parallel");
-        return found && is_ours(found);
+        const void* const onednn = reinterpret_cast<const void*>(&::dnnl_primitive_execute);
+        return found && is_ours(found) && dnnl::version()->cpu_runtime == DNNL_RUNTIME_OMP &&
+               forks_by_gomp_parallel(imported_symbols(onednn));
     }();
     return ours;
+}
+
+bool forks_by_gomp_parallel(const std::vector<std::string>& imported) {
+    constexpr std::string_view served[] = {"GOMP_parallel",       "GOMP_barrier",       "omp_get_max_threads",
+                                           "omp_get_num_threads", "omp_get_thread_num", "omp_in_parallel"};
+    const auto is_served = [&](std::string_view name) {
+        return std::find(std::begin(served), std::end(served), name) != std::end(served);
+    };
+    // Another way to begin a region, or to share out work within one, would ask the runtime for a team that it has not.
+    const auto is_unknown = [&](std::string_view name) {
+        return (name.starts_with("GOMP_") || name.starts_with("omp_") || name.starts_with("__kmpc_")) &&
+               !is_served(name);
+    };
+    return std::find(imported.begin(), imported.end(), served[0]) != imported.end() &&
+           std::none_of(imported.begin(), imported.end(), is_unknown);
 }
 
 }  // namespace iwseg::cpu
@@ -123,8 +168,10 @@ void GOMP_parallel(void (*region)(void*), void* data, unsigned count, unsigned f
 }
 
 void GOMP_barrier() {
-    if (member && member->barrier) return member->barrier->arrive_and_wait();
-    if (!member && !scope) runtime().barrier();
+    if (!member && !scope) return runtime().barrier();
+    if (!member || member->count == 1) return;
+    if (member->barrier) return member->barrier->arrive_and_wait();
+    member->of->note_barrier();  // an exception would end the program in oneDNN's region
 }
 
 int omp_get_max_threads() {

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "kernels/thread_pool.h"
 
@@ -16,8 +19,9 @@ enum class OneDnnWork : std::uint8_t { independent, together };
 /// Debian's oneDNN computes by OpenMP, of which it calls six functions. Those are defined beside this class, in
 /// onednn_threads.cpp, and found before the OpenMP runtime's where iwseg is part of the program or linked before the
 /// runtime. They serve a thread that holds a OneDnnThreads and hand every other call on to the runtime, so neither its
-/// settings nor its threads change for anybody else. Where they are not found first, oneDNN computes on the OpenMP
-/// runtime's threads, as many as ours, and the number is set back after each call.
+/// settings nor its threads change for anybody else. Where they are not found first, or the loaded oneDNN calls others
+/// too (built by another compiler, or for another runtime than OpenMP), oneDNN computes on the OpenMP runtime's
+/// threads, as many as ours, and the number is set back after each call.
 class OneDnnThreads {
   public:
     OneDnnThreads(ThreadPool* threads, OneDnnWork work);
@@ -29,14 +33,25 @@ class OneDnnThreads {
     int threads() const { return pool_ ? pool_->threads() : 1; }
     OneDnnWork work() const { return work_; }
 
-    /// Whether oneDNN's calls reach the six functions here; else they reach the OpenMP runtime.
+    /// Throws std::logic_error where threads of independent work waited for each other, which they cannot: to be called
+    /// when the primitive is done.
+    void require_independent() const;
+    void note_barrier() { waited_.store(true, std::memory_order_relaxed); }
+
+    /// Whether oneDNN's calls reach the six functions here, and it makes no others; else they reach the OpenMP runtime.
     static bool in_effect();
 
   private:
     ThreadPool* pool_;
     OneDnnWork work_;
     OneDnnThreads* outer_;
+    std::atomic<bool> waited_ = false;
     int runtimes_ = 0;  ///< threads of the OpenMP runtime before, where it computes
 };
+
+/// Whether a library that imports these names begins its regions by GOMP_parallel and calls nothing else of an OpenMP
+/// runtime than the six functions: so gcc compiles "omp parallel" without a loop. Compilers that call __kmpc_fork_call,
+/// and gcc for "omp parallel for" (GOMP_parallel_loop_...), give their teams by other ways.
+bool forks_by_gomp_parallel(const std::vector<std::string>& imported);
 
 }  // namespace iwseg::cpu

@@ -1,17 +1,24 @@
 #include <gtest/gtest.h>
 #include <omp.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <dnnl.hpp>
 #include <random>
 #include <set>
+#include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "apps/training_session.h"
 #include "engine/context.h"
+#include "kernels/imported_symbols.h"
 #include "kernels/onednn_threads.h"
 #include "models/initialisation.h"
+
+extern "C" void GOMP_parallel(void (*region)(void*), void* data, unsigned count, unsigned flags);
 
 // A program with OpenMP of its own, beside which contexts compute on their threads; oneDNN's OpenMP is served by them.
 namespace iwseg {
@@ -133,6 +140,77 @@ TEST_F(HostOpenMp, RegionsOfOneDnnRunOnTheThreadsOfThePool) {
         }
     }
     EXPECT_EQ(omp_get_max_threads(), 5);
+}
+
+TEST_F(HostOpenMp, ABarrierInIndependentWorkIsAnError) {
+    ThreadPool pool(3);
+    for (ThreadPool* threads : {&pool, static_cast<ThreadPool*>(nullptr)}) {
+        const cpu::OneDnnThreads on(threads, cpu::OneDnnWork::independent);
+#pragma omp parallel num_threads(3)
+        {}
+        on.require_independent();
+#pragma omp parallel num_threads(1)
+        {
+#pragma omp barrier
+        } on.require_independent();  // one thread has nobody to wait for
+#pragma omp parallel num_threads(3)
+        {
+#pragma omp barrier
+        } EXPECT_THROW(on.require_independent(), std::logic_error);
+    }
+    const cpu::OneDnnThreads on(&pool, cpu::OneDnnWork::together);
+#pragma omp parallel num_threads(3)
+    {
+#pragma omp barrier
+    } on.require_independent();
+}
+
+TEST_F(HostOpenMp, ARegionThatThrowsLeavesNothingBehind) {
+    ThreadPool pool(2);
+    const auto fails = [](void*) { throw std::runtime_error("no"); };
+    for (const auto work : {cpu::OneDnnWork::independent, cpu::OneDnnWork::together})
+        for (const unsigned count : {1u, 2u}) {
+            const cpu::OneDnnThreads on(&pool, work);
+            EXPECT_THROW(GOMP_parallel(fails, nullptr, count, 0), std::runtime_error);
+            EXPECT_FALSE(omp_in_parallel()) << count << " threads";
+            EXPECT_EQ(omp_get_num_threads(), 1);
+            EXPECT_EQ(omp_get_max_threads(), 2);
+        }
+    EXPECT_EQ(omp_get_max_threads(), 5);
+}
+
+TEST(OneDnnImports, OnlyTheSixFunctionsAreServed) {
+    using Names = std::vector<std::string>;
+    EXPECT_TRUE(cpu::forks_by_gomp_parallel({"malloc", "GOMP_parallel", "GOMP_barrier", "omp_get_max_threads",
+                                             "omp_get_num_threads", "omp_get_thread_num", "omp_in_parallel"}));
+    for (const Names& others :
+         {Names{},                                               // no OpenMP
+          Names{"__kmpc_fork_call", "omp_get_num_threads"},      // clang's
+          Names{"GOMP_parallel", "__kmpc_fork_call"},            // both
+          Names{"GOMP_parallel", "GOMP_parallel_loop_dynamic"},  // gcc's of loops
+          Names{"GOMP_parallel", "GOMP_loop_dynamic_next"}, Names{"GOMP_parallel", "omp_get_team_num"}})
+        EXPECT_FALSE(cpu::forks_by_gomp_parallel(others));
+}
+
+TEST(OneDnnImports, AreThoseOfTheLibraryThatIsLoaded) {
+    const auto imports = [](const void* address, const std::string& name) {
+        const std::vector<std::string> all = imported_symbols(address);
+        return std::count(all.begin(), all.end(), name) > 0;
+    };
+    const auto* const onednn = reinterpret_cast<const void*>(&dnnl_version);
+    EXPECT_TRUE(imports(onednn, "GOMP_parallel") && imports(onednn, "omp_get_max_threads"));
+    EXPECT_FALSE(imports(onednn, "dnnl_version")) << "its own";
+    // This program has a loop that threads take from, of which oneDNN has none.
+    std::atomic<int> sum = 0;
+#pragma omp parallel for schedule(dynamic)
+    for (int i = 0; i < 100; ++i) sum += i;
+    EXPECT_EQ(sum, 4950);
+    static const int here = 0;
+    EXPECT_TRUE(imports(&here, "dnnl_version"));
+    std::vector<std::string> own = imported_symbols(&here);
+    own.emplace_back("GOMP_parallel");  // which this program defines
+    EXPECT_FALSE(cpu::forks_by_gomp_parallel(own));
+    EXPECT_TRUE(imported_symbols(nullptr).empty());
 }
 
 TEST_F(HostOpenMp, WithoutThreadsOfItsOwnOneDnnComputesAlone) {
