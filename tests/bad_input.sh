@@ -105,6 +105,17 @@ else
     echo "SKIPPED folders of mode 000: this is root, and the program cannot be run as anybody else here"
 fi
 
+# Names and lists
+mkdir listed
+list() { printf '{"modality": {"0": "CT"}, "labels": {"lesion": 1}, %s}' "$1" > listed/dataset.json; }
+list '"training": [{"image": ".", "label": "a.nii.gz"}]'
+refuses "image that names no file" 'lists "." as an image' $(train_on listed)
+list '"training": {"image": "a.nii.gz"}'
+refuses "training that is no list" '"training" as a list' $(train_on listed)
+cp -r data latin && mv "latin/${scan#data/}" $'latin/imagesTr/caf\xe9_0000.nii.gz'
+refuses "name that is not UTF-8" "caf.*not UTF-8" $(train_on latin)
+refuses "name that is not UTF-8 (predict)" "caf.*not UTF-8" "${predict[@]}" latin/imagesTr
+
 # Raw studies
 refuses "raw folder missing" "nowhere" "$iwseg" prepare luna16 --raw nowhere --out out
 mkdir -p raw/subset0 raw/seg-lungs-LUNA16 rawlits
