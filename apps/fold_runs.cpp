@@ -7,6 +7,7 @@
 #include <optional>
 #include <system_error>
 
+#include "apps/config.h"
 #include "data/dataset.h"
 #include "evaluation/records.h"
 #include "kernels/error.h"
@@ -55,7 +56,8 @@ std::vector<fs::path> fold_runs(const std::string& text, const fs::path& out) {
     for (const auto& entry : fs::directory_iterator(out, error)) {
         const std::string name = entry.path().filename().string();
         if (!name.starts_with(kPrefix)) continue;
-        if (const auto number = number_in(std::string_view(name).substr(kPrefix.size()))) folds.push_back(*number);
+        const auto number = number_in(std::string_view(name).substr(kPrefix.size()));
+        if (number && fold_folder(out, *number).filename() == name) folds.push_back(*number);
     }
     if (folds.empty())
         throw InputError(fmt::format("--fold all: {} holds no fold_0, fold_1, … as iwseg train --fold all makes them",
@@ -66,16 +68,21 @@ std::vector<fs::path> fold_runs(const std::string& text, const fs::path& out) {
     return runs;
 }
 
-void for_each_fold(const std::string& text, const fs::path& dataset, const fs::path& out,
-                   const std::vector<std::string>& settings,
+void for_each_fold(const FoldRequest& request,
                    const std::function<void(const fs::path&, const std::vector<std::string>&)>& train) {
-    const std::vector<int> folds = chosen_folds(text, dataset);
+    const std::vector<int> folds = chosen_folds(request.fold, request.dataset);
+    const Config config = resolve_config(request.config, request.settings);
+    if (!config.split_name.empty() || config.split != Split{})
+        throw InputError(
+            fmt::format("--fold {} and the key split name the cases both: folds are those of "
+                        "splits_final.json, expected no split beside them",
+                        request.fold));
     for (std::size_t i = 0; i < folds.size(); ++i) {
         fmt::print("{}fold {}, {} of {}\n", i > 0 ? "\n" : "", folds[i], i + 1, folds.size());
         std::fflush(stdout);
-        std::vector<std::string> of_fold = settings;
+        std::vector<std::string> of_fold = request.settings;
         of_fold.push_back(fmt::format("fold={}", folds[i]));
-        train(fold_folder(out, folds[i]), of_fold);
+        train(fold_folder(request.out, folds[i]), of_fold);
     }
 }
 

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,13 +15,21 @@ std::filesystem::path fold_folder(const std::filesystem::path& out, int fold);
 /// neither, the dataset has no such file or no such fold.
 std::vector<int> chosen_folds(const std::string& text, const std::filesystem::path& dataset);
 
-/// The run folders below OUT of the folds that `--fold` names, "all" being those that are there, by number. Throws
-/// InputError where there is none.
+/// The run folders below OUT of the folds that `--fold` names, "all" being those that are there, by number; fold_01 is
+/// none of them. Throws InputError where there is none.
 std::vector<std::filesystem::path> fold_runs(const std::string& text, const std::filesystem::path& out);
 
-/// For each chosen fold: says which it is and calls train with its folder and the settings, fold = K among them.
-void for_each_fold(const std::string& text, const std::filesystem::path& dataset, const std::filesystem::path& out,
-                   const std::vector<std::string>& settings,
+/// What `--fold` is to work on.
+struct FoldRequest {
+    std::string fold;  ///< a number or "all"
+    std::filesystem::path dataset, out;
+    std::optional<std::filesystem::path> config = {};
+    std::vector<std::string> settings = {};
+};
+
+/// For each chosen fold: says which it is and calls train with its folder and the settings, fold = K among them. Throws
+/// InputError before the first where configuration or settings name a split, which would be that of every fold.
+void for_each_fold(const FoldRequest& request,
                    const std::function<void(const std::filesystem::path&, const std::vector<std::string>&)>& train);
 
 /// Writes OUT/records.json: those of all folds together, in which each case was evaluated by a network that had not

@@ -34,7 +34,7 @@ void run_run(const RunArguments& arguments) {
                                 arguments.index, arguments.processes});
     if (arguments.fold.empty()) return run_in(arguments.out, arguments.settings, arguments);
     std::vector<std::filesystem::path> runs;
-    for_each_fold(arguments.fold, arguments.data, arguments.out, arguments.settings,
+    for_each_fold({arguments.fold, arguments.data, arguments.out, arguments.config, arguments.settings},
                   [&](const auto& out, const auto& settings) {
                       run_in(out, settings, arguments);
                       runs.push_back(out);

@@ -16,11 +16,14 @@ struct TrainArguments {
     int profile = 0;
 };
 
+std::optional<std::filesystem::path> config_file(const TrainArguments& arguments) {
+    if (arguments.config.empty()) return std::nullopt;
+    return arguments.config;
+}
+
 void train_in(const std::filesystem::path& out, const std::vector<std::string>& settings, const TrainArguments& arguments) {
     const RunFolder run(out);
-    const std::optional<std::filesystem::path> file =
-        arguments.config.empty() ? std::nullopt : std::optional<std::filesystem::path>(arguments.config);
-    const Config config = config_of_run(run, file, settings, arguments.resume);
+    const Config config = config_of_run(run, config_file(arguments), settings, arguments.resume);
     Context context({.device = arguments.device,
                      .threads = config.threads,
                      .deterministic = config.deterministic,
@@ -30,7 +33,7 @@ void train_in(const std::filesystem::path& out, const std::vector<std::string>& 
 
 void run_train(const TrainArguments& arguments) {
     if (arguments.fold.empty()) return train_in(arguments.out, arguments.settings, arguments);
-    for_each_fold(arguments.fold, arguments.data, arguments.out, arguments.settings,
+    for_each_fold({arguments.fold, arguments.data, arguments.out, config_file(arguments), arguments.settings},
                   [&](const auto& out, const auto& settings) { train_in(out, settings, arguments); });
 }
 

@@ -315,7 +315,26 @@ TEST_F(TrainingRun, AFoldsScansAreSaidToBeTestScansToo) {
     EXPECT_EQ(chosen_folds("1", folder() / "halves"), (std::vector<int>{1}));
     for (const char* bad : {"2", "-1", "one", "", "1.5"})
         EXPECT_THROW(chosen_folds(bad, folder() / "halves"), InputError) << bad;
-    EXPECT_EQ(fold_runs("all", folder()), (std::vector<fs::path>{run}));
+    for (const char* other : {"fold_01", "fold_x", "fold_", "fold_1_old"}) fs::create_directories(folder() / other);
+    EXPECT_EQ(fold_runs("all", folder()), (std::vector<fs::path>{run})) << "fold_01 would be fold 1 once more";
+    write_text(folder() / "split.toml", "[split]\ntrain = [\"phantom_000\"]\n");
+    const auto never = [](const fs::path& out, const auto&) { ADD_FAILURE() << out << " was trained"; };
+    for (const char* fold : {"0", "all"}) {
+        const FoldRequest request{fold, folder() / "halves", folder() / "folds", {}, {}};
+        FoldRequest with_split = request;
+        for (const auto& settings : {std::vector<std::string>{"split=holdout"}, split_with(1)}) {
+            with_split.settings = settings;
+            EXPECT_THROW(for_each_fold(with_split, never), InputError);
+        }
+        with_split = request;
+        with_split.config = folder() / "split.toml";
+        EXPECT_THROW(for_each_fold(with_split, never), InputError);
+    }
+    std::vector<std::string> trained;
+    for_each_fold(
+        {"all", folder() / "halves", "folds", {}, {"epochs=1"}},
+        [&](const fs::path& out, const auto& settings) { trained.push_back(out.string() + " " + settings.back()); });
+    EXPECT_EQ(trained, (std::vector<std::string>{"folds/fold_0 fold=0", "folds/fold_1 fold=1"}));
     fs::remove(folder() / "halves/splits_final.json");
     EXPECT_THROW(chosen_folds("all", folder() / "halves"), InputError);
     EXPECT_THROW(train_in(folder() / "other", tiny({"fold=1"}), "halves"), InputError);
