@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string_view>
+
 #include "apps/config.h"
 
 namespace iwseg {
@@ -85,6 +87,12 @@ void for_each_key(AnyConfig& c, Visitor&& visit) {
     visit("threads", c.threads, T("threads", "that compute; 0: OMP_NUM_THREADS, else as cores and CPU quota allow"));
     visit("deterministic", c.deterministic,
           T("true or false", "the same bytes from run to run, on a GPU at some cost in time"));
+}
+
+/// Whether the key says how scans are read for a network and computed with: networks that differ in one cannot be
+/// averaged, and a prediction that was made with another is stale.
+inline bool says_how_scans_are_read(std::string_view key) {
+    return key == "intensity" || key == "channels" || key == "mask_channel" || key == "nan" || key == "precision";
 }
 
 }  // namespace iwseg

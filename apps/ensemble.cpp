@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <set>
 
+#include "apps/config_keys.h"
 #include "apps/training_run.h"
 #include "kernels/error.h"
 
@@ -13,11 +14,6 @@ namespace iwseg {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// Keys that say how a scan is read for a network.
-bool is_of_reading(const std::string& key) {
-    return key == "intensity" || key == "channels" || key == "mask_channel" || key == "nan" || key == "precision";
-}
 
 void add(Prediction& sum, const Prediction& one) {
     for (std::size_t v = 0; v < sum.logit.size(); ++v) sum.logit[v] += one.logit[v];
@@ -42,8 +38,18 @@ void require_alike(const std::vector<TrainedNetwork>& networks) {
         if (other.options.in_channels != first.options.in_channels || other.channels != first.channels)
             refuse("channels");
         for (const std::string& key : differing_keys(first.config, other.config))
-            if (is_of_reading(key)) refuse(key);
+            if (says_how_scans_are_read(key)) refuse(key);
     }
+}
+
+std::string other_grids(const std::vector<TrainedNetwork>& networks) {
+    const Config::Predict& first = networks.front().config.predict;
+    for (const TrainedNetwork& network : networks)
+        if (const auto& grid = network.config.predict; grid.patch != first.patch || grid.stride != first.stride)
+            return fmt::format("predict.patch and predict.stride differ: {} and {} of {}, {} and {} of {}", first.patch,
+                               first.stride, networks.front().weights.string(), grid.patch, grid.stride,
+                               network.weights.string());
+    return "";
 }
 
 EnsemblePredictor::EnsemblePredictor(Context& context, const std::vector<TrainedNetwork>& networks,

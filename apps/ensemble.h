@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "apps/prediction_run.h"
@@ -12,6 +13,10 @@ namespace iwseg {
 /// Throws InputError, naming both files and what differs, unless the networks have the same widths and read scans
 /// alike.
 void require_alike(const std::vector<TrainedNetwork>& networks);
+
+/// "predict.patch and predict.stride differ: 160 and 144 of A, 128 and 112 of B", naming the first that differs from
+/// the first network; empty where none does.
+std::string other_grids(const std::vector<TrainedNetwork>& networks);
 
 /// Predicts scans with several networks of one shape by the mean of their probabilities, and of their logits on their
 /// own. Probabilities, not logits, are what is averaged because they are bounded: a network that is sure and wrong

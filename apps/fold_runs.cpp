@@ -71,6 +71,10 @@ std::vector<fs::path> fold_runs(const std::string& text, const fs::path& out) {
 void for_each_fold(const FoldRequest& request,
                    const std::function<void(const fs::path&, const std::vector<std::string>&)>& train) {
     const std::vector<int> folds = chosen_folds(request.fold, request.dataset);
+    if (request.config && fs::exists(*request.config) && !fs::is_regular_file(*request.config))
+        throw InputError(
+            fmt::format("--config {} is a pipe: with --fold a file was expected, which is read for each fold",
+                        request.config->string()));
     const Config config = resolve_config(request.config, request.settings);
     if (!config.split_name.empty() || config.split != Split{})
         throw InputError(

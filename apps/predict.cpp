@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -81,6 +82,18 @@ PredictionOptions prediction_options(const PredictArguments& arguments, const Co
     return options;
 }
 
+/// Which networks are averaged, and whether they would have had other patches on their own.
+void print_networks(const PredictArguments& arguments, const std::vector<TrainedNetwork>& networks,
+                    const PredictionOptions& options) {
+    if (networks.size() < 2) return;
+    std::vector<std::string> names;
+    for (const TrainedNetwork& network : networks) names.push_back(network.weights.string());
+    fmt::print("networks {}: their probabilities are averaged, and their logits: {}\n", networks.size(),
+               fmt::join(names, ", "));
+    if (const std::string note = other_grids(networks); !note.empty() && !arguments.patch)
+        fmt::print("note     {}; all are predicted by {}, stride {}\n", note, options.patch, options.stride);
+}
+
 void run_predict(const PredictArguments& arguments) {
     if (arguments.runs.empty() == arguments.weights.empty())
         throw InputError("predict needs either --run RUN or --weights FILE");
@@ -98,8 +111,7 @@ void run_predict(const PredictArguments& arguments) {
     fmt::print("device   {}\n", context.description());
     print_notes(found.dataset);
     fmt::print("cases    {}\n", found.choice);
-    if (networks.size() > 1)
-        fmt::print("networks {}: their probabilities are averaged, and their logits\n", networks.size());
+    print_networks(arguments, networks, options);
     for (const TrainedNetwork& network : networks)
         if (!network.configured)
             fmt::print("weights  {} says nothing of intensities: scans are taken as they are\n", network.weights.string());

@@ -11,6 +11,7 @@
 #include <sstream>
 #include <system_error>
 
+#include "apps/config_keys.h"
 #include "apps/prediction_files.h"
 #include "engine/atomic_file.h"
 #include "engine/some_names.h"
@@ -60,9 +61,7 @@ std::map<std::string, std::string> prediction_settings(const Config& config) {
     for (std::string line; std::getline(lines, line);) {
         const std::size_t equals = line.find(" = ");
         const std::string key = line.substr(0, equals);
-        if (key.starts_with("predict.") || key == "intensity" || key == "channels" || key == "mask_channel" ||
-            key == "precision")
-            settings[key] = line.substr(equals + 3);
+        if (key.starts_with("predict.") || says_how_scans_are_read(key)) settings[key] = line.substr(equals + 3);
     }
     return settings;
 }

@@ -381,6 +381,13 @@ TEST_F(TrainingRun, AnEnsembleIsTheMeanOfItsNetworks) {
     }
     train_in(folder() / "other_reading", tiny(joined(split_with(0), {"epochs=1", "intensity=zscore"})));
     EXPECT_THROW(predict_one({runs[0], folder() / "other_reading"}, folder() / "data", folder() / "never"), InputError);
+    std::vector<TrainedNetwork> networks;
+    for (const fs::path& run : runs) networks.push_back(open_network(run / "model.safetensors", run / "config.toml"));
+    EXPECT_EQ(other_grids(networks), "");
+    networks[1].config.predict = {32, 24};
+    EXPECT_EQ(other_grids(networks),
+              fmt::format("predict.patch and predict.stride differ: 24 and 16 of {}, 32 and 24 of {}",
+                          networks[0].weights.string(), networks[1].weights.string()));
     EXPECT_EQ(cases_not_trained_on(open_dataset(folder() / "data"), runs).size(), 4u) << "two of six are trained on";
 }
 
