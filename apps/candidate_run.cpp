@@ -4,12 +4,11 @@
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
-#include <system_error>
 
 #include "apps/froc_chart.h"
 #include "apps/froc_json.h"
 #include "engine/atomic_file.h"
-#include "kernels/error.h"
+#include "engine/folder.h"
 
 namespace iwseg {
 namespace {
@@ -101,9 +100,7 @@ void run_candidate_froc(const CandidateArguments& arguments, const fs::path& out
     const CandidateMatches matches = match_candidates(read_candidates(arguments.candidates), truth, arguments.most);
     const CandidateFroc froc = compute_candidate_froc(matches, arguments.options);
     const std::string name = arguments.name.empty() ? arguments.candidates.stem().string() : arguments.name;
-    std::error_code failure;
-    fs::create_directories(out, failure);
-    if (failure) throw InputError("the folder " + out.string() + " cannot be made: " + failure.message());
+    make_folder(out);
     write_text(out / "froc.svg", chart_of(name, froc));
     write_text(out / "froc.json", Json{{name, entry_of(froc, matches)}}.dump(1) + "\n");
     fmt::print("{}", table_of(name, froc, matches));

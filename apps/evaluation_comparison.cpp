@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <system_error>
 
+#include "apps/prediction_files.h"
 #include "engine/folder.h"
 #include "evaluation/froc.h"
 #include "evaluation/hit_rule.h"
@@ -16,8 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 std::string name_of_folder(fs::path folder) {
-    folder = fs::absolute(folder).lexically_normal();
-    if (folder.filename().empty()) folder = folder.parent_path();
+    folder = named_folder(folder);
     if (folder.filename() == "predictions" && folder.has_parent_path()) folder = folder.parent_path();
     return folder.filename().string();
 }
@@ -78,8 +78,8 @@ std::vector<NamedPredictions> named_predictions(const std::vector<std::string>& 
             throw InputError("the folder of predictions " + one.folder.string() + " does not exist");
         if (std::any_of(all.begin(), all.end(), [&](const auto& other) { return other.name == one.name; }))
             throw InputError("two folders of predictions have the name " + one.name + "; expected NAME=FOLDER");
-        if (one.name.find('/') != std::string::npos)
-            throw InputError("the name " + one.name + " cannot be that of a folder of results");
+        if (one.name.empty() || one.name == "." || one.name == ".." || one.name.find('/') != std::string::npos)
+            throw InputError("the name '" + one.name + "' cannot be that of a folder of results; expected NAME=FOLDER");
         all.push_back(std::move(one));
     }
     return all;

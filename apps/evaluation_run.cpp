@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "apps/memory_need.h"
+#include "apps/output_folder.h"
 #include "apps/predicted_scan.h"
 #include "apps/progress.h"
 #include "apps/staleness.h"
@@ -110,6 +111,7 @@ Evaluation evaluate_cases(const EvaluationOptions& options, const Reference& ref
     const fs::path metrics_file = fs::path(options.out).replace_filename("metrics.json");
     if (options.metrics.any() && metrics_file == options.out)
         throw InputError(options.out.string() + " is where the metrics go; expected another name for the records");
+    const OutputFolder folder(options.out.parent_path(), options.out.filename().string());
     ThreadPool threads(count_threads().threads);
     if (reference.dataset) {
         std::vector<Case> cases;

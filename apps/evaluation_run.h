@@ -43,9 +43,9 @@ struct Evaluation {
     double mean_dice() const;     ///< over cases
 };
 
-/// Evaluates predicted scans per lesion and writes their records. Throws InputError, naming the file, where a case is
-/// unknown, has no label or no prediction, a prediction lies elsewhere in space or holds a value that is not finite or
-/// no probability.
+/// Evaluates predicted scans per lesion and writes their records, into a folder that is made. Throws InputError, naming
+/// the file, before the work where records cannot be written, and where a case is unknown, has no label or no
+/// prediction, a prediction lies elsewhere in space or holds a value that is not finite or no probability.
 Evaluation evaluate_cases(const EvaluationOptions& options);
 
 /// Its parts, for several folders by the same cases: what predictions are compared with, and the evaluation of the

@@ -14,11 +14,11 @@
 #include <cstring>
 #include <fstream>
 #include <sstream>
-#include <system_error>
 #include <thread>
 
 #include "apps/interrupt.h"
 #include "apps/progress.h"
+#include "engine/folder.h"
 #include "kernels/error.h"
 #include "kernels/kernel_table.h"
 #include "kernels/thread_count.h"
@@ -123,9 +123,7 @@ void wait_for(std::vector<Child>& children, const ExperimentsOptions& options, c
 }  // namespace
 
 std::string run_in_processes(const ExperimentsOptions& options, const std::vector<Experiment>& experiments) {
-    std::error_code failure;
-    fs::create_directories(options.out / "processes", failure);
-    if (failure) throw InputError("the folder " + (options.out / "processes").string() + " cannot be made: " + failure.message());
+    make_folder(options.out / "processes");
     std::vector<Child> children;
     for (int number = 0; number < options.processes; ++number) children.push_back(start(options, number));
     wait_for(children, options, experiments);

@@ -4,13 +4,13 @@
 #include <algorithm>
 #include <filesystem>
 #include <memory>
-#include <system_error>
 
 #include "apps/candidate_run.h"
 #include "apps/commands.h"
 #include "apps/froc_files.h"
 #include "apps/wrapped_text.h"
 #include "engine/atomic_file.h"
+#include "engine/folder.h"
 #include "evaluation/scan_sets.h"
 #include "kernels/error.h"
 
@@ -98,9 +98,7 @@ void run_froc(FrocArguments arguments) {
         }
     }
     const std::string differences = note_differences(all, frocs);
-    std::error_code failure;
-    fs::create_directories(arguments.out, failure);
-    if (failure) throw InputError("the folder " + arguments.out.string() + " cannot be made: " + failure.message());
+    make_folder(arguments.out);
     write_text(arguments.out / "froc.svg", froc_chart(frocs, "Free-response operating characteristic"));
     if (options.protocol == FrocProtocol::corrected && options.stratum_bounds.size() == 2) {
         const std::string bound =

@@ -14,6 +14,11 @@ fs::path prediction_file(const fs::path& folder, const std::string& case_name, c
     return folder / fmt::format("{}{}{}{}", case_name, what.empty() ? "" : "_", what, ending);
 }
 
+fs::path named_folder(const fs::path& folder) {
+    const fs::path named = fs::absolute(folder).lexically_normal();
+    return named.has_filename() ? named : named.parent_path();
+}
+
 std::string prediction_ending(const fs::path& scan) {
     return format_of(scan).endings.front();
 }

@@ -11,6 +11,9 @@ namespace iwseg {
 std::filesystem::path prediction_file(const std::filesystem::path& folder, const std::string& case_name,
                                       const std::string& what, const std::string& ending);
 
+/// The folder without ".", ".." and a slash at its end, absolute: its last part is its name.
+std::filesystem::path named_folder(const std::filesystem::path& folder);
+
 /// The ending that the results of a scan get where none is asked for: .nii.gz for NIfTI, .mha for MetaImage. Throws
 /// InputError where the scan is of no known format.
 std::string prediction_ending(const std::filesystem::path& scan);

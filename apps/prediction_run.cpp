@@ -11,6 +11,7 @@
 #include "apps/ensemble.h"
 #include "apps/interrupt.h"
 #include "apps/memory_need.h"
+#include "apps/output_folder.h"
 #include "apps/prediction_files.h"
 #include "apps/progress.h"
 #include "apps/training_run.h"
@@ -30,27 +31,6 @@ fs::path output_file(const PredictionOptions& options, const Case& scan, const c
     return prediction_file(options.out, scan.name, what,
                            options.ending.empty() ? prediction_ending(scan.images.front()) : options.ending);
 }
-
-/// The folder of results. Finds out before the work whether it can be written; a new one that stayed empty is removed.
-class OutputFolder {
-  public:
-    explicit OutputFolder(const fs::path& folder) : folder_(folder) {
-        std::error_code error;
-        created_ = fs::create_directories(folder, error);
-        if (error) throw InputError("cannot create the folder " + folder.string() + ": " + error.message());
-        const AtomicFile probe(folder / "prediction");
-    }
-    ~OutputFolder() {
-        std::error_code ignored;
-        if (created_) fs::remove(folder_, ignored);  // refused where something is in it
-    }
-    OutputFolder(const OutputFolder&) = delete;
-    OutputFolder& operator=(const OutputFolder&) = delete;
-
-  private:
-    fs::path folder_;
-    bool created_ = false;
-};
 
 bool is_finished(const std::vector<TrainedNetwork>& networks, const PredictionOptions& options, const Case& scan) {
     for (const auto& [wanted, what] :
@@ -195,7 +175,7 @@ void predict_cases(Context& context, const std::vector<TrainedNetwork>& networks
     if (options.mask) fmt::print("masks    {}\n", rules.sentence());
     const std::vector<Case> left = unfinished(networks, cases, options);
     if (left.empty()) return;
-    const OutputFolder folder(options.out);
+    const OutputFolder folder(options.out, "prediction");
     EnsemblePredictor predictor(context, networks, {options.patch, options.stride, network.config.precision == "bf16"});
     std::vector<MemoryNeed> needs;
     for (const Case& scan : left)

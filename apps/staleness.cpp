@@ -216,7 +216,7 @@ void check_training_inputs(const RunFolder& run, const Dataset& dataset, const S
 }
 
 void note_stale_predictions(const fs::path& predictions, const Dataset& dataset, const std::vector<Case>& cases) {
-    RunInputs inputs(inputs_file(predictions.lexically_normal().parent_path()));
+    RunInputs inputs(inputs_file(named_folder(predictions).parent_path()));
     std::vector<std::string> stale, reasons;
     for (const Case& scan : cases) {
         if (!inputs.knows(prediction_result(scan.name))) continue;

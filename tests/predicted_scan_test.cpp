@@ -177,8 +177,26 @@ TEST_F(OthersPredictions, FoldersAreComparedOnTheCasesThatAllPredict) {
     EXPECT_NE(table.find("for 1 case (s3)"), std::string::npos) << table;
     EXPECT_THROW(named_predictions({(folder_ / "a").string(), "a=" + (folder_ / "b").string()}), InputError);
     EXPECT_THROW(named_predictions({(folder_ / "nowhere").string()}), InputError);
+    for (const char* name : {"..", ".", "x/y"})  // results would lie outside of --out, or in it twice
+        EXPECT_THROW(named_predictions({std::string(name) + "=" + (folder_ / "b").string()}), InputError) << name;
+    EXPECT_THROW(named_predictions({"/"}), InputError) << "it has no name";
+    EXPECT_EQ(named_predictions({(folder_ / "a" / ".." / "b" / ".").string()})[0].name, "b");
     options_.out = folder_ / "compared.json";
     EXPECT_THROW(compare_predictions(options_, open_reference(options_), named), InputError);
+}
+
+TEST_F(OthersPredictions, WhetherRecordsCanBeWrittenIsFoundOutBeforeTheWork) {
+    predict("a/s1.nii.gz", mask({{2, 9}}));  // refused when it is read
+    write_text(folder_ / "file", "");
+    options_.out = folder_ / "file" / "records.json";
+    expect_refused((folder_ / "file").string());
+    options_.out = folder_ / "new" / "folder" / "records.json";
+    expect_refused("holds 9");
+    EXPECT_FALSE(fs::exists(folder_ / "new" / "folder")) << "nothing was written";
+    predict("a/s1.nii.gz", mask({{2, 1}}));
+    evaluate_cases(options_);
+    EXPECT_TRUE(fs::exists(options_.out));
+    EXPECT_FALSE(fs::exists(folder_ / "new" / "folder" / "records.json.part"));
 }
 
 TEST_F(OthersPredictions, OfManyMissingCasesSomeAreNamed) {
