@@ -44,10 +44,7 @@ void run_experiment(Context& context, const Config& config, const std::filesyste
     train(context, config, dataset_folder, run);
     const Dataset dataset = open_dataset(dataset_folder);
     const std::vector<Case> cases = choose_cases(dataset, {}, run.split());
-    RunInputs inputs(inputs_file(run.root()));
-    const auto made_of = [&](const Case& scan) {
-        return prediction_ingredients(dataset, scan, run.model(), config, run.predictions());
-    };
+    RunInputs inputs(run.inputs());
     PredictionOptions prediction;
     prediction.out = run.predictions();
     prediction.patch = config.predict.patch;
@@ -55,9 +52,20 @@ void run_experiment(Context& context, const Config& config, const std::filesyste
     prediction.skip_finished = true;
     prediction.is_current = [&](const Case& scan) {
         const auto mask = find_prediction_file(run.predictions(), scan.name, "mask");  // the last file to be written
-        return mask && is_current(inputs, prediction_result(scan.name), made_of(scan), *mask);
+        return mask && is_current(inputs, prediction_result(scan.name),
+                                  prediction_ingredients(dataset, scan, run.model(), config, run.predictions()), *mask);
     };
-    prediction.written = [&](const Case& scan) { inputs.record(prediction_result(scan.name), made_of(scan)); };
+    // Weights and scans as they are before they are read: what is replaced meanwhile is noticed by the next run.
+    const Snapshot weights = Snapshot::of({{{"model.safetensors", run.model()}}, {}});
+    Snapshot made_of;
+    prediction.reading = [&](const Case& scan) {
+        made_of = Snapshot::of(prediction_sources(dataset, scan, run.model(), config));
+        made_of.add(weights);
+    };
+    prediction.written = [&](const Case& scan) {
+        made_of.add(Snapshot::of(prediction_files_of(scan, run.predictions())));
+        inputs.record(prediction_result(scan.name), made_of);
+    };
     prediction.masks.own_test_scans = own_test_scans(run.root());
     predict_cases(context, {open_network(run.model(), run.config())}, dataset, cases, prediction);
 
@@ -72,20 +80,22 @@ void run_experiment(Context& context, const Config& config, const std::filesyste
     evaluation.out = run.records();
     evaluation.cases = names_of(cases);
     evaluation.labels = config.labels;
+    const Snapshot labels_and_predictions = Snapshot::of(evaluated);
     fmt::print("{}", evaluation_table(evaluate_cases(evaluation)));
-    inputs.record("records.json", evaluated);
+    inputs.record("records.json", labels_and_predictions);
 }
 
 bool write_report_of_run(const std::string& name, const std::filesystem::path& dataset_folder, const RunFolder& run,
                          const std::string& summary) {
     const Dataset dataset = open_dataset(dataset_folder);
-    RunInputs inputs(inputs_file(run.root()));
-    const Ingredients shown = report_ingredients(run, dataset, choose_cases(dataset, {}, run.split()));
+    RunInputs inputs(run.inputs());
+    const Ingredients shown = report_ingredients(run, dataset, choose_cases(dataset, {}, run.split()), name, summary);
     if (is_current(inputs, "report.html", shown, run.report())) return false;
+    const Snapshot made_of = Snapshot::of(shown);
     ReportData report = read_report_data(dataset_folder, {{name, run.root()}});
     report.summary = summary;
     write_report(report, run.report());
-    inputs.record("report.html", shown);
+    inputs.record("report.html", made_of);
     return true;
 }
 

@@ -184,6 +184,7 @@ void predict_cases(Context& context, const std::vector<TrainedNetwork>& networks
     const InterruptGuard guard;
     ReplacedVoxels replaced;
     for (std::size_t i = 0; i < left.size(); ++i) {
+        if (options.reading) options.reading(left[i]);
         PreparedCase scan = prepare_case(dataset, left[i], reading);
         replaced.add(scan);
         require_channels(network, scan.channels, left[i].images.front().string());

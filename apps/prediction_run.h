@@ -38,6 +38,7 @@ struct PredictionOptions {
     MaskOptions masks = {};      ///< what is asked of them beside the networks' operating points
     bool skip_finished = false;  ///< leave cases alone whose files are there and newer than the weights
     std::function<bool(const Case&)> is_current = {};  ///< decides in place of that, where files are there
+    std::function<void(const Case&)> reading = {};     ///< called before a case's scans are read
     std::function<void(const Case&)> written = {};     ///< called once a case's files are
 };
 

@@ -14,6 +14,11 @@ class RunFolderInUse : public InputError {
     using InputError::InputError;
 };
 
+/// Where a run folder keeps what its results were made of (apps/staleness.h).
+inline std::filesystem::path inputs_file(const std::filesystem::path& run) {
+    return run / "inputs.json";
+}
+
 /// One experiment's folder, owned by one process while this lives: the lock is the system's, so that a crash frees it.
 class RunFolder {
   public:
@@ -28,7 +33,7 @@ class RunFolder {
     const std::filesystem::path& root() const { return root_; }
     std::filesystem::path config() const { return root_ / "config.toml"; }
     std::filesystem::path split() const { return root_ / "split.json"; }
-    std::filesystem::path inputs() const { return root_ / "inputs.json"; }
+    std::filesystem::path inputs() const { return inputs_file(root_); }
     std::filesystem::path trained_on() const { return root_ / "trained_on.json"; }
     std::filesystem::path log() const { return root_ / "log.jsonl"; }
     std::filesystem::path sessions() const { return root_ / "sessions.jsonl"; }

@@ -68,14 +68,25 @@ std::map<std::string, std::string> prediction_settings(const Config& config) {
 
 }  // namespace
 
-RunInputs::RunInputs(fs::path file) : file_(std::move(file)) {
-    if (fs::exists(file_)) read();
-}
-
-RunInputs::FileState RunInputs::state_of(const fs::path& file) {
+FileState FileState::of(const fs::path& file) {
     std::error_code gone;
     const std::uintmax_t bytes = fs::file_size(file, gone);
     return gone ? FileState{} : FileState{bytes, time_of(file), crc_of(file)};
+}
+
+Snapshot Snapshot::of(const Ingredients& ingredients) {
+    Snapshot snapshot{{}, ingredients.settings};
+    for (const auto& [name, file] : ingredients.files) snapshot.files[name] = FileState::of(file);
+    return snapshot;
+}
+
+void Snapshot::add(const Snapshot& other) {
+    for (const auto& [name, state] : other.files) files[name] = state;
+    for (const auto& [key, value] : other.settings) settings[key] = value;
+}
+
+RunInputs::RunInputs(fs::path file) : file_(std::move(file)) {
+    if (fs::exists(file_)) read();
 }
 
 /// Whether the file is what was recorded; its new time is then taken over, so that it is read only once.
@@ -90,7 +101,7 @@ bool RunInputs::same(FileState& recorded, const fs::path& file) {
 }
 
 std::vector<std::string> RunInputs::changes(const std::string& result, const Ingredients& now) {
-    Result& recorded = results_.at(result);
+    Snapshot& recorded = results_.at(result);
     std::vector<std::string> words;
     std::map<std::string, FileState> left = recorded.files;
     for (const auto& [name, file] : now.files) {
@@ -111,9 +122,8 @@ std::vector<std::string> RunInputs::changes(const std::string& result, const Ing
     return words;
 }
 
-void RunInputs::record(const std::string& result, const Ingredients& now) {
-    Result& made = results_[result] = {{}, now.settings};
-    for (const auto& [name, file] : now.files) made.files[name] = state_of(file);
+void RunInputs::record(const std::string& result, const Snapshot& made_of) {
+    results_[result] = made_of;
     write();
 }
 
@@ -122,7 +132,7 @@ void RunInputs::read() {
     const auto document = json::parse(read_text(file_), nullptr, false);
     if (!document.is_object()) return;
     for (const auto& [name, entry] : document.items()) try {
-            Result result;
+            Snapshot result;
             entry.at("settings").get_to(result.settings);
             for (const auto& [file, state] : entry.at("files").items())
                 result.files[file] = {state.at("bytes").get<std::uint64_t>(),
@@ -147,10 +157,6 @@ void RunInputs::write() const {
 
 // ----------------------------------------------------------------------------------------------------------------------
 
-fs::path inputs_file(const fs::path& run) {
-    return run / "inputs.json";
-}
-
 std::string prediction_result(const std::string& case_name) {
     return "prediction of " + case_name;
 }
@@ -165,13 +171,25 @@ Ingredients training_ingredients(const Dataset& dataset, const Split& split) {
     return ingredients;
 }
 
-Ingredients prediction_ingredients(const Dataset& dataset, const Case& scan, const fs::path& weights,
-                                   const Config& config, const fs::path& predictions) {
+Ingredients prediction_sources(const Dataset& dataset, const Case& scan, const fs::path& weights,
+                               const Config& config) {
     Ingredients ingredients;
     for (const fs::path& image : scan.images) add_file(ingredients, dataset, image);
     ingredients.files.emplace_back("model.safetensors", weights);
-    add_prediction(ingredients, predictions, scan.name, {"mask", "prob", "logit"});
     ingredients.settings = prediction_settings(config);
+    return ingredients;
+}
+
+Ingredients prediction_files_of(const Case& scan, const fs::path& predictions) {
+    Ingredients ingredients;
+    add_prediction(ingredients, predictions, scan.name, {"mask", "prob", "logit"});
+    return ingredients;
+}
+
+Ingredients prediction_ingredients(const Dataset& dataset, const Case& scan, const fs::path& weights,
+                                   const Config& config, const fs::path& predictions) {
+    Ingredients ingredients = prediction_sources(dataset, scan, weights, config);
+    for (auto& file : prediction_files_of(scan, predictions).files) ingredients.files.push_back(std::move(file));
     return ingredients;
 }
 
@@ -189,10 +207,14 @@ Ingredients records_ingredients(const Dataset& dataset, const std::vector<Case>&
     return ingredients;
 }
 
-Ingredients report_ingredients(const RunFolder& run, const Dataset& dataset, const std::vector<Case>& cases) {
+Ingredients report_ingredients(const RunFolder& run, const Dataset& dataset, const std::vector<Case>& cases,
+                               const std::string& name, const std::string& summary) {
     Ingredients ingredients;
-    for (const fs::path& file : {run.records(), run.log(), run.config()})
-        ingredients.files.emplace_back(file.filename().string(), file);
+    for (const fs::path& file :
+         {run.records(), run.log(), run.config(), run.split(), run.sessions(), run.operating_point()})
+        if (fs::exists(file)) ingredients.files.emplace_back(file.filename().string(), file);
+    add_file(ingredients, dataset, dataset.folder / "dataset.json");
+    ingredients.settings = {{"name", name}, {"summary", summary.empty() ? "none" : summary}};
     for (const Case& scan : cases) {
         add_prediction(ingredients, run.predictions(), scan.name, {"mask"});
         for (const fs::path& image : scan.images) add_file(ingredients, dataset, image);
@@ -204,7 +226,7 @@ Ingredients report_ingredients(const RunFolder& run, const Dataset& dataset, con
 void check_training_inputs(const RunFolder& run, const Dataset& dataset, const Split& split, bool begins) {
     RunInputs inputs(run.inputs());
     const Ingredients now = training_ingredients(dataset, split);
-    if (begins) return inputs.record("training", now);
+    if (begins) return inputs.record("training", Snapshot::of(now));
     if (!inputs.knows("training")) return;
     const std::vector<std::string> changes = inputs.changes("training", now);
     if (changes.empty()) return;

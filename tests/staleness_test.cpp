@@ -8,6 +8,7 @@
 #include <random>
 
 #include "apps/experiment_run.h"
+#include "apps/operating_point.h"
 #include "apps/training_run.h"
 #include "data/phantom.h"
 #include "data/volume.h"
@@ -39,7 +40,7 @@ class Staleness : public testing::Test {
 
 TEST_F(Staleness, ContentsDecideAndTimesAloneDoNot) {
     write_text(folder_ / "a", "one"), write_text(folder_ / "b", "two");
-    RunInputs(folder_ / "inputs.json").record("result", made_of());
+    RunInputs(folder_ / "inputs.json").record("result", Snapshot::of(made_of()));
     EXPECT_EQ(changes(made_of()), Words{});
     // A copy or a checkout: other times, later or earlier, the same bytes.
     set_time(folder_ / "a", 5), set_time(folder_ / "b", -5);
@@ -56,7 +57,7 @@ TEST_F(Staleness, ContentsDecideAndTimesAloneDoNot) {
 
 TEST_F(Staleness, FilesThatComeAndGoAndSettingsAreNamed) {
     write_text(folder_ / "a", "one"), write_text(folder_ / "b", "two");
-    RunInputs(folder_ / "inputs.json").record("result", made_of());
+    RunInputs(folder_ / "inputs.json").record("result", Snapshot::of(made_of()));
     EXPECT_EQ(changes(made_of({{"predict.patch", "24"}})), Words{"predict.patch is 24"});
     Ingredients other{{{"a", folder_ / "a"}, {"c", folder_ / "a"}}, made_of().settings};
     EXPECT_EQ(changes(other), (Words{"c is new", "b is no part any more"}));
@@ -65,6 +66,36 @@ TEST_F(Staleness, FilesThatComeAndGoAndSettingsAreNamed) {
     EXPECT_FALSE(RunInputs(folder_ / "inputs.json").knows("another"));
     write_text(folder_ / "inputs.json", "{\"result\": 3");
     EXPECT_FALSE(RunInputs(folder_ / "inputs.json").knows("result"));
+}
+
+TEST_F(Staleness, WhatIsReplacedDuringTheWorkIsStale) {
+    write_text(folder_ / "a", "one"), write_text(folder_ / "b", "two");
+    Snapshot before = Snapshot::of(made_of());
+    write_text(folder_ / "b", "three");  // while the result is made of the former
+    write_text(folder_ / "c", "result");
+    before.add(Snapshot::of({{{"c", folder_ / "c"}}, {}}));
+    RunInputs(folder_ / "inputs.json").record("result", before);
+    Ingredients now = made_of();
+    now.files.emplace_back("c", folder_ / "c");
+    EXPECT_EQ(changes(now), Words{"b has changed"});
+}
+
+TEST_F(Staleness, PredictionsAreNotedHoweverTheirFolderIsWritten) {
+    fs::create_directories(folder_ / "run" / "predictions");
+    Dataset dataset;
+    dataset.folder = folder_;
+    const std::vector<Case> cases{{"s", {folder_ / "a"}, std::nullopt}};
+    write_text(folder_ / "a", "one");
+    RunInputs(folder_ / "run" / "inputs.json")
+        .record(prediction_result("s"), Snapshot::of({{{"a", folder_ / "a"}}, {}}));
+    write_text(folder_ / "a", "another");
+    for (const char* way : {"run/predictions", "run/predictions/", "run/predictions/.", "run/../run/predictions//"}) {
+        testing::internal::CaptureStdout();
+        note_stale_predictions(folder_ / way, dataset, cases);
+        EXPECT_NE(testing::internal::GetCapturedStdout().find("were made of other scans: a has changed"),
+                  std::string::npos)
+            << way;
+    }
 }
 
 TEST_F(Staleness, CorrectedLabelsAndScansAreNoticedByARun) {
@@ -96,6 +127,28 @@ TEST_F(Staleness, CorrectedLabelsAndScansAreNoticedByARun) {
     EXPECT_TRUE(says(said, "records.json is there already") && !says(said, "anew")) << said;
     EXPECT_EQ(fs::last_write_time(run.report()), report);
 
+    // What the report shows beside records, masks and scans: the link to all experiments, how masks were chosen, the
+    // split.
+    const auto made_anew = [&](const std::string& summary) { return write_report_of_run("run", data, run, summary); };
+    EXPECT_TRUE(made_anew("../experiments.html"));
+    EXPECT_TRUE(says(read_text(run.report()), "../experiments.html"));
+    EXPECT_FALSE(made_anew("../experiments.html"));
+    for (const fs::path& file : {run.sessions(), run.split()}) {
+        write_text(file, read_text(file) + "\n");
+        EXPECT_TRUE(made_anew("../experiments.html")) << file;
+    }
+    write_text(run.operating_point(), operating_point_json({.rule = {0.25f, 0}, .scans = 1}));
+    EXPECT_TRUE(made_anew("../experiments.html"));
+    fs::remove(run.operating_point());
+    EXPECT_TRUE(made_anew(""));
+    EXPECT_FALSE(made_anew(""));
+    const auto report_now = fs::last_write_time(run.report());
+
+    // The key nan says how scans are read.
+    config.nan = 0;
+    said = again();
+    EXPECT_TRUE(says(said, "predict  " + first) && says(said, "nan is 0")) << said;
+
     // A label of a scan to test is corrected: records and report are made anew, predictions are not. Its time is older
     // than the results', as after a copy that keeps times.
     const fs::path label = data / "labelsTr" / (first + ".nii.gz");
@@ -107,7 +160,7 @@ TEST_F(Staleness, CorrectedLabelsAndScansAreNoticedByARun) {
     EXPECT_TRUE(says(said, "anew     records.json: labelsTr/" + first + ".nii.gz has changed")) << said;
     EXPECT_FALSE(says(said, "predict  ")) << said;
     EXPECT_NE(read_text(run.records()), records);
-    EXPECT_NE(fs::last_write_time(run.report()), report);
+    EXPECT_NE(fs::last_write_time(run.report()), report_now);
 
     // A scan: its prediction is made anew, and what follows from it.
     const fs::path image = data / "imagesTr" / (second + "_0000.nii.gz");
