@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
@@ -12,9 +13,9 @@
 #include "apps/dataset_notes.h"
 #include "apps/interrupt.h"
 #include "apps/progress.h"
-#include "apps/staleness.h"
 #include "apps/run_sessions.h"
 #include "apps/seconds_since.h"
+#include "apps/staleness.h"
 #include "apps/step_profile.h"
 #include "apps/tensorboard.h"
 #include "apps/trained_on.h"
@@ -30,6 +31,7 @@
 #include "data/resident_scans.h"
 #include "data/sampling.h"
 #include "engine/atomic_file.h"
+#include "engine/safetensors.h"
 #include "kernels/error.h"
 #include "models/initialisation.h"
 
@@ -74,9 +76,23 @@ TrainingOptions training_options(const Config& config, const PatchSampler& sampl
     return options;
 }
 
-bool is_finished(const Config& config, const RunFolder& run) {
-    const std::int64_t step = newest_checkpoint_step(run.checkpoints());
-    return fs::exists(run.model()) && (step == 0 || step >= config.steps());
+/// The last step of a training that has ended, none where it has not. Without checkpoints the model tells; one of an
+/// earlier version, which does not, is taken to be of the last step. Throws InputError where the model is of an earlier
+/// step and there is no checkpoint to go on from.
+std::optional<std::int64_t> finished_step(const Config& config, const RunFolder& run) {
+    if (!fs::exists(run.model())) return std::nullopt;
+    std::int64_t step = newest_checkpoint_step(run.checkpoints());
+    if (step > 0) return step >= config.steps() ? std::optional(step) : std::nullopt;
+    Metadata metadata;
+    read_safetensors(run.model(), &metadata);
+    const auto known = metadata.find(kStepKey);
+    step = known == metadata.end() ? config.steps() : std::strtoll(known->second.c_str(), nullptr, 10);
+    if (step < config.steps())
+        throw InputError(
+            fmt::format("{} is of step {}, and {} holds no checkpoint to go on from to step {}: give another "
+                        "--out, or as many epochs as before",
+                        run.model().string(), step, run.checkpoints().string(), config.steps()));
+    return step;
 }
 
 /// The run's own split where there is one: what is trained on must not change when it is resumed.
@@ -325,8 +341,8 @@ Split read_split(const fs::path& file) {
 
 bool train(Context& context, const Config& config, const fs::path& dataset_folder, const RunFolder& run,
            int profile_steps) {
-    if (is_finished(config, run)) {
-        fmt::print("{} is trained already: {} steps\n", run.root().string(), config.steps());
+    if (const auto step = finished_step(config, run)) {
+        fmt::print("{} is trained already: {} steps\n", run.root().string(), *step);
         if (fs::exists(run.split()))
             check_training_inputs(run, open_dataset(dataset_folder), read_split(run.split()), false);
         return false;

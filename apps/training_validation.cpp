@@ -17,8 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kStep = "step";  ///< in the metadata of best.safetensors
-
 /// What is wrong with the weights that were kept of a step; nothing where they are filled from the file.
 std::optional<std::string> load_best(const fs::path& file, std::int64_t step, const Parameters& network,
                                      Parameters& weights) {
@@ -26,7 +24,8 @@ std::optional<std::string> load_best(const fs::path& file, std::int64_t step, co
     try {
         Metadata metadata;
         read_safetensors(file, &metadata);
-        if (const auto found = metadata.find(kStep); found == metadata.end() || found->second != std::to_string(step))
+        if (const auto found = metadata.find(kStepKey);
+            found == metadata.end() || found->second != std::to_string(step))
             return "it holds the weights of another step";
         for (int i = 0; i < network.size(); ++i) weights.declare(network[i].name, network[i].shape, network[i].learned);
         weights.load(file);
@@ -70,7 +69,7 @@ void TrainingValidation::keep(const ValidationScore& score, Parameters& trained)
     const bool best = score.average_recall && (!before || score.better_than(*before));
     if (best) {
         Metadata metadata = metadata_;
-        metadata[kStep] = std::to_string(score.step);
+        metadata[kStepKey] = std::to_string(score.step);
         trained.save(run_.best(), metadata);  // before its line: a pass that is not in the log is made again
     }
     log_.append(validation_line(score, (score.step - 1) / config_.steps_per_epoch, best).dump());
@@ -94,12 +93,14 @@ std::string TrainingValidation::note() const {
 }
 
 Metadata TrainingValidation::finish(std::int64_t step, Parameters& trained) {
-    if (!validation_.any()) return metadata_;
+    Metadata of_last = metadata_;
+    of_last[kStepKey] = std::to_string(step);
+    if (!validation_.any()) return of_last;
     ValidationScore score;
     const bool wanted = due(step);
     const auto [point, lesions] = validation_.choose(trained, step, &score);
     if (wanted) keep(score, trained);
-    Metadata of_last = with_point(metadata_, point);
+    of_last = with_point(std::move(of_last), point);
     finish_best(step, of_last);
     if (point) {
         fmt::print("masks    {},\n         {}\n", rule_text(point->rule), choice_text(*point));
@@ -127,7 +128,7 @@ void TrainingValidation::finish_best(std::int64_t last_step, const Metadata& of_
     }
     Metadata metadata = of_last;
     if (best->step != last_step) metadata = with_point(metadata_, validation_.choose(weights, best->step).point);
-    metadata[kStep] = std::to_string(best->step);
+    metadata[kStepKey] = std::to_string(best->step);
     weights.save(run_.best(), metadata);
     fmt::print("best     {}, of step {}: average recall {}, Dice {:.3f}\n", run_.best().string(), best->step,
                recall_text(*best), best->dice);

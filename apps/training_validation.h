@@ -14,6 +14,9 @@ namespace iwseg {
 
 using Metadata = std::map<std::string, std::string>;
 
+/// In the metadata of weights: after which step they are.
+constexpr const char* kStepKey = "step";
+
 /// Follows a training by its validation scans: makes the passes that are due, writes their lines into log.jsonl and
 /// TensorBoard, keeps the weights of the best one in best.safetensors, and at the end chooses the rule of masks. What
 /// it knows of earlier passes stands in log.jsonl, so that a training killed at any moment goes on as if it had not
@@ -30,7 +33,8 @@ class TrainingValidation {
     /// Makes it; call it when a checkpoint of the step is saved.
     void after(std::int64_t step, Parameters& trained);
     /// After the last step: looks at every scan, chooses the rule for the last and for the best weights, writes
-    /// operating_point.json and best.safetensors. Returns the metadata that model.safetensors should have.
+    /// operating_point.json and best.safetensors. Returns the metadata that model.safetensors should have, its step
+    /// among them.
     Metadata finish(std::int64_t step, Parameters& trained);
 
     /// For the end of a progress line, as in ", recall 0.51 (best 0.53 after step 300)"; empty before the first pass.

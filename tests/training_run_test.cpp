@@ -195,6 +195,23 @@ TEST_F(TrainingRun, TheBestWeightsAreThoseOfItsStep) {
     expect_same_tensors(run / "best.safetensors", shorter / "model.safetensors");
 }
 
+TEST_F(TrainingRun, WithoutCheckpointsTheModelTellsHowFarItIs) {
+    const fs::path run = folder() / "no_checkpoints";
+    train_in(run, tiny(joined(split_with(0), {"epochs=1"})));
+    EXPECT_EQ(metadata_of(run / "model.safetensors").at("step"), "4");
+    fs::remove_all(run / "checkpoints");
+    EXPECT_FALSE(train_in(run, tiny(joined(split_with(0), {"epochs=1"}))));
+    const std::string model = read_text(run / "model.safetensors");
+    try {
+        train_in(run, tiny(joined(split_with(0), {"epochs=5"})));
+        FAIL() << "4 of 20 steps counted as all";
+    } catch (const InputError& error) {
+        EXPECT_NE(std::string(error.what()).find("is of step 4"), std::string::npos) << error.what();
+    }
+    EXPECT_EQ(read_text(run / "model.safetensors"), model);
+    EXPECT_EQ(read_text(run / "config.toml"), config_toml(tiny(joined(split_with(0), {"epochs=1"}))));
+}
+
 /// The halves, the scans of the given numbers without a lesion.
 fs::path with_healthy(const fs::path& halves, const std::string& name, const std::vector<int>& healthy) {
     const fs::path data = halves.parent_path() / name;
