@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/batch_norm_moments.cuh"
 #include "kernels/channel_table.cuh"
 #include "kernels/launch.h"
 #include "kernels/pack.cuh"
@@ -63,15 +64,7 @@ __global__ void finish_statistics_kernel(const double* partial, Table table, con
     double sum, square;
     join_blocks(table, partial, per_column, c, sum, square);
     if (threadIdx.x != 0) return;
-    const double mean = static_cast<double>(to_f32(origin[c])) + sum / count;
-    // Rounding may leave a little less than nothing where all numbers are equal; a NaN is kept.
-    const double from_mean = square - sum * sum / count, squares = from_mean < 0 ? 0 : from_mean;
-    statistics.mean[c] = static_cast<float>(mean);
-    statistics.inverse_deviation[c] = static_cast<float>(1.0 / sqrt(squares / count + epsilon));
-    if (!running.mean) return;
-    const double unbiased = count > 1 ? squares / (count - 1) : squares;
-    running.mean[c] += running.momentum * (static_cast<float>(mean) - running.mean[c]);
-    running.variance[c] += running.momentum * (static_cast<float>(unbiased) - running.variance[c]);
+    Moments{static_cast<double>(to_f32(origin[c])), sum, square, count}.finish(c, epsilon, statistics, running);
 }
 
 __global__ void running_statistics_kernel(int channels, float epsilon, RunningStatistics running,

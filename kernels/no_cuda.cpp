@@ -1,4 +1,5 @@
 #include "kernels/convolution_direct.h"
+#include "kernels/convolution_narrow.h"
 #include "kernels/error.h"
 #include "kernels/kernel_table.h"
 
@@ -18,5 +19,16 @@ std::unique_ptr<Convolution> make_direct_convolution(const ConvolutionOptions&, 
     kernels();  // throws
     return nullptr;
 }
+
+std::unique_ptr<Convolution> make_narrow_convolution(const ConvolutionOptions&, ConvolutionPasses) {
+    kernels();
+    return nullptr;
+}
+
+void narrow_forward(Stream, View, const float*, const NarrowPrologue&, const NarrowEpilogue&, View, void*) { kernels(); }
+
+void narrow_weight_gradient(Stream, View, const NarrowPrologue&, View, float*, void*) { kernels(); }
+
+void narrow_statistics(Stream, std::int64_t, const NarrowSums&, float, BatchNormStatistics, RunningStatistics) { kernels(); }
 
 }  // namespace iwseg::cuda

@@ -64,6 +64,8 @@ void check_sentinels() {
     }
 }
 
+MatrixLoads matrix_loads() { return {executor::launch_count().matrices, executor::launch_count().matrix_cycles}; }
+
 void schedule_by(std::uint64_t seed) { executor::set_schedule({seed != 0, seed}); }
 
 void* allocate(std::int64_t bytes) {

@@ -13,6 +13,12 @@ const Kernels& kernels();
 /// Throws std::logic_error where something wrote behind a buffer of device memory; release checks too, and remembers.
 void check_sentinels();
 
+/// Matrices that kernels have loaded from shared memory so far, and the cycles that its banks took: one each at best.
+struct MatrixLoads {
+    std::int64_t count = 0, cycles = 0;
+};
+MatrixLoads matrix_loads();
+
 /// The executor's schedule: 0 in order, else random by that seed.
 void schedule_by(std::uint64_t seed);
 

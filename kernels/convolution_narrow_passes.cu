@@ -1,0 +1,88 @@
+#include "kernels/convolution_narrow.h"
+
+#include <algorithm>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+#include "kernels/elementwise.h"
+#include "kernels/launch.h"
+
+// The narrow kernels as a convolution.
+namespace iwseg::IWSEG_BACKEND {
+namespace {
+
+bool is_narrow(std::int64_t channels) {
+    return channels == 8 || channels == 16 || channels == 32;
+}
+
+/// Numbers of a sample are counted in 32 bits.
+bool fits(const Shape& shape, std::int64_t channels) {
+    return shape.voxels() * channels <= std::numeric_limits<int>::max();
+}
+
+class NarrowConvolution final : public Convolution {
+  public:
+    explicit NarrowConvolution(const ConvolutionOptions& options, ConvolutionPasses passes) : options_(options) {
+        scratch_bytes_ = narrow_scratch_bytes(options_.src, options_.dst_channels);
+        if (options_.bias && passes.backward_weights)
+            scratch_bytes_ = std::max(scratch_bytes_, channel_sum_scratch_bytes(options_.dst(), options_.dst_layout));
+    }
+
+    std::string implementation() const override { return "narrow"; }
+    std::int64_t scratch_bytes() const override { return scratch_bytes_; }
+
+    void forward(Stream stream, View src, const float* weights, const float* bias, View dst, void* scratch) override {
+        require(src, dst);
+        NarrowEpilogue epilogue;
+        epilogue.bias = options_.bias ? bias : nullptr;
+        epilogue.write = options_.write;
+        narrow_forward(stream, src, weights, {}, epilogue, dst, scratch);
+    }
+    void backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) override {
+        require(diff_src, diff_dst);
+        narrow_data_gradient(stream, diff_dst, weights, diff_src, scratch);
+    }
+    void backward_weights(Stream stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
+                          void* scratch) override {
+        require(src, diff_dst);
+        narrow_weight_gradient(stream, src, {}, diff_dst, diff_weights, scratch);
+        if (options_.bias && diff_bias) channel_sum(stream, diff_dst, diff_bias, scratch);
+    }
+
+  private:
+    void require(const View& src, const View& dst) const {
+        if (src.shape == options_.src && dst.shape == options_.dst()) return;
+        throw std::invalid_argument("convolution: a tensor is not of the shape it was made for");
+    }
+
+    ConvolutionOptions options_;
+    std::int64_t scratch_bytes_ = 0;
+};
+
+}  // namespace
+
+bool takes_narrow(const ConvolutionOptions& o) {
+    const bool innermost = o.src_layout == Layout::ndhwc && o.dst_layout == Layout::ndhwc;
+    const bool bf16 = o.src_type == Type::bf16 && o.dst_type == Type::bf16;
+    return o.kernel == 3 && innermost && bf16 && is_narrow(o.src.c) && is_narrow(o.dst_channels) &&
+           o.src.elements() > 0 && fits(o.src, std::max(o.src.c, o.dst_channels));
+}
+
+void require_narrow(const View& view, const Shape& like, const char* what) {
+    Shape expected = like;
+    expected.c = view.shape.c;
+    if (view.type == Type::bf16 && view.layout == Layout::ndhwc && is_narrow(view.shape.c) && view.shape == expected)
+        return;
+    throw std::invalid_argument(std::string("narrow convolution: ") + what +
+                                " is not bf16 of 8, 16 or 32 channels innermost, of one size with the other tensor");
+}
+
+std::unique_ptr<Convolution> make_narrow_convolution(const ConvolutionOptions& options, ConvolutionPasses passes) {
+    if (!takes_narrow(options))
+        throw std::invalid_argument(
+            "narrow convolution: expected kernel 3 and 8, 16 or 32 channels innermost in bf16 on both sides");
+    return std::make_unique<NarrowConvolution>(options, passes);
+}
+
+}  // namespace iwseg::IWSEG_BACKEND
