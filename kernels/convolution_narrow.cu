@@ -35,17 +35,20 @@ __device__ __forceinline__ int row_of_output(int output, int outputs) {
     return output % of_lane / 2 * 8 + output / of_lane * 2 + output % 2;
 }
 
-/// packed, see above, from (O, C, 27), or, mirrored, for the data gradient: from inputs O to outputs C.
-__global__ void pack_kernel(const float* weights, int inputs, int outputs, bool mirrored, Bf16* packed) {
+/// arranged, as blocks read it, see above; mirrored, for the data gradient: from inputs O to outputs C.
+__global__ void arrange_kernel(NarrowWeights weights, int inputs, int outputs, bool mirrored, Bf16* arranged) {
     const int group = inputs_of_group(inputs), packs = group / 8;
     const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
     if (i >= inputs * outputs * kTaps) return;
     const int in = i % inputs, out = i / inputs % outputs, tap = i / inputs / outputs;
-    const float weight = mirrored ? weights[(in * outputs + out) * kTaps + (kTaps - 1 - tap)]
-                                  : weights[(out * inputs + in) * kTaps + tap];
+    const int o = mirrored ? in : out, c = mirrored ? out : in, channels = mirrored ? outputs : inputs;
+    const int from = mirrored ? kTaps - 1 - tap : tap;
+    const float weight = weights.plain
+                             ? weights.plain[(o * channels + c) * kTaps + from]
+                             : to_f32(static_cast<const Bf16*>(weights.packed)[(o * kTaps + from) * channels + c]);
     const int row = row_of_output(out, outputs), in_group = in % group;
     const int place = packs == 1 ? place_of<1>(row, 0) : place_of<2>(row, in_group / 8);
-    store(packed[(in / group * kTaps + tap) * outputs * group + place * 8 + in_group % 8], weight);
+    store(arranged[(in / group * kTaps + tap) * outputs * group + place * 8 + in_group % 8], weight);
 }
 
 struct TileOrigin {
@@ -258,11 +261,11 @@ void with_channels(int channels, Body&& body) {
     return body(std::integral_constant<int, 8>{});
 }
 
-void run(Stream stream, View from, const float* weights, bool mirrored, const NarrowPrologue& prologue,
+void run(Stream stream, View from, const NarrowWeights& weights, bool mirrored, const NarrowPrologue& prologue,
          const NarrowEpilogue& epilogue, View to, void* scratch) {
     const NarrowPass p{size_of(from.shape), static_cast<int>(from.shape.c), static_cast<int>(to.shape.c)};
-    launch(pack_kernel, {blocks_for(std::int64_t{p.inputs} * p.outputs * kTaps, kThreads), kThreads}, stream, weights,
-           p.inputs, p.outputs, mirrored, static_cast<Bf16*>(scratch));
+    launch(arrange_kernel, {blocks_for(std::int64_t{p.inputs} * p.outputs * kTaps, kThreads), kThreads}, stream,
+           weights, p.inputs, p.outputs, mirrored, static_cast<Bf16*>(scratch));
     with_channels(p.inputs, [&](auto inputs) {
         with_channels(p.outputs, [&](auto outputs) {
             launch(narrow_kernel<inputs(), outputs()>, {static_cast<unsigned>(tiles_of(from.shape)), kThreads}, stream,
@@ -277,14 +280,14 @@ std::int64_t narrow_sum_parts(const Shape& dst) {
     return tiles_of(dst);
 }
 
-void narrow_forward(Stream stream, View src, const float* weights, const NarrowPrologue& prologue,
+void narrow_forward(Stream stream, View src, const NarrowWeights& weights, const NarrowPrologue& prologue,
                     const NarrowEpilogue& epilogue, View dst, void* scratch) {
     require_narrow(src, dst.shape, "src");
     require_narrow(dst, src.shape, "dst");
     run(stream, src, weights, false, prologue, epilogue, dst, scratch);
 }
 
-void narrow_data_gradient(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) {
+void narrow_data_gradient(Stream stream, View diff_dst, const NarrowWeights& weights, View diff_src, void* scratch) {
     require_narrow(diff_dst, diff_src.shape, "diff_dst");
     require_narrow(diff_src, diff_dst.shape, "diff_src");
     run(stream, diff_dst, weights, true, {}, {}, diff_src, scratch);

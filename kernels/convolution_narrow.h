@@ -11,6 +11,12 @@
 // channels, fetch each element from L2 once a tap and fill tiles of 32 filters.
 namespace iwseg {
 
+/// Weights (O, C, 3, 3, 3) in one of two forms; the other is null.
+struct NarrowWeights {
+    const float* plain = nullptr;  ///< rounded to bf16 on the way
+    const void* packed = nullptr;  ///< (O, 3, 3, 3, C) bf16
+};
+
 /// What a narrow convolution can do on the way; null: not done.
 struct NarrowPrologue {
     BatchNormStatistics statistics;  ///< src is read as relu((src - mean) * inverse_deviation * scale + shift), in bf16
@@ -44,11 +50,11 @@ IWSEG_BACKENDS(
     std::int64_t narrow_scratch_bytes(const Shape& src, std::int64_t outputs);
     std::int64_t narrow_sum_parts(const Shape& dst);
 
-    /// weights: (O, C, 3, 3, 3) f32, rounded to bf16 here. Sums are f32, results rounded to bf16 once.
-    void narrow_forward(Stream stream, View src, const float* weights, const NarrowPrologue& prologue,
+    /// Sums are f32, results rounded to bf16 once.
+    void narrow_forward(Stream stream, View src, const NarrowWeights& weights, const NarrowPrologue& prologue,
                         const NarrowEpilogue& epilogue, View dst, void* scratch);
-    void narrow_data_gradient(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch);
-    /// diff_weights: as weights, f32; summed in an order that depends on the shape only.
+    void narrow_data_gradient(Stream stream, View diff_dst, const NarrowWeights& weights, View diff_src, void* scratch);
+    /// diff_weights: (O, C, 3, 3, 3) f32; summed in an order that depends on the shape only.
     void narrow_weight_gradient(Stream stream, View src, const NarrowPrologue& prologue, View diff_dst,
                                 float* diff_weights, void* scratch);
     /// Statistics from an epilogue's sums, as batch_norm_statistics computes them.

@@ -37,11 +37,11 @@ class NarrowConvolution final : public Convolution {
         NarrowEpilogue epilogue;
         epilogue.bias = options_.bias ? bias : nullptr;
         epilogue.write = options_.write;
-        narrow_forward(stream, src, weights, {}, epilogue, dst, scratch);
+        narrow_forward(stream, src, {weights}, {}, epilogue, dst, scratch);
     }
     void backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) override {
         require(diff_src, diff_dst);
-        narrow_data_gradient(stream, diff_dst, weights, diff_src, scratch);
+        narrow_data_gradient(stream, diff_dst, {weights}, diff_src, scratch);
     }
     void backward_weights(Stream stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
                           void* scratch) override {

@@ -25,7 +25,9 @@ std::unique_ptr<Convolution> make_narrow_convolution(const ConvolutionOptions&, 
     return nullptr;
 }
 
-void narrow_forward(Stream, View, const float*, const NarrowPrologue&, const NarrowEpilogue&, View, void*) { kernels(); }
+void narrow_forward(Stream, View, const NarrowWeights&, const NarrowPrologue&, const NarrowEpilogue&, View, void*) { kernels(); }
+
+void narrow_data_gradient(Stream, View, const NarrowWeights&, View, void*) { kernels(); }
 
 void narrow_weight_gradient(Stream, View, const NarrowPrologue&, View, float*, void*) { kernels(); }
 

@@ -2,6 +2,9 @@
 // is one.
 #include "kernels/convolution_narrow.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "tests/convolution_fixture.h"
 
 namespace iwseg {
@@ -13,15 +16,18 @@ struct NarrowKernels {
     decltype(&simt::narrow_weight_gradient) weight_gradient;
     decltype(&simt::narrow_statistics) statistics;
     decltype(&simt::make_narrow_convolution) make;
+    decltype(&simt::narrow_data_gradient) data_gradient;
 };
 
 class NarrowConvolution : public ConvolutionTest {
   protected:
     const NarrowKernels& narrow() const {
         static constexpr NarrowKernels simt{&simt::narrow_forward, &simt::narrow_weight_gradient,
-                                            &simt::narrow_statistics, &simt::make_narrow_convolution};
+                                            &simt::narrow_statistics, &simt::make_narrow_convolution,
+                                            &simt::narrow_data_gradient};
         static constexpr NarrowKernels cuda{&cuda::narrow_forward, &cuda::narrow_weight_gradient,
-                                            &cuda::narrow_statistics, &cuda::make_narrow_convolution};
+                                            &cuda::narrow_statistics, &cuda::make_narrow_convolution,
+                                            &cuda::narrow_data_gradient};
         return GetParam() == Backend::cuda ? cuda : simt;
     }
     std::unique_ptr<Convolution> make(const ConvolutionOptions& options) const override {
@@ -32,6 +38,11 @@ class NarrowConvolution : public ConvolutionTest {
         ConvolutionOptions options = options_of(src, outputs, 3);
         options.src_type = options.dst_type = Type::bf16;
         return options;
+    }
+    static Array ones(const Shape& shape) {
+        Array array(shape);
+        std::fill(array.values.begin(), array.values.end(), 1.0);
+        return array;
     }
     std::int64_t channels() { return std::int64_t{8} << below(0, 2); }
 };
@@ -76,6 +87,35 @@ TEST_P(NarrowConvolution, NanStaysAmongItsNeighbours) {
         const bool near = std::abs(at_d - d) <= 1 && std::abs(at_h - h) <= 1 && std::abs(at_w - w) <= 1;
         ASSERT_EQ(std::isnan(y.at(0, out, at_d, at_h, at_w)), near) << "at " << at_d << ", " << at_h << ", " << at_w;
     });
+}
+
+TEST_P(NarrowConvolution, ReadsPackedWeightsAsPlainOnes) {
+    for (int i = 0; i < 3; ++i) {
+        const ConvolutionOptions o =
+            narrow_options({1, channels(), below(1, 3), below(1, 9), below(1, 17)}, channels());
+        SCOPED_TRACE(text_of(o));
+        const std::int64_t c = o.src.c, count = o.dst_channels * c * 27;
+        const std::vector<float> plain = noise(count);
+        std::vector<Bf16> packed(plain.size());
+        for (std::size_t p = 0; p < packed.size(); ++p) {
+            const std::size_t in = p % static_cast<std::size_t>(c), tap = p / static_cast<std::size_t>(c) % 27;
+            store(packed[p],
+                  plain[(p / 27 / static_cast<std::size_t>(c) * static_cast<std::size_t>(c) + in) * 27 + tap]);
+        }
+        const KernelArray<float> of_plain(*device_, plain);
+        const KernelArray<Bf16> of_packed(*device_, packed);
+        const auto scratch = kernel_scratch(*device_, simt::narrow_scratch_bytes(o.src, o.dst_channels));
+        const auto both = [&](const NarrowWeights& weights) {
+            const KernelTensor x(*device_, Array(o.src), Layout::ndhwc, Type::bf16),
+                y(*device_, o.dst(), Layout::ndhwc, Type::bf16);
+            const KernelTensor diff(*device_, ones(o.dst()), Layout::ndhwc, Type::bf16),
+                back(*device_, ones(o.src), Layout::ndhwc, Type::bf16);
+            narrow().data_gradient({}, diff.view(), weights, x.view(), scratch.data());
+            narrow().forward({}, back.view(), weights, {}, {}, y.view(), scratch.data());
+            return std::pair{x.array().values, y.array().values};
+        };
+        EXPECT_EQ(both({of_plain.data(), nullptr}), both({nullptr, of_packed.data()}));
+    }
 }
 
 /// In the last row of src, below which the tile has nothing: taps that pair it with rows of diff_dst outside stay
@@ -156,7 +196,7 @@ TEST_P(FusedNarrowConvolution, NormalisesOnTheWayAsApplyDoes) {
         convolution->forward({}, active.view(), weights.data(), nullptr, y.view(), scratch.data());
         convolution->backward_weights({}, active.view(), diff.view(), plain.data(), nullptr, scratch.data());
         const NarrowPrologue prologue{norm.statistics(), norm.weights()};
-        narrow().forward({}, x.view(), weights.data(), prologue, {}, at_once.view(), scratch.data());
+        narrow().forward({}, x.view(), {weights.data()}, prologue, {}, at_once.view(), scratch.data());
         narrow().weight_gradient({}, x.view(), prologue, diff.view(), fused.data(), scratch.data());
         EXPECT_EQ(at_once.array().values, y.array().values);
         EXPECT_EQ(fused.host(), plain.host());
@@ -183,7 +223,7 @@ TEST_P(FusedNarrowConvolution, SumsOnTheWayGiveTheStatisticsOfWhatIsStored) {
         epilogue.write = Write::accumulate;
         epilogue.sums = sums.data();
         epilogue.pivot = i % 2 ? pivot.data() : nullptr;
-        narrow().forward({}, x.view(), weights.data(), {}, epilogue, y.view(), scratch.data());
+        narrow().forward({}, x.view(), {weights.data()}, {}, epilogue, y.view(), scratch.data());
 
         const auto compute = [&](auto&& body) {
             const KernelArray<float> mean(*device_, c, NAN), inverse(*device_, c, NAN), running(*device_, c, 1),

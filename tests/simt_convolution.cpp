@@ -2,11 +2,14 @@
 #include "tests/simt.h"
 
 #include "kernels/convolution_direct.h"
+#include "kernels/convolution_narrow.h"
 
-// On the executor every convolution is a direct one: cuDNN has no source to run.
+// On the executor every convolution is one of ours, as cuDNN has no source to run: those of few channels in bf16 the narrow
+// ones, else direct ones.
 namespace iwseg::simt {
 
 std::unique_ptr<Convolution> make_convolution(Stream, const ConvolutionOptions& options, ConvolutionPasses passes) {
+    if (takes_narrow(options)) return make_narrow_convolution(options, passes);
     return make_direct_convolution(options, passes);
 }
 
