@@ -260,7 +260,8 @@ TEST_P(BatchNorm, OneVoxelIsItsOwnMeanAndHasNoVariance) {
     const std::vector<double> ones(5, 1);
     const Operands o = operands(x, x, x, ones, ones, GetParam().layout);
     forward(o, false);
-    expect_close(o.y.array(), reference::batch_norm(x, ones, ones, false), tolerance());
+    // An inverse deviation of 316 times a number of up to 5 is what f32 cancels, rounded three times to 2^-24 of itself.
+    expect_close(o.y.array(), reference::batch_norm(x, ones, ones, false), std::max(tolerance(), 3e-4));
     for (std::size_t c = 0; c < 5; ++c) {
         EXPECT_NEAR(o.mean.host()[c], x.values[c], 1e-6);
         EXPECT_NEAR(o.running_mean.host()[c], 0.9 * 1 + 0.1 * x.values[c], 1e-6);
