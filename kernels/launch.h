@@ -13,16 +13,24 @@
 
 #include <cuda_runtime.h>
 
-#include <array>
-#include <source_location>
-#include <stdexcept>
-#include <string>
-#include <type_traits>
-
 /// The namespace kernels are compiled in.
 #define IWSEG_BACKEND cuda
 /// An array of shared memory of the block: SHARED(float, partial, 32);
 #define SHARED(type, name, ...) __shared__ type name[__VA_ARGS__]
+
+namespace iwseg::cuda {
+
+/// Reads what other threads may be changing: never cached in a register, and a place where the executor may switch.
+template <class T>
+__device__ __forceinline__ T relaxed_load(const T* from) {
+    return *static_cast<const volatile T*>(from);
+}
+
+}  // namespace iwseg::cuda
+
+#endif  // IWSEG_SIMT
+
+#if !defined(IWSEG_SIMT) || defined(IWSEG_CUDA_STANDIN)
 
 namespace iwseg {
 
@@ -40,33 +48,15 @@ void check(cudaError_t status, const char* operation);
 template <class... P, class... A>
 void launch(void (*kernel)(P...), const LaunchShape& shape, Stream stream, const A&... arguments) {
     static_assert(sizeof...(P) == sizeof...(A), "as many arguments as the kernel has parameters");
-    struct Call {
-        void (*kernel)(P...);
-        const LaunchShape& shape;
-        Stream stream;
-        void operator()(P... values) const {
-            void* pointers[] = {static_cast<void*>(&values)..., nullptr};
-            cudaLaunchConfig_t config{};
-            config.gridDim = shape.grid;
-            config.blockDim = shape.block;
-            config.stream = static_cast<cudaStream_t>(stream.handle);
-            check(cudaLaunchKernelExC(&config, reinterpret_cast<const void*>(kernel), pointers), "launching a kernel");
-        }
-    };
     if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;
-    Call{kernel, shape, stream}(static_cast<P>(arguments)...);
-}
-
-/// Reads what other threads may be changing: never cached in a register, and a place where the executor may switch.
-template <class T>
-__device__ __forceinline__ T relaxed_load(const T* from) {
-    return *static_cast<const volatile T*>(from);
+    const cudaLaunchConfig_t config{shape.grid, shape.block, 0, static_cast<cudaStream_t>(stream.handle), nullptr, 0};
+    check(cudaLaunchKernelEx(&config, kernel, static_cast<P>(arguments)...), "launching a kernel");
 }
 
 }  // namespace cuda
 }  // namespace iwseg
 
-#endif  // IWSEG_SIMT
+#endif
 
 namespace iwseg {
 

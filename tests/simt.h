@@ -13,6 +13,9 @@
 //
 // Schedules: in order, or seeded and random, where blocks and threads are shuffled and a thread may be put aside at
 // each atomic, relaxed_load and barrier. Races show as results that depend on the seed.
+//
+// With IWSEG_CUDA_STANDIN defined too, kernels are iwseg::cuda's and are launched by CUDA's own call, which
+// tests/cuda_standin/ stands in for.
 
 #ifndef IWSEG_SIMT
 #error "tests/simt.h stands in for CUDA where IWSEG_SIMT is defined"
@@ -244,6 +247,10 @@ T __ldg(const T* from) {
     return *from;
 }
 
+// Launches that go through CUDA's own call have theirs in kernels/launch.h.
+#ifdef IWSEG_CUDA_STANDIN
+#define IWSEG_BACKEND cuda
+#else
 /// The namespace kernels are compiled in.
 #define IWSEG_BACKEND simt
 
@@ -264,15 +271,20 @@ void launch(void (*kernel)(P...), const LaunchShape& shape, Stream stream, const
     });
 }
 
+}  // namespace simt
+}  // namespace iwseg
+#endif
+
+namespace iwseg::IWSEG_BACKEND {
+
 template <class T>
 T relaxed_load(const T* from) {
-    executor::may_switch();
+    ::iwseg::simt::executor::may_switch();
     const T value = *static_cast<const volatile T*>(from);
-    executor::may_switch();  // what was read may be stale when it is used
+    ::iwseg::simt::executor::may_switch();  // what was read may be stale when it is used
     return value;
 }
 
-}  // namespace simt
-}  // namespace iwseg
+}  // namespace iwseg::IWSEG_BACKEND
 
 #include "tests/simt_matrix.h"

@@ -39,36 +39,36 @@ void wait_for_copies(int left);
 
 }  // namespace iwseg::simt::executor
 
-namespace iwseg::simt {
+namespace iwseg::IWSEG_BACKEND {
 
 template <int N>
 void load_matrices(const Bf16* row, unsigned (&to)[N],
                    const std::source_location& site = std::source_location::current()) {
-    executor::load_matrices({row, to, N, false}, site);
+    simt::executor::load_matrices({row, to, N, false}, site);
 }
 
 template <int N>
 void load_matrices_transposed(const Bf16* row, unsigned (&to)[N],
                               const std::source_location& site = std::source_location::current()) {
-    executor::load_matrices({row, to, N, true}, site);
+    simt::executor::load_matrices({row, to, N, true}, site);
 }
 
 template <int N, int M>
 void multiply_add(float (&c)[4], const unsigned (&a)[N], const unsigned (&b)[M],
                   const std::source_location& site = std::source_location::current()) {
     static_assert(N == 2 * M && M <= 2, "a of 16 x 8 M numbers, b of 8 M x 8");
-    executor::multiply_matrices({c, a, b, 8 * M}, site);
+    simt::executor::multiply_matrices({c, a, b, 8 * M}, site);
 }
 
 inline void begin_copy(void* to, const void* from, bool inside) {
-    executor::begin_copy(to, from, inside ? 16 : 0);
+    simt::executor::begin_copy(to, from, inside ? 16 : 0);
 }
 inline void commit_copies() {
-    executor::commit_copies();
+    simt::executor::commit_copies();
 }
 template <int kLeft>
 void wait_for_copies() {
-    executor::wait_for_copies(kLeft);
+    simt::executor::wait_for_copies(kLeft);
 }
 
-}  // namespace iwseg::simt
+}  // namespace iwseg::IWSEG_BACKEND
