@@ -1,13 +1,16 @@
-#include "kernels/memory.h"
-
+#include <algorithm>
 #include <string>
 
 #include "kernels/bytes.h"
 #include "kernels/error.h"
 #include "kernels/launch.h"
+#include "kernels/memory.h"
 
 namespace iwseg::cuda {
 namespace {
+
+/// Left to the driver: it loads each kernel's code when it is first launched, and so does cuDNN.
+constexpr std::int64_t kKeptForModules = std::int64_t{512} << 20;
 
 cudaStream_t queue(Stream stream) { return static_cast<cudaStream_t>(stream.handle); }
 
@@ -22,7 +25,7 @@ void check(cudaError_t status, const char* operation) {
 std::int64_t free_memory() {
     std::size_t free = 0, all = 0;
     check(cudaMemGetInfo(&free, &all), "asking for free memory");
-    return static_cast<std::int64_t>(free);
+    return std::max<std::int64_t>(0, static_cast<std::int64_t>(free) - kKeptForModules);
 }
 
 void* allocate(std::int64_t bytes) {
