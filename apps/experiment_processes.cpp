@@ -21,6 +21,7 @@
 #include "engine/folder.h"
 #include "kernels/error.h"
 #include "kernels/kernel_table.h"
+#include "kernels/nvidia_card.h"
 #include "kernels/thread_count.h"
 
 namespace iwseg {
@@ -35,16 +36,24 @@ struct Child {
     bool ended = false;
 };
 
-/// The GPUs of which each process is to see one: as CUDA_VISIBLE_DEVICES names them, else by number.
+/// Whether each process is to take a GPU of its own. Throws InputError where there are GPUs, but too few.
+bool takes_gpus(const ExperimentsOptions& options) {
+    const int gpus = options.device == "cpu" ? 0 : cuda::device_count();
+    if (gpus > 0 && gpus < options.processes)
+        throw InputError(
+            fmt::format("--processes {} asks for as many GPUs, but {}; ask for fewer processes, or for --device cpu",
+                        options.processes, gpus == 1 ? "there is 1" : fmt::format("there are {}", gpus)));
+    return gpus > 0;
+}
+
+/// The GPU of those that there are: as CUDA_VISIBLE_DEVICES names them, else by number.
 std::string visible_device(int process) {
     const char* named = std::getenv("CUDA_VISIBLE_DEVICES");
     if (!named) return std::to_string(process);
     std::vector<std::string> devices;
     std::istringstream list(named);
     for (std::string device; std::getline(list, device, ',');) devices.push_back(device);
-    if (process < static_cast<int>(devices.size())) return devices[static_cast<std::size_t>(process)];
-    throw InputError(fmt::format("--processes asks for {} GPUs or more, but CUDA_VISIBLE_DEVICES={} names {}", process + 1,
-                                 named, devices.size()));
+    return devices.at(static_cast<std::size_t>(process));
 }
 
 std::vector<std::string> arguments_of(const ExperimentsOptions& options) {
@@ -54,8 +63,7 @@ std::vector<std::string> arguments_of(const ExperimentsOptions& options) {
     return arguments;
 }
 
-Child start(const ExperimentsOptions& options, int number) {
-    const bool on_gpu = options.device != "cpu" && cuda::available();
+Child start(const ExperimentsOptions& options, bool on_gpu, int number) {
     const std::string device = on_gpu ? visible_device(number) : std::string();
     const int cores = std::max(1, count_threads().threads / options.processes);
     std::vector<std::string> arguments = arguments_of(options);
@@ -75,7 +83,7 @@ Child start(const ExperimentsOptions& options, int number) {
         ::dup2(log, STDOUT_FILENO);
         ::dup2(log, STDERR_FILENO);
         if (on_gpu) ::setenv("CUDA_VISIBLE_DEVICES", device.c_str(), 1);
-        else ::setenv("OMP_NUM_THREADS", std::to_string(cores).c_str(), 0);
+        ::setenv("OMP_NUM_THREADS", std::to_string(cores).c_str(), 0);
         ::execv("/proc/self/exe", pointers.data());
         ::_exit(127);
     }
@@ -123,9 +131,13 @@ void wait_for(std::vector<Child>& children, const ExperimentsOptions& options, c
 }  // namespace
 
 std::string run_in_processes(const ExperimentsOptions& options, const std::vector<Experiment>& experiments) {
+    const bool on_gpus = takes_gpus(options);
+    if (options.device == "auto" && !on_gpus)
+        if (const std::string unused = unused_card_text(cuda::why_unavailable()); !unused.empty())
+            fmt::print("device   CPU{}\n", unused);
     make_folder(options.out / "processes");
     std::vector<Child> children;
-    for (int number = 0; number < options.processes; ++number) children.push_back(start(options, number));
+    for (int number = 0; number < options.processes; ++number) children.push_back(start(options, on_gpus, number));
     wait_for(children, options, experiments);
     std::string failures;
     for (const Child& child : children)

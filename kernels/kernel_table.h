@@ -50,6 +50,8 @@ const Kernels& kernels();
 namespace cuda {
 /// True where this build has CUDA and the machine a usable GPU.
 bool available();
+/// GPUs that this process sees, usable or not; 0 without CUDA. Takes no memory of theirs.
+int device_count();
 /// Why it is not available, in a sentence's second half; empty where it is.
 std::string why_unavailable();
 /// Throws InputError, saying what is missing, in a build without CUDA, without a GPU, or with one too old.

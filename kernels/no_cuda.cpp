@@ -7,6 +7,10 @@ namespace iwseg::cuda {
 
 bool available() { return false; }
 
+int device_count() {
+    return 0;
+}
+
 std::string why_unavailable() {
     return "this build of iwseg computes on the CPU only";
 }
