@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "apps/bench_options.h"
+#include "apps/config.h"
 #include "apps/seconds_since.h"
 #include "data/volume.h"
 #include "engine/device_copy.h"
@@ -203,7 +204,7 @@ void bench_loss(const BenchOptions& options) {
 }
 
 void bench_predict(const BenchOptions& options) {
-    Context context({options.device, options.threads, true});
+    Context context({.device = options.device, .threads = options.threads, .tf32 = Config{}.tf32});
     Parameters parameters;
     const std::int64_t stride = options.stride > 0 ? options.stride : std::max<std::int64_t>(1, options.patch * 9 / 10);
     GridPredictor predictor(context, parameters, network_of(options), {options.patch, stride, is_bf16(options)});

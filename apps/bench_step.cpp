@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "apps/bench_options.h"
+#include "apps/config.h"
 #include "apps/seconds_since.h"
 #include "apps/step_floor.h"
 #include "apps/training_session.h"
@@ -27,7 +28,10 @@ using Clock = std::chrono::steady_clock;
 /// Steps left out of a measurement: the first warms up; a device that records work does so in the second.
 int steps_before(const Context& context) { return context.kernels().host_memory ? 1 : 2; }
 
-Context context_of(const BenchOptions& options) { return Context({options.device, options.threads, true}); }
+/// As a training has it where its configuration says nothing.
+Context context_of(const BenchOptions& options) {
+    return Context({.device = options.device, .threads = options.threads, .tf32 = Config{}.tf32});
+}
 
 /// Noise with 2 % of lesion voxels in two components: the work of a step does not depend on what it sees.
 Batch noise_batch(const Shape& shape) {

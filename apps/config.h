@@ -58,6 +58,7 @@ struct Config {
     int workers = 0;                           ///< threads that load patches; 0: chosen by the processor
     int threads = 0;                           ///< threads that compute; 0: as kernels/thread_count.h says
     bool deterministic = true;
+    bool tf32 = true;                          ///< on a GPU, of fp32: convolutions round operands to 10 bits of fraction
 
     std::int64_t steps() const { return std::int64_t{epochs} * steps_per_epoch; }
     std::int64_t steps_between_checkpoints() const { return checkpoint_every > 0 ? checkpoint_every : steps_per_epoch; }

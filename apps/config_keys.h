@@ -87,6 +87,11 @@ void for_each_key(AnyConfig& c, Visitor&& visit) {
     visit("threads", c.threads, T("threads", "that compute; 0: OMP_NUM_THREADS, else as cores and CPU quota allow"));
     visit("deterministic", c.deterministic,
           T("true or false", "the same bytes from run to run, on a GPU at some cost in time"));
+    visit(
+        "tf32", c.tf32,
+        T("true or false",
+          "on a GPU with precision fp32: convolutions round their operands to 10 bits of fraction for tensor cores, as "
+          "PyTorch's do; sums stay fp32"));
 }
 
 /// Whether the key says how scans are read for a network and computed with: networks that differ in one cannot be

@@ -16,6 +16,7 @@
 #include "apps/report.h"
 #include "apps/report_data.h"
 #include "apps/report_results.h"
+#include "apps/run_context.h"
 #include "apps/training_run.h"
 #include "apps/wrapped_text.h"
 #include "data/phantom.h"
@@ -65,7 +66,7 @@ void run_demo(const DemoArguments& arguments) {
         const RunFolder run(out / demo.folder);
         const Config config = config_of_run(run, std::nullopt, demo_settings(demo), true);
         fmt::print("\nnetwork {} of {}, loss {}\n", runs.size() + 1, demo_runs().size(), config.loss);
-        Context context({.device = arguments.device, .threads = config.threads, .deterministic = config.deterministic});
+        Context context(context_of_run(config, arguments.device, run));
         run_experiment(context, config, dataset, run);
         runs.push_back({config.loss, run.root()});
     }

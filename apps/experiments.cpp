@@ -11,6 +11,7 @@
 #include "apps/experiment_run.h"
 #include "apps/experiments_summary.h"
 #include "apps/interrupt.h"
+#include "apps/run_context.h"
 #include "apps/training_run.h"
 #include "engine/folder.h"
 #include "kernels/error.h"
@@ -36,7 +37,7 @@ void run_one(const ExperimentsOptions& options, const Experiment& experiment) {
     try {
         const RunFolder run(options.out / experiment.name);
         const Config config = config_of_run(run, experiment.file, options.settings, true);
-        Context context({.device = options.device, .threads = config.threads, .deterministic = config.deterministic});
+        Context context(context_of_run(config, options.device, run));
         run_experiment(context, config, options.data, run);
         write_report_of_run(experiment.name, options.data, run, "../experiments.html");
     } catch (const RunFolderInUse&) {

@@ -104,7 +104,8 @@ void run_predict(const PredictArguments& arguments) {
     std::vector<TrainedNetwork> networks = open_networks(arguments, runs);
     require_alike(networks);
     PredictionOptions options = prediction_options(arguments, networks.front().config);
-    Context context({.device = arguments.device, .threads = networks.front().config.threads});
+    const Config& config = networks.front().config;
+    Context context({.device = arguments.device, .threads = config.threads, .tf32 = config.tf32});
     const PredictionInput found = find_scans({runs, arguments.data, arguments.input, arguments.cases}, networks);
     masks.own_test_scans = found.own_test_scans;
     options.masks = masks;

@@ -7,6 +7,7 @@
 #include "apps/experiment_run.h"
 #include "apps/experiments.h"
 #include "apps/fold_runs.h"
+#include "apps/run_context.h"
 #include "apps/training_run.h"
 #include "kernels/error.h"
 
@@ -22,7 +23,7 @@ struct RunArguments {
 void run_in(const std::filesystem::path& out, const std::vector<std::string>& settings, const RunArguments& arguments) {
     const RunFolder run(out);
     const Config config = config_of_run(run, arguments.config, settings, true);
-    Context context({.device = arguments.device, .threads = config.threads, .deterministic = config.deterministic});
+    Context context(context_of_run(config, arguments.device, run));
     run_experiment(context, config, arguments.data, run);
     write_report_of_run(config.loss, arguments.data, run);
     fmt::print("report   {}\n", run.report().string());

@@ -78,8 +78,9 @@ RunFolder::RunFolder(fs::path root) : root_(std::move(root)) {
 RunFolder::~RunFolder() {
     std::error_code error;
     if (created_) {
-        // What the scans were, of a training that did not begin.
-        if (!fs::exists(config(), error)) fs::remove(inputs(), error);
+        // What the scans were and the plans chosen, of a training that did not begin.
+        if (!fs::exists(config(), error))
+            for (const fs::path& file : {inputs(), plans()}) fs::remove(file, error);
         const auto files = std::distance(fs::directory_iterator(root_, error), fs::directory_iterator());
         if (!error && files == 1) {
             fs::remove(lock(), error);

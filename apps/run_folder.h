@@ -36,6 +36,8 @@ class RunFolder {
     std::filesystem::path inputs() const { return inputs_file(root_); }
     std::filesystem::path trained_on() const { return root_ / "trained_on.json"; }
     std::filesystem::path log() const { return root_ / "log.jsonl"; }
+    /// cuDNN's plans that were chosen on a GPU.
+    std::filesystem::path plans() const { return root_ / "plans.txt"; }
     std::filesystem::path sessions() const { return root_ / "sessions.jsonl"; }
     std::filesystem::path checkpoints() const { return root_ / "checkpoints"; }
     std::filesystem::path model() const { return root_ / "model.safetensors"; }

@@ -4,6 +4,7 @@
 #include "apps/commands.h"
 #include "apps/config_table.h"
 #include "apps/fold_runs.h"
+#include "apps/run_context.h"
 #include "apps/training_run.h"
 
 namespace iwseg {
@@ -24,10 +25,9 @@ std::optional<std::filesystem::path> config_file(const TrainArguments& arguments
 void train_in(const std::filesystem::path& out, const std::vector<std::string>& settings, const TrainArguments& arguments) {
     const RunFolder run(out);
     const Config config = config_of_run(run, config_file(arguments), settings, arguments.resume);
-    Context context({.device = arguments.device,
-                     .threads = config.threads,
-                     .deterministic = config.deterministic,
-                     .record = !arguments.eager});
+    ContextOptions options = context_of_run(config, arguments.device, run);
+    options.record = !arguments.eager;
+    Context context(options);
     train(context, config, arguments.data, run, arguments.profile);
 }
 

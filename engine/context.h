@@ -13,6 +13,9 @@ struct ContextOptions {
     std::string device = "auto";  ///< auto, cpu or cuda
     int threads = 0;              ///< that compute; 0: as count_threads of kernels/thread_count.h has it
     bool deterministic = true;
+    bool tf32 = false;           ///< on a GPU: convolutions of f32 may round their operands to 10 bits of fraction
+    /// On a GPU: where the plans of convolutions chosen for a run are kept, so that it goes on with them; empty: nowhere.
+    std::string plan_file = {};
     /// A plan's steps as one CUDA graph; false queues them one by one and waits for each, so that a failure names its
     /// step, for debugging.
     bool record = true;
@@ -40,15 +43,19 @@ class Context {
     Stream host() { return pool_.stream(); }
     int threads() const { return pool_.threads(); }
     bool deterministic() const { return deterministic_; }
+    bool tf32() const { return tf32_; }
+    const std::string& plan_file() const { return plan_file_; }
     bool records() const { return records_; }
-    /// One line for people: what computes, and on how many threads and why so many.
+    /// One line for people: what computes, and on how many threads and why so many; on the CPU of a machine with an NVIDIA
+    /// card also why that is not used.
     std::string description() const;
 
   private:
     const Kernels* kernels_;
     ThreadCount threads_;
     mutable ThreadPool pool_;  ///< its threads start when they are first asked for
-    bool deterministic_ = true, records_ = true;
+    bool deterministic_ = true, tf32_ = false, records_ = true, chosen_for_lack_of_gpu_ = false;
+    std::string plan_file_;
     Stream stream_;
 };
 

@@ -43,6 +43,8 @@ Tensor Graph::convolution(Tensor x, const ConvolutionNode& node) {
     options.bias = !node.bias.empty();
     options.write = node.sum_into < 0 ? Write::overwrite : Write::accumulate;
     options.deterministic = context_.deterministic();
+    options.tf32 = context_.tf32();
+    options.plan_file = context_.plan_file();
     ConvolutionTensors tensors{x, node.sum_into};
     if (node.sum_into < 0)
         tensors.dst = program_.add({node.weight + " result", options.dst(), options.dst_type, options.dst_layout});

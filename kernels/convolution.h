@@ -25,6 +25,7 @@ struct ConvolutionOptions {
     Bf16Operands bf16_operands = Bf16Operands::fastest;
     bool deterministic = true;  ///< on CUDA: two runs give the same bits; off, cuDNN may sum in any order
     bool tf32 = false;          ///< on CUDA: f32 operands may be rounded to 10 bits of fraction
+    std::string plan_file = {};  ///< on CUDA: the plans chosen for a run, read first and added to; empty: none
 
     Shape dst() const { return {src.n, dst_channels, src.d, src.h, src.w}; }
 };

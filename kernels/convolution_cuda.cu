@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstdio>
 
 #include "kernels/bytes.h"
 #include "kernels/convolution_direct.h"
@@ -18,6 +17,8 @@ namespace {
 class CudnnConvolution final : public Convolution {
   public:
     CudnnConvolution(const ConvolutionOptions& options, ConvolutionPasses passes);
+    /// Its context's stream may be closed next, and the session live on with another's convolutions.
+    ~CudnnConvolution() override { session_->leave_stream(); }
 
     std::string implementation() const override;
     std::int64_t scratch_bytes() const override { return scratch_bytes_; }
@@ -59,11 +60,8 @@ CudnnConvolution::CudnnConvolution(const ConvolutionOptions& options, Convolutio
 
 CudnnConvolution::Chosen CudnnConvolution::choose(Pass pass) {
     const CudnnProblem problem = problem_of(options_, pass);
-    Chosen chosen = session_->choose(problem);
-    if (chosen)
-        scratch_bytes_ = std::max(scratch_bytes_, workspace_at_ + chosen->plan.workspace_bytes);
-    else
-        std::fprintf(stderr, "iwseg: cuDNN has nothing for convolution %s; an own kernel, a slow one, takes it\n", problem.name().c_str());
+    Chosen chosen = session_->choose(problem, options_.plan_file);
+    if (chosen) scratch_bytes_ = std::max(scratch_bytes_, workspace_at_ + chosen->plan.workspace_bytes);
     return chosen;
 }
 

@@ -282,7 +282,9 @@ std::vector<CudnnEngine> CudnnPlanSearch::engines(int mode) const {
         set(heuristics, CUDNN_ATTR_ENGINEHEUR_MODE, static_cast<cudnnBackendHeurMode_t>(mode));
         if (!target_.handle()) set(heuristics, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, target_.description());
         // No engine at all is told as a failure here.
-        if (cudnnBackendFinalize(heuristics.get()) != CUDNN_STATUS_SUCCESS) return engines;
+        const cudnnStatus_t status = cudnnBackendFinalize(heuristics.get());
+        if (status >= CUDNN_STATUS_NOT_SUPPORTED && status < CUDNN_STATUS_INTERNAL_ERROR) return engines;
+        check(status, "asking for engines");
         for (const CudnnDescriptor& configuration :
              get_descriptors(heuristics.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR,
                              kMostEngines))

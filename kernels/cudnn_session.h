@@ -42,24 +42,34 @@ class CudnnSession {
     const CudnnTarget& target() const { return target_; }
     /// Queues a plan. Throws std::runtime_error naming the problem where cuDNN refuses it.
     void run(Stream stream, const ChosenPlan& chosen, const PassTensors& tensors) const;
-    /// The plan for a pass: one chosen before, in this run of the program or, by the file, an earlier one; else the
-    /// fastest right one, measured; where there is no memory to measure in, the one cuDNN thinks fastest. Null where
-    /// cuDNN has none.
-    std::shared_ptr<const ChosenPlan> choose(const CudnnProblem& problem);
+    /// The plan for a pass: one chosen before, by the run's own file (a path, or empty), in this start of the program
+    /// or, by the user's file, in an earlier one; else the fastest right one, measured. What is chosen is added to the
+    /// run's file, so that a resumed run computes the same bytes. Null, and a line on the terminal, where cuDNN has
+    /// none that is right, or there is no memory to try any in.
+    std::shared_ptr<const ChosenPlan> choose(const CudnnProblem& problem, const std::string& run_file);
+    /// Lets go of the stream that was used last: it is about to be closed.
+    void leave_stream() const noexcept;
 
   private:
-    std::shared_ptr<const ChosenPlan> restore(const std::vector<CudnnProblem>& forms, const CudnnProblem& wanted) const;
+    struct Close {
+        void operator()(cudnnContext* handle) const;
+    };
+    using Chosen = std::shared_ptr<const ChosenPlan>;
+
+    Chosen restore(const PlanFile& file, const std::vector<CudnnProblem>& forms, const CudnnProblem& wanted) const;
     std::vector<ChosenPlan> candidates(const std::vector<CudnnProblem>& forms, const CudnnProblem& wanted) const;
-    std::shared_ptr<const ChosenPlan> measure(const std::vector<CudnnProblem>& forms, const CudnnProblem& wanted);
+    Chosen measure(const std::vector<CudnnProblem>& forms, const CudnnProblem& wanted);
+    Chosen fastest(std::vector<ChosenPlan>& all, const CudnnProblem& wanted, std::int64_t workspace);
     void announce();
-    void keep(const std::vector<CudnnProblem>& forms, const CudnnProblem& wanted, const ChosenPlan& chosen);
+    void keep(const PlanFile& file, const std::vector<CudnnProblem>& forms, const CudnnProblem& wanted,
+              const ChosenPlan& chosen);
     std::string key(const CudnnProblem& problem) const;
 
-    cudnnContext* handle_ = nullptr;
+    std::unique_ptr<cudnnContext, Close> handle_;
     CudnnTarget target_;
     PlanFile file_;
     bool announced_ = false, complained_of_file_ = false;
-    std::map<std::string, std::shared_ptr<const ChosenPlan>> chosen_;
+    std::map<std::string, Chosen> chosen_;  ///< by problem, and by run's file and problem
 };
 
 }  // namespace iwseg::cuda

@@ -14,9 +14,7 @@
 namespace iwseg::cuda {
 namespace {
 
-/// How many plans of a form are measured, in the heuristics' order: its first guesses are rarely far off.
-constexpr std::size_t kMostMeasured = 10;
-/// The same for engines compiled at run time, a second each.
+/// How many engines of a form are measured that are compiled at run time, a second each, in the heuristics' order.
 constexpr std::size_t kMostCompiled = 2;
 /// Numbers of a source that is not worth measuring.
 constexpr std::int64_t kSmall = 1 << 19;
@@ -45,11 +43,15 @@ std::shared_ptr<CudnnSession> CudnnSession::shared() {
     return session;
 }
 
-CudnnSession::CudnnSession() : handle_(open_handle()), target_(target_of(handle_)) {}
+// Plans are declared behind the handle they were made with, and go before it.
+CudnnSession::CudnnSession() : handle_(open_handle()), target_(target_of(handle_.get())) {}
+CudnnSession::~CudnnSession() = default;
+void CudnnSession::Close::operator()(cudnnContext* handle) const {
+    cudnnDestroy(handle);
+}
 
-CudnnSession::~CudnnSession() {
-    chosen_.clear();  // plans before the handle they were made with
-    cudnnDestroy(handle_);
+void CudnnSession::leave_stream() const noexcept {
+    cudnnSetStream(handle_.get(), nullptr);
 }
 
 void CudnnSession::run(Stream stream, const ChosenPlan& chosen, const PassTensors& tensors) const {
@@ -64,8 +66,8 @@ void CudnnSession::run(Stream stream, const ChosenPlan& chosen, const PassTensor
         set(variant, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, addresses);
         set(variant, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, tensors.workspace);
         finalise(variant, "the list of tensors");
-        check(cudnnSetStream(handle_, static_cast<cudaStream_t>(stream.handle)), "setting the stream");
-        check(cudnnBackendExecute(handle_, chosen.plan.plan.get(), variant.get()), "running a plan");
+        check(cudnnSetStream(handle_.get(), static_cast<cudaStream_t>(stream.handle)), "setting the stream");
+        check(cudnnBackendExecute(handle_.get(), chosen.plan.plan.get(), variant.get()), "running a plan");
     } catch (const CudnnError& error) {
         throw std::runtime_error("convolution " + problem.name() + ": " + error.what());
     }
@@ -78,18 +80,25 @@ std::string CudnnSession::key(const CudnnProblem& problem) const {
     return target_.name() + ", cuDNN " + std::to_string(cudnnGetVersion()) + ", " + problem.name();
 }
 
-std::shared_ptr<const ChosenPlan> CudnnSession::choose(const CudnnProblem& problem) {
-    const std::string name = problem.name();
-    if (const auto found = chosen_.find(name); found != chosen_.end()) return found->second;
+CudnnSession::Chosen CudnnSession::choose(const CudnnProblem& problem, const std::string& run_file) {
+    const std::string name = problem.name(), name_in_run = run_file + "\n" + name;
+    if (const auto found = chosen_.find(name_in_run); found != chosen_.end()) return found->second;
+    const PlanFile run(run_file);
     const std::vector<CudnnProblem> forms = forms_of(problem);
-    auto chosen = restore(forms, problem);
+    Chosen chosen = restore(run, forms, problem);
+    const bool in_run = chosen != nullptr;
+    if (const auto found = chosen_.find(name); !chosen && found != chosen_.end()) chosen = found->second;
+    if (!chosen) chosen = restore(file_, forms, problem);
     if (!chosen) chosen = measure(forms, problem);
-    return chosen_[name] = chosen;
+    if (chosen && !in_run && !run_file.empty()) keep(run, forms, problem, *chosen);
+    chosen_[name] = chosen;
+    return chosen_[name_in_run] = chosen;
 }
 
-/// From a line "form engine" of the file.
-std::shared_ptr<const ChosenPlan> CudnnSession::restore(const std::vector<CudnnProblem>& forms, const CudnnProblem& wanted) const {
-    const auto line = file_.find(key(wanted));
+/// From a line "form engine" of a file.
+CudnnSession::Chosen CudnnSession::restore(const PlanFile& file, const std::vector<CudnnProblem>& forms,
+                                           const CudnnProblem& wanted) const {
+    const auto line = file.find(key(wanted));
     if (!line) return nullptr;
     std::istringstream in(*line);
     std::size_t form = 0;
@@ -106,48 +115,60 @@ std::vector<ChosenPlan> CudnnSession::candidates(const std::vector<CudnnProblem>
     std::vector<ChosenPlan> all;
     for (const CudnnProblem& form : forms) {
         const CudnnPlanSearch search(target_, form);
-        std::size_t taken = 0, compiled = 0;
+        std::size_t compiled = 0;
         std::string why_not;
         for (const CudnnEngine& engine : search.engines()) {
-            if (taken == kMostMeasured) break;
             if (engine.compiled_at_run_time && compiled++ >= kMostCompiled) continue;
-            auto plan = search.plan(engine, why_not);
-            if (!plan) continue;
-            ++taken;
-            all.push_back({form, wanted.bias && !form.bias, std::move(*plan)});
+            if (auto plan = search.plan(engine, why_not))
+                all.push_back({form, wanted.bias && !form.bias, std::move(*plan)});
         }
     }
     return all;
 }
 
-std::shared_ptr<const ChosenPlan> CudnnSession::measure(const std::vector<CudnnProblem>& forms, const CudnnProblem& wanted) {
+CudnnSession::Chosen CudnnSession::measure(const std::vector<CudnnProblem>& forms, const CudnnProblem& wanted) {
     std::vector<ChosenPlan> all = candidates(forms, wanted);
-    if (all.empty()) return nullptr;
+    const char* lacking = "cuDNN has nothing for convolution %s; an own kernel, a slow one, takes it";
+    while (!all.empty()) {
+        std::int64_t workspace = 0;
+        for (const ChosenPlan& one : all) workspace = std::max(workspace, one.plan.workspace_bytes);
+        try {
+            const Chosen chosen = fastest(all, wanted, workspace);
+            if (!chosen) break;
+            if (wanted.src.elements() >= kSmall) keep(file_, forms, wanted, *chosen);
+            return chosen;
+        } catch (const InputError&) {
+            // No plan is used that was never run. What wants less workspace may still be tried.
+            std::erase_if(all, [&](const ChosenPlan& one) { return one.plan.workspace_bytes == workspace; });
+            lacking =
+                "there is no memory to try cuDNN's plans in for convolution %s; an own kernel, a slow one, takes it";
+        }
+    }
+    std::fprintf(stderr, "iwseg: ");
+    std::fprintf(stderr, lacking, wanted.name().c_str());
+    std::fprintf(stderr, "\n");
+    return nullptr;
+}
+
+/// Of all plans, tried in memory with so much workspace. Throws InputError where it is not there.
+CudnnSession::Chosen CudnnSession::fastest(std::vector<ChosenPlan>& all, const CudnnProblem& wanted,
+                                           std::int64_t workspace) {
     // Where the time is the launch's, the heuristics' order decides, which is the same each time.
     const bool small = wanted.src.elements() < kSmall;
-    std::int64_t workspace = 0;
-    for (const ChosenPlan& one : all) workspace = std::max(workspace, one.plan.workspace_bytes);
-    std::optional<std::size_t> best;
-    try {
-        CudnnTrial trial(*this, wanted, workspace);
-        if (!small) announce();
-        best = fastest_right(
-            all.size(),
-            [&](std::size_t i) {
-                const std::optional<double> seconds = trial.seconds(all[i]);
-                return seconds && small ? static_cast<double>(i) : seconds;
-            },
-            [&](std::size_t i) { return trial.wrong(all[i]); },
-            [&](std::size_t i, const std::string& what) {
-                std::fprintf(stderr, "iwseg: cuDNN's engine %s is wrong for convolution %s (%s); it is not used\n",
-                             all[i].plan.engine.text().c_str(), all[i].problem.name().c_str(), what.c_str());
-            });
-    } catch (const InputError&) {
-        return std::make_shared<ChosenPlan>(std::move(all[0]));  // no memory to measure in
-    }
-    if (!best) return nullptr;
-    if (!small) keep(forms, wanted, all[*best]);
-    return std::make_shared<ChosenPlan>(std::move(all[*best]));
+    CudnnTrial trial(*this, wanted, workspace);
+    if (!small) announce();
+    const auto best = fastest_right(
+        all.size(),
+        [&](std::size_t i) {
+            const std::optional<double> seconds = trial.seconds(all[i]);
+            return seconds && small ? static_cast<double>(i) : seconds;
+        },
+        [&](std::size_t i) { return trial.wrong(all[i]); },
+        [&](std::size_t i, const std::string& what) {
+            std::fprintf(stderr, "iwseg: cuDNN's engine %s is wrong for convolution %s (%s); it is not used\n",
+                         all[i].plan.engine.text().c_str(), all[i].problem.name().c_str(), what.c_str());
+        });
+    return best ? std::make_shared<ChosenPlan>(std::move(all[*best])) : nullptr;
 }
 
 void CudnnSession::announce() {
@@ -156,13 +177,14 @@ void CudnnSession::announce() {
                  target_.name().c_str());
 }
 
-void CudnnSession::keep(const std::vector<CudnnProblem>& forms, const CudnnProblem& wanted, const ChosenPlan& chosen) {
+void CudnnSession::keep(const PlanFile& file, const std::vector<CudnnProblem>& forms, const CudnnProblem& wanted,
+                        const ChosenPlan& chosen) {
     const auto form = std::find_if(forms.begin(), forms.end(), [&](const CudnnProblem& one) {
         return one.name() == chosen.problem.name();
     });
-    if (file_.store(key(wanted), std::to_string(form - forms.begin()) + " " + chosen.plan.engine.text())) return;
+    if (file.store(key(wanted), std::to_string(form - forms.begin()) + " " + chosen.plan.engine.text())) return;
     if (std::exchange(complained_of_file_, true)) return;
-    const std::string place = file_.path().empty() ? "a file, as HOME is not set" : file_.path();
+    const std::string place = file.path().empty() ? "a file, as HOME is not set" : file.path();
     std::fprintf(stderr, "iwseg: the choice cannot be kept in %s: convolutions are measured again at each start, and results "
                          "may differ in rounding from one start to the next\n", place.c_str());
 }

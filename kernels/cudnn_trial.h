@@ -7,6 +7,19 @@
 
 namespace iwseg::cuda {
 
+/// A stream for the length of a scope.
+class TrialStream {
+  public:
+    TrialStream();
+    ~TrialStream();
+    TrialStream(const TrialStream&) = delete;
+    TrialStream& operator=(const TrialStream&) = delete;
+    Stream get() const { return stream_; }
+
+  private:
+    Stream stream_;
+};
+
 /// Device memory for the length of a scope.
 class TrialMemory {
   public:
@@ -29,21 +42,26 @@ class CudnnTrial {
     CudnnTrial(const CudnnTrial&) = delete;
     CudnnTrial& operator=(const CudnnTrial&) = delete;
 
-    /// Of one run; nothing where cuDNN does not run it, or not into a recorded CUDA graph.
+    /// Of one run; nothing where cuDNN does not run it, or not into a recorded CUDA graph. A plan that turns out much
+    /// slower than the fastest so far is not measured to the end.
     std::optional<double> seconds(const ChosenPlan& chosen);
-    /// Empty where some of the results, the first and last among them, are right.
+    /// Empty where some of the results, the first and last among them, are right, and, where the problem is to be
+    /// deterministic, a second run gives the same bytes everywhere.
     std::string wrong(const ChosenPlan& chosen);
 
   private:
     void fill();
+    bool runs(const ChosenPlan& chosen);
     bool records(const ChosenPlan& chosen);
+    std::uint64_t checksum(const void* result, std::int64_t bytes);
 
     const CudnnSession& session_;
     CudnnProblem problem_;
-    Stream stream_;
     std::int64_t weight_count_;
-    TrialMemory src_, dst_, weights_, bias_, packed_bias_, workspace_;
+    TrialStream stream_;
+    TrialMemory src_, dst_, weights_, bias_, packed_bias_, workspace_, sum_;
     PassTensors tensors_;
+    double fastest_ = 1e30;
 };
 
 }  // namespace iwseg::cuda

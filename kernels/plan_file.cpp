@@ -1,7 +1,10 @@
 #include "kernels/plan_file.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -30,6 +33,24 @@ std::map<std::string, std::string> read(const std::string& path) {
     return choices;
 }
 
+/// Holds a folder against other processes and threads that write in it by this class, for the length of a scope.
+class LockedFolder {
+  public:
+    explicit LockedFolder(const std::filesystem::path& folder)
+        : descriptor_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+        while (descriptor_ >= 0 && ::flock(descriptor_, LOCK_EX) != 0 && errno == EINTR) {
+        }
+    }
+    ~LockedFolder() {
+        if (descriptor_ >= 0) ::close(descriptor_);
+    }
+    LockedFolder(const LockedFolder&) = delete;
+    LockedFolder& operator=(const LockedFolder&) = delete;
+
+  private:
+    int descriptor_;
+};
+
 }  // namespace
 
 PlanFile::PlanFile() : PlanFile(default_path()) {}
@@ -43,7 +64,9 @@ std::optional<std::string> PlanFile::find(const std::string& key) const {
 bool PlanFile::store(const std::string& key, const std::string& value) const {
     if (path_.empty()) return false;
     std::error_code error;
-    std::filesystem::create_directories(std::filesystem::path(path_).parent_path(), error);
+    const std::filesystem::path folder = std::filesystem::absolute(path_, error).parent_path();
+    std::filesystem::create_directories(folder, error);
+    const LockedFolder lock(folder);  // from reading to renaming, or one of two processes loses its choice
     auto choices = read(path_);
     choices[key] = value;
     const std::string beside = path_ + "." + std::to_string(::getpid());

@@ -6,8 +6,8 @@
 namespace iwseg {
 
 /// Choices that were measured, kept from one run of the program to the next: lines of "key<tab>value". What cannot be
-/// read is as good as not there; a new choice is added to what others have written meanwhile, and the file is replaced at
-/// once, never half-written.
+/// read is as good as not there; a new choice is added to what others have written meanwhile, its folder locked, and
+/// the file is replaced at once, never half-written.
 class PlanFile {
   public:
     /// iwseg/plans.txt under $XDG_CACHE_HOME, or under .cache in $HOME; nowhere where neither is set.
