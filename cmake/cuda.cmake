@@ -4,11 +4,17 @@ if(NOT IWSEG_CUDA STREQUAL "OFF")
     include(CheckLanguage)
     check_language(CUDA)
     if(CMAKE_CUDA_COMPILER)
-        # Fixed, so that a build does not depend on the card at hand: Turing to Hopper, and PTX for what comes after.
-        if(NOT CMAKE_CUDA_ARCHITECTURES)
+        # Fixed, so that a build does not depend on the card at hand: Turing to Blackwell, where nvcc knows it, and
+        # Hopper's PTX for what comes after.
+        set(chosen_architectures "${CMAKE_CUDA_ARCHITECTURES}")
+        if(NOT chosen_architectures)
             set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 86-real 89-real 90 CACHE STRING "compute capabilities")
         endif()
         enable_language(CUDA)
+        if(NOT chosen_architectures AND CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.8)
+            set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 86-real 89-real 90 100-real 120-real CACHE STRING
+                "compute capabilities" FORCE)
+        endif()
         # CMake before 3.26 does not know that nvcc takes it.
         if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
             set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
