@@ -1,0 +1,349 @@
+// Which of cuDNN's engines the session chooses for a convolution, on a stand-in whose engines are slow, wrong,
+// non-deterministic, refused in a recording or hungry for workspace.
+#include <fstream>
+#include <map>
+#include <memory>
+#include <random>
+#include <set>
+
+#include "engine/device_memory.h"
+#include "kernels/bf16.h"
+#include "kernels/convolution_direct.h"
+#include "kernels/cudnn_session.h"
+#include "kernels/error.h"
+#include "tests/cuda_host/cuda_host.h"
+
+namespace iwseg {
+namespace {
+
+using standin::Engine;
+
+/// Large enough to be measured.
+ConvolutionOptions large() {
+    ConvolutionOptions options;
+    options.src = {1, 16, 32, 32, 33};
+    options.dst_channels = 4;
+    options.kernel = 1;
+    options.src_layout = options.dst_layout = Layout::ndhwc;
+    return options;
+}
+
+/// A convolution that is for cuDNN, and small.
+ConvolutionOptions small(Type type = Type::f32) {
+    ConvolutionOptions options;
+    options.src = {2, 5, 4, 6, 5};
+    options.dst_channels = 7;
+    options.src_layout = options.dst_layout = Layout::ndhwc;
+    options.src_type = options.dst_type = type;
+    return options;
+}
+
+Engine engine(std::int64_t index, double seconds) {
+    return {.index = index, .seconds = seconds};
+}
+
+class EngineChoice : public CudaHost {
+  protected:
+    /// The forward engine chosen, or "direct".
+    static std::string chosen(const ConvolutionOptions& options) {
+        const std::string text = make(options)->implementation();
+        const std::string before = "forward ";
+        const std::string first = text.substr(before.size(), text.find(", data") - before.size());
+        return first.starts_with("cudnn ") ? first.substr(6) : first;
+    }
+    static std::unique_ptr<Convolution> make(const ConvolutionOptions& options,
+                                             ConvolutionPasses passes = {false, false}) {
+        return cuda::make_convolution({}, options, passes);
+    }
+};
+
+TEST_F(EngineChoice, TheFastestOfAllIsTaken) {
+    std::vector<Engine> engines;
+    for (int i = 0; i < 38; ++i) engines.push_back(engine(100 + i, 1e-3 - 1e-5 * i));
+    standin::offer_engines(engines);
+    EXPECT_EQ(chosen(large()), "137:") << "though cuDNN thinks it the slowest";
+}
+
+TEST_F(EngineChoice, OneThatIsMuchSlowerIsNotMeasuredToTheEnd) {
+    standin::offer_engines({engine(1, 1e-4), engine(2, 1e-1), engine(3, 1.2e-4)});
+    EXPECT_EQ(chosen(large()), "1:");
+    const auto runs = standin::engine_runs();
+    EXPECT_LT(runs.at("2:"), runs.at("3:"));
+}
+
+TEST_F(EngineChoice, OneThatIsWrongOnALargeVolumeIsLeftOut) {
+    Engine wrong = engine(1, 1e-4);
+    wrong.wrong_from = 1000;
+    standin::offer_engines({wrong, engine(2, 1e-3)});
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(chosen(large()), "2:");
+    const std::string said = testing::internal::GetCapturedStderr();
+    EXPECT_NE(said.find("cuDNN's engine 1: is wrong for convolution forward 1x16x32x32x33 to 4"), std::string::npos)
+        << said;
+}
+
+TEST_F(EngineChoice, OneWhoseRunsDifferAnywhereIsLeftOutWhereTheSameBytesAreWanted) {
+    Engine varies = engine(1, 1e-4);
+    varies.varies = true;  // one element of the weight gradient, of which twelve are computed again
+    standin::offer_engines({varies, engine(2, 1e-3)});
+    const ConvolutionOptions options = large();
+    testing::internal::CaptureStderr();
+    const std::string text = make(options, {true, true})->implementation();
+    EXPECT_EQ(text, "forward cudnn 2:, data cudnn 2:, weights cudnn 2:");
+    EXPECT_NE(testing::internal::GetCapturedStderr().find("two runs differ"), std::string::npos);
+}
+
+TEST_F(EngineChoice, OneThatSaysItSumsInAnyOrderIsNotAskedUnlessAllowed) {
+    Engine any = engine(1, 1e-4);
+    any.any_order = true;
+    standin::offer_engines({any, engine(2, 1e-3)});
+    EXPECT_EQ(chosen(large()), "2:");
+    EXPECT_FALSE(standin::engine_runs().contains("1:"));
+    ConvolutionOptions loose = large();
+    loose.deterministic = false;
+    EXPECT_EQ(chosen(loose), "1:");
+}
+
+TEST_F(EngineChoice, OneOfTensorCoresIsForF32OnlyWhereTf32IsAllowed) {
+    Engine tensor = engine(34, 1e-4);
+    tensor.tensor_cores = true;
+    standin::offer_engines({tensor, engine(1, 1e-3)});
+    EXPECT_EQ(chosen(large()), "1:");
+    ConvolutionOptions rounded = large();
+    rounded.tf32 = true;
+    EXPECT_EQ(chosen(rounded), "34:");
+    ConvolutionOptions half = large();
+    half.src_type = half.dst_type = Type::bf16;
+    EXPECT_EQ(chosen(half), "34:");
+}
+
+TEST_F(EngineChoice, OneThatDoesNotRunOrNotInARecordingIsLeftOut) {
+    Engine plan = engine(1, 1e-5), run = engine(2, 1e-5), capture = engine(3, 1e-5);
+    plan.refused_as_plan = run.refused_at_run = capture.refused_in_capture = true;
+    standin::offer_engines({plan, run, capture, engine(4, 1e-3)});
+    EXPECT_EQ(chosen(large()), "4:");
+}
+
+TEST_F(EngineChoice, OneOfTheFallbackIsFoundToo) {
+    Engine fallback = engine(9, 1e-5);
+    fallback.fallback = true;
+    standin::offer_engines({engine(1, 1e-3), fallback});
+    EXPECT_EQ(chosen(large()), "9:");
+}
+
+TEST_F(EngineChoice, WithoutAnEngineAnOwnKernelTakesTheConvolutionWhichIsSaid) {
+    standin::offer_engines({});
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(chosen(small()), "direct");
+    EXPECT_NE(testing::internal::GetCapturedStderr().find("cuDNN has nothing for convolution forward"),
+              std::string::npos);
+}
+
+TEST_F(EngineChoice, NoPlanIsUsedThatWasNeverRun) {
+    // 2.3 MB of operands; one engine wants another 30 MB of workspace.
+    Engine hungry = engine(1, 1e-5), modest = engine(2, 1e-3);
+    hungry.workspace_bytes = 30 << 20;
+    standin::offer_engines({hungry, modest});
+    standin::insert_card({.memory = 16 << 20});
+    EXPECT_EQ(chosen(large()), "2:");
+    EXPECT_FALSE(standin::engine_runs().contains("1:"));
+    // With less than the operands take, nothing can be tried.
+    std::filesystem::remove_all(folder_ / "iwseg");
+    standin::insert_card({.memory = 2 << 20});
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(chosen(large()), "direct");
+    EXPECT_NE(testing::internal::GetCapturedStderr().find("there is no memory to try cuDNN's plans in"),
+              std::string::npos);
+}
+
+TEST_F(EngineChoice, WorkspaceAboveWhatTwoTensorsTakeIsNotWorthIt) {
+    Engine hungry = engine(1, 1e-5);
+    hungry.workspace_bytes = 100 << 20;
+    standin::offer_engines({hungry, engine(2, 1e-3)});
+    EXPECT_EQ(chosen(large()), "2:");
+}
+
+TEST_F(EngineChoice, ASmallConvolutionIsNotMeasuredButMustBeRight) {
+    Engine wrong = engine(1, 1e-9);
+    wrong.wrong_from = 0;
+    standin::offer_engines({wrong, engine(2, 1e-3), engine(3, 1e-4)});
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(chosen(small()), "2:") << "the first that is right, whatever its time";
+    testing::internal::GetCapturedStderr();
+}
+
+// ----------------------------------------------------------------------------------------------------------------------
+
+TEST_F(EngineChoice, IsKnownAtTheNextStart) {
+    standin::offer_engines({engine(1, 1e-3), engine(2, 1e-4)});
+    EXPECT_EQ(chosen(large()), "2:");
+    standin::offer_engines({engine(1, 1e-5), engine(2, 1e-4)});
+    EXPECT_EQ(chosen(large()), "2:");
+    EXPECT_TRUE(standin::engine_runs().empty()) << "nothing is measured again";
+    standin::offer_engines({engine(1, 1e-5)});
+    EXPECT_EQ(chosen(large()), "1:") << "the file's engine is no more";
+}
+
+TEST_F(EngineChoice, OfARunIsReadFirstAndStaysWithTheRun) {
+    std::filesystem::create_directories(folder_);
+    ConvolutionOptions of_run = large();
+    of_run.plan_file = (folder_ / "run.txt").string();
+    standin::offer_engines({engine(1, 1e-3), engine(2, 1e-4)});
+    EXPECT_EQ(chosen(of_run), "2:");
+    ASSERT_TRUE(std::filesystem::exists(of_run.plan_file));
+    // Another start, on which the user's file was lost and another engine is the fastest.
+    std::filesystem::remove_all(folder_ / "iwseg");
+    standin::offer_engines({engine(1, 1e-5), engine(2, 1e-4)});
+    EXPECT_EQ(chosen(large()), "1:");
+    EXPECT_EQ(chosen(of_run), "2:");
+}
+
+TEST_F(EngineChoice, OfASmallConvolutionIsKeptWithTheRunToo) {
+    std::filesystem::create_directories(folder_);
+    ConvolutionOptions of_run = small();
+    of_run.plan_file = (folder_ / "run.txt").string();
+    standin::offer_engines({engine(1, 1e-3), engine(2, 1e-4)});
+    EXPECT_EQ(chosen(of_run), "1:");
+    standin::offer_engines({engine(2, 1e-4), engine(1, 1e-3)});
+    EXPECT_EQ(chosen(of_run), "1:");
+}
+
+TEST_F(EngineChoice, FromAFileThatIsNonsenseIsMeasuredAnew) {
+    std::filesystem::create_directories(folder_);
+    ConvolutionOptions of_run = large();
+    of_run.plan_file = (folder_ / "run.txt").string();
+    standin::offer_engines({engine(1, 1e-4)});
+    EXPECT_EQ(chosen(of_run), "1:");
+    std::ifstream in(of_run.plan_file);
+    std::string line;
+    std::getline(in, line);
+    for (const char* value : {"", "x", "7 1:", "0 1", "0 999:", "0 1:2="}) {
+        std::ofstream(of_run.plan_file) << line.substr(0, line.find('\t')) << '\t' << value << "\nwithout a tab\n";
+        EXPECT_EQ(chosen(of_run), "1:") << value;
+    }
+}
+
+// ----------------------------------------------------------------------------------------------------------------------
+
+/// Random values on the card.
+class OnCard {
+  public:
+    OnCard(const View& like, std::mt19937& random)
+        : memory_(cuda::kernels(), bytes_of(like.shape, like.type, like.layout)), view_(like) {
+        view_.data = memory_.data();
+        values.resize(static_cast<std::size_t>(like.shape.elements()));
+        for (float& value : values) value = round_to_bf16(std::uniform_real_distribution<float>(-1, 1)(random));
+        std::vector<char> bytes(static_cast<std::size_t>(memory_.bytes()));
+        for (std::size_t i = 0; i < values.size(); ++i)
+            if (like.type == Type::bf16)
+                store(reinterpret_cast<Bf16*>(bytes.data())[i], values[i]);
+            else
+                reinterpret_cast<float*>(bytes.data())[i] = values[i];
+        cuda::copy_to_device({}, bytes.data(), memory_.data(), memory_.bytes());
+        cuda::synchronise({});
+    }
+    View view() const { return view_; }
+    float* floats() const { return static_cast<float*>(view_.data); }
+    std::vector<float> read() const {
+        std::vector<char> bytes(static_cast<std::size_t>(memory_.bytes()));
+        cuda::copy_to_host({}, memory_.data(), bytes.data(), memory_.bytes());
+        cuda::synchronise({});
+        std::vector<float> got(values.size());
+        for (std::size_t i = 0; i < got.size(); ++i)
+            got[i] = view_.type == Type::bf16 ? to_f32(reinterpret_cast<const Bf16*>(bytes.data())[i])
+                                              : reinterpret_cast<const float*>(bytes.data())[i];
+        return got;
+    }
+
+    std::vector<float> values;
+
+  private:
+    DeviceMemory memory_;
+    View view_;
+};
+
+double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
+    double largest = 1e-30, difference = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+        largest = std::max(largest, static_cast<double>(std::abs(b[i])));
+        difference = std::max(difference, static_cast<double>(std::abs(a[i] - b[i])));
+    }
+    return difference / largest;
+}
+
+/// All three passes by cuDNN against the direct kernels, which have tests of their own. Results in bf16 are rounded to
+/// 2^-9 of themselves; f32 differs by the order of sums.
+void expect_same_as_direct(const ConvolutionOptions& options, std::mt19937& random) {
+    const std::int64_t k = options.kernel;
+    const View src_like{nullptr, options.src, options.src_type, Layout::ndhwc},
+        dst_like{nullptr, options.dst(), options.src_type, Layout::ndhwc};
+    const View weights_like{nullptr, {options.dst_channels, options.src.c, k, k, k}},
+        bias_like{nullptr, {1, 1, 1, 1, options.dst_channels}};
+    const double allowed = options.src_type == Type::bf16 ? 1e-2 : 1e-5;
+    const OnCard src(src_like, random), weights(weights_like, random), bias(bias_like, random), diff(dst_like, random);
+    std::mt19937 same = random, again = random;
+    std::vector<std::vector<float>> results[2];
+    for (const bool direct : {false, true}) {
+        const auto one = direct ? cuda::make_direct_convolution(options, {}) : cuda::make_convolution({}, options, {});
+        if (!direct) {
+            EXPECT_EQ(one->implementation().find("direct"), std::string::npos) << one->implementation();
+        }
+        const DeviceMemory scratch(cuda::kernels(), one->scratch_bytes());
+        std::mt19937& filled = direct ? again : same;
+        const OnCard dst(dst_like, filled), diff_src(src_like, filled), diff_weights(weights_like, filled),
+            diff_bias(bias_like, filled);
+        float* biases = options.bias ? bias.floats() : nullptr;
+        one->forward({}, src.view(), weights.floats(), biases, dst.view(), scratch.data());
+        one->backward_data({}, diff.view(), weights.floats(), diff_src.view(), scratch.data());
+        one->backward_weights({}, src.view(), diff.view(), diff_weights.floats(),
+                              options.bias ? diff_bias.floats() : nullptr, scratch.data());
+        results[direct] = {dst.read(), diff_src.read(), diff_weights.read(), diff_bias.read()};
+    }
+    for (std::size_t i = 0; i < 4; ++i)
+        EXPECT_LT(largest_difference(results[0][i], results[1][i]), allowed) << "result " << i;
+}
+
+TEST_F(EngineChoice, CudnnsConvolutionsEqualTheDirectOnes) {
+    std::mt19937 random(std::random_device{}());
+    const auto side = [&] { return 1 + static_cast<std::int64_t>(random() % 9); };
+    for (const Type type : {Type::f32, Type::bf16})
+        for (const int kernel : {1, 3})
+            for (const bool bias : {false, true})
+                for (const Write write : {Write::overwrite, Write::accumulate}) {
+                    ConvolutionOptions options = small(type);
+                    options.src = {1 + static_cast<std::int64_t>(random() % 2), 3 + side(), side(), side(), side()};
+                    options.dst_channels = 4 + side();
+                    options.kernel = kernel, options.bias = bias, options.write = write;
+                    SCOPED_TRACE(cuda::problem_of(options, cuda::Pass::forward).name());
+                    if (!cuda::is_for_cudnn(options, {})) continue;
+                    expect_same_as_direct(options, random);
+                }
+}
+
+TEST_F(EngineChoice, AFusingEngineIsTakenWhereABiasOrASumIsAsked) {
+    ConvolutionOptions options = large();
+    options.bias = true;
+    options.write = Write::accumulate;
+    Engine fuses = engine(5, 1e-5);
+    fuses.fuses = true;
+    standin::offer_engines({fuses, engine(1, 1e-4)});
+    EXPECT_EQ(chosen(options), "5:");
+    std::mt19937 random(std::random_device{}());
+    options.src = {1, 6, 3, 4, 5};
+    expect_same_as_direct(options, random);
+}
+
+TEST_F(EngineChoice, ABf16ConvolutionIsRefusedByAnOldCardInASentence) {
+    standin::insert_card({.name = "Old card", .major = 7, .minor = 5});
+    try {
+        make(small(Type::bf16));
+        FAIL() << "was taken";
+    } catch (const InputError& error) {
+        EXPECT_STREQ(error.what(),
+                     "precision bf16 needs a GPU of compute capability 8.0 or newer, and Old card has 7.5; use "
+                     "precision fp32");
+    }
+}
+
+}  // namespace
+}  // namespace iwseg
