@@ -43,7 +43,7 @@ __global__ void __launch_bounds__(kMaskThreads) flatten_kernel(MaskCells cells, 
         // Not shortening the path: that could store an ancestor over the root that another thread has just stored.
         const std::int32_t cell = cells.list[n * all + i], root = root_of<false>(cells.parents + n * all, cell);
         if (root == cell) continue;
-        cells.parents[n * all + cell] = root;
+        relaxed_store(cells.parents + n * all + cell, root);  // other threads walk by it
         if (!ranks.firsts) continue;
         std::int32_t* of_root = ranks.firsts + n * all + root;
         const std::int32_t own = ranks.firsts[n * all + cell];

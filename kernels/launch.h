@@ -3,7 +3,7 @@
 // What every .cu file starts from. nvcc compiles the file as iwseg::cuda; the tests compile the same file with g++ as
 // iwseg::simt, where tests/simt.h (included before anything else) stands in for CUDA and runs the kernels on the CPU.
 // Kernels use what both offer: SHARED for shared memory, launch() instead of <<<>>>, relaxed_load for what other
-// threads may be writing.
+// threads may be writing, relaxed_store for what they may be reading.
 
 #include <cstdint>
 
@@ -51,6 +51,12 @@ void launch(void (*kernel)(P...), const LaunchShape& shape, Stream stream, const
     if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;
     const cudaLaunchConfig_t config{shape.grid, shape.block, 0, static_cast<cudaStream_t>(stream.handle), nullptr, 0};
     check(cudaLaunchKernelEx(&config, kernel, static_cast<P>(arguments)...), "launching a kernel");
+}
+
+/// Writes what other threads may be reading by relaxed_load or changing by atomics.
+template <class T>
+__device__ __forceinline__ void relaxed_store(T* to, std::type_identity_t<T> value) {
+    *static_cast<volatile T*>(to) = value;
 }
 
 }  // namespace cuda

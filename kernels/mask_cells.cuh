@@ -206,7 +206,7 @@ __device__ __forceinline__ std::int32_t root_of(std::int32_t* parents, std::int3
     std::int32_t parent = relaxed_load(parents + cell);
     while (parent != cell) {
         const std::int32_t grandparent = relaxed_load(parents + parent);
-        if (kShorten && grandparent != parent) *static_cast<volatile std::int32_t*>(parents + cell) = grandparent;
+        if (kShorten && grandparent != parent) relaxed_store(parents + cell, grandparent);
         cell = parent;
         parent = grandparent;
     }

@@ -285,6 +285,13 @@ T relaxed_load(const T* from) {
     return value;
 }
 
+template <class T>
+void relaxed_store(T* to, std::type_identity_t<T> value) {
+    executor::may_switch();
+    *static_cast<volatile T*>(to) = value;
+    executor::may_switch();
+}
+
 }  // namespace iwseg::IWSEG_BACKEND
 
 #include "tests/simt_matrix.h"
