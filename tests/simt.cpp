@@ -12,6 +12,8 @@
 
 #include "tests/simt_copies.h"
 #include "tests/simt_fiber.h"
+#include "tests/simt_hooks.h"
+#include "tests/simt_shared.h"
 
 namespace iwseg::simt::executor {
 
@@ -34,16 +36,9 @@ struct Lane {
     void* argument = nullptr;
 };
 
-struct SharedArray {
-    const void* key;
-    std::size_t bytes;
-    std::unique_ptr<char[]> memory;  ///< with kSentinel bytes of 0xA5 behind
-};
-constexpr std::size_t kSentinel = 64;
-constexpr std::size_t kSharedLimit = 48 << 10;  ///< of a block, on every card without opting in to more
-
 Schedule schedule;
 LaunchCount counted;
+SharedMemory shared;
 
 std::string place(const std::source_location& site) {
     const std::string file = site.file_name();
@@ -72,6 +67,7 @@ class Block {
     }
 
     void run(dim3 block_index) {
+        begin_block();
         ready_.clear();
         first_ready_ = 0;
         copies_.reset(lanes_.size());
@@ -87,8 +83,9 @@ class Block {
             if (failure_) std::rethrow_exception(failure_);
             if (!release_barrier()) break;
         }
+        end_block();
         check_shared_memory();
-        shared_.clear();
+        shared.clear();
     }
 
     void barrier(const std::source_location& site) {
@@ -119,11 +116,13 @@ class Block {
         meet(lane, site);
     }
 
-    void begin_copy(void* to, const void* from, int bytes) {
+    void begin_copy(void* to, const void* from, int bytes, const void* site) {
         require_shared(to, AsyncCopies::kBytes, "the destination of an asynchronous copy");
         if (bytes > 0 && reinterpret_cast<std::uintptr_t>(from) % AsyncCopies::kBytes != 0)
             fail("the source of an asynchronous copy is not aligned to 16 bytes");
-        copies_.begin(lane_->thread.number, to, from, bytes);
+        if (bytes > 0) note_access({reinterpret_cast<std::uintptr_t>(from), 16, false, Strength::plain, site});
+        note_access({reinterpret_cast<std::uintptr_t>(to), 16, true, Strength::plain, site});
+        copies_.begin(lane_->thread.number, {to, from, bytes, site});
         may_switch();
     }
     void commit_copies() { copies_.commit(lane_->thread.number); }
@@ -134,12 +133,9 @@ class Block {
     }
 
     void require_shared(const void* address, std::size_t bytes, const char* what) const {
-        const auto* first = static_cast<const char*>(address);
-        if (reinterpret_cast<std::uintptr_t>(address) % bytes != 0)
-            fail(std::string(what) + " is not aligned to " + std::to_string(bytes) + " bytes");
-        for (const SharedArray& array : shared_)
-            if (first >= array.memory.get() && first + bytes <= array.memory.get() + array.bytes) return;
-        fail(std::string(what) + " lies outside the block's shared memory");
+        const auto first = reinterpret_cast<std::uintptr_t>(address);
+        if (first % bytes != 0) fail(std::string(what) + " is not aligned to " + std::to_string(bytes) + " bytes");
+        if (!shared.contains(first, bytes)) fail(std::string(what) + " lies outside the block's shared memory");
     }
 
     void may_switch() {
@@ -149,16 +145,19 @@ class Block {
     }
 
     void* shared_memory(const void* key, std::size_t bytes) {
-        std::size_t total = bytes;
-        for (const SharedArray& array : shared_) {
-            if (array.key == key) return array.memory.get();
-            total += array.bytes;
+        void* array = shared.array(key, bytes);
+        if (!array) fail("a block asks for " + std::to_string(shared.bytes()) + " bytes of shared memory, above 48 KB");
+        return array;
+    }
+
+    /// Leaves the thread where it is: an exception cannot leave a hook, which g++ takes for a function that throws nothing.
+    [[noreturn]] void stop(const std::string& what) {
+        try {
+            fail(what);
+        } catch (...) {
+            failure_ = std::current_exception();
         }
-        if (total > kSharedLimit) fail("a block asks for " + std::to_string(total) + " bytes of shared memory, above 48 KB");
-        shared_.push_back({key, bytes, std::make_unique<char[]>(bytes + kSentinel)});
-        std::memset(shared_.back().memory.get(), 0xFF, bytes);
-        std::memset(shared_.back().memory.get() + bytes, 0xA5, kSentinel);
-        return shared_.back().memory.get();
+        for (;;) lane_->fiber->leave();
     }
 
     [[noreturn]] void fail(const std::string& what) const {
@@ -168,7 +167,6 @@ class Block {
     }
 
   private:
-
     int next() {
         if (schedule.random) std::swap(ready_[first_ready_], ready_[first_ready_ + random_() % (ready_.size() - first_ready_)]);
         return ready_[first_ready_++];
@@ -282,6 +280,7 @@ class Block {
             if (&lane != &last) make_ready(lane);
         });
         last.state = State::ready;
+        if (last.operation == WarpOperation::synchronise) note_warp_barrier(first, last.mask);
         return true;
     }
 
@@ -309,15 +308,14 @@ class Block {
                 fail("threads wait at different barriers, " + place(lane.site) + " and " + place(one->site));
         ready_.clear();
         first_ready_ = 0;
+        note_barrier();
         for (Lane& lane : lanes_) make_ready(lane);
         return true;
     }
 
     void check_shared_memory() const {
-        for (const SharedArray& array : shared_)
-            for (std::size_t i = 0; i < kSentinel; ++i)
-                if (static_cast<unsigned char>(array.memory[array.bytes + i]) != 0xA5)
-                    fail("something wrote behind a shared array of " + std::to_string(array.bytes) + " bytes");
+        if (const std::size_t bytes = shared.overrun())
+            fail("something wrote behind a shared array of " + std::to_string(bytes) + " bytes");
     }
 
     const std::function<void()>& work_;
@@ -325,7 +323,6 @@ class Block {
     std::vector<Lane> lanes_;
     std::vector<int> ready_;
     std::size_t first_ready_ = 0;
-    std::vector<SharedArray> shared_;
     AsyncCopies copies_;
     Lane* lane_ = nullptr;
     std::exception_ptr failure_;
@@ -345,15 +342,19 @@ std::uint64_t warp(WarpOperation operation, unsigned mask, std::uint64_t value, 
 void collective(Collective compute, void* argument, const std::source_location& site) {
     running->collective(compute, argument, site);
 }
-void begin_copy(void* to, const void* from, int bytes) { running->begin_copy(to, from, bytes); }
+void begin_copy(void* to, const void* from, int bytes) {
+    running->begin_copy(to, from, bytes, __builtin_return_address(0));
+}
 void commit_copies() { running->commit_copies(); }
 void wait_for_copies(int left) { running->wait_for_copies(left); }
 void fail(const std::string& what) { running->fail(what); }
 void require_shared(const void* address, std::size_t bytes, const char* what) { running->require_shared(address, bytes, what); }
 void may_switch() { running->may_switch(); }
 void* shared_memory(const void* key, std::size_t bytes) { return running->shared_memory(key, bytes); }
+SharedMemory& shared_memory_of_block() { return shared; }
+void stop(const std::string& what) { running->stop(what); }
 
-void run(dim3 grid, dim3 block, const std::function<void()>& thread, const char* kernel) {
+void run(dim3 grid, dim3 block, const std::function<void()>& thread, const char* kernel, const void* code) {
     if (running) throw std::logic_error("a kernel is launched from within a kernel");
     const std::size_t threads = std::size_t{block.x} * block.y * block.z;
     if (threads == 0 || threads > 1024 || grid.y > 65535 || grid.z > 65535)
@@ -363,6 +364,7 @@ void run(dim3 grid, dim3 block, const std::function<void()>& thread, const char*
     std::vector<std::size_t> order(std::size_t{grid.x} * grid.y * grid.z);
     std::iota(order.begin(), order.end(), std::size_t{0});
     if (schedule.random) std::shuffle(order.begin(), order.end(), random);
+    begin_launch({code, {grid.x, grid.y, grid.z}, static_cast<unsigned>(threads), order.data()});
     Block one(grid, block, thread, random);
     running = &one;
     try {
@@ -371,6 +373,8 @@ void run(dim3 grid, dim3 block, const std::function<void()>& thread, const char*
                      static_cast<unsigned>(i / grid.x / grid.y)});
     } catch (...) {
         running = nullptr;
+        end_block();
+        shared.clear();
         pool = {};  // threads that were put aside never end
         throw;
     }

@@ -7,12 +7,13 @@
 // Errors that a GPU would hide or hang on are reported as exceptions that name block and thread: a barrier that not all
 // threads reach, or reach at different lines; a warp intrinsic called by a lane outside its own mask; a deadlock. Fresh
 // shared memory is filled with 0xFF, which reads as NaN; what is written behind a shared array or a device buffer is
-// found by its sentinel, and by AddressSanitizer.
+// found by its sentinel, and by AddressSanitizer. Races, accesses out of bounds and reads of what was never written are
+// found at the access (tests/simt_hooks.h).
 //
 // What a warp does with matrices, and asynchronous copies: tests/simt_matrix.h.
 //
 // Schedules: in order, or seeded and random, where blocks and threads are shuffled and a thread may be put aside at
-// each atomic, relaxed_load and barrier. Races show as results that depend on the seed.
+// each atomic, relaxed_load, relaxed_store and barrier. Races of algorithms show as results that depend on the seed.
 //
 // With IWSEG_CUDA_STANDIN defined too, kernels are iwseg::cuda's and are launched by CUDA's own call, which
 // tests/cuda_standin/ stands in for.
@@ -33,6 +34,7 @@
 #include <type_traits>
 
 #include "kernels/backend.h"
+#include "tests/simt_hooks.h"
 #include "tests/simt_recording.h"
 
 struct dim3 {
@@ -82,7 +84,8 @@ void require_shared(const void* address, std::size_t bytes, const char* what);
 void may_switch();
 /// The block's array of that name, made by the first thread to come, filled with 0xFF.
 void* shared_memory(const void* key, std::size_t bytes);
-void run(dim3 grid, dim3 block, const std::function<void()>& thread, const char* kernel);
+void run(dim3 grid, dim3 block, const std::function<void()>& thread, const char* kernel,
+         const void* code);
 
 template <class T>
 std::uint64_t to_bits(T value) {
@@ -141,7 +144,7 @@ using std::min;
 inline void __syncthreads(const std::source_location& site = std::source_location::current()) {
     iwseg::simt::executor::barrier(site);
 }
-inline void __threadfence() {}
+inline void __threadfence() { iwseg::simt::executor::note_fence(); }
 inline void __threadfence_block() {}
 inline void __syncwarp(unsigned mask = 0xFFFFFFFFu, const std::source_location& site = std::source_location::current()) {
     iwseg::simt::executor::warp(iwseg::simt::executor::WarpOperation::synchronise, mask, 0, 0, site);
@@ -189,43 +192,45 @@ inline int __all_sync(unsigned mask, int predicate, const std::source_location& 
     return __ballot_sync(mask, predicate, site) == mask;
 }
 
-// Atomics: each is one step of one thread, and a place to switch before and after.
+// Atomics: each is one step of one thread, and a place to switch before and after. Always inlined, so that what looks on
+// (tests/simt_hooks.h) finds them on the kernel's line.
 namespace iwseg::simt::executor {
 template <class T, class Change>
-T atomic(T* at, Change&& change) {
+[[gnu::always_inline]] inline T atomic(T* at, Change&& change) {
     may_switch();
-    const T before = *at;
-    *at = change(before);
+    volatile T* place = at;  // what is seen to be volatile is no race with its like
+    const T before = *place;
+    *place = change(before);
     may_switch();
     return before;
 }
 }  // namespace iwseg::simt::executor
 template <class T>
-T atomicAdd(T* at, std::type_identity_t<T> value) {
+[[gnu::always_inline]] inline T atomicAdd(T* at, std::type_identity_t<T> value) {
     return iwseg::simt::executor::atomic(at, [&](T before) { return static_cast<T>(before + value); });
 }
 template <class T>
-T atomicMin(T* at, std::type_identity_t<T> value) {
+[[gnu::always_inline]] inline T atomicMin(T* at, std::type_identity_t<T> value) {
     return iwseg::simt::executor::atomic(at, [&](T before) { return std::min(before, value); });
 }
 template <class T>
-T atomicMax(T* at, std::type_identity_t<T> value) {
+[[gnu::always_inline]] inline T atomicMax(T* at, std::type_identity_t<T> value) {
     return iwseg::simt::executor::atomic(at, [&](T before) { return std::max(before, value); });
 }
 template <class T>
-T atomicOr(T* at, std::type_identity_t<T> value) {
+[[gnu::always_inline]] inline T atomicOr(T* at, std::type_identity_t<T> value) {
     return iwseg::simt::executor::atomic(at, [&](T before) { return before | value; });
 }
 template <class T>
-T atomicAnd(T* at, std::type_identity_t<T> value) {
+[[gnu::always_inline]] inline T atomicAnd(T* at, std::type_identity_t<T> value) {
     return iwseg::simt::executor::atomic(at, [&](T before) { return before & value; });
 }
 template <class T>
-T atomicExch(T* at, std::type_identity_t<T> value) {
+[[gnu::always_inline]] inline T atomicExch(T* at, std::type_identity_t<T> value) {
     return iwseg::simt::executor::atomic(at, [&](T) { return value; });
 }
 template <class T>
-T atomicCAS(T* at, std::type_identity_t<T> expected, std::type_identity_t<T> value) {
+[[gnu::always_inline]] inline T atomicCAS(T* at, std::type_identity_t<T> expected, std::type_identity_t<T> value) {
     return iwseg::simt::executor::atomic(at, [&](T before) { return before == expected ? value : before; });
 }
 
@@ -267,7 +272,7 @@ void launch(void (*kernel)(P...), const LaunchShape& shape, Stream stream, const
     static_assert(sizeof...(P) == sizeof...(A), "as many arguments as the kernel has parameters");
     executor::submit(stream, [kernel, shape, name = __PRETTY_FUNCTION__, ... values = static_cast<P>(arguments)] {
         const auto thread = [&] { kernel(values...); };
-        executor::run(shape.grid, shape.block, thread, name);
+        executor::run(shape.grid, shape.block, thread, name, reinterpret_cast<const void*>(kernel));
     });
 }
 
@@ -278,7 +283,7 @@ void launch(void (*kernel)(P...), const LaunchShape& shape, Stream stream, const
 namespace iwseg::IWSEG_BACKEND {
 
 template <class T>
-T relaxed_load(const T* from) {
+[[gnu::always_inline]] inline T relaxed_load(const T* from) {
     ::iwseg::simt::executor::may_switch();
     const T value = *static_cast<const volatile T*>(from);
     ::iwseg::simt::executor::may_switch();  // what was read may be stale when it is used
@@ -286,10 +291,10 @@ T relaxed_load(const T* from) {
 }
 
 template <class T>
-void relaxed_store(T* to, std::type_identity_t<T> value) {
-    executor::may_switch();
+[[gnu::always_inline]] inline void relaxed_store(T* to, std::type_identity_t<T> value) {
+    ::iwseg::simt::executor::may_switch();
     *static_cast<volatile T*>(to) = value;
-    executor::may_switch();
+    ::iwseg::simt::executor::may_switch();
 }
 
 }  // namespace iwseg::IWSEG_BACKEND

@@ -6,20 +6,16 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
-#include <map>
-#include <new>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "tests/simt_memory.h"
+
 namespace iwseg::simt {
 namespace {
 
-constexpr std::size_t kAlignment = 256, kSentinel = 256;
-constexpr unsigned char kMark = 0xA5;
-
-std::map<void*, std::int64_t> buffers;  ///< device memory in use, bytes
-bool overrun = false;                   ///< found while releasing
+bool overrun = false;  ///< found while releasing
 
 /// A queued copy between host and device. As on a GPU, what is copied to the host arrives when it is waited for, and
 /// what is copied to the device must not have changed until then.
@@ -47,18 +43,10 @@ void begin_transfer(const void* from, void* to_host, std::int64_t bytes) {
     transfers.push_back({++transfers_begun, first, static_cast<char*>(to_host), {first, first + bytes}});
 }
 
-bool is_intact(void* memory, std::int64_t bytes) {
-    const auto* behind = static_cast<const unsigned char*>(memory) + bytes;
-    for (std::size_t i = 0; i < kSentinel; ++i)
-        if (behind[i] != kMark) return false;
-    return true;
-}
-
 }  // namespace
 
 void check_sentinels() {
-    for (const auto& [memory, bytes] : buffers) overrun |= !is_intact(memory, bytes);
-    if (overrun) {
+    if (overrun || !device_memory().is_intact()) {
         overrun = false;
         throw std::logic_error("a kernel wrote behind a buffer of device memory");
     }
@@ -68,23 +56,18 @@ MatrixLoads matrix_loads() { return {executor::launch_count().matrices, executor
 
 void schedule_by(std::uint64_t seed) { executor::set_schedule({seed != 0, seed}); }
 
+Unwatched::Unwatched() { executor::watch_accesses(false); }
+Unwatched::~Unwatched() { executor::watch_accesses(true); }
+
 void* allocate(std::int64_t bytes) {
     executor::require_not_recording("an allocation");
-    const std::size_t all = (static_cast<std::size_t>(bytes) + kSentinel + kAlignment - 1) / kAlignment * kAlignment;
-    void* memory = std::aligned_alloc(kAlignment, all);
-    if (!memory) throw std::bad_alloc();
-    std::memset(memory, 0xFF, static_cast<std::size_t>(bytes));  // reads as NaN
-    std::memset(static_cast<char*>(memory) + bytes, kMark, all - static_cast<std::size_t>(bytes));
-    buffers[memory] = bytes;
-    return memory;
+    return device_memory().allocate(static_cast<std::size_t>(bytes));
 }
 
-void release(void* memory, std::int64_t bytes) noexcept {
+void release(void* memory, std::int64_t) noexcept {
     if (!memory) return;
     executor::note_while_recording("a release of memory");
-    overrun |= !is_intact(memory, bytes);
-    buffers.erase(memory);
-    std::free(memory);
+    overrun |= !device_memory().release(memory);
 }
 
 std::int64_t free_memory() { return cpu::free_memory(); }
@@ -106,6 +89,7 @@ void release_host(void* memory, std::int64_t) noexcept {
 void copy_to_device(Stream, const void* from, void* to, std::int64_t bytes) {
     executor::require_not_recording("a copy from the host");
     cpu::copy_to_device({}, from, to, bytes);
+    device_memory().mark_written(to, static_cast<std::size_t>(bytes));
     begin_transfer(from, nullptr, bytes);
 }
 void copy_to_host(Stream, const void* from, void* to, std::int64_t bytes) {
@@ -113,7 +97,10 @@ void copy_to_host(Stream, const void* from, void* to, std::int64_t bytes) {
     begin_transfer(from, to, bytes);
 }
 void set_zero(Stream stream, void* memory, std::int64_t bytes) {
-    executor::submit(stream, [=] { cpu::set_zero({}, memory, bytes); });
+    executor::submit(stream, [=] {
+        cpu::set_zero({}, memory, bytes);
+        device_memory().mark_written(memory, static_cast<std::size_t>(bytes));
+    });
 }
 void synchronise(Stream) {
     executor::require_not_recording("waiting for a stream");

@@ -22,4 +22,14 @@ MatrixLoads matrix_loads();
 /// The executor's schedule: 0 in order, else random by that seed.
 void schedule_by(std::uint64_t seed);
 
+/// While it lives, accesses of kernels are not looked at (tests/simt_hooks.h): for tests of what numbers become, whose
+/// launches others look at. A step of a network then takes a fifth of the time.
+class Unwatched {
+  public:
+    Unwatched();
+    ~Unwatched();
+    Unwatched(const Unwatched&) = delete;
+    Unwatched& operator=(const Unwatched&) = delete;
+};
+
 }  // namespace iwseg::simt

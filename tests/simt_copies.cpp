@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tests/simt_hooks.h"
+
 namespace iwseg::simt::executor {
 namespace {
 
@@ -19,9 +21,10 @@ void AsyncCopies::reset(std::size_t threads) {
     under_way_ = 0;
 }
 
-void AsyncCopies::begin(int thread, void* to, const void* from, int bytes) {
+void AsyncCopies::begin(int thread, Copy copy) {
     Queue& queue = queues_[static_cast<std::size_t>(thread)];
-    queue.copies.push_back({to, from, bytes, queue.groups});
+    copy.group = queue.groups;
+    queue.copies.push_back(copy);
     queue.uncommitted = true;
     ++under_way_;
 }
@@ -37,7 +40,11 @@ void AsyncCopies::wait(int thread, int left) {
     queue.waited = std::max(queue.waited, queue.groups - left);
     const auto landed = std::stable_partition(queue.copies.begin(), queue.copies.end(),
                                               [&](const Copy& copy) { return copy.group >= queue.waited; });
-    std::for_each(landed, queue.copies.end(), land);
+    std::for_each(landed, queue.copies.end(), [](const Copy& copy) {
+        land(copy);
+        // Until now it could: what others read there since the last barrier is a race.
+        note_access({reinterpret_cast<std::uintptr_t>(copy.to), kBytes, true, Strength::plain, copy.site});
+    });
     under_way_ -= static_cast<std::size_t>(queue.copies.end() - landed);
     queue.copies.erase(landed, queue.copies.end());
 }

@@ -18,12 +18,13 @@ class AsyncCopies {
         void* to;
         const void* from;
         int bytes;
-        int group;
+        const void* site;  ///< in the kernel's code
+        int group = 0;
     };
 
     /// For a new block of so many threads.
     void reset(std::size_t threads);
-    void begin(int thread, void* to, const void* from, int bytes);
+    void begin(int thread, Copy copy);
     /// What the thread has begun since the last call becomes a group.
     void commit(int thread);
     /// Lands the thread's groups but for the last `left`.

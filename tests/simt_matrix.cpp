@@ -39,10 +39,7 @@ void load(void* const (&lanes)[kLanes]) {
     const auto& first = *static_cast<const MatrixLoad*>(lanes[0]);
     for (int matrix = 0; matrix < first.matrices; ++matrix) {
         const void* rows[kSide];
-        for (int r = 0; r < kSide; ++r) {
-            rows[r] = static_cast<const MatrixLoad*>(lanes[matrix * kSide + r])->row;
-            require_shared(rows[r], 16, "a row of a matrix");
-        }
+        for (int r = 0; r < kSide; ++r) rows[r] = static_cast<const MatrixLoad*>(lanes[matrix * kSide + r])->row;
         ++launch_count().matrices;
         launch_count().matrix_cycles += bank_cycles(lanes, matrix);
         for (int lane = 0; lane < kLanes; ++lane) {
@@ -86,6 +83,11 @@ void multiply(void* const (&lanes)[kLanes]) {
 
 void load_matrices(const MatrixLoad& lane, const std::source_location& site) {
     MatrixLoad argument = lane;
+    if (current->number % kLanes < kSide * lane.matrices) {
+        require_shared(lane.row, 16, "a row of a matrix");
+        note_access(
+            {reinterpret_cast<std::uintptr_t>(lane.row), 16, false, Strength::plain, __builtin_return_address(0)});
+    }
     collective(load, &argument, site);
 }
 

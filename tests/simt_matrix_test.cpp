@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -185,21 +186,30 @@ int misplaced(int missing) {
     return count;
 }
 
+/// By what it leaves, or, where accesses are looked at (tests/simt_hooks.h), as a race.
+bool is_seen(int missing) {
+    try {
+        return misplaced(missing) > 0;
+    } catch (const std::logic_error&) {
+        return true;
+    }
+}
+
 TEST(SimtCopies, LandBeforeTheWaitForTheirGroupEnds) {
     over_schedules([] { EXPECT_EQ(misplaced(kNothing), 0); });
 }
 
 TEST(SimtCopies, AMissingWaitCommitOrBarrierIsSeenOnAnySchedule) {
     over_schedules([] {
-        EXPECT_GT(misplaced(kWait), 0);
-        EXPECT_GT(misplaced(kCommit), 0);
-        EXPECT_GT(misplaced(kBarrier), 0);
+        EXPECT_TRUE(is_seen(kWait));
+        EXPECT_TRUE(is_seen(kCommit));
+        EXPECT_TRUE(is_seen(kBarrier));
     });
 }
 
 TEST(SimtCopies, ACopyOverWhatOthersStillReadIsSeenByRandomSchedules) {
     int seen = 0;
-    over_schedules([&] { seen += misplaced(kLastBarrier) > 0; });
+    over_schedules([&] { seen += is_seen(kLastBarrier); });
     EXPECT_GE(seen, 18) << "of 20 random schedules";
 }
 

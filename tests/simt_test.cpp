@@ -142,14 +142,17 @@ __global__ void write_kernel(int* to, int count) {
     if (i < count) to[i] = i;
 }
 
-TEST(Simt, AWriteBehindDeviceMemoryIsFound) {
+TEST(Simt, ACopyBehindDeviceMemoryIsFound) {
     auto* memory = static_cast<int*>(allocate(100 * 4));
     launch(write_kernel, {1, 128}, {}, memory, 100);
     EXPECT_NO_THROW(check_sentinels());
-    launch(write_kernel, {1, 128}, {}, memory, 101);
+    set_zero({}, memory, 404);
     EXPECT_THROW(check_sentinels(), std::logic_error);
     memory[100] = static_cast<int>(0xA5A5A5A5u);
+    EXPECT_NO_THROW(check_sentinels());
+    set_zero({}, memory, 404);
     release(memory, 400);
+    EXPECT_THROW(check_sentinels(), std::logic_error);
     EXPECT_NO_THROW(check_sentinels());
 }
 
