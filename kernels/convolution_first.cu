@@ -67,6 +67,8 @@ __device__ __forceinline__ std::int64_t place_of(const Few& p, std::int64_t samp
 constexpr int kForwardD = 4, kForwardH = 4, kVoxels = 4;  ///< the tile, and a thread's voxels in a row
 constexpr int kForwardThreads = kForwardD * kForwardH * kTileW / kVoxels * kOutputs / kEight;
 using Four = Pack<float, 4>;
+/// Of the taps in shared memory, in fours: one more than outputs, as a warp writes one output's taps.
+constexpr int kTapPitch = kOutputs / 4 + 1;
 
 /// Adds what one source channel gives to a thread's 8 outputs of 4 voxels.
 __device__ __forceinline__ void add_channel(const float* tile, const Four* weights, float (&sum)[kVoxels][kEight]) {
@@ -79,7 +81,7 @@ __device__ __forceinline__ void add_channel(const float* tile, const Four* weigh
             for (int i = 0; i < kVoxels + 2; ++i) row[i] = tile[(kd * (kForwardH + 2) + kh) * kRow + i];
 #pragma unroll
             for (int kw = 0; kw < 3; ++kw) {
-                const Four* of_tap = weights + ((kd * 3 + kh) * 3 + kw) * (kOutputs / 4);
+                const Four* of_tap = weights + ((kd * 3 + kh) * 3 + kw) * kTapPitch;
 #pragma unroll
                 for (int half = 0; half < 2; ++half) {
                     const Four four = of_tap[half];
@@ -96,7 +98,7 @@ template <class Src, class Dst>
 __global__ void __launch_bounds__(kForwardThreads, 2)
     first_forward_kernel(Few p, const Src* src, const float* weights, const float* bias, bool accumulate, Dst* dst) {
     SHARED(float, tile, (kForwardD + 2) * (kForwardH + 2) * kRow);
-    SHARED(Four, taps, kTaps * kOutputs / 4);  // [tap][output]
+    SHARED(Four, taps, kTaps * kTapPitch);  // [tap][output]
     const Corner corner = corner_of<kForwardD, kForwardH>(p, blockIdx.x);
     const int first_output = static_cast<int>(blockIdx.y) * kOutputs, number = static_cast<int>(threadIdx.x);
     const int side = number % 2, w = number / 2 % (kTileW / kVoxels) * kVoxels;
@@ -105,10 +107,12 @@ __global__ void __launch_bounds__(kForwardThreads, 2)
     for (std::int64_t c = 0; c < p.inputs; ++c) {
         __syncthreads();  // the last channel's tile is still read
         load_tile<kForwardD, kForwardH>(p, corner, src + c * p.src.channel, tile);
-        for (int i = number; i < kTaps * kOutputs; i += kForwardThreads) {
-            const std::int64_t o = first_output + i % kOutputs;
-            const float weight = o < p.outputs ? weights[(o * p.inputs + c) * kTaps + i / kOutputs] : 0.0f;
-            taps[i / 4].values[i % 4] = as_operand<Src>(weight);
+        for (int i = number; i < 32 * kOutputs; i += kForwardThreads) {  // a warp reads one output's taps, side by side
+            const int tap = i % 32, output = i / 32;
+            if (tap >= kTaps) continue;
+            const std::int64_t o = first_output + output;
+            const float weight = o < p.outputs ? weights[(o * p.inputs + c) * kTaps + tap] : 0.0f;
+            taps[tap * kTapPitch + output / 4].values[output % 4] = as_operand<Src>(weight);
         }
         __syncthreads();
         add_channel(tile + (d * (kForwardH + 2) + h) * kRow + w, taps + side * 2, sum);
@@ -132,7 +136,8 @@ __global__ void __launch_bounds__(kForwardThreads, 2)
 constexpr int kGradientD = 4, kGradientH = 8, kGradientTile = (kGradientD + 2) * (kGradientH + 2) * kRow;
 constexpr int kGradientWarps = 12;    ///< (row of the tile, source channel, depth of the kernel)
 constexpr int kGradientBlocks = 512;  ///< fixed, so that sums do not depend on the card
-constexpr int kPlane = 9, kWarpSums = kPlane * kOutputs;
+/// Of a warp's sums a row is one tap's outputs, and one more, so that lanes which read by taps meet different banks.
+constexpr int kPlane = 9, kSumPitch = kOutputs + 1, kWarpSums = kPlane * kSumPitch;
 
 /// Adds a tile's voxels to a thread's 9 taps of 8 outputs: every `rows`-th row of the tile, every 16th voxel of it.
 template <class Diff>
@@ -168,7 +173,7 @@ __device__ __forceinline__ void halve(float (&sum)[kPlane * kEight], int other) 
     }
 }
 
-/// sums[tap * kOutputs + output]: over the 16 lanes of an output. Halving what a lane holds at each step takes 72
+/// sums[tap * kSumPitch + output]: over the 16 lanes of an output. Halving what a lane holds at each step takes 72
 /// shuffles, where summing each number on its own would take 288.
 __device__ __forceinline__ void sum_lanes(float (&sum)[kPlane * kEight], float* sums) {
     halve<72>(sum, 16);
@@ -178,7 +183,7 @@ __device__ __forceinline__ void sum_lanes(float (&sum)[kPlane * kEight], float* 
 #pragma unroll
     for (int i = 0; i < 9; ++i) {
         const float all = sum[i] + __shfl_xor_sync(0xFFFFFFFFu, sum[i], 2);
-        if (!(lane & 2)) sums[(first + i) / kEight * kOutputs + (first + i) % kEight] = all;
+        if (!(lane & 2)) sums[(first + i) / kEight * kSumPitch + (first + i) % kEight] = all;
     }
 }
 
@@ -204,13 +209,14 @@ __global__ void __launch_bounds__(kGradientWarps * 32)
     }
     sum_lanes(sum, sums + warp * kWarpSums + lane % 2 * kEight);
     __syncthreads();
-    for (int i = static_cast<int>(threadIdx.x); i < 3 * inputs * kWarpSums; i += kGradientWarps * 32) {
-        const int output = first_output + i % kOutputs, tap = i / kOutputs % kPlane, depth = i / kWarpSums % 3;
-        if (output >= p.outputs) continue;
+    const int of_output = inputs * kTaps;
+    for (int i = static_cast<int>(threadIdx.x); i < kOutputs * of_output; i += kGradientWarps * 32) {
+        const int output = first_output + i / of_output, within = i % of_output;  // in the order of partial
+        if (output >= p.outputs) break;
+        const float* from = sums + within / kPlane * kWarpSums + within % kPlane * kSumPitch + output - first_output;
         float all = 0;
-        for (int r = 0; r < rows; ++r) all += sums[i + r * 3 * inputs * kWarpSums];
-        const std::int64_t input = i / kWarpSums / 3;
-        partial[((blockIdx.x * p.outputs + output) * inputs + input) * kTaps + depth * kPlane + tap] = all;
+        for (int r = 0; r < rows; ++r) all += from[r * 3 * inputs * kWarpSums];
+        partial[(blockIdx.x * p.outputs + output) * of_output + within] = all;
     }
 }
 

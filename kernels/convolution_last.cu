@@ -20,11 +20,16 @@ struct Dot {
     int inputs, outputs;
 };
 
-/// shared[o][c], zero for outputs that are not there.
-template <class Operand>
+/// shared[o][c], zero for outputs that are not there. kByEights: shared[o][c % 8][c / 8], so that lanes which read the same
+/// of other eights meet different banks.
+template <class Operand, bool kByEights = false>
 __device__ void load_weights(const Dot& p, const float* weights, int outputs, float* shared) {
-    for (int i = static_cast<int>(threadIdx.x); i < outputs * p.inputs; i += kThreads)
-        shared[i] = i < p.outputs * p.inputs ? as_operand<Operand>(weights[i]) : 0.0f;
+    const int eights = p.inputs / kEight;
+    for (int i = static_cast<int>(threadIdx.x); i < outputs * p.inputs; i += kThreads) {
+        const int o = i / p.inputs, c = i - o * p.inputs;
+        const int to = kByEights ? o * p.inputs + c % kEight * eights + c / kEight : i;
+        shared[to] = o < p.outputs ? as_operand<Operand>(weights[i]) : 0.0f;
+    }
     __syncthreads();
 }
 
@@ -57,17 +62,17 @@ __global__ void last_forward_kernel(Dot p, const Src* src, const float* weights,
 template <class Src>
 __global__ void last_data_kernel(Dot p, const float* diff_dst, const float* weights, Src* diff_src) {
     SHARED(float, shared, kMostOutputs * kMostInputs);
-    load_weights<Src>(p, weights, p.outputs, shared);
+    load_weights<Src, true>(p, weights, p.outputs, shared);
     const int eights = p.inputs / kEight;
     const std::int64_t sample = blockIdx.y, step = std::int64_t{gridDim.x} * kThreads, count = p.voxels * eights;
     for (std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x; i < count; i += step) {
         const std::int64_t v = i / eights;
-        const int c = static_cast<int>(i - v * eights) * kEight;
+        const int eight = static_cast<int>(i - v * eights), c = eight * kEight;
         float sum[kEight] = {};
         for (int o = 0; o < p.outputs; ++o) {
-            const float slope = diff_dst[(sample * p.outputs + o) * p.voxels + v];
+            const float gradient = diff_dst[(sample * p.outputs + o) * p.voxels + v];
 #pragma unroll
-            for (int k = 0; k < kEight; ++k) sum[k] += slope * shared[o * p.inputs + c + k];
+            for (int k = 0; k < kEight; ++k) sum[k] += gradient * shared[o * p.inputs + k * eights + eight];
         }
         store_eight(diff_src + (sample * p.voxels + v) * p.inputs + c, sum);
     }
@@ -76,7 +81,9 @@ __global__ void last_data_kernel(Dot p, const float* diff_dst, const float* weig
 /// partial[block][o][c]: threads side by side hold the channels of one voxel and keep to them.
 template <int kCount, class Src>
 __global__ void last_weight_kernel(Dot p, const Src* src, const float* diff_dst, float* partial) {
-    SHARED(float, shared, kThreads * kEight);
+    // shared[c % 8][thread]: lanes write side by side, and with four more a row those that read meet different banks.
+    constexpr int kPitch = kThreads + 4;
+    SHARED(float, shared, kEight * kPitch);
     const int eights = p.inputs / kEight, rows = kThreads / eights, number = static_cast<int>(threadIdx.x);
     const int c = number % eights * kEight, row = number / eights;
     float sum[kCount][kEight] = {};
@@ -88,20 +95,20 @@ __global__ void last_weight_kernel(Dot p, const Src* src, const float* diff_dst,
 #pragma unroll
                 for (int o = 0; o < kCount; ++o) {
                     if (o >= p.outputs) break;
-                    const float slope = diff_dst[(sample * p.outputs + o) * p.voxels + v];
+                    const float gradient = diff_dst[(sample * p.outputs + o) * p.voxels + v];
 #pragma unroll
-                    for (int i = 0; i < kEight; ++i) sum[o][i] += slope * numbers[i];
+                    for (int i = 0; i < kEight; ++i) sum[o][i] += gradient * numbers[i];
                 }
             }
 #pragma unroll
     for (int o = 0; o < kCount; ++o) {
         if (o >= p.outputs) break;
 #pragma unroll
-        for (int i = 0; i < kEight; ++i) shared[number * kEight + i] = sum[o][i];
+        for (int i = 0; i < kEight; ++i) shared[i * kPitch + number] = sum[o][i];
         __syncthreads();
         for (int i = number; i < p.inputs; i += kThreads) {
             float all = 0;
-            for (int r = 0; r < rows; ++r) all += shared[r * p.inputs + i];
+            for (int r = 0; r < rows; ++r) all += shared[i % kEight * kPitch + r * eights + i / kEight];
             partial[(std::int64_t{blockIdx.x} * p.outputs + o) * p.inputs + i] = all;
         }
         __syncthreads();
