@@ -40,7 +40,7 @@ __device__ __forceinline__ int load(const Voxels<T>& in, std::int64_t first, std
                                     Voxel (&voxels)[W]) {
     float z[W];
     load_pack<W>(in.logit + first, z);
-    const auto target = *reinterpret_cast<const Pack<std::uint8_t, W>*>(in.target + first);
+    const Pack<std::uint8_t, W> target = pack_at<W>(in.target + first);
     unsigned met = 0;
 #pragma unroll
     for (int i = 0; i < W; ++i) {

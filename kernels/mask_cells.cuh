@@ -174,7 +174,7 @@ __device__ __forceinline__ std::int32_t find_cells(const MaskCells& cells, const
 #pragma unroll
                 for (int row = 0; row < 4; ++row)
                     if (2 * y + row % 2 < cells.shape.h && 2 * z + row / 2 < cells.shape.d)
-                        rows[row] = *reinterpret_cast<const uint4*>(from + offset_of(cells, 2 * row));
+                        rows[row] = load_16_bytes(from + offset_of(cells, 2 * row));
                 bytes = cells_of_rows<kIgnoring>(rows, ignored);
             } else {
                 bytes.values[0] = cell_of_voxels<kIgnoring>(cells, mask, static_cast<std::int32_t>(cell), ignored);

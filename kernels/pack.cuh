@@ -32,6 +32,11 @@ __device__ __forceinline__ void load_pack(const T* from, float (&to)[W]) {
     for (int i = 0; i < W; ++i) to[i] = to_f32(pack.values[i]);
 }
 
+/// 16 bytes, aligned to as many, as four words.
+__device__ __forceinline__ uint4 load_16_bytes(const void* from) {
+    return *static_cast<const uint4*>(from);
+}
+
 /// Writes 16 bytes of device memory by one instruction. nvcc takes a structure's assignment apart into its numbers and
 /// joins them again only where it can see how the address is aligned, which in half of the kernels it cannot.
 __device__ __forceinline__ void store_16_bytes(void* to, const uint4& bits) {
