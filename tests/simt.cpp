@@ -373,7 +373,8 @@ void run(dim3 grid, dim3 block, const std::function<void()>& thread, const char*
                      static_cast<unsigned>(i / grid.x / grid.y)});
     } catch (...) {
         running = nullptr;
-        end_block();
+        in_atomic = false;
+        abandon_block();
         shared.clear();
         pool = {};  // threads that were put aside never end
         throw;

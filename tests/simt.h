@@ -199,8 +199,10 @@ template <class T, class Change>
 [[gnu::always_inline]] inline T atomic(T* at, Change&& change) {
     may_switch();
     volatile T* place = at;  // what is seen to be volatile is no race with its like
+    in_atomic = true;
     const T before = *place;
     *place = change(before);
+    in_atomic = false;
     may_switch();
     return before;
 }

@@ -5,18 +5,23 @@
 #include <vector>
 
 #include "tests/simt.h"
+#include "tests/simt_counters.h"
 #include "tests/simt_memory.h"
 #include "tests/simt_races.h"
 #include "tests/simt_shared.h"
 #include "tests/simt_source.h"
 
 namespace iwseg::simt::executor {
+
+volatile bool in_atomic = false;
+
 namespace {
 
 const void* kernel = nullptr;  ///< that is running, its code
 bool watches = true;           ///< as watch_accesses was asked
 bool is_watching = false;      ///< between begin_block and end_block
 Races races;
+Counters* counters = nullptr;  ///< where asked for
 SharedMemory& shared = shared_memory_of_block();
 DeviceMemory& device = device_memory();
 
@@ -58,6 +63,7 @@ bool has_hooks() {
 void begin_launch(const LaunchNote& launch) {
     kernel = launch.kernel;
     races.begin_launch(launch);
+    if (counters) counters->begin_launch(launch);
 }
 void begin_block() {
     races.begin_block();
@@ -75,8 +81,18 @@ void note_fence() {
 void watch_accesses(bool watch) {
     watches = watch;
 }
-void end_block() noexcept {
+void end_block() {
     is_watching = false;
+    if (counters) counters->end_block();
+}
+void abandon_block() noexcept {
+    is_watching = false;
+}
+Counting::Counting(Counters& to) {
+    counters = &to;
+}
+Counting::~Counting() {
+    counters = nullptr;
 }
 
 void note_access(const Access& access) {
@@ -88,6 +104,7 @@ void note_access(const Access& access) {
     else
         check_device(access);
     races.see(access, current->number, is_shared, report);
+    if (counters) counters->see(access, current->number, is_shared ? Space::shared : Space::device);
 }
 
 }  // namespace iwseg::simt::executor
@@ -96,10 +113,12 @@ void note_access(const Access& access) {
 // What g++ calls. A volatile access is one of relaxed_load or relaxed_store.
 namespace {
 
+using iwseg::simt::executor::in_atomic;
 using iwseg::simt::executor::Strength;
 
 __attribute__((always_inline)) inline void note(const void* at, unsigned bytes, bool write, Strength strength,
                                                 const void* site) {
+    if (strength == Strength::relaxed && in_atomic) strength = Strength::atomic;
     iwseg::simt::executor::note_access({reinterpret_cast<std::uintptr_t>(at), bytes, write, strength, site});
 }
 

@@ -40,6 +40,9 @@ struct Access {
 /// -fsanitize=thread, and not by other compilers than g++. Without them nothing is found and nothing is counted.
 bool has_hooks();
 
+/// True while the thread that runs is within an atomic. Volatile, as the hooks that read it come after optimisation.
+extern volatile bool in_atomic;
+
 /// An access of the thread that runs. Where it is out of bounds, reads device memory that was never written, or races,
 /// the launch ends with std::logic_error and this call does not return.
 void note_access(const Access& access);
@@ -61,7 +64,9 @@ void begin_block();
 void note_barrier();
 /// Lanes of the warp that begins with that thread have met at a __syncwarp.
 void note_warp_barrier(int first_thread, unsigned mask);
-void end_block() noexcept;
+void end_block();
+/// The launch ends within a block, by an error.
+void abandon_block() noexcept;
 
 /// The shared memory of the block that runs.
 class SharedMemory;
