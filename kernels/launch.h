@@ -26,6 +26,12 @@ __device__ __forceinline__ T relaxed_load(const T* from) {
     return *static_cast<const volatile T*>(from);
 }
 
+/// Writes what other threads may be reading by relaxed_load or changing by atomics.
+template <class T>
+__device__ __forceinline__ void relaxed_store(T* to, std::type_identity_t<T> value) {
+    *static_cast<volatile T*>(to) = value;
+}
+
 }  // namespace iwseg::cuda
 
 #endif  // IWSEG_SIMT
@@ -51,12 +57,6 @@ void launch(void (*kernel)(P...), const LaunchShape& shape, Stream stream, const
     if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;
     const cudaLaunchConfig_t config{shape.grid, shape.block, 0, static_cast<cudaStream_t>(stream.handle), nullptr, 0};
     check(cudaLaunchKernelEx(&config, kernel, static_cast<P>(arguments)...), "launching a kernel");
-}
-
-/// Writes what other threads may be reading by relaxed_load or changing by atomics.
-template <class T>
-__device__ __forceinline__ void relaxed_store(T* to, std::type_identity_t<T> value) {
-    *static_cast<volatile T*>(to) = value;
 }
 
 }  // namespace cuda

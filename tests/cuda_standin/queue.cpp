@@ -112,7 +112,7 @@ cudaError_t launch_kernel(const cudaLaunchConfig_t& config, const void* kernel, 
         c.most_used = std::max(c.most_used, c.used);
         c.loaded.insert(kernel);
     }
-    return queue(config.stream, {name, [=] { simt::executor::run(grid, block, thread, name); }});
+    return queue(config.stream, {name, [=] { simt::executor::run(grid, block, thread, name, kernel); }});
 }
 
 }  // namespace iwseg::standin
