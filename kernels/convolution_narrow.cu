@@ -199,29 +199,27 @@ __global__ void __launch_bounds__(kThreads, kInputs > 16 || kOutputs > 16 ? 2 : 
     narrow_kernel(NarrowPass p, const Bf16* x, const Pack16* weights, NarrowPrologue prologue, NarrowEpilogue epilogue,
                   Bf16* y) {
     constexpr int kGroup = inputs_of_group(kInputs), kPacks = kGroup / 8, kTap = kOutputs * kPacks;
-    constexpr int kHeld = kOutputs > 16 ? 1 : 3;  // kd, the weights of which are held at once
+    constexpr int kHeld = kOutputs > 16 ? 1 : 3, kSteps = 3 / kHeld;  // kd, the weights of which are held at once
     SHARED(Pack16, tile, kRimD * kRimH * kRimW * kPacks);
     SHARED(Pack16, taps, kHeld * 9 * kTap);
     const TileOrigin origin = tile_of(p.size);
     const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, own_d = warp / 2, own_h = warp % 2 * kRows;
     float sum[kRows][kOutputs / 8][4] = {};
 #pragma unroll 1
-    for (int group = 0; group < kInputs / kGroup; ++group)
+    for (int step = 0; step < kInputs / kGroup * kSteps; ++step) {
+        if (step > 0) __syncthreads();  // until nobody reads what is replaced
+        if (step % kSteps == 0) fill_tile<kPacks>(p, origin, x, step / kSteps * kGroup, prologue, tile);
+        const Pack16* from = weights + step * kHeld * 9 * kTap;
 #pragma unroll 1
-        for (int held = 0; held < 3; held += kHeld) {
-            if (group + held > 0) __syncthreads();  // until nobody reads what is replaced
-            if (held == 0) fill_tile<kPacks>(p, origin, x, group * kGroup, prologue, tile);
-            const Pack16* from = weights + (group * kTaps + held * 9) * kTap;
+        for (int i = thread; i < kHeld * 9 * kTap; i += kThreads) begin_copy(&taps[i], from + i, true);
+        commit_copies();
+        wait_for_copies<0>();
+        __syncthreads();
 #pragma unroll 1
-            for (int i = thread; i < kHeld * 9 * kTap; i += kThreads) begin_copy(&taps[i], from + i, true);
-            commit_copies();
-            wait_for_copies<0>();
-            __syncthreads();
-#pragma unroll 1
-            for (int kd = 0; kd < kHeld; ++kd)
-                multiply<kPacks, kOutputs>(tile + ((own_d + held + kd) * kRimH + own_h) * kRimW * kPacks,
-                                           taps + kd * 9 * kTap, sum);
-        }
+        for (int kd = 0; kd < kHeld; ++kd)
+            multiply<kPacks, kOutputs>(tile + ((own_d + step % kSteps * kHeld + kd) * kRimH + own_h) * kRimW * kPacks,
+                                       taps + kd * 9 * kTap, sum);
+    }
     float moments[2][kOutputs / 4] = {};
     store_rows<kOutputs>(p, {origin.sample, origin.d + own_d, origin.h + own_h, origin.w}, epilogue, sum, moments, y);
     if (!epilogue.sums) return;

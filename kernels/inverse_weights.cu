@@ -32,6 +32,7 @@ __global__ void __launch_bounds__(kThreads)
     labels += n * voxels;
     std::uint32_t background = 0, length = 0;  // length: of the run of `label` that goes on
     std::int32_t label = -1;
+#pragma unroll 2
     for (std::int64_t v = (std::int64_t{blockIdx.x} * kThreads + threadIdx.x) * W; v < voxels;
          v += std::int64_t{gridDim.x} * kThreads * W) {
         const auto read = *reinterpret_cast<const Pack<std::int32_t, W>*>(labels + v);
