@@ -14,11 +14,11 @@
 #include "apps/config.h"
 #include "apps/seconds_since.h"
 #include "apps/step_floor.h"
-#include "apps/training_session.h"
 #include "data/sampling.h"
 #include "engine/random.h"
 #include "kernels/inverse_weights.h"
 #include "models/initialisation.h"
+#include "training/session.h"
 
 namespace iwseg {
 namespace {
@@ -77,7 +77,7 @@ PatchSampler noise_sampler(const BenchOptions& options) {
 
 /// A session on random weights, its batch bound; steps are what is measured.
 struct Trained {
-    /// sampler: may be null; see TrainingOptions.
+    /// sampler: may be null; must outlive this.
     Trained(Context& used, const BenchOptions& options, const PatchSampler* sampler = nullptr)
         : context(used),
           shape{options.batch, 1, options.patch, options.patch, options.patch},
@@ -87,7 +87,7 @@ struct Trained {
         training.loss = loss_from_name(options.loss);
         training.bf16 = is_bf16(options);
         training.input = shape;
-        training.sampler = sampler;
+        if (sampler) training.cutting = sampler->cutting();
         session = std::make_unique<TrainingSession>(context, parameters, training);
         initialise(context, parameters, 0);
     }

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "apps/training_session.h"
+#include "training/session.h"
 
 namespace iwseg {
 

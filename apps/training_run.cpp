@@ -20,7 +20,6 @@
 #include "apps/tensorboard.h"
 #include "apps/trained_on.h"
 #include "apps/training_notes.h"
-#include "apps/training_session.h"
 #include "apps/training_validation.h"
 #include "apps/version.h"
 #include "apps/weight_check.h"
@@ -28,12 +27,13 @@
 #include "data/dataset.h"
 #include "data/geometry_range.h"
 #include "data/loader.h"
-#include "data/resident_scans.h"
 #include "data/sampling.h"
 #include "engine/atomic_file.h"
 #include "engine/safetensors.h"
 #include "kernels/error.h"
 #include "models/initialisation.h"
+#include "training/resident_scans.h"
+#include "training/session.h"
 
 namespace iwseg {
 namespace {
@@ -62,7 +62,7 @@ SamplingOptions sampling_options(const Config& config) {
 TrainingOptions training_options(const Config& config, const PatchSampler& sampler) {
     const std::int64_t channels = sampler.cases()[0].channels;
     TrainingOptions options;
-    options.sampler = &sampler;
+    options.cutting = sampler.cutting();
     options.network.in_channels = static_cast<int>(channels);
     options.network.widths = config.widths;
     options.loss = loss_from_name(config.loss, {static_cast<float>(config.focal_alpha),
@@ -143,7 +143,7 @@ void print_start(const Context& context, const Dataset& dataset, const Split& sp
         fmt::print("scans    resident on the GPU, {}\n", bytes_text(session.resident_bytes()));
     else if (!context.kernels().host_memory)
         fmt::print("scans    cut by the host: the GPU has no room for {} beside the plan\n",
-                   bytes_text(ResidentScans::bytes_needed(sampler.cases())));
+                   bytes_text(ResidentScans::bytes_needed(sampler.cutting().scans)));
     if (const std::string note = large_patch_note(sampler.cases(), sampler.options().patch); !note.empty())
         fmt::print("warning  {}\n", note);
     std::fflush(stdout);

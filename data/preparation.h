@@ -9,6 +9,8 @@
 
 #include "data/dataset.h"
 #include "data/volume.h"
+#include "training/component_list.h"
+#include "training/resident_scans.h"
 
 namespace iwseg {
 
@@ -34,20 +36,6 @@ struct PreparationOptions {
     bool with_label = true;  ///< false: labels are not read (prediction)
 };
 
-/// The connected components of a scan's lesion mask, as lists of voxels: small beside the scan, which is mostly
-/// background. Component l (from 1) has voxels[offsets[l - 1]] up to voxels[offsets[l]], in ascending order.
-struct ComponentList {
-    struct Box {
-        std::array<std::int32_t, 3> first, last;  ///< inclusive
-    };
-    std::vector<std::uint32_t> voxels;  ///< index (i * J + j) * K + k
-    std::vector<std::int64_t> offsets{0};
-    std::vector<Box> boxes;
-    int connectivity = 26;
-
-    std::int64_t size() const { return static_cast<std::int64_t>(boxes.size()); }
-};
-
 /// A scan ready to be sampled or predicted, in memory.
 struct PreparedCase {
     std::string name;
@@ -64,6 +52,9 @@ struct PreparedCase {
 
     std::int64_t draws() const { return lesion_count.value_or(lesions.size()); }
 };
+
+/// The scans as a device is given them; they lie in the cases.
+std::vector<TrainingScan> scans_to_train_on(const std::vector<PreparedCase>& cases);
 
 /// The file of each channel that prepare_case reads, the mask's first where there is one.
 std::vector<std::filesystem::path> files_to_read(const Dataset& dataset, const Case& scan,
@@ -98,10 +89,6 @@ std::int64_t memory_of_cases(const Dataset& dataset, const std::vector<std::stri
 std::vector<PreparedCase> prepare_training_cases(const Dataset& dataset, const std::vector<std::string>& names,
                                                  const PreparationOptions& options, int threads,
                                                  const CaseProgress& progress = {});
-
-/// The component lists of a mask (D, H, W), nonzero is lesion.
-ComponentList list_components(const std::vector<std::uint8_t>& mask, const std::array<std::int64_t, 3>& shape,
-                              int connectivity);
 
 /// Changes one channel's values in place. Returns the new minimum.
 float apply_intensity(const Intensity& intensity, std::vector<float>& values);

@@ -102,24 +102,6 @@ void mark_ignored(const std::vector<std::uint8_t>& ignored, const PatchSource& s
 
 }  // namespace
 
-PatchSource source_of(const PatchPlace& place, const Extent& shape, const Extent& patch) {
-    const Extent strides{shape[1] * shape[2], shape[2], 1};
-    PatchSource source;
-    source.voxels = shape[0] * strides[0];
-    for (int a = 0; a < 3; ++a) {
-        const int axis = place.axis[a];
-        // The patch's voxels i show first + i of the scan, or last - i.
-        const std::int64_t first = place.first[axis], last = first + patch[a] - 1;
-        const bool back = place.reversed[a];
-        const std::int64_t inside = back ? last - shape[axis] + 1 : -first, end = back ? last + 1 : shape[axis] - first;
-        source.start += strides[axis] * (back ? last : first);
-        source.strides[a] = back ? -strides[axis] : strides[axis];
-        source.inside_first[a] = static_cast<std::int32_t>(std::clamp<std::int64_t>(inside, 0, patch[a]));
-        source.inside_end[a] = static_cast<std::int32_t>(std::clamp<std::int64_t>(end, source.inside_first[a], patch[a]));
-    }
-    return source;
-}
-
 std::int64_t crop_components(const ComponentList& lesions, const Extent& shape, const PatchPlace& place,
                              const Extent& patch, std::int32_t* out) {
     std::fill_n(out, patch[0] * patch[1] * patch[2], 0);
@@ -145,6 +127,8 @@ PatchSampler::PatchSampler(std::vector<PreparedCase> cases, const SamplingOption
     }
     if (lesions == 0) throw InputError("there is no lesion in any case to train on");
 }
+
+PatchCutting PatchSampler::cutting() const { return {scans_to_train_on(cases_), options_}; }
 
 PatchPlace PatchSampler::place(std::uint64_t step, std::uint32_t sample) const {
     Random random(options_.seed, step, sample, Purpose::sampling);

@@ -11,46 +11,11 @@
 
 #include "kernels/thread_pool.h"
 #include "tests/backends.h"
+#include "tests/component_fixture.h"
 #include "tests/kernel_tensor.h"
-#include "tests/masks.h"
 
 namespace iwseg {
 namespace {
-
-Labels label(Backend backend, const Mask& mask, const Shape& shape, int connectivity,
-             std::vector<std::int32_t>* counts = nullptr, Stream stream = {}) {
-    const Kernels& device = kernels_of(backend);
-    const KernelArray<std::uint8_t> on_device(device, mask);
-    const KernelArray<std::int32_t> labels(device, shape.elements() + 1, -7);  // the last is a sentinel
-    const KernelArray<std::int32_t> found(device, shape.n, -1);
-    const auto scratch = kernel_scratch(device, device.components_scratch_bytes(shape, connectivity));
-    device.label_components(stream, {on_device.data(), shape, Type::u8}, {labels.data(), shape, Type::i32},
-                            found.data(), connectivity, scratch.data());
-    Labels result = labels.host();
-    EXPECT_EQ(result.back(), -7) << "wrote behind the labels";
-    result.pop_back();
-    if (counts) *counts = found.host();
-    if (backend == Backend::simt) simt::check_sentinels();
-    return result;
-}
-
-std::int32_t largest(const Labels& labels) {
-    std::int32_t most = 0;
-    for (const std::int32_t l : labels) most = std::max(most, l);
-    return most;
-}
-
-void expect_as_flooded(Backend backend, const Mask& mask, const Shape& shape) {
-    for (const int connectivity : kConnectivities) {
-        SCOPED_TRACE(testing::Message() << "connectivity " << connectivity << ", shape " << shape.d << " x " << shape.h
-                                        << " x " << shape.w);
-        const Labels expected = flood_fill(mask, shape, connectivity);
-        std::vector<std::int32_t> counts;
-        const Labels found = label(backend, mask, shape, connectivity, &counts);
-        ASSERT_TRUE(found == expected);
-        ASSERT_EQ(counts[0], largest(expected));
-    }
-}
 
 class Components : public testing::TestWithParam<Backend> {
   protected:
@@ -199,14 +164,6 @@ TEST_P(Components, EachSampleOfABatchIsNumberedFromOne) {
             }
         }
     }
-}
-
-TEST_P(Components, RealLesionMasksAreLabelledAsFloodFillDoes) {
-    if (!std::filesystem::exists(lesion_mask_folder())) GTEST_SKIP() << "no folder " << lesion_mask_folder() << " here";
-    Shape shape;
-    const Mask mask = middle_of_lesions(GetParam() == Backend::cpu ? 2 : 3, shape);
-    ASSERT_GT(std::count(mask.begin(), mask.end(), 1), 5000);
-    expect_as_flooded(GetParam(), mask, shape);
 }
 
 TEST_P(Components, WrongConnectivitiesShapesAndTypesAreRefused) {

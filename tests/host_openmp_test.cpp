@@ -12,11 +12,11 @@
 #include <thread>
 #include <vector>
 
-#include "apps/training_session.h"
 #include "engine/context.h"
 #include "kernels/imported_symbols.h"
 #include "kernels/onednn_threads.h"
 #include "models/initialisation.h"
+#include "training/session.h"
 
 extern "C" void GOMP_parallel(void (*region)(void*), void* data, unsigned count, unsigned flags);
 

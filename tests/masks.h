@@ -3,11 +3,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
-#include <filesystem>
 #include <random>
 #include <vector>
 
-#include "data/volume.h"
 #include "kernels/view.h"
 
 /// Binary masks for tests, and their components the plain way.
@@ -82,22 +80,6 @@ inline Mask comb_mask(const Shape& shape, bool back) {
     for (std::int64_t v = 0; v < shape.elements(); ++v)
         comb[v] = v % shape.w % 2 == 0 || (back && v / shape.w % shape.h == shape.h - 1);
     return comb;
-}
-
-inline std::filesystem::path lesion_mask_folder() { return std::filesystem::path(IWSEG_SHARED_DIR) / "data/lesion_masks"; }
-
-/// A real mask's middle: `part` 2 is the half of each side, 4 a quarter.
-inline Mask middle_of_lesions(std::int64_t part, Shape& shape) {
-    const Volume<std::int32_t> volume = read_labels(lesion_mask_folder() / "ms_19.nii.gz");
-    const auto [depth, height, width] = volume.geometry.shape;
-    shape = {1, 1, depth / part, height / part, width / part};
-    const std::int64_t z0 = (depth - shape.d) / 2, y0 = (height - shape.h) / 2, x0 = (width - shape.w) / 2;
-    Mask mask;
-    for (std::int64_t z = z0; z < z0 + shape.d; ++z)
-        for (std::int64_t y = y0; y < y0 + shape.h; ++y)
-            for (std::int64_t x = x0; x < x0 + shape.w; ++x)
-                mask.push_back(volume.voxels[(z * height + y) * width + x] > 0);
-    return mask;
 }
 
 }  // namespace iwseg

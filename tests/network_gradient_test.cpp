@@ -1,16 +1,17 @@
-// The whole network, written down a second time in double precision: logits, loss and gradients of the engine against it.
+// The whole network, written down a second time in double precision: logits, loss and gradients of the engine against
+// it.
 #include <gtest/gtest.h>
 
 #include <map>
 #include <random>
 
-#include "apps/training_session.h"
 #include "kernels/bf16.h"
 #include "kernels/inverse_weights.h"
 #include "models/initialisation.h"
 #include "tests/backends.h"
 #include "tests/reference_losses.h"
 #include "tests/reference_operations.h"
+#include "training/session.h"
 
 namespace iwseg {
 namespace {

@@ -5,8 +5,8 @@
 #include <iostream>
 
 #include "kernels/error.h"
-#include "raw_studies.h"
 #include "studies/study.h"
+#include "tests/raw_studies.h"
 
 /// What the tests of LUNA16 and LiTS share: their fixture, and cropping written as plainly as can be.
 namespace iwseg {

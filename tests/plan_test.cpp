@@ -12,8 +12,8 @@
 #include <string>
 #include <utility>
 
-#include "apps/training_session.h"
 #include "kernels/error.h"
+#include "training/session.h"
 
 namespace iwseg {
 namespace {

@@ -1,4 +1,4 @@
-"""What OpenCV's fillPoly fills: random polygons of every awkward kind, as tests/polygon_fill_test.cpp reads them.
+"""What OpenCV's fillPoly fills: random polygons of every awkward kind, as tests/studies/polygon_fill_test.cpp reads them.
 
     tests/polygon_fill_golden.py tests/golden/polygon_fill.json
 

@@ -6,13 +6,13 @@
 #include <filesystem>
 #include <optional>
 
-#include "apps/training_session.h"
 #include "engine/safetensors.h"
 #include "kernels/inverse_weights.h"
 #include "models/grid_prediction.h"
 #include "tests/backends.h"
 #include "tests/compare.h"
 #include "tests/golden.h"
+#include "training/session.h"
 
 namespace iwseg {
 namespace {

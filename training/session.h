@@ -6,13 +6,13 @@
 #include <string>
 #include <vector>
 
-#include "data/batch.h"
-#include "data/sampling.h"
 #include "engine/context.h"
 #include "engine/parameters.h"
 #include "engine/plan.h"
 #include "losses/loss.h"
 #include "models/unet.h"
+#include "training/batch.h"
+#include "training/resident_scans.h"
 
 namespace iwseg {
 
@@ -26,8 +26,8 @@ struct TrainingOptions {
     bool nesterov = true;
     float weight_decay = 0.0f;
     /// Where given, on a device with memory of its own that holds these scans beside the plan, they are uploaded once and a
-    /// step takes places instead of a batch. Must outlive the session; its patches have the input's shape.
-    const PatchSampler* sampler = nullptr;
+    /// step takes places instead of a batch. Their memory must outlive the session; patches have the input's shape.
+    std::optional<PatchCutting> cutting = {};
     std::int64_t memory_for_others = 0;  ///< bytes that are to be left free beside the plan and the scans
     std::optional<std::int64_t> memory_for_scans = {};  ///< bytes; else what is free when the plan is made
 };

@@ -5,7 +5,7 @@
 
 #include "data/preparation.h"
 #include "engine/atomic_file.h"
-#include "nifti_files.h"
+#include "tests/nifti_files.h"
 
 namespace iwseg {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "meta_files.h"
+#include "tests/meta_files.h"
 
 namespace iwseg {
 namespace {

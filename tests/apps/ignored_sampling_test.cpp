@@ -8,13 +8,13 @@
 #include <string>
 #include <vector>
 
-#include "apps/training_session.h"
 #include "data/preparation.h"
 #include "data/sampling.h"
 #include "data/volume.h"
 #include "engine/atomic_file.h"
 #include "kernels/ignored.h"
 #include "models/initialisation.h"
+#include "training/session.h"
 
 namespace iwseg {
 namespace {

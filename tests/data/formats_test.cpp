@@ -3,7 +3,7 @@
 #include "data/dataset.h"
 #include "data/preparation.h"
 #include "engine/atomic_file.h"
-#include "meta_files.h"
+#include "tests/meta_files.h"
 
 namespace iwseg {
 namespace {

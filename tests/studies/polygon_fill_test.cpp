@@ -13,8 +13,8 @@
 
 #include "engine/atomic_file.h"
 #include "engine/safetensors.h"
-#include "golden.h"
 #include "kernels/error.h"
+#include "tests/golden.h"
 
 namespace iwseg {
 namespace {

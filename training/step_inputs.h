@@ -4,12 +4,12 @@
 #include <memory>
 #include <vector>
 
-#include "data/batch.h"
-#include "data/resident_scans.h"
 #include "engine/context.h"
 #include "engine/device_memory.h"
 #include "engine/program.h"
 #include "losses/loss_operation.h"
+#include "training/batch.h"
+#include "training/resident_scans.h"
 
 namespace iwseg {
 

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "kernels/error.h"
-#include "meta_files.h"
+#include "tests/meta_files.h"
 
 namespace iwseg {
 namespace {

@@ -12,7 +12,7 @@
 #include "data/nifti_header.h"
 #include "engine/atomic_file.h"
 #include "kernels/error.h"
-#include "nifti_files.h"
+#include "tests/nifti_files.h"
 
 namespace iwseg {
 namespace {

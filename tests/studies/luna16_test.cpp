@@ -4,7 +4,7 @@
 
 #include <numeric>
 
-#include "plain_studies.h"
+#include "tests/plain_studies.h"
 
 namespace iwseg {
 namespace {

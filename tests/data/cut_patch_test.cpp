@@ -3,24 +3,17 @@
 #include "kernels/cut_patch.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
-#include <fstream>
-#include <nlohmann/json.hpp>
 #include <random>
 
-#include "apps/run_folder.h"
-#include "apps/training_run.h"
-#include "apps/training_session.h"
-#include "data/phantom.h"
-#include "data/resident_scans.h"
 #include "data/sampling.h"
 #include "models/initialisation.h"
 #include "tests/backends.h"
 #include "tests/kernel_tensor.h"
+#include "training/resident_scans.h"
+#include "training/session.h"
 
 namespace iwseg {
 namespace {
@@ -96,7 +89,7 @@ TEST_P(CutPatches, EveryFlipTurnAndOverhangIsCutAsItsPlaceSays) {
         const std::int64_t n = large ? 1 : below(1, 3), channels = large ? 1 : below(1, 3), voxels = patch[0] * patch[1] * patch[2];
         std::vector<PreparedCase> cases;
         for (int c = 0; c < 2; ++c) cases.push_back(scan(large ? Extent{38, 400, 5} : sides(40), channels));
-        const ResidentScans scans(context, cases);
+        const ResidentScans scans(context, scans_to_train_on(cases));
         std::vector<PatchSource> sources;
         std::vector<float> image(static_cast<std::size_t>(n * channels * voxels));
         std::vector<std::uint8_t> target(static_cast<std::size_t>(n * voxels));
@@ -169,8 +162,8 @@ TEST_P(CutPatches, ResidentScansGiveTheBatchesOfTheSampler) {
         options.augmentation = {true, true};
         options.seed = seed_;
         const PatchSampler sampler({scan({19, 25, 14}, 2), ignoring(scan({8, 10, 33}, 2))}, options);
-        const ResidentScans scans(context, sampler.cases());
-        EXPECT_EQ(scans.bytes(), ResidentScans::bytes_needed(sampler.cases()));
+        const ResidentScans scans(context, sampler.cutting().scans);
+        EXPECT_EQ(scans.bytes(), ResidentScans::bytes_needed(sampler.cutting().scans));
         Batch batch;
         for (std::uint64_t step = 0; step < 6; ++step) {
             sampler.draw(step, batch);
@@ -235,7 +228,7 @@ class ResidentTraining : public CutPatches {
         options.network.widths = {2, 3, 4, 4};
         options.loss = loss_from_name(loss);
         options.input = {2, 1, 8, 8, 8};
-        options.sampler = sampler;
+        if (sampler) options.cutting = sampler->cutting();
         return options;
     }
     /// Steps 1 and 2 of `mixed` take places, step 0 a batch.
@@ -286,7 +279,7 @@ TEST_P(ResidentTraining, BatchesAreTakenWhereScansDoNotFit) {
     Context context(kernels_of(GetParam()), {.threads = 1});  // too small to share
     Parameters parameters;
     TrainingOptions options = training("iwdl", made.get());
-    options.memory_for_scans = ResidentScans::bytes_needed(made->cases()) - 1;
+    options.memory_for_scans = ResidentScans::bytes_needed(made->cutting().scans) - 1;
     TrainingSession session(context, parameters, options);
     initialise(context, parameters, seed_);
     EXPECT_EQ(session.resident_bytes(), 0);
@@ -298,44 +291,6 @@ TEST_P(ResidentTraining, BatchesAreTakenWhereScansDoNotFit) {
     options.input.d = 16;
     Parameters others;
     EXPECT_THROW(TrainingSession(context, others, options), std::invalid_argument);
-}
-
-// A whole training with its log: what is said of each batch is the same on the host's path and on the device's.
-TEST_P(ResidentTraining, LogsTheSameBatchesAsTheHost) {
-    const std::filesystem::path folder =
-        std::filesystem::temp_directory_path() / ("iwseg_resident_" + std::to_string(getpid()) + "_" + std::to_string(seed_));
-    write_phantom_dataset({folder / "data", 2, 32, seed_, 1});
-    Config config;
-    config.widths = {2, 3, 4, 4};
-    config.patch = {16, 16, 8};
-    config.steps_per_epoch = 3;
-    config.epochs = 1;
-    config.components = "patch";
-    config.augment = {true, true};
-    config.split.train = {"phantom_000"};
-    config.split.test = {"phantom_001"};
-    const auto log = [&](const Kernels& kernels, const char* name, bool resident) {
-        Context context(kernels, {.threads = 1});
-        const RunFolder run(folder / name);
-        testing::internal::CaptureStdout();
-        iwseg::train(context, config, folder / "data", run);
-        EXPECT_EQ(testing::internal::GetCapturedStdout().find("scans    resident on the GPU") != std::string::npos, resident);
-        std::vector<nlohmann::json> lines;
-        std::ifstream in(run.log());
-        for (std::string line; std::getline(in, line);) lines.push_back(nlohmann::json::parse(line));
-        return lines;
-    };
-    const auto host = log(cpu::kernels(), "host", false), device = log(kernels_of(GetParam()), "device", true);
-    ASSERT_EQ(host.size(), 3u);
-    ASSERT_EQ(device.size(), 3u);
-    for (std::size_t step = 0; step < 3; ++step) {
-        for (const char* key : {"step", "epoch", "rate", "lesion_voxels", "components"}) EXPECT_EQ(device[step].at(key), host[step].at(key));
-        EXPECT_EQ(device[step].at("wait"), 0.0);
-        EXPECT_GE(device[step].at("seconds"), 0.0);
-    }
-    // Sums of f32 in another order, before the first update spreads the difference.
-    EXPECT_NEAR(device[0].at("loss").get<double>(), host[0].at("loss").get<double>(), 1e-4);
-    std::filesystem::remove_all(folder);
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, ResidentTraining, testing::Values(Backend::simt, Backend::cuda),

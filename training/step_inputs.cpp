@@ -1,4 +1,4 @@
-#include "apps/step_inputs.h"
+#include "training/step_inputs.h"
 
 #include <algorithm>
 #include <cstring>

@@ -14,9 +14,9 @@
 #include "apps/run_folder.h"
 #include "data/preparation.h"
 #include "kernels/error.h"
-#include "raw_studies.h"
 #include "studies/lits.h"
 #include "studies/luna16.h"
+#include "tests/raw_studies.h"
 
 namespace iwseg {
 namespace {

@@ -1,18 +1,16 @@
-#include "apps/training_session.h"
-
-#include <fmt/format.h>
+#include "training/session.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <stdexcept>
 
-#include "apps/step_inputs.h"
-#include "data/resident_scans.h"
 #include "engine/device_timer.h"
 #include "kernels/bytes.h"
 #include "kernels/error.h"
 #include "losses/loss_operation.h"
+#include "training/resident_scans.h"
+#include "training/step_inputs.h"
 
 namespace iwseg {
 
@@ -27,15 +25,18 @@ void require_memory(const Context& context, const TrainingOptions& options, std:
     std::array<std::int64_t, 3> patch{options.input.d, options.input.h, options.input.w};
     for (std::int64_t& side : patch) side = static_cast<std::int64_t>(static_cast<double>(side) * scale) / 8 * 8;
     const bool any = *std::min_element(patch.begin(), patch.end()) > 0;
-    throw InputError(fmt::format("a step on {} patches of {} x {} x {} in {} needs {} of memory, but {} are free{}; {}{}",
-                                 options.input.n, options.input.d, options.input.h, options.input.w,
-                                 options.bf16 ? "bf16" : "fp32", gigabytes(needed), gigabytes(std::max<std::int64_t>(free, 0)),
-                                 options.memory_for_others > 0 ? " beside " + gigabytes(options.memory_for_others) +
-                                                                     " for validation (validate_share = 0 does without)"
-                                                               : std::string(),
-                                 any ? fmt::format("patch = [{}, {}, {}] would fit", patch[0], patch[1], patch[2])
-                                     : std::string("no patch would fit at this batch"),
-                                 options.bf16 ? "" : ", and precision bf16 needs about two fifths less"));
+    const auto box = [](std::int64_t d, std::int64_t h, std::int64_t w, const char* between) {
+        return std::to_string(d) + between + std::to_string(h) + between + std::to_string(w);
+    };
+    std::string text = "a step on " + std::to_string(options.input.n) + " patches of " +
+                       box(options.input.d, options.input.h, options.input.w, " x ") + " in " +
+                       (options.bf16 ? "bf16" : "fp32") + " needs " + gigabytes(needed) + " of memory, but " +
+                       gigabytes(std::max<std::int64_t>(free, 0)) + " are free";
+    if (options.memory_for_others > 0)
+        text += " beside " + gigabytes(options.memory_for_others) + " for validation (validate_share = 0 does without)";
+    text += any ? "; patch = [" + box(patch[0], patch[1], patch[2], ", ") + "] would fit" : "; no patch would fit at this batch";
+    if (!options.bf16) text += ", and precision bf16 needs about two fifths less";
+    throw InputError(text);
 }
 
 }  // namespace
@@ -55,7 +56,7 @@ struct TrainingSession::State {
           timer(c),
           graph(c, p, {true, o.bf16, o.layout.value_or(c.kernels().preferred_layout(o.network.narrowest()))}) {
         image = graph.input("image", o.input);
-        const bool may_cut = o.sampler && !c.kernels().host_memory;
+        const bool may_cut = o.cutting && !c.kernels().host_memory;
         if (may_cut) inputs.add_cutting(graph.program(), image, sampling());
         logit = add_unet(graph, o.network, graph.image());
         graph.program().keep(logit);
@@ -73,8 +74,8 @@ struct TrainingSession::State {
     }
 
     const SamplingOptions& sampling() const {
-        const SamplingOptions& chosen = options.sampler->options();
-        const Shape shape{chosen.batch, options.sampler->cases()[0].channels, chosen.patch[0], chosen.patch[1], chosen.patch[2]};
+        const SamplingOptions& chosen = options.cutting->sampling;
+        const Shape shape{chosen.batch, options.cutting->scans.at(0).channels, chosen.patch[0], chosen.patch[1], chosen.patch[2]};
         if (!(shape == options.input)) throw std::invalid_argument("a sampler whose patches are not the session's input");
         return chosen;
     }
@@ -84,8 +85,8 @@ struct TrainingSession::State {
         constexpr std::int64_t kLeastFree = 256 << 20;
         const std::int64_t room = options.memory_for_scans.value_or(
             context.kernels().free_memory() - std::max(kLeastFree, plan->bytes() / 5) - options.memory_for_others);
-        if (ResidentScans::bytes_needed(options.sampler->cases()) > room) return;
-        scans = std::make_unique<ResidentScans>(context, options.sampler->cases());
+        if (ResidentScans::bytes_needed(options.cutting->scans) > room) return;
+        scans = std::make_unique<ResidentScans>(context, options.cutting->scans);
         inputs.use(*scans);
     }
 

@@ -14,7 +14,6 @@
 #include "apps/prediction_run.h"
 #include "apps/run_context.h"
 #include "apps/training_run.h"
-#include "apps/training_session.h"
 #include "data/phantom.h"
 #include "engine/atomic_file.h"
 #include "engine/device_memory.h"
@@ -22,6 +21,7 @@
 #include "kernels/error.h"
 #include "models/initialisation.h"
 #include "tests/cuda_host/cuda_host.h"
+#include "training/session.h"
 
 namespace iwseg {
 namespace {

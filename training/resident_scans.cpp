@@ -1,18 +1,20 @@
-#include "data/resident_scans.h"
+#include "training/resident_scans.h"
 
 #include <algorithm>
+#include <vector>
+
+#include "kernels/bytes.h"
+#include "kernels/ignored.h"
 
 namespace iwseg {
 namespace {
-
-std::int64_t aligned(std::int64_t bytes) { return (bytes + 255) / 256 * 256; }
 
 /// Where a scan's parts lie, bytes from its start: the image, labels, padding.
 struct Parts {
     std::int64_t labels, padding, end;
 
-    explicit Parts(const PreparedCase& scan) {
-        const std::int64_t voxels = scan.geometry.voxels();
+    explicit Parts(const TrainingScan& scan) {
+        const std::int64_t voxels = scan.voxels();
         labels = aligned(scan.channels * voxels * 4);
         padding = labels + aligned(voxels * 4);
         end = padding + aligned(scan.channels * 4);
@@ -21,33 +23,33 @@ struct Parts {
 
 }  // namespace
 
-std::int64_t ResidentScans::bytes_needed(const std::vector<PreparedCase>& cases) {
+std::int64_t ResidentScans::bytes_needed(const std::vector<TrainingScan>& scans) {
     std::int64_t bytes = 0;
-    for (const PreparedCase& scan : cases) bytes += Parts(scan).end;
+    for (const TrainingScan& scan : scans) bytes += Parts(scan).end;
     return bytes;
 }
 
-ResidentScans::ResidentScans(const Context& context, const std::vector<PreparedCase>& cases)
-    : memory_(context.kernels(), bytes_needed(cases)) {
+ResidentScans::ResidentScans(const Context& context, const std::vector<TrainingScan>& scans)
+    : memory_(context.kernels(), bytes_needed(scans)) {
     const Kernels& device = context.kernels();
     const Stream stream = context.stream();
     char* at = memory_.data();
     std::vector<std::int32_t> labels;
-    for (const PreparedCase& scan : cases) {
+    for (const TrainingScan& scan : scans) {
         const Parts parts(scan);
-        const ComponentList& lesions = scan.lesions;
-        labels.assign(static_cast<std::size_t>(scan.geometry.voxels()), 0);
+        const ComponentList& lesions = *scan.lesions;
+        labels.assign(static_cast<std::size_t>(scan.voxels()), 0);
         for (std::int64_t component = 0; component < lesions.size(); ++component)
             for (std::int64_t v = lesions.offsets[component]; v < lesions.offsets[component + 1]; ++v)
                 labels[lesions.voxels[v]] = static_cast<std::int32_t>(component) + 1;
-        for (std::size_t v = 0; v < scan.ignored.size(); ++v)
+        for (std::size_t v = 0; scan.ignored && v < labels.size(); ++v)
             if (scan.ignored[v]) labels[v] = kIgnoredLabel;
         label_bound_ = std::max(label_bound_, lesions.size() + 1);
-        device.copy_to_device(stream, scan.image.data(), at, static_cast<std::int64_t>(scan.image.size()) * 4);
-        device.copy_to_device(stream, labels.data(), at + parts.labels, scan.geometry.voxels() * 4);
-        device.copy_to_device(stream, scan.minimum.data(), at + parts.padding, scan.channels * 4);
+        device.copy_to_device(stream, scan.image, at, scan.channels * scan.voxels() * 4);
+        device.copy_to_device(stream, labels.data(), at + parts.labels, scan.voxels() * 4);
+        device.copy_to_device(stream, scan.minimum, at + parts.padding, scan.channels * 4);
         device.synchronise(stream);  // labels are made anew for the next scan
-        scans_.push_back({scan.geometry.shape, reinterpret_cast<const float*>(at),
+        scans_.push_back({scan.shape, reinterpret_cast<const float*>(at),
                           reinterpret_cast<const std::int32_t*>(at + parts.labels),
                           reinterpret_cast<const float*>(at + parts.padding)});
         at += parts.end;

@@ -1,0 +1,41 @@
+#include "training/component_list.h"
+
+#include <algorithm>
+
+#include "kernels/components.h"
+
+namespace iwseg {
+
+ComponentList list_components(const std::vector<std::uint8_t>& mask, const std::array<std::int64_t, 3>& shape,
+                              int connectivity) {
+    std::vector<std::int32_t> labels(mask.size());
+    std::int32_t count = 0;
+    const Shape one{1, 1, shape[0], shape[1], shape[2]};
+    cpu::label_components({}, {const_cast<std::uint8_t*>(mask.data()), one, Type::u8}, {labels.data(), one, Type::i32},
+                          &count, connectivity, nullptr);
+    ComponentList list;
+    list.connectivity = connectivity;
+    list.offsets.assign(static_cast<std::size_t>(count) + 1, 0);
+    list.boxes.assign(count, {{INT32_MAX, INT32_MAX, INT32_MAX}, {-1, -1, -1}});
+    for (const std::int32_t label : labels)
+        if (label > 0) ++list.offsets[label];
+    for (std::int32_t label = 1; label <= count; ++label) list.offsets[label] += list.offsets[label - 1];
+    list.voxels.resize(static_cast<std::size_t>(list.offsets[count]));
+    std::vector<std::int64_t> place(list.offsets.begin(), list.offsets.end() - 1);
+    for (std::size_t v = 0; v < labels.size(); ++v) {
+        if (labels[v] == 0) continue;
+        const std::int32_t component = labels[v] - 1;
+        list.voxels[place[component]++] = static_cast<std::uint32_t>(v);
+        const auto voxel = static_cast<std::int64_t>(v);
+        const std::array<std::int64_t, 3> at{voxel / (shape[1] * shape[2]), voxel / shape[2] % shape[1],
+                                             voxel % shape[2]};
+        ComponentList::Box& box = list.boxes[component];
+        for (int axis = 0; axis < 3; ++axis) {
+            box.first[axis] = std::min(box.first[axis], static_cast<std::int32_t>(at[axis]));
+            box.last[axis] = std::max(box.last[axis], static_cast<std::int32_t>(at[axis]));
+        }
+    }
+    return list;
+}
+
+}  // namespace iwseg
