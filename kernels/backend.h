@@ -9,10 +9,14 @@
 
 namespace iwseg {
 
-/// Where work is queued: a cudaStream_t on CUDA, unused on the CPU.
+/// Where work is queued: a cudaStream_t on CUDA, the threads that compute on the CPU.
 struct Stream {
     void* handle = nullptr;
+    /// kStreamCounters of the device's memory that are 0 between kernels: by them blocks know which of them ends last
+    /// (kernels/last_block.cuh). Of an opened stream on a device with memory of its own.
+    unsigned* counters = nullptr;
 };
+constexpr int kStreamCounters = 256, kStreamCounterBytes = kStreamCounters * static_cast<int>(sizeof(unsigned));
 
 /// Who computes a gradient's destination says whether it starts there or adds to what is there.
 enum class Write : unsigned char { overwrite, accumulate };

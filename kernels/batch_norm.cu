@@ -5,40 +5,48 @@
 #include <limits>
 
 #include "kernels/batch_norm_moments.cuh"
-#include "kernels/channel_table.cuh"
+#include "kernels/channel_sums.cuh"
 #include "kernels/launch.h"
 #include "kernels/pack.cuh"
 
 // Statistics read x once. A thread sums x - p and (x - p)^2 over at most 64 rows in f32, p its first row. As p is one of
 // the numbers summed, (p - mean)^2 is at most their summed squares about the mean: however large the mean, 64 numbers
 // cancel two digits at worst. Threads are then moved, in double, to one pivot a channel, the tensor's first voxel, and
-// from there on all sums are plain.
+// from there on all sums are plain. The last block to end makes statistics of them: one launch.
 //
-// Backward reads x and diff_y twice: sums of g and g (x - mean), g being diff_y where the ReLU let through, then
-// diff_x = scale g + slope (x - mean) + offset. The mask is recomputed by the expression that apply computes.
+// Backward reads x and diff_y twice, in two launches: sums of g and g (x - mean), g being diff_y where the ReLU let
+// through, of which the last block makes the gradients of scale and shift, then
+// diff_x = scale g + factor (x - mean) + offset. The mask is recomputed by the expression that apply computes.
 namespace iwseg::IWSEG_BACKEND {
 namespace {
 
 // A thread of the sums holds 2 W of them, so fewer threads are resident than where numbers only pass through: each has
 // several packs under way instead. 4 blocks of 256 threads with 4 packs are 64 KB an SM.
-constexpr int kResidentBlocks = 4;           ///< on an SM, at least
+constexpr int kResidentBlocks = 4;           ///< on an SM, at least; one less for sums over two tensors
 constexpr int kAheadOne = 4, kAheadTwo = 2;  ///< packs under way of one tensor; of each of two
 
 // ---- statistics ------------------------------------------------------------------------------------------------------
 
-/// origin: the first voxel of the table's channels.
+struct MomentsUse {
+    double count;  ///< elements of a channel
+    float epsilon;
+    BatchNormStatistics statistics;
+    RunningStatistics running;
+};
+
+/// x: the first sample's table, whose first row is the channels' pivots.
 template <class T, int W>
 __global__ void __launch_bounds__(kTableThreads, kResidentBlocks)
-    moments_kernel(const T* x, Table table, const T* origin, std::int64_t per_column, double* partial) {
-    const Seat seat = seat_of<W>(table);
+    moments_kernel(const T* x, Table table, MomentsUse use, BlockSums blocks) {
+    const Position position = position_of<W>(table);
+    const T* origin = x;
+    x += blockIdx.z * table.next;
     float pivot[W] = {}, sum[W] = {}, square[W] = {};
-    int count = 0;
-    const std::int64_t first = std::int64_t{blockIdx.x} * table.rows_at_once + seat.row;
-    if (seat.taken && first < table.rows) load_pack<W>(x + first * table.columns + seat.column, pivot);
+    const std::int64_t first = std::int64_t{blockIdx.x} * table.rows_at_once + position.row;
+    if (position.taken && first < table.rows) load_pack<W>(x + first * table.columns + position.column, pivot);
     Pack<T, W> ahead[kAheadOne];
     const auto load = [&](int i, std::int64_t at) { ahead[i] = pack_at<W>(x + at); };
-    each_rows<kAheadOne>(table, seat, load, [&](int i) {
-        ++count;
+    each_rows<kAheadOne>(table, position, load, [&](int i) {
 #pragma unroll
         for (int k = 0; k < W; ++k) {
             const float away = to_f32(ahead[i].values[k]) - pivot[k];
@@ -46,25 +54,18 @@ __global__ void __launch_bounds__(kTableThreads, kResidentBlocks)
             square[k] += away * away;
         }
     });
-    double a[W] = {}, b[W] = {};
+    const std::int64_t count = rows_of(table, position);
+    double sums[2][W] = {};
     if (count > 0)
-        each_channel<W>(seat.column, table.channels, [&](int k, int channel) {
+        each_channel<W>(position.column, table.channels, [&](int k, int channel) {
             const double gap = static_cast<double>(pivot[k]) - static_cast<double>(to_f32(origin[channel]));
-            a[k] = sum[k] + count * gap;
-            b[k] = square[k] + gap * (2.0 * sum[k] + count * gap);
+            sums[0][k] = sum[k] + static_cast<double>(count) * gap;
+            sums[1][k] = square[k] + gap * (2.0 * sum[k] + static_cast<double>(count) * gap);
         });
-    join_rows(table, seat, a, b, per_column, partial);
-}
-
-template <class T>
-__global__ void finish_statistics_kernel(const double* partial, Table table, const T* origin, std::int64_t per_column,
-                                         double count, float epsilon, BatchNormStatistics statistics,
-                                         RunningStatistics running) {
-    const int c = static_cast<int>(blockIdx.x);
-    double sum, square;
-    join_blocks(table, partial, per_column, c, sum, square);
-    if (threadIdx.x != 0) return;
-    Moments{static_cast<double>(to_f32(origin[c])), sum, square, count}.finish(c, epsilon, statistics, running);
+    finish_sums(table, position, sums, blocks, [&](int c, const double(&all)[2]) {
+        Moments{static_cast<double>(to_f32(origin[c])), all[0], all[1], use.count}.finish(c, use.epsilon, use.statistics,
+                                                                                         use.running);
+    });
 }
 
 __global__ void running_statistics_kernel(int channels, float epsilon, RunningStatistics running,
@@ -93,10 +94,10 @@ struct Affine {
 template <class T, int W>
 __global__ void __launch_bounds__(kTableThreads)
     apply_kernel(const T* x, Table table, BatchNormStatistics statistics, BatchNormWeights weights, float floor, T* y) {
-    const Seat seat = seat_of<W>(table);
+    const Position position = position_of<W>(table);
     Affine<W> affine;
-    each_channel<W>(seat.column, table.channels, [&](int k, int c) { affine.set(k, c, statistics, weights); });
-    each_row(table, seat, [&](std::int64_t at) {
+    each_channel<W>(position.column, table.channels, [&](int k, int c) { affine.set(k, c, statistics, weights); });
+    each_row(table, position, [&](std::int64_t at) {
         float value[W];
         load_pack<W>(x + at, value);
 #pragma unroll
@@ -109,13 +110,16 @@ __global__ void __launch_bounds__(kTableThreads)
 }
 
 template <class T, int W>
-__global__ void __launch_bounds__(kTableThreads)
-    gradient_sums_kernel(const T* x, const T* diff_y, Table table, BatchNormStatistics statistics, BatchNormWeights weights,
-                         float floor, std::int64_t per_column, double* partial) {
-    const Seat seat = seat_of<W>(table);
+__global__ void __launch_bounds__(kTableThreads, kResidentBlocks - 1)
+    gradient_sums_kernel(const T* x, const T* diff_y, Table table, BatchNormStatistics statistics,
+                         BatchNormWeights weights, float floor, float* diff_scale, float* diff_shift,
+                         BlockSums blocks) {
+    const Position position = position_of<W>(table);
+    x += blockIdx.z * table.next;
+    diff_y += blockIdx.z * table.next;
     Affine<W> affine;
     float mean[W], sum[W] = {}, product[W] = {};
-    each_channel<W>(seat.column, table.channels, [&](int k, int c) {
+    each_channel<W>(position.column, table.channels, [&](int k, int c) {
         affine.set(k, c, statistics, weights);
         mean[k] = statistics.mean[c];
     });
@@ -124,7 +128,7 @@ __global__ void __launch_bounds__(kTableThreads)
         ahead[i] = pack_at<W>(x + at);
         gradient[i] = pack_at<W>(diff_y + at);
     };
-    each_rows<kAheadTwo>(table, seat, load, [&](int i) {
+    each_rows<kAheadTwo>(table, position, load, [&](int i) {
 #pragma unroll
         for (int k = 0; k < W; ++k) {
             const float value = to_f32(ahead[i].values[k]);
@@ -133,38 +137,31 @@ __global__ void __launch_bounds__(kTableThreads)
             product[k] += g * (value - mean[k]);
         }
     });
-    double a[W], b[W];
+    double sums[2][W];
 #pragma unroll
-    for (int k = 0; k < W; ++k) a[k] = sum[k], b[k] = product[k];
-    join_rows(table, seat, a, b, per_column, partial);
+    for (int k = 0; k < W; ++k) sums[0][k] = sum[k], sums[1][k] = product[k];
+    finish_sums(table, position, sums, blocks, [&](int c, const double(&all)[2]) {
+        diff_scale[c] = static_cast<float>(all[1] * statistics.inverse_deviation[c]);
+        diff_shift[c] = static_cast<float>(all[0]);
+    });
 }
 
-__global__ void finish_gradient_kernel(const double* partial, Table table, std::int64_t per_column,
-                                       BatchNormStatistics statistics, float* diff_scale, float* diff_shift) {
-    const int c = static_cast<int>(blockIdx.x);
-    double sum, product;
-    join_blocks(table, partial, per_column, c, sum, product);
-    if (threadIdx.x != 0) return;
-    diff_scale[c] = static_cast<float>(product * statistics.inverse_deviation[c]);
-    diff_shift[c] = static_cast<float>(sum);
-}
-
-/// slope and offset, the gradient through variance and mean, follow from diff_scale and diff_shift. share: 1 / numbers of
+/// factor and offset, the gradient through variance and mean, follow from diff_scale and diff_shift. share: 1 / numbers of
 /// a channel.
 template <class T, int W>
 __global__ void __launch_bounds__(kTableThreads)
     gradient_kernel(const T* x, const T* diff_y, Table table, BatchNormStatistics statistics, BatchNormWeights weights,
                     float floor, float share, const float* diff_scale, const float* diff_shift, bool accumulate, T* diff_x) {
-    const Seat seat = seat_of<W>(table);
+    const Position position = position_of<W>(table);
     Affine<W> affine;
-    float mean[W], slope[W], offset[W];
-    each_channel<W>(seat.column, table.channels, [&](int k, int c) {
+    float mean[W], factor[W], offset[W];
+    each_channel<W>(position.column, table.channels, [&](int k, int c) {
         affine.set(k, c, statistics, weights);
         mean[k] = statistics.mean[c];
-        slope[k] = -affine.scale[k] * statistics.inverse_deviation[c] * (diff_scale[c] * share);
+        factor[k] = -affine.scale[k] * statistics.inverse_deviation[c] * (diff_scale[c] * share);
         offset[k] = -affine.scale[k] * (diff_shift[c] * share);
     });
-    each_row(table, seat, [&](std::int64_t at) {
+    each_row(table, position, [&](std::int64_t at) {
         float value[W], gradient[W], before[W] = {};
         load_pack<W>(x + at, value);
         load_pack<W>(diff_y + at, gradient);
@@ -172,7 +169,7 @@ __global__ void __launch_bounds__(kTableThreads)
 #pragma unroll
         for (int k = 0; k < W; ++k) {
             const float g = affine.of(k, value[k]) > floor ? gradient[k] : 0.0f;
-            gradient[k] = before[k] + (affine.scale[k] * g + (slope[k] * (value[k] - mean[k]) + offset[k]));
+            gradient[k] = before[k] + (affine.scale[k] * g + (factor[k] * (value[k] - mean[k]) + offset[k]));
         }
         store_pack<W>(diff_x + at, gradient);
     });
@@ -188,34 +185,21 @@ BatchNormWeights from(const BatchNormWeights& w, std::int64_t c) { return {w.sca
 }  // namespace
 
 std::int64_t batch_norm_scratch_bytes(const Shape& shape, Layout layout) {
-    const Tables tables(shape, layout, "batch_norm_scratch_bytes");
-    std::int64_t sums = 0;  // of the type that needs most
-    for (const int width : {1, kPackWidth<float>, kPackWidth<Bf16>}) {
-        const Table table = tables.table(width);
-        sums = std::max(sums, 2 * table.columns * tables.samples * sum_blocks(table));
-    }
-    return tables.groups * sums * static_cast<std::int64_t>(sizeof(double));
+    return block_sums_bytes(Tables(shape, layout, "batch_norm_scratch_bytes"), 2);
 }
 
 void batch_norm_statistics(Stream stream, View x, float epsilon, BatchNormStatistics statistics, RunningStatistics running,
                            void* scratch) {
     const Tables tables(x.shape, x.layout, "batch_norm_statistics");
-    const auto count = static_cast<double>(x.shape.n * x.shape.voxels());
+    const BlockSums blocks{static_cast<double*>(scratch), counters_of(stream)};
+    MomentsUse use{static_cast<double>(x.shape.n * x.shape.voxels()), epsilon, statistics, running};
     with_table(x, tables, [&](auto real, auto width, const Table& table) {
         using T = decltype(real);
-        const LaunchShape grid = sum_grid(table);
-        const std::int64_t per_column = tables.samples * grid.grid.x, sums = 2 * table.columns * per_column;
-        const auto* data = x.as<const T>();
-        auto* partial = static_cast<double*>(scratch);
-        tables.each([&](std::int64_t c, std::int64_t sample, std::int64_t first) {
-            launch(moments_kernel<T, width>, grid, stream, data + first, table, data + c * tables.numbers, per_column,
-                   partial + c * sums + sample * grid.grid.x);
-        });
         for (std::int64_t c = 0; c < tables.groups; ++c) {
-            RunningStatistics of_channel = running;
-            if (running.mean) of_channel.mean += c, of_channel.variance += c;
-            launch(finish_statistics_kernel<T>, {static_cast<unsigned>(table.channels), kTableThreads}, stream, partial + c * sums,
-                   table, data + c * tables.numbers, per_column, count, epsilon, from(statistics, c), of_channel);
+            use.statistics = from(statistics, c);
+            if (running.mean) use.running.mean = running.mean + c, use.running.variance = running.variance + c;
+            launch(moments_kernel<T, width>, sum_grid(tables, table), stream, x.as<const T>() + c * tables.numbers, table,
+                   use, blocks);
         }
     });
 }
@@ -243,20 +227,15 @@ void batch_norm_backward(Stream stream, View x, View diff_y, BatchNormStatistics
     require_same(x, diff_y, "batch_norm_backward");
     require_same(x, diff_x, "batch_norm_backward");
     const Tables tables(x.shape, x.layout, "batch_norm_backward");
+    const BlockSums blocks{static_cast<double*>(scratch), counters_of(stream)};
     const auto share = static_cast<float>(1.0 / static_cast<double>(x.shape.n * x.shape.voxels()));
     with_table(x, tables, [&](auto real, auto width, const Table& table) {
         using T = decltype(real);
-        const LaunchShape grid = sum_grid(table);
-        const std::int64_t per_column = tables.samples * grid.grid.x, sums = 2 * table.columns * per_column;
         const T *data = x.as<const T>(), *gradient = diff_y.as<const T>();
-        auto* partial = static_cast<double*>(scratch);
-        tables.each([&](std::int64_t c, std::int64_t sample, std::int64_t first) {
-            launch(gradient_sums_kernel<T, width>, grid, stream, data + first, gradient + first, table, from(statistics, c),
-                   from(weights, c), floor_of(relu), per_column, partial + c * sums + sample * grid.grid.x);
-        });
         for (std::int64_t c = 0; c < tables.groups; ++c)
-            launch(finish_gradient_kernel, {static_cast<unsigned>(table.channels), kTableThreads}, stream, partial + c * sums,
-                   table, per_column, from(statistics, c), diff_scale + c, diff_shift + c);
+            launch(gradient_sums_kernel<T, width>, sum_grid(tables, table), stream, data + c * tables.numbers,
+                   gradient + c * tables.numbers, table, from(statistics, c), from(weights, c), floor_of(relu),
+                   diff_scale + c, diff_shift + c, blocks);
         tables.each([&](std::int64_t c, std::int64_t, std::int64_t first) {
             launch(gradient_kernel<T, width>, plain_grid(table), stream, data + first, gradient + first, table,
                    from(statistics, c), from(weights, c), floor_of(relu), share, diff_scale + c, diff_shift + c,

@@ -8,34 +8,33 @@
 #include "kernels/dispatch.h"
 #include "kernels/launch.h"
 #include "kernels/pack.cuh"
-#include "kernels/reduce.cuh"
 
 // A tensor read as a table whose columns are channels, 16 bytes a thread. A thread keeps to its columns, so that what
 // belongs to a channel is loaded once. Where C does not fill whole packs, as many voxels as do make one row: any C is
-// read in 16 bytes, if only the voxels divide so; else number by number.
-//
-// Two sums a channel are joined in double, in an order that depends on the shape only: a block's rows by halves, then a
-// channel's blocks.
+// read in 16 bytes, if only the voxels divide so; else element by element.
 namespace iwseg::IWSEG_BACKEND {
 
 constexpr int kTableThreads = 256;
+/// Columns of a block: a whole line of the cache in bf16, and few enough that wide tensors too have many rows at once.
+constexpr int kBlockColumns = 64;
 
 /// Column i of a row belongs to channel i % channels. Blocks y share a row's packs; a block's threads take rows_at_once
-/// rows of its stretch of packs.
+/// rows of its block_packs packs.
 struct Table {
     std::int64_t rows;
-    int columns, channels, packs, stretch, rows_at_once;
+    std::int64_t next;  ///< elements from one sample's table to the next one's; 0 where one table has all samples
+    int columns, channels, packs, block_packs, rows_at_once;
 };
 
-struct Seat {
-    int row, pack, column;  ///< among the rows at once; within the stretch; within the row
+struct Position {
+    int row, pack, column;  ///< among the rows at once; within the block's packs; within the row
     bool taken;
 };
 
 template <int W>
-__device__ __forceinline__ Seat seat_of(const Table& table) {
-    const int thread = static_cast<int>(threadIdx.x), row = thread / table.stretch, pack = thread - row * table.stretch;
-    const int in_row = static_cast<int>(blockIdx.y) * table.stretch + pack;
+__device__ __forceinline__ Position position_of(const Table& table) {
+    const int thread = static_cast<int>(threadIdx.x), row = thread / table.block_packs, pack = thread - row * table.block_packs;
+    const int in_row = static_cast<int>(blockIdx.y) * table.block_packs + pack;
     return {row, pack, in_row * W, row < table.rows_at_once && in_row < table.packs};
 }
 
@@ -50,79 +49,40 @@ __device__ __forceinline__ void each_channel(int column, int channels, Body&& bo
     }
 }
 
+/// How many rows a thread has.
+__device__ __forceinline__ std::int64_t rows_of(const Table& table, const Position& position) {
+    const std::int64_t step = std::int64_t{gridDim.x} * table.rows_at_once;
+    const std::int64_t first = std::int64_t{blockIdx.x} * table.rows_at_once + position.row;
+    return position.taken && first < table.rows ? (table.rows - first + step - 1) / step : 0;
+}
+
 /// Calls body(first number of the pack) for the thread's rows.
 template <class Body>
-__device__ __forceinline__ void each_row(const Table& table, const Seat& seat, Body&& body) {
-    if (!seat.taken) return;
+__device__ __forceinline__ void each_row(const Table& table, const Position& position, Body&& body) {
+    if (!position.taken) return;
     const std::int64_t step = std::int64_t{gridDim.x} * table.rows_at_once;
 #pragma unroll 2
-    for (std::int64_t r = std::int64_t{blockIdx.x} * table.rows_at_once + seat.row; r < table.rows; r += step)
-        body(r * table.columns + seat.column);
+    for (std::int64_t r = std::int64_t{blockIdx.x} * table.rows_at_once + position.row; r < table.rows; r += step)
+        body(r * table.columns + position.column);
 }
 
 /// As each_row, kAhead rows at once: load(b, place) for all of them, so that their loads are under way together, then
 /// use(b) in the order of rows. b is known when compiled: what load keeps under it stays in registers.
 template <int kAhead, class Load, class Use>
-__device__ __forceinline__ void each_rows(const Table& table, const Seat& seat, Load&& load, Use&& use) {
-    if (!seat.taken) return;
+__device__ __forceinline__ void each_rows(const Table& table, const Position& position, Load&& load, Use&& use) {
+    if (!position.taken) return;
     const std::int64_t step = std::int64_t{gridDim.x} * table.rows_at_once;
-    std::int64_t r = std::int64_t{blockIdx.x} * table.rows_at_once + seat.row;
+    std::int64_t r = std::int64_t{blockIdx.x} * table.rows_at_once + position.row;
     for (; r + (kAhead - 1) * step < table.rows; r += kAhead * step) {
 #pragma unroll
-        for (int b = 0; b < kAhead; ++b) load(b, (r + b * step) * table.columns + seat.column);
+        for (int b = 0; b < kAhead; ++b) load(b, (r + b * step) * table.columns + position.column);
 #pragma unroll
         for (int b = 0; b < kAhead; ++b) use(b);
     }
     for (; r < table.rows; r += step) {
-        load(0, r * table.columns + seat.column);
+        load(0, r * table.columns + position.column);
         use(0);
     }
-}
-
-/// Adds up a block's rows by halves and leaves the sums of each column in partial[column * per_column + block], those of b
-/// behind all of a.
-template <int W>
-__device__ void join_rows(const Table& table, const Seat& seat, double (&a)[W], double (&b)[W], std::int64_t per_column,
-                          double* partial) {
-    constexpr int kHalf = kTableThreads / 2;
-    SHARED(double, upper_half, 2 * W * kHalf);
-    for (int rows = table.rows_at_once; rows > 1;) {
-        const int half = (rows + 1) / 2;
-        if (seat.row >= half && seat.row < rows) {
-            const int slot = (seat.row - half) * table.stretch + seat.pack;
-#pragma unroll
-            for (int k = 0; k < W; ++k) upper_half[k * kHalf + slot] = a[k], upper_half[(W + k) * kHalf + slot] = b[k];
-        }
-        __syncthreads();
-        if (seat.row + half < rows) {
-            const int slot = seat.row * table.stretch + seat.pack;
-#pragma unroll
-            for (int k = 0; k < W; ++k) a[k] += upper_half[k * kHalf + slot], b[k] += upper_half[(W + k) * kHalf + slot];
-        }
-        __syncthreads();
-        rows = half;
-    }
-    if (seat.row != 0 || !seat.taken) return;
-#pragma unroll
-    for (int k = 0; k < W; ++k) {
-        double* to = partial + (seat.column + k) * per_column + blockIdx.x;
-        to[0] = a[k];
-        to[table.columns * per_column] = b[k];
-    }
-}
-
-/// Both sums of one channel over its columns and their blocks, in thread 0.
-__device__ __forceinline__ void join_blocks(const Table& table, const double* partial, std::int64_t per_column, int channel,
-                                            double& a, double& b) {
-    const double* behind = partial + table.columns * per_column;
-    double sum_a = 0, sum_b = 0;
-    for (int column = channel; column < table.columns; column += table.channels)
-        for (std::int64_t i = threadIdx.x; i < per_column; i += kTableThreads) {
-            sum_a += partial[column * per_column + i];
-            sum_b += behind[column * per_column + i];
-        }
-    a = block_sum<kTableThreads>(sum_a);
-    b = block_sum<kTableThreads>(sum_b);
 }
 
 // ---- launchers -------------------------------------------------------------------------------------------------------
@@ -145,8 +105,11 @@ struct Tables {
     /// For packs of `width` numbers; columns become whole packs.
     Table table(int width) const {
         const int columns = std::lcm(channels, width), packs = columns / width;
-        const int stretches = (packs + kTableThreads - 1) / kTableThreads, stretch = (packs + stretches - 1) / stretches;
-        return {numbers / columns, columns, channels, packs, stretch, kTableThreads / stretch};
+        const int blocks = std::min((columns + kBlockColumns - 1) / kBlockColumns, kStreamCounters);
+        const int block_packs = (packs + blocks - 1) / blocks;
+        if (block_packs > kTableThreads) throw std::invalid_argument("a tensor of more channels than a launch takes");
+        return {numbers / columns, samples > 1 ? groups * numbers : 0, columns, channels, packs, block_packs,
+                kTableThreads / block_packs};
     }
     bool divides_by(int width) const { return numbers % std::lcm(channels, width) == 0; }
 
@@ -159,25 +122,15 @@ struct Tables {
     }
 };
 
-/// At most 64 rows a thread, as far as 1024 blocks do not already make it fewer; no block for under 8.
-inline std::int64_t sum_blocks(const Table& table) {
-    const std::int64_t turns = (table.rows + table.rows_at_once - 1) / table.rows_at_once;
-    return std::max((turns + 63) / 64, std::min<std::int64_t>((turns + 7) / 8, 1024));
-}
-
-inline unsigned stretches(const Table& table) {
-    return static_cast<unsigned>((table.packs + table.stretch - 1) / table.stretch);
-}
-
-inline LaunchShape sum_grid(const Table& table) {
-    return {{static_cast<unsigned>(sum_blocks(table)), stretches(table)}, kTableThreads};
+inline unsigned column_blocks(const Table& table) {
+    return static_cast<unsigned>((table.packs + table.block_packs - 1) / table.block_packs);
 }
 
 /// Rows enough for a thread to earn back what it loads of its channels.
 inline LaunchShape plain_grid(const Table& table) {
     const std::int64_t turns = (table.rows + table.rows_at_once - 1) / table.rows_at_once;
     const std::int64_t blocks = std::max((turns + 31) / 32, std::min<std::int64_t>((turns + 3) / 4, 2048));
-    return {{static_cast<unsigned>(blocks), stretches(table)}, kTableThreads};
+    return {{static_cast<unsigned>(blocks), column_blocks(table)}, kTableThreads};
 }
 
 /// Calls body(T{}, width, table) with a tensor's type and the widest pack it divides into.

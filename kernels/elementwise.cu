@@ -2,13 +2,12 @@
 
 #include <algorithm>
 
+#include "kernels/channel_sums.cuh"
 #include "kernels/dispatch.h"
 #include "kernels/launch.h"
 #include "kernels/pack.cuh"
-#include "kernels/reduce.cuh"
 
-// add and copy move each number once, 16 bytes a thread. channel_sum takes two launches: blocks sum fixed runs of rows,
-// then one block a channel joins their sums in order.
+// add and copy move each number once, 16 bytes a thread; channel_sum reads each once, in one launch.
 namespace iwseg::IWSEG_BACKEND {
 namespace {
 
@@ -47,37 +46,23 @@ void launch_copy(Stream stream, View from, View to) {
 
 // ----------------------------------------------------------------------------------------------------------------------
 
-/// Blocks that sum a tensor: fixed, so that sums do not depend on the card.
-constexpr int kSumBlocks = 512;
-
-/// partial[block][channel]: sums over the block's rows, every kSumBlocks-th group of them.
-template <class T>
-__global__ void sum_rows_kernel(const T* x, std::int64_t rows, int channels, double* partial) {
-    // A thread keeps to one channel, so that the row's numbers are read side by side.
-    SHARED(double, sums, kThreads);
-    for (int first = 0; first < channels; first += kThreads) {
-        const int here = min(channels - first, kThreads), rows_at_once = kThreads / here;
-        const int channel = static_cast<int>(threadIdx.x) % here, row = static_cast<int>(threadIdx.x) / here;
-        double sum = 0;
-        if (row < rows_at_once)
-            for (std::int64_t r = std::int64_t{blockIdx.x} * rows_at_once + row; r < rows; r += std::int64_t{kSumBlocks} * rows_at_once)
-                sum += to_f32(x[r * channels + first + channel]);
-        sums[threadIdx.x] = sum;
-        __syncthreads();
-        if (row == 0) {
-            for (int r = 1; r < rows_at_once; ++r) sum += sums[r * here + channel];
-            partial[std::int64_t{blockIdx.x} * channels + first + channel] = sum;
-        }
-        __syncthreads();
-    }
-}
-
-__global__ void join_sums_kernel(const double* partial, int channels, float* sums) {
-    const int channel = static_cast<int>(blockIdx.x);
-    double sum = 0;
-    for (int b = static_cast<int>(threadIdx.x); b < kSumBlocks; b += kThreads) sum += partial[b * channels + channel];
-    sum = block_sum<kThreads>(sum);
-    if (threadIdx.x == 0) sums[channel] = static_cast<float>(sum);
+template <class T, int W>
+__global__ void __launch_bounds__(kTableThreads) channel_sum_kernel(const T* x, Table table, float* sums, BlockSums blocks) {
+    const Position position = position_of<W>(table);
+    x += blockIdx.z * table.next;
+    constexpr int kAhead = 4;
+    Pack<T, W> ahead[kAhead];
+    float sum[W] = {};
+    each_rows<kAhead>(
+        table, position, [&](int i, std::int64_t at) { ahead[i] = pack_at<W>(x + at); },
+        [&](int i) {
+#pragma unroll
+            for (int k = 0; k < W; ++k) sum[k] += to_f32(ahead[i].values[k]);
+        });
+    double of_thread[1][W];
+#pragma unroll
+    for (int k = 0; k < W; ++k) of_thread[0][k] = sum[k];
+    finish_sums(table, position, of_thread, blocks, [&](int c, const double(&all)[1]) { sums[c] = static_cast<float>(all[0]); });
 }
 
 }  // namespace
@@ -97,20 +82,19 @@ void copy(Stream stream, View from, View to) {
     });
 }
 
-std::int64_t channel_sum_scratch_bytes(const Shape& shape, Layout) {
-    return kSumBlocks * shape.c * static_cast<std::int64_t>(sizeof(double));
+std::int64_t channel_sum_scratch_bytes(const Shape& shape, Layout layout) {
+    return block_sums_bytes(Tables(shape, layout, "channel_sum_scratch_bytes"), 1);
 }
 
 void channel_sum(Stream stream, View x, float* sums, void* scratch) {
-    if (x.layout != Layout::ndhwc && x.shape.c != 1)
-        throw std::invalid_argument("channel_sum: expected channels innermost (ndhwc)");
-    auto* partial = static_cast<double*>(scratch);
-    const auto channels = static_cast<int>(x.shape.c);
-    with_real(x.type, [&](auto real) {
-        launch(sum_rows_kernel<decltype(real)>, {kSumBlocks, kThreads}, stream, x.as<const decltype(real)>(),
-               x.shape.n * x.shape.voxels(), channels, partial);
+    const Tables tables(x.shape, x.layout, "channel_sum");
+    const BlockSums blocks{static_cast<double*>(scratch), counters_of(stream)};
+    with_table(x, tables, [&](auto real, auto width, const Table& table) {
+        using T = decltype(real);
+        for (std::int64_t c = 0; c < tables.groups; ++c)
+            launch(channel_sum_kernel<T, width>, sum_grid(tables, table), stream, x.as<const T>() + c * tables.numbers, table,
+                   sums + c, blocks);
     });
-    launch(join_sums_kernel, {static_cast<unsigned>(channels), kThreads}, stream, partial, channels, sums);
 }
 
 }  // namespace iwseg::IWSEG_BACKEND

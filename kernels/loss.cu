@@ -5,12 +5,13 @@
 #include <stdexcept>
 
 #include "kernels/dispatch.h"
+#include "kernels/last_block.cuh"
 #include "kernels/launch.h"
 #include "kernels/loss_choice.h"
 #include "kernels/pack.cuh"
 #include "kernels/reduce.cuh"
 
-// Two passes over the logits and the target, and one small kernel in between that joins the sums. Labels and weights are
+// Two passes over the logits and the target, each one launch: the last block of the first joins the sums. Labels and weights are
 // looked up where the target is a lesion, elsewhere the weight is that of background, a number the thread holds: what is
 // moved is 5 bytes a voxel for the sums and 9 for the gradient (f32; 3 and 5 for bf16), and 8 more a voxel of lesion.
 // Terms are f32; a thread adds those of 4 or 8 voxels as f32 and the rest, and blocks, in double and in fixed order.
@@ -66,9 +67,45 @@ __device__ __forceinline__ float background_weight(const Voxels<T>& in, std::int
     return in.labels ? __ldg(in.weights + n * in.stride) : 1.0f;
 }
 
-/// rows[sample][block]
+/// Where the sums of blocks go, rows[sample][block], and what is made of them.
+struct Sums {
+    double* rows;
+    float* coefficients;  ///< of each sample
+    double* value;
+    unsigned* counter;
+};
+
+/// In the last block: the loss, and the coefficients of each sample, from the rows of all blocks.
+template <class F>
+__device__ __forceinline__ void join_rows(const Sums& out, const Shape& shape, const F& formula) {
+    const std::int64_t groups = F::kOfBatch ? 1 : shape.n, members = shape.n / groups, rows = members * gridDim.x;
+    double total = 0;
+    for (std::int64_t g = 0; g < groups; ++g) {
+        const double* of_group = out.rows + g * rows * kRow;
+        double sums[F::kSums] = {}, ignored = 0;
+        for (std::int64_t b = threadIdx.x; b < rows; b += kThreads) {
+#pragma unroll
+            for (int k = 0; k < F::kSums; ++k) sums[k] += relaxed_load(of_group + b * kRow + k);
+            ignored += relaxed_load(of_group + b * kRow + kMostSums);
+        }
+#pragma unroll
+        for (int k = 0; k < F::kSums; ++k) sums[k] = block_sum<kThreads>(sums[k]);
+        ignored = block_sum<kThreads>(ignored);
+        if (threadIdx.x != 0) continue;
+        double c[kMostCoefficients] = {};
+        total += loss::value_of_group(formula, sums, static_cast<double>(members * shape.voxels()), ignored,
+                                     1 / static_cast<double>(groups), c);
+        for (std::int64_t n = g * members; n < (g + 1) * members; ++n)
+#pragma unroll
+            for (int k = 0; k < kMostCoefficients; ++k)
+                out.coefficients[n * kMostCoefficients + k] = loss::as_coefficient(c[k]);
+    }
+    if (threadIdx.x == 0) *out.value = total;
+}
+
+/// Blocks y are samples. At least four blocks are to be resident on an SM: without a word ptxas aims at eight and spills.
 template <class F, class T, int W>
-__global__ void __launch_bounds__(kThreads) sum_kernel(Voxels<T> in, F formula, double* rows) {
+__global__ void __launch_bounds__(kThreads, 4) sum_kernel(Voxels<T> in, F formula, Shape shape, Sums out) {
     const std::int64_t n = blockIdx.y, step = std::int64_t{gridDim.x} * kThreads * W;
     const float background = background_weight(in, n);
     double sums[F::kSums] = {};
@@ -87,43 +124,15 @@ __global__ void __launch_bounds__(kThreads) sum_kernel(Voxels<T> in, F formula, 
 #pragma unroll
         for (int k = 0; k < F::kSums; ++k) sums[k] += of_pack[k];
     }
-    double* row = rows + (n * gridDim.x + blockIdx.x) * kRow;
+    double* row = out.rows + (n * gridDim.x + blockIdx.x) * kRow;
 #pragma unroll
     for (int k = 0; k < F::kSums; ++k) {
         const double sum = block_sum<kThreads>(sums[k]);
-        if (threadIdx.x == 0) row[k] = sum;
+        if (threadIdx.x == 0) relaxed_store(row + k, sum);
     }
     ignored = block_sum<kThreads>(ignored);
-    if (threadIdx.x == 0) row[kMostSums] = ignored;
-}
-
-/// One block: the loss, and the coefficients of each sample, from the rows of its blocks.
-template <class F>
-__global__ void __launch_bounds__(kThreads)
-    join_rows_kernel(const double* rows, int blocks, Shape shape, F formula, float* coefficients, double* value) {
-    const std::int64_t groups = F::kOfBatch ? 1 : shape.n, members = shape.n / groups;
-    double total = 0;
-    for (std::int64_t g = 0; g < groups; ++g) {
-        const double* of_group = rows + g * members * blocks * kRow;
-        double sums[F::kSums] = {}, ignored = 0;
-        for (std::int64_t b = threadIdx.x; b < members * blocks; b += kThreads) {
-#pragma unroll
-            for (int k = 0; k < F::kSums; ++k) sums[k] += of_group[b * kRow + k];
-            ignored += of_group[b * kRow + kMostSums];
-        }
-#pragma unroll
-        for (int k = 0; k < F::kSums; ++k) sums[k] = block_sum<kThreads>(sums[k]);
-        ignored = block_sum<kThreads>(ignored);
-        if (threadIdx.x != 0) continue;
-        double c[kMostCoefficients] = {};
-        total += loss::value_of_group(formula, sums, static_cast<double>(members * shape.voxels()), ignored,
-                                     1 / static_cast<double>(groups), c);
-        for (std::int64_t n = g * members; n < (g + 1) * members; ++n)
-#pragma unroll
-            for (int k = 0; k < kMostCoefficients; ++k)
-                coefficients[n * kMostCoefficients + k] = loss::as_coefficient(c[k]);
-    }
-    if (threadIdx.x == 0) *value = total;
+    if (threadIdx.x == 0) relaxed_store(row + kMostSums, static_cast<double>(ignored));
+    if (is_last_block(out.counter, gridDim.x * gridDim.y)) join_rows(out, shape, formula);
 }
 
 template <class F, class T, int W>
@@ -182,17 +191,12 @@ std::int64_t loss_scratch_bytes(const LossParameters&, const Shape& logit) {
 void loss_value(Stream stream, const LossParameters& parameters, const LossInput& input, void* scratch, double* value) {
     loss::require_input(parameters, input);
     const Shape& shape = input.logit.shape;
-    const int blocks = blocks_of(shape.voxels());
-    double* rows = rows_in(scratch, shape.n);
+    const auto blocks = static_cast<unsigned>(blocks_of(shape.voxels()));
+    const Sums out{rows_in(scratch, shape.n), coefficients_in(scratch), value, counters_of(stream)};
     with_kernel(parameters, input, [&](auto real, auto formula, auto width) {
         using T = decltype(real);
-        launch(sum_kernel<decltype(formula), T, width()>,
-               {{static_cast<unsigned>(blocks), static_cast<unsigned>(shape.n)}, kThreads}, stream,
-               voxels_of<T>(parameters, input), formula, rows);
-    });
-    loss::with_formula(parameters, [&](auto formula) {
-        launch(join_rows_kernel<decltype(formula)>, {1, kThreads}, stream, rows, blocks, shape, formula,
-               coefficients_in(scratch), value);
+        launch(sum_kernel<decltype(formula), T, width()>, {{blocks, static_cast<unsigned>(shape.n)}, kThreads}, stream,
+               voxels_of<T>(parameters, input), formula, shape, out);
     });
 }
 

@@ -74,13 +74,23 @@ void set_zero(Stream stream, void* memory, std::int64_t bytes) {
 void synchronise(Stream stream) { check(cudaStreamSynchronize(queue(stream)), "waiting for the GPU"); }
 
 Stream open_stream(ThreadPool*) {
-    cudaStream_t stream = nullptr;
-    check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
-    return {stream};
+    Stream opened;
+    try {
+        cudaStream_t stream = nullptr;
+        check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
+        opened.handle = stream;
+        opened.counters = static_cast<unsigned*>(allocate(kStreamCounterBytes));
+        set_zero(opened, opened.counters, kStreamCounterBytes);
+    } catch (...) {
+        close_stream(opened);
+        throw;
+    }
+    return opened;
 }
 
 void close_stream(Stream stream) noexcept {
     if (stream.handle) cudaStreamDestroy(queue(stream));
+    release(stream.counters, kStreamCounterBytes);
 }
 
 bool begin_recording(Stream stream) {

@@ -28,11 +28,11 @@ class BatchNorm : public OperationTest {
                 scratch(device().batch_norm_scratch_bytes(x.shape, layout))};
     }
     void forward(const Operands& o, bool relu) const {
-        device().batch_norm_statistics({}, o.x.view(), 1e-5f, o.statistics(), o.running(), o.scratch.data());
+        device().batch_norm_statistics(stream(), o.x.view(), 1e-5f, o.statistics(), o.running(), o.scratch.data());
         device().batch_norm_apply({}, o.x.view(), o.statistics(), o.weights(), relu, o.y.view());
     }
     void backward(const Operands& o, bool relu, Write write) const {
-        device().batch_norm_backward({}, o.x.view(), o.diff_y.view(), o.statistics(), o.weights(), relu, o.diff_x.view(), write,
+        device().batch_norm_backward(stream(), o.x.view(), o.diff_y.view(), o.statistics(), o.weights(), relu, o.diff_x.view(), write,
                                      o.diff_scale.data(), o.diff_shift.data(), o.scratch.data());
     }
     /// The gradient the CPU computes in plain f32.
@@ -133,7 +133,7 @@ TEST_P(BatchNorm, ALargeMeanDoesNotCancelOverManyBlocks) {
         on_schedules([&] {
             const std::vector<double> ones(static_cast<std::size_t>(shape.c), 1);
             const Operands o = operands(x, x, x, ones, ones, GetParam().layout);
-            device().batch_norm_statistics({}, o.x.view(), 1e-5f, o.statistics(), {}, o.scratch.data());
+            device().batch_norm_statistics(stream(), o.x.view(), 1e-5f, o.statistics(), {}, o.scratch.data());
             for (std::size_t c = 0; c < mean.size(); ++c) {
                 // One rounding to f32 of the mean; of squares, 64 roundings at most, or those of the CPU's chunk.
                 EXPECT_NEAR(o.mean.host()[c], mean[c], 4096 * 1e-6);
@@ -172,8 +172,8 @@ TEST_P(BatchNorm, WorksInPlace) {
     forward(apart, true);
     backward(apart, true, Write::overwrite);
     const Operands one = operands(x, diff, diff, scale, shift, GetParam().layout);
-    device().batch_norm_statistics({}, one.x.view(), 1e-5f, one.statistics(), {}, one.scratch.data());
-    device().batch_norm_backward({}, one.x.view(), one.diff_y.view(), one.statistics(), one.weights(), true, one.diff_y.view(),
+    device().batch_norm_statistics(stream(), one.x.view(), 1e-5f, one.statistics(), {}, one.scratch.data());
+    device().batch_norm_backward(stream(), one.x.view(), one.diff_y.view(), one.statistics(), one.weights(), true, one.diff_y.view(),
                                  Write::overwrite, one.diff_scale.data(), one.diff_shift.data(), one.scratch.data());
     device().batch_norm_apply({}, one.x.view(), one.statistics(), one.weights(), true, one.x.view());
     EXPECT_EQ(one.x.array().values, apart.y.array().values);
@@ -205,7 +205,7 @@ TEST_P(BatchNorm, NoGradientPassesWhereTheReluIsExactlyAtZero) {
         const auto diff_scale = blank(static_cast<std::size_t>(channels)),
                    diff_shift = blank(static_cast<std::size_t>(channels));
         const auto work = scratch(device().batch_norm_scratch_bytes(shape, GetParam().layout));
-        device().batch_norm_backward({}, in.view(), dy.view(), {zeros.data(), ones.data()}, {ones.data(), zeros.data()},
+        device().batch_norm_backward(stream(), in.view(), dy.view(), {zeros.data(), ones.data()}, {ones.data(), zeros.data()},
                                      true, dx.view(), Write::overwrite, diff_scale.data(), diff_shift.data(),
                                      work.data());
         expect_close(dx.array(), expected, tolerance());

@@ -132,7 +132,7 @@ TEST_P(CheckedConvolution, DataGradientIsAsExpected) {
 
 TEST_P(CheckedConvolution, WeightGradientIsAsExpected) {
     std::vector<float> gradient(weights_.size()), packed(weights_.size()), bias(bias_.size());
-    convolution_->backward_weights({}, src(), dst(), gradient.data(), bias.data(), scratch_.data());
+    convolution_->backward_weights(KernelStream(simt::kernels()), src(), dst(), gradient.data(), bias.data(), scratch_.data());
     simt::pack_weights({}, gradient.data(), shape_, Type::f32, packed.data());
     expect_checked(expected_weight_gradient(noise_, 12), packed);
 }

@@ -144,7 +144,7 @@ inline void ConvolutionTest::expect_right(const ConvolutionOptions& o, const std
     convolution->backward_data({}, diff_dst.view(), w.data(), diff_src.view(), scratch.data());
     expect_near("diff_src", diff_src.array().values, diff_x.values, o.src_type);
     const auto weight_gradient = [&] {
-        convolution->backward_weights({}, src.view(), diff_dst.view(), diff_w.data(), o.bias ? diff_b.data() : nullptr, scratch.data());
+        convolution->backward_weights(KernelStream(*device_), src.view(), diff_dst.view(), diff_w.data(), o.bias ? diff_b.data() : nullptr, scratch.data());
         const std::vector<float> got = diff_w.host();
         return std::vector<double>(got.begin(), got.end());
     };

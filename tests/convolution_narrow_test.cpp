@@ -233,7 +233,7 @@ TEST_P(FusedNarrowConvolution, SumsOnTheWayGiveTheStatisticsOfWhatIsStored) {
             return std::vector<std::vector<float>>{mean.host(), inverse.host(), running.host(), variance.host()};
         };
         const auto expected = compute([&](const BatchNormStatistics& s, const RunningStatistics& r) {
-            device_->batch_norm_statistics({}, y.view(), 1e-5f, s, r, work.data());
+            device_->batch_norm_statistics(KernelStream(*device_), y.view(), 1e-5f, s, r, work.data());
         });
         const auto got = compute([&](const BatchNormStatistics& s, const RunningStatistics& r) {
             narrow().statistics({}, c, {sums.data(), epilogue.pivot, parts, o.dst().n * o.dst().voxels()}, 1e-5f, s, r);

@@ -71,6 +71,20 @@ class KernelArray {
     TestMemory memory_;
 };
 
+/// A stream for kernels called one by one: the device's own queue, as {} is, with the counters that sums over a launch need.
+class KernelStream {
+  public:
+    explicit KernelStream(const Kernels& device)
+        : counters_(device, device.host_memory ? 0 : kStreamCounters, 0u) {}
+
+    operator Stream() const { return {nullptr, counters_.data()}; }
+    /// What the counters hold: zeros, between kernels.
+    std::vector<unsigned> counters() const { return counters_.host(); }
+
+  private:
+    KernelArray<unsigned> counters_;
+};
+
 /// Scratch of as many bytes, filled with what reads as NaN.
 inline KernelArray<unsigned char> kernel_scratch(const Kernels& device, std::int64_t bytes) {
     return {device, bytes + 64, 0xFF};

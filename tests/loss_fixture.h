@@ -51,9 +51,11 @@ inline Batch random_batch(const Shape& shape, double spread, std::mt19937& rando
 }
 
 template <class T = float>
-Result compute(Backend backend, const Loss& loss, const Batch& b, Stream stream = {}) {
+Result compute(Backend backend, const Loss& loss, const Batch& b, Stream threads = {}) {
     constexpr Type type = std::is_same_v<T, float> ? Type::f32 : Type::bf16;
     const Kernels& device = kernels_of(backend);
+    const KernelStream of_device(device);
+    const Stream stream = device.host_memory ? threads : of_device;
     std::vector<T> rounded(b.logit.size()), sentinel(b.logit.size() + 1);
     for (std::size_t v = 0; v < rounded.size(); ++v) store(rounded[v], b.logit[v]);
     store(sentinel.back(), -7.0f);

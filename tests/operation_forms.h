@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <optional>
 #include <ostream>
 #include <random>
 #include <string>
@@ -60,8 +61,12 @@ class OperationTest : public testing::TestWithParam<Form> {
     OperationTest()
         : seed_(std::random_device{}()), random_(seed_), trace_(__FILE__, __LINE__, "seed " + std::to_string(seed_)) {}
     ~OperationTest() override { simt::schedule_by(0); }
-    void SetUp() override { IWSEG_SKIP_WITHOUT_DEVICE(GetParam().backend); }
+    void SetUp() override {
+        IWSEG_SKIP_WITHOUT_DEVICE(GetParam().backend);
+        stream_.emplace(device());
+    }
 
+    Stream stream() const { return *stream_; }
     const Kernels& device() const { return kernels_of(GetParam().backend); }
     /// On the executor, runs a test in order and on random schedules, and looks for what was written behind a buffer.
     void on_schedules(const std::function<void()>& body) {
@@ -70,6 +75,7 @@ class OperationTest : public testing::TestWithParam<Form> {
             simt::schedule_by(seed);
             body();
             simt::check_sentinels();
+            for (const unsigned counter : stream_->counters()) ASSERT_EQ(counter, 0u) << "a launch left its counter";
             if (GetParam().backend != Backend::simt || HasFatalFailure()) return;
         }
     }
@@ -143,6 +149,7 @@ class OperationTest : public testing::TestWithParam<Form> {
         }
     }
 
+    std::optional<KernelStream> stream_;
     unsigned seed_;
     std::mt19937 random_;
     testing::ScopedTrace trace_;

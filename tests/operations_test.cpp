@@ -41,7 +41,7 @@ TEST_P(Operations, ConvolutionAndItsGradients) {
             check_gradient(diff_src.array().values, x.values, diff, forward, tolerance());
             EXPECT_TRUE(diff_src.padding_is_zero());
             const auto diff_weights = blank(weights.size()), diff_bias = blank(std::max<std::size_t>(bias.size(), 1));
-            convolution->backward_weights({}, src_tensor.view(), diff_dst.view(), diff_weights.data(),
+            convolution->backward_weights(stream(), src_tensor.view(), diff_dst.view(), diff_weights.data(),
                                           options.bias ? diff_bias.data() : nullptr, work.data());
             check_gradient(to_doubles(diff_weights.host()), weights, diff, forward, tolerance());
             if (options.bias) check_gradient(to_doubles(diff_bias.host()), bias, diff, forward, tolerance());
@@ -200,7 +200,7 @@ TEST_P(Operations, CopyAddReorderAndChannelSum) {
             expect_close(again.array(), sum, tolerance());
             const auto work = scratch(device().channel_sum_scratch_bytes(shape, GetParam().layout));
             const auto sums = blank(static_cast<std::size_t>(shape.c));
-            device().channel_sum({}, first.view(), sums.data(), work.data());
+            device().channel_sum(stream(), first.view(), sums.data(), work.data());
             std::vector<double> expected(static_cast<std::size_t>(shape.c));
             reference::each(shape, [&](auto n, auto c, auto d, auto h, auto w) { expected[c] += a.at(n, c, d, h, w); });
             const std::vector<float> got = sums.host();
@@ -220,7 +220,7 @@ TEST_P(Operations, ChannelSumTakesMoreChannelsThanABlockHasThreads) {
             const KernelTensor in = tensor(x);
             const auto work = scratch(device().channel_sum_scratch_bytes(shape, GetParam().layout));
             const auto sums = blank(static_cast<std::size_t>(channels));
-            device().channel_sum({}, in.view(), sums.data(), work.data());
+            device().channel_sum(stream(), in.view(), sums.data(), work.data());
             const std::vector<float> got = sums.host();
             for (std::size_t c = 0; c < expected.size(); ++c) EXPECT_NEAR(got[c], expected[c], 1e-4) << "channel " << c;
         });

@@ -57,12 +57,15 @@ void note_while_recording(const char* call) noexcept {
 }  // namespace executor
 
 Stream open_stream(ThreadPool*) {
-    return {new Queue};
+    const Stream stream{new Queue, static_cast<unsigned*>(allocate(kStreamCounterBytes))};
+    set_zero(stream, stream.counters, kStreamCounterBytes);
+    return stream;
 }
 
 void close_stream(Stream stream) noexcept {
     if (recording && recording->stream == stream.handle) executor::note_while_recording("the end of that stream");
     delete static_cast<Queue*>(stream.handle);
+    release(stream.counters, kStreamCounterBytes);
 }
 
 bool begin_recording(Stream stream) {
