@@ -19,10 +19,9 @@ std::string kind_of(const Step& step) {
                                                                                              : "convolution forward";
     const std::string pass = step.name.substr(step.name.rfind(' ') + 1);
     if (pass == "statistics" || pass == "rebuild") return "batch norm " + pass;
-    if (pass == "sum") return "copies and sums";
+    if (pass == "sum" || step.name.ends_with("summand gradient")) return "sums";
     const std::string tail = pass == "backward" ? " backward" : "";
     const std::string made = step.name.substr(0, step.name.size() - tail.size());
-    if (made.ends_with("copied")) return "copies and sums";
     if (made.ends_with("upsampled")) return "upsample" + tail;
     if (made.ends_with("pooled")) return "max pool" + tail;
     if (pass == "forward" || pass == "backward") return "batch norm " + pass;
@@ -47,7 +46,8 @@ void print_step_floor(const TrainingOptions& options, const FloorRates& rates) {
                options.input.n, options.input.d, options.bf16 ? "bf16" : "fp32", rates.bytes / 1e12,
                rates.operations / 1e12, "calls", "GFLOP", "MB", "us");
     for (const Step& step : session.plan().steps()) {
-        if (!step.run) continue;
+        // A GPU's convolutions read what they add to where it lies; the CPU's, whose plan this is, a copy of it.
+        if (!step.run || step.copies_only) continue;
         const auto bytes = static_cast<double>(session.plan().bytes_moved(step)), work = static_cast<double>(step.operations);
         const Sum one{1, work / 1e9, bytes / 1e6, std::max(bytes / rates.bytes, work / rates.operations) * 1e6};
         print(one, step.name);

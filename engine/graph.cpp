@@ -41,15 +41,17 @@ Tensor Graph::convolution(Tensor x, const ConvolutionNode& node) {
     options.dst_layout = node.plain_f32 ? Layout::ncdhw : options_.layout;
     options.dst_type = node.plain_f32 ? Type::f32 : type();
     options.bias = !node.bias.empty();
-    options.write = node.sum_into < 0 ? Write::overwrite : Write::accumulate;
+    options.write = node.summand < 0 ? Write::overwrite : Write::accumulate;
     options.deterministic = context_.deterministic();
     options.tf32 = context_.tf32();
     options.plan_file = context_.plan_file();
-    ConvolutionTensors tensors{x, node.sum_into};
-    if (node.sum_into < 0)
-        tensors.dst = program_.add({node.weight + " result", options.dst(), options.dst_type, options.dst_layout});
-    else if (!(program_[node.sum_into].shape == options.dst()) || program_[node.sum_into].layout != options.dst_layout)
-        throw std::invalid_argument(node.weight + ": its result cannot be summed into a tensor of another shape");
+    const TensorSpec dst{node.weight + " result", options.dst(), options.dst_type, options.dst_layout};
+    if (node.summand >= 0) {
+        const TensorSpec& summand = program_[node.summand];
+        if (!(summand.shape == dst.shape) || summand.layout != dst.layout || summand.type != dst.type)
+            throw std::invalid_argument(node.weight + ": its result cannot be added to a tensor of another form");
+    }
+    const ConvolutionTensors tensors{x, program_.add(dst), node.summand};
     const std::int64_t k = node.kernel;
     const int weight = parameter(node.weight, {node.channels, src.shape.c, k, k, k}, true);
     const int bias = options.bias ? parameter(node.bias, {node.channels}, true) : -1;
@@ -86,13 +88,6 @@ Tensor Graph::upsample(Tensor x) {
     spec.name += " upsampled";
     spec.shape = {spec.shape.n, spec.shape.c, 2 * spec.shape.d, 2 * spec.shape.h, 2 * spec.shape.w};
     return add(std::make_unique<UpsampleOperation>(context_, x, program_.add(spec)));
-}
-
-Tensor Graph::copy(Tensor x) {
-    TensorSpec spec = program_[x];
-    spec.name += " copied";
-    spec.external = false;
-    return add(std::make_unique<CopyOperation>(context_, x, program_.add(spec)));
 }
 
 void Graph::forward() {

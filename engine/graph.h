@@ -43,7 +43,7 @@ struct ConvolutionNode {
     std::string weight;   ///< the parameter's name, (O, C, k, k, k)
     std::string bias;     ///< (O); empty: none
     int channels = 1, kernel = 3;
-    Tensor sum_into = -1; ///< a tensor made for this: the result is added to it and it becomes the output
+    Tensor summand = -1;    ///< a tensor of the result's form to which it is added; it stays as it is
     bool plain_f32 = false; ///< the result as (N, C, D, H, W) f32 whatever the graph's layout: logits
 };
 
@@ -66,9 +66,6 @@ class Graph {
     Tensor batch_norm(Tensor x, const std::string& name, bool relu);
     Tensor max_pool(Tensor x);
     Tensor upsample(Tensor x);
-    /// The same numbers, to be summed into; no work where nobody else reads x.
-    Tensor copy(Tensor x);
-
     /// What the network reads: the input, rounded in bf16 graphs.
     Tensor image() const { return rounded_input_ < 0 ? bound_input_ : rounded_input_; }
     /// Adds all forward steps.

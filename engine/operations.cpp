@@ -3,6 +3,27 @@
 #include "engine/plan.h"
 
 namespace iwseg {
+namespace {
+
+/// The gradient of a tensor whose elements a result holds as they are: the result's own. No work where nobody reads
+/// that one afterwards and nobody has written to the other.
+void pass_gradient(Program& program, Context& context, const std::string& name, Tensor diff_result,
+                   const GradientDestination& to) {
+    const bool copies = to.write == Write::overwrite;
+    Step step{name, {diff_result}, {to.tensor}, [=, &context](const Plan& plan) {
+                  const auto move = copies ? context.kernels().copy : context.kernels().add;
+                  move(context.stream(), plan[diff_result], plan[to.tensor]);
+              }};
+    if (copies) {
+        step.in_place = {diff_result, to.tensor};
+        step.copies_only = true;
+    } else {
+        step.reads.push_back(to.tensor);
+    }
+    program.add(std::move(step));
+}
+
+}  // namespace
 
 ConvolutionOperation::ConvolutionOperation(Context& context, Parameters& parameters, const ConvolutionOptions& options,
                                            ConvolutionPasses passes, ConvolutionTensors tensors, int weight, int bias)
@@ -17,13 +38,43 @@ ConvolutionOperation::ConvolutionOperation(Context& context, Parameters& paramet
 
 void ConvolutionOperation::forward(Program& program) {
     const Tensor scratch = program.add_bytes(name() + " scratch", convolution_->scratch_bytes());
-    const auto [src, dst] = tensors_;
+    const auto [src, dst, summand] = tensors_;
+    if (summand >= 0 && convolution_->adds_elsewhere()) {
+        program.add({name() + " forward",
+                     {src, summand},
+                     {dst, scratch},
+                     [=, this, kept = convolution_](const Plan& plan) {
+                         kept->forward_sum(context_.stream(), plan[src], parameters_.device_value(weight_),
+                                           bias_ < 0 ? nullptr : parameters_.device_value(bias_), plan[summand],
+                                           plan[dst], plan[scratch].data);
+                     },
+                     std::pair{summand, dst},
+                     false,
+                     operations()});
+        return;
+    }
     std::vector<Tensor> reads{src};
-    if (options_.write == Write::accumulate) reads.push_back(dst);
+    if (summand >= 0) {
+        add_summand_copy(program);
+        reads.push_back(dst);
+    }
     program.add({name() + " forward", reads, {dst, scratch}, [=, this, kept = convolution_](const Plan& plan) {
                      kept->forward(context_.stream(), plan[src], parameters_.device_value(weight_),
                                    bias_ < 0 ? nullptr : parameters_.device_value(bias_), plan[dst], plan[scratch].data);
                  }, {}, false, operations()});
+}
+
+/// dst holds what is added to; no work where nobody else reads the summand.
+void ConvolutionOperation::add_summand_copy(Program& program) {
+    const auto [src, dst, summand] = tensors_;
+    program.add({name() + " summand copied",
+                 {summand},
+                 {dst},
+                 [=, this, to = dst, from = summand](const Plan& plan) {
+                     context_.kernels().copy(context_.stream(), plan[from], plan[to]);
+                 },
+                 std::pair{summand, dst},
+                 true});
 }
 
 void ConvolutionOperation::backward(Program& program, Gradients& gradients) {
@@ -34,16 +85,21 @@ void ConvolutionOperation::backward(Program& program, Gradients& gradients) {
                      kept->backward_weights(context_.stream(), plan[src], plan[diff_dst], parameters_.device_gradient(weight_),
                                             bias_ < 0 ? nullptr : parameters_.device_gradient(bias_), plan[scratch].data);
                  }, {}, false, operations()});
-    if (!passes_.backward_data) return;
-    const GradientDestination to = gradients.destination(tensors_.src);
-    if (to.write == Write::overwrite) return add_data_gradient(program, diff_dst, to.tensor);
-    TensorSpec part = program[to.tensor];
-    part.name += ", one part";
-    const Tensor added = program.add(part);
-    add_data_gradient(program, diff_dst, added);
-    program.add({name() + " data gradient sum", {added, to.tensor}, {to.tensor}, [=, this](const Plan& plan) {
-                     context_.kernels().add(context_.stream(), plan[added], plan[to.tensor]);
-                 }});
+    if (passes_.backward_data) {
+        const GradientDestination to = gradients.destination(tensors_.src);
+        if (to.write == Write::overwrite) {
+            add_data_gradient(program, diff_dst, to.tensor);
+        } else {
+            TensorSpec part = program[to.tensor];
+            part.name += ", one part";
+            const Tensor added = program.add(part);
+            add_data_gradient(program, diff_dst, added);
+            pass_gradient(program, context_, name() + " data gradient sum", added, to);
+        }
+    }
+    if (tensors_.summand >= 0 && gradients.wanted(tensors_.summand))
+        pass_gradient(program, context_, name() + " summand gradient", diff_dst,
+                      gradients.destination(tensors_.summand));
 }
 
 void ConvolutionOperation::add_data_gradient(Program& program, Tensor diff_dst, Tensor diff_src) {
@@ -168,21 +224,7 @@ void CopyOperation::forward(Program& program) {
 
 void CopyOperation::backward(Program& program, Gradients& gradients) {
     if (!gradients.wanted(x_)) return;
-    const Tensor diff_y = gradients.of(y_);
-    const GradientDestination to = gradients.destination(x_);
-    Step step{program[y_].name + " backward", {diff_y}, {to.tensor}, [=, this](const Plan& plan) {
-                  if (to.write == Write::overwrite)
-                      context_.kernels().copy(context_.stream(), plan[diff_y], plan[to.tensor]);
-                  else
-                      context_.kernels().add(context_.stream(), plan[diff_y], plan[to.tensor]);
-              }};
-    if (to.write == Write::accumulate) {
-        step.reads.push_back(to.tensor);
-    } else {
-        step.in_place = {diff_y, to.tensor};
-        step.copies_only = true;
-    }
-    program.add(std::move(step));
+    pass_gradient(program, context_, program[y_].name + " backward", gradients.of(y_), gradients.destination(x_));
 }
 
 }  // namespace iwseg

@@ -12,6 +12,7 @@ namespace iwseg {
 
 struct ConvolutionTensors {
     Tensor src = -1, dst = -1;
+    Tensor summand = -1;  ///< what the result is added to, kept where others read it later; or none
 };
 
 class ConvolutionOperation final : public Operation {
@@ -27,6 +28,7 @@ class ConvolutionOperation final : public Operation {
     std::int64_t operations() const {
         return 2 * options_.src.elements() * options_.dst_channels * options_.kernel * options_.kernel * options_.kernel;
     }
+    void add_summand_copy(Program& program);
     void add_data_gradient(Program& program, Tensor diff_dst, Tensor diff_src);
 
     Context& context_;

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <stdexcept>
 #include <string>
 
 #include "kernels/backend.h"
@@ -21,7 +22,7 @@ struct ConvolutionOptions {
     Layout src_layout = Layout::ncdhw, dst_layout = Layout::ncdhw;
     Type src_type = Type::f32, dst_type = Type::f32;  ///< operands are of the type src is stored in; sums are f32
     bool bias = false;
-    Write write = Write::overwrite;  ///< accumulate: dst += the result, a residual sum for free
+    Write write = Write::overwrite;  ///< accumulate: the result is added to a summand, a residual sum for free
     Bf16Operands bf16_operands = Bf16Operands::fastest;
     bool deterministic = true;  ///< on CUDA: two runs give the same bits; off, cuDNN may sum in any order
     bool tf32 = false;          ///< on CUDA: f32 operands may be rounded to 10 bits of fraction
@@ -39,7 +40,15 @@ class Convolution {
 
     virtual std::string implementation() const = 0;   ///< of the three passes, for people
     virtual std::int64_t scratch_bytes() const = 0;   ///< the largest that any call needs
+    /// Where it accumulates, dst is the summand.
     virtual void forward(Stream stream, View src, const float* weights, const float* bias, View dst, void* scratch) = 0;
+    /// Whether the summand may lie elsewhere, and so stay as it is without a copy of it.
+    virtual bool adds_elsewhere() const { return false; }
+    /// dst = summand, which is of its form, + the result, where it accumulates and adds_elsewhere().
+    virtual void forward_sum(Stream, View /*src*/, const float* /*weights*/, const float* /*bias*/, View /*summand*/,
+                             View /*dst*/, void* /*scratch*/) {
+        throw std::logic_error("convolution: this one adds only to what lies in dst");
+    }
     virtual void backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) = 0;
     virtual void backward_weights(Stream stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
                                   void* scratch) = 0;

@@ -22,7 +22,10 @@ class CudnnConvolution final : public Convolution {
 
     std::string implementation() const override;
     std::int64_t scratch_bytes() const override { return scratch_bytes_; }
+    bool adds_elsewhere() const override { return forward_ || direct_->adds_elsewhere(); }
     void forward(Stream, View src, const float* weights, const float* bias, View dst, void* scratch) override;
+    void forward_sum(Stream, View src, const float* weights, const float* bias, View summand, View dst,
+                     void* scratch) override;
     void backward_data(Stream, View diff_dst, const float* weights, View diff_src, void* scratch) override;
     void backward_weights(Stream, View src, View diff_dst, float* diff_weights, float* diff_bias, void* scratch) override;
 
@@ -34,6 +37,7 @@ class CudnnConvolution final : public Convolution {
     }
     Chosen choose(Pass pass);
     PassTensors tensors(View src, View dst, void* scratch) const;
+    void run_forward(Stream stream, const float* weights, const float* bias, PassTensors used) const;
 
     std::shared_ptr<CudnnSession> session_;
     ConvolutionOptions options_;
@@ -72,12 +76,24 @@ std::string CudnnConvolution::implementation() const {
 
 PassTensors CudnnConvolution::tensors(View src, View dst, void* scratch) const {
     auto* base = static_cast<char*>(scratch);
-    return {src, dst, base, nullptr, base + bias_at_, base + workspace_at_};
+    return {src, dst, base, nullptr, base + bias_at_, base + workspace_at_, {}};
 }
 
 void CudnnConvolution::forward(Stream stream, View src, const float* weights, const float* bias, View dst, void* scratch) {
     if (!forward_) return direct_->forward(stream, src, weights, bias, dst, scratch);
+    run_forward(stream, weights, bias, tensors(src, dst, scratch));
+}
+
+void CudnnConvolution::forward_sum(Stream stream, View src, const float* weights, const float* bias, View summand,
+                                   View dst, void* scratch) {
+    if (!forward_) return direct_->forward_sum(stream, src, weights, bias, summand, dst, scratch);
+    if (options_.write != Write::accumulate) throw std::logic_error("convolution: a summand for one that does not add");
     PassTensors used = tensors(src, dst, scratch);
+    used.summand = summand;
+    run_forward(stream, weights, bias, used);
+}
+
+void CudnnConvolution::run_forward(Stream stream, const float* weights, const float* bias, PassTensors used) const {
     pack_weights(stream, weights, weight_shape(), options_.src_type, used.weights);
     if (options_.bias) {
         used.bias = bias;

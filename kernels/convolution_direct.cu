@@ -25,7 +25,6 @@ struct Gather {
     Size size;
     int kernel;
     Strides from, to;
-    bool accumulate;
 };
 
 /// packed[tap][input][output]; mirrored: of the convolution whose data gradient is taken.
@@ -41,8 +40,10 @@ __global__ void pack_kernel(const float* weights, std::int64_t inputs, std::int6
     }
 }
 
+/// summand: like `to`, and `to` itself or elsewhere; or null.
 template <class From, class To>
-__global__ void gather_kernel(Gather p, const From* from, const float* packed, const float* bias, To* to) {
+__global__ void gather_kernel(Gather p, const From* from, const float* packed, const float* bias, const To* summand,
+                              To* to) {
     const std::int64_t voxels = std::int64_t{p.size.d} * p.size.h * p.size.w, count = p.samples * voxels * p.outputs;
     const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
     const int r = p.kernel / 2;
@@ -60,8 +61,8 @@ __global__ void gather_kernel(Gather p, const From* from, const float* packed, c
                     for (std::int64_t c = 0; c < p.inputs; ++c)
                         sum += to_f32(numbers[c * p.from.channel]) * weights[c * p.outputs];
                 }
-        To& result = to[sample * p.to.sample + out * p.to.channel + voxel * p.to.voxel];
-        store(result, p.accumulate ? to_f32(result) + sum : sum);
+        const std::int64_t at = sample * p.to.sample + out * p.to.channel + voxel * p.to.voxel;
+        store(to[at], summand ? to_f32(summand[at]) + sum : sum);
     }
 }
 
@@ -155,14 +156,17 @@ class DirectConvolution final : public Convolution {
 
     std::string implementation() const override { return first_ ? "direct, few to many" : last_ ? "direct, many to few" : "direct"; }
     std::int64_t scratch_bytes() const override { return scratch_bytes_; }
+    bool adds_elsewhere() const override { return !first_ && !last_; }
     void forward(Stream, View src, const float* weights, const float* bias, View dst, void* scratch) override;
+    void forward_sum(Stream, View src, const float* weights, const float* bias, View summand, View dst,
+                     void* scratch) override;
     void backward_data(Stream, View diff_dst, const float* weights, View diff_src, void* scratch) override;
     void backward_weights(Stream, View src, View diff_dst, float* diff_weights, float* diff_bias, void* scratch) override;
 
   private:
     std::int64_t weight_count() const { return options_.src.c * options_.dst_channels * taps_; }
     const float* pack(Stream stream, const float* weights, bool mirrored, void* scratch) const;
-    void gather(Stream stream, View from, const float* packed, const float* bias, View to, Write write) const;
+    void gather(Stream stream, View from, const float* packed, const float* bias, const void* summand, View to) const;
     void sum_outputs(Stream stream, const Correlation& p, View diff_dst, float* diff_bias, void* scratch) const;
 
     ConvolutionOptions options_;
@@ -200,15 +204,17 @@ const float* DirectConvolution::pack(Stream stream, const float* weights, bool m
     return packed;
 }
 
-void DirectConvolution::gather(Stream stream, View from, const float* packed, const float* bias, View to, Write write) const {
-    const Gather p{from.shape.n,     from.shape.c,     to.shape.c,     size_of(from.shape), options_.kernel,
-                   strides_of(from), strides_of(to), write == Write::accumulate};
+void DirectConvolution::gather(Stream stream, View from, const float* packed, const float* bias, const void* summand,
+                               View to) const {
+    const Gather p{from.shape.n,    from.shape.c,     to.shape.c,    size_of(from.shape),
+                   options_.kernel, strides_of(from), strides_of(to)};
     const LaunchShape shape{blocks_for(to.shape.elements(), kThreads), kThreads};
     with_real(from.type, [&](auto real_from) {
         with_real(to.type, [&](auto real_to) {
             using From = decltype(real_from);
             using To = decltype(real_to);
-            launch(gather_kernel<From, To>, shape, stream, p, from.as<const From>(), packed, bias, to.as<To>());
+            launch(gather_kernel<From, To>, shape, stream, p, from.as<const From>(), packed, bias,
+                   static_cast<const To*>(summand), to.as<To>());
         });
     });
 }
@@ -219,14 +225,25 @@ void DirectConvolution::forward(Stream stream, View src, const float* weights, c
     const float* shift = options_.bias ? bias : nullptr;
     if (first_) return first_forward(stream, options_, src, weights, shift, dst);
     if (last_) return last_forward(stream, options_, src, weights, shift, dst);
-    gather(stream, src, pack(stream, weights, false, scratch), shift, dst, options_.write);
+    const void* summand = options_.write == Write::accumulate ? dst.data : nullptr;
+    gather(stream, src, pack(stream, weights, false, scratch), shift, summand, dst);
+}
+
+void DirectConvolution::forward_sum(Stream stream, View src, const float* weights, const float* bias, View summand,
+                                    View dst, void* scratch) {
+    if (options_.write != Write::accumulate || !adds_elsewhere())
+        throw std::logic_error("convolution: a summand for one that does not add");
+    require(src, options_.src, options_.src_type, options_.src_layout, "src");
+    require(summand, options_.dst(), options_.dst_type, options_.dst_layout, "summand");
+    require(dst, options_.dst(), options_.dst_type, options_.dst_layout, "dst");
+    gather(stream, src, pack(stream, weights, false, scratch), options_.bias ? bias : nullptr, summand.data, dst);
 }
 
 void DirectConvolution::backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) {
     require(diff_dst, options_.dst(), options_.dst_type, options_.dst_layout, "diff_dst");
     require(diff_src, options_.src, options_.src_type, options_.src_layout, "diff_src");
     if (last_) return last_data_gradient(stream, options_, diff_dst, weights, diff_src);
-    gather(stream, diff_dst, pack(stream, weights, true, scratch), nullptr, diff_src, Write::overwrite);
+    gather(stream, diff_dst, pack(stream, weights, true, scratch), nullptr, nullptr, diff_src);
 }
 
 void DirectConvolution::backward_weights(Stream stream, View src, View diff_dst, float* diff_weights, float* diff_bias,

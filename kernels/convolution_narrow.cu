@@ -145,6 +145,7 @@ __device__ __forceinline__ void store_rows(const NarrowPass& p, const TileOrigin
                                            float (&moments)[2][kOutputs / 4], Bf16* y) {
     constexpr int kOfLane = kOutputs / 4;
     const int lane = static_cast<int>(threadIdx.x) % 32, first = lane % 4 * kOfLane;
+    const auto* summand = static_cast<const Bf16*>(epilogue.summand);
     float bias[kOfLane] = {}, pivot[kOfLane] = {};
 #pragma unroll
     for (int k = 0; k < kOfLane; ++k) {
@@ -160,7 +161,7 @@ __device__ __forceinline__ void store_rows(const NarrowPass& p, const TileOrigin
             const std::int64_t voxel = ((std::int64_t{from.sample} * p.size.d + from.d) * p.size.h + h) * p.size.w + w;
             Bf16* to = y + voxel * kOutputs + first;
             float values[kOfLane] = {};
-            if (epilogue.write == Write::accumulate) load_pack<kOfLane>(to, values);
+            if (epilogue.write == Write::accumulate) load_pack<kOfLane>(epilogue.summand ? summand + (to - y) : to, values);
 #pragma unroll
             for (int k = 0; k < kOfLane; ++k) values[k] += sum[row][k / 2][2 * half + k % 2] + bias[k];
             store_pack<kOfLane>(to, values);

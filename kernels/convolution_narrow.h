@@ -25,7 +25,8 @@ struct NarrowPrologue {
 
 struct NarrowEpilogue {
     const float* bias = nullptr;     ///< (O)
-    Write write = Write::overwrite;  ///< accumulate: dst += the result
+    Write write = Write::overwrite;  ///< accumulate: dst = summand + the result
+    const void* summand = nullptr;   ///< of dst's form; null: dst
     /// narrow_sum_parts(dst.shape) parts of the sums over voxels of y - pivot and (y - pivot)^2, y as it is stored:
     /// (2, O, parts) f32. Null: none.
     float* sums = nullptr;

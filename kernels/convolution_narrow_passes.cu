@@ -39,6 +39,18 @@ class NarrowConvolution final : public Convolution {
         epilogue.write = options_.write;
         narrow_forward(stream, src, {weights}, {}, epilogue, dst, scratch);
     }
+    bool adds_elsewhere() const override { return true; }
+    void forward_sum(Stream stream, View src, const float* weights, const float* bias, View summand, View dst,
+                     void* scratch) override {
+        require(src, dst);
+        require(src, summand);
+        if (options_.write != Write::accumulate) throw std::logic_error("convolution: a summand for one that does not add");
+        NarrowEpilogue epilogue;
+        epilogue.bias = options_.bias ? bias : nullptr;
+        epilogue.write = options_.write;
+        epilogue.summand = summand.data;
+        narrow_forward(stream, src, {weights}, {}, epilogue, dst, scratch);
+    }
     void backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) override {
         require(diff_src, diff_dst);
         narrow_data_gradient(stream, diff_dst, {weights}, diff_src, scratch);

@@ -72,7 +72,14 @@ CudnnProblem problem_of(const ConvolutionOptions& options, Pass pass) {
 
 std::vector<CudnnProblem> forms_of(const CudnnProblem& problem) {
     std::vector<CudnnProblem> forms{problem};
-    if (problem.pass != Pass::forward || !problem.bias) return forms;
+    if (problem.pass != Pass::forward || !(problem.bias || problem.accumulate)) return forms;
+    if (!problem.bias) {
+        // By an operation behind it the summand may lie elsewhere; the convolution itself adds only to what dst holds.
+        forms.push_back(problem);
+        forms[0].accumulate = false;
+        forms[0].residual = true;
+        return forms;
+    }
     forms.push_back(problem);
     forms.back().bias = false;
     if (problem.accumulate) {

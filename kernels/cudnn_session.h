@@ -27,6 +27,7 @@ struct PassTensors {
     const float* bias = nullptr;
     void* packed_bias = nullptr;
     void* workspace = nullptr;
+    View summand = {};  ///< what a forward pass that accumulates adds to; without data: dst
 };
 
 /// What the convolutions of a GPU share: cuDNN's handle and the plans chosen so far. Lives as long as one of them does.

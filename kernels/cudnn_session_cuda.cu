@@ -1,12 +1,12 @@
-#include "kernels/cudnn_session.h"
-
 #include <algorithm>
 #include <cstdio>
 #include <sstream>
 
 #include "kernels/convolution_weights.h"
 #include "kernels/cudnn_descriptor.cuh"
+#include "kernels/cudnn_session.h"
 #include "kernels/cudnn_trial.h"
+#include "kernels/elementwise.h"
 #include "kernels/error.h"
 #include "kernels/launch.h"
 #include "kernels/plan_choice.h"
@@ -56,11 +56,13 @@ void CudnnSession::leave_stream() const noexcept {
 
 void CudnnSession::run(Stream stream, const ChosenPlan& chosen, const PassTensors& tensors) const {
     const CudnnProblem& problem = chosen.problem;
+    const View summand = tensors.summand.data ? tensors.summand : tensors.dst;
+    if (problem.accumulate && summand.data != tensors.dst.data) copy(stream, summand, tensors.dst);
     try {
         std::vector<std::int64_t> numbers{kSrc, kWeights, kDst};
         std::vector<void*> addresses{tensors.src.data, tensors.weights, tensors.dst.data};
         if (problem.bias) numbers.push_back(kBias), addresses.push_back(tensors.packed_bias);
-        if (problem.residual) numbers.push_back(kResidual), addresses.push_back(tensors.dst.data);
+        if (problem.residual) numbers.push_back(kResidual), addresses.push_back(summand.data);
         const CudnnDescriptor variant(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
         set(variant, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, numbers);
         set(variant, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, addresses);

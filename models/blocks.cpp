@@ -9,7 +9,7 @@ Tensor pre_activation(Graph& graph, const std::string& name, Tensor x, const Pre
     if (options.bias) node.bias = name + ".layer.bias";
     node.channels = options.channels;
     node.kernel = options.kernel;
-    node.sum_into = options.sum_into;
+    node.summand = options.summand;
     node.plain_f32 = options.plain_f32;
     return graph.convolution(active, node);
 }
@@ -18,18 +18,18 @@ Tensor residual_block(Graph& graph, const std::string& name, Tensor x, int chann
     const Tensor middle =
         pre_activation(graph, name + ".conv_path.0", x, {.channels = channels, .kernel = kernel, .bias = false});
     const Tensor active = graph.batch_norm(middle, name + ".conv_path.1.bn", true);
-    // The shortcut comes late, so that it lives only while the last convolution adds to it.
+    // A convolution of the shortcut comes late, so that its result lives only until the last convolution adds to it.
     const bool same = graph.program()[x].shape.c == channels;
     ConvolutionNode adjust;
     adjust.weight = name + ".adjust_to_stride.weight";
     adjust.channels = channels;
     adjust.kernel = 1;
-    const Tensor shortcut = same ? graph.copy(x) : graph.convolution(x, adjust);
+    const Tensor shortcut = same ? x : graph.convolution(x, adjust);
     ConvolutionNode last;
     last.weight = name + ".conv_path.1.layer.weight";
     last.channels = channels;
     last.kernel = kernel;
-    last.sum_into = shortcut;
+    last.summand = shortcut;
     return graph.convolution(active, last);
 }
 

@@ -10,7 +10,7 @@ namespace iwseg {
 struct PreActivationOptions {
     int channels = 1, kernel = 3;
     bool bias = true;
-    Tensor sum_into = -1;    ///< adds its result to this tensor, which becomes the output
+    Tensor summand = -1;     ///< what the result is added to; it stays as it is
     bool plain_f32 = false;  ///< result as (N, C, D, H, W) f32
 };
 Tensor pre_activation(Graph& graph, const std::string& name, Tensor x, const PreActivationOptions& options);

@@ -45,7 +45,7 @@ Tensor add_unet(Graph& graph, const UnetOptions& options, Tensor image) {
     for (int level = kLevels - 1; level >= 0; --level) {
         // The skip is computed only here, into the upsampled tensor: nothing is kept for it meanwhile.
         x = pre_activation(graph, "1.middle_path." + std::to_string(level), levels[level],
-                           {.channels = w[level], .kernel = 1, .sum_into = graph.upsample(x)});
+                           {.channels = w[level], .kernel = 1, .summand = graph.upsample(x)});
         x = blocks(graph, "1.up_path." + std::to_string(level), x, up[level]);
     }
     x = residual_block(graph, "2.0", x, w[0], 1);

@@ -6,6 +6,7 @@
 #include <random>
 #include <vector>
 
+#include "training/session.h"
 #include "models/grid_prediction.h"
 #include "models/initialisation.h"
 #include "tests/simt.h"
@@ -40,6 +41,57 @@ TEST(PredictionTraffic, OnlyTheScanIsCopiedToTheDevice) {
     counted.bytes = 0;
     predictor.predict(scan.data(), 9, 8, 11);
     EXPECT_EQ(counted.bytes, static_cast<std::int64_t>(scan.size() * sizeof(float)));
+}
+
+/// A training step on the executor, of which steps are run one by one.
+struct TrainingStep {
+    explicit TrainingStep(bool bf16) : context(simt::kernels(), {}) {
+        TrainingOptions options;
+        options.network = {1, 1, {8, 16, 16, 24}};
+        options.loss = loss_from_name("iwdl");
+        options.bf16 = bf16;
+        options.input = {2, 1, 8, 8, 8};
+        session = std::make_unique<TrainingSession>(context, parameters, options);
+        initialise(context, parameters, 1);
+        batch.shape = options.input;
+        batch.image.assign(2 * 512, 0.5f);
+        batch.target.assign(2 * 512, 0);
+        batch.labels.assign(2 * 512, 0);
+        batch.stride = 1;
+        batch.weights.assign(2, 1.0f);
+        session->bind(batch, 1e-2f);
+    }
+
+    Context context;
+    Parameters parameters;
+    std::unique_ptr<TrainingSession> session;
+    Batch batch;
+};
+
+TEST(StepTraffic, NothingIsCopiedForAResidualSum) {
+    for (const bool bf16 : {false, true}) {
+        TrainingStep one(bf16);
+        int sums = 0;
+        for (const Step& step : one.session->plan().steps()) {
+            EXPECT_FALSE(step.copies_only && step.run) << step.name;
+            sums += step.name.ends_with("summand gradient");
+        }
+        EXPECT_EQ(sums, 19);  // of 16 residual blocks and three skips
+    }
+}
+
+// A convolution is as many as its implementation needs, and is measured on a GPU.
+TEST(StepTraffic, AStepOutsideConvolutionsIsOneLaunch) {
+    TrainingStep one(true);
+    const Plan& plan = one.session->plan();
+    for (const Step& step : plan.steps()) {
+        if (!step.run || step.operations > 0) continue;
+        const std::int64_t before = simt::executor::launch_count().launches;
+        step.run(plan);
+        const bool twice =
+            step.name.ends_with("bn backward") || step.name == "2.2 backward";  // sums, then the gradient
+        EXPECT_EQ(simt::executor::launch_count().launches - before, twice ? 2 : 1) << step.name;
+    }
 }
 
 }  // namespace
