@@ -7,7 +7,7 @@
 namespace iwseg {
 
 Graph::Graph(Context& context, Parameters& parameters, const GraphOptions& options)
-    : context_(context), parameters_(parameters), options_(options) {}
+    : context_(context), parameters_(parameters), options_(options), packed_(context, parameters) {}
 
 Graph::~Graph() = default;
 
@@ -91,6 +91,8 @@ Tensor Graph::upsample(Tensor x) {
 }
 
 void Graph::forward() {
+    for (const auto& operation : operations_) operation->prepare(program_, packed_);
+    packed_.pack(program_);
     for (const auto& operation : operations_) operation->forward(program_);
 }
 
@@ -99,6 +101,7 @@ void Graph::backward(Tensor output, Tensor diff_output) {
     gradients.set(output, diff_output);
     for (auto operation = operations_.rbegin(); operation != operations_.rend(); ++operation)
         if (gradients.of((*operation)->output()) >= 0) (*operation)->backward(program_, gradients);
+    packed_.unpack(program_);
 }
 
 Tensor Gradients::of(Tensor tensor) const {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/context.h"
+#include "engine/packed_weights.h"
 #include "engine/parameters.h"
 #include "engine/program.h"
 
@@ -19,6 +20,8 @@ class Operation {
   public:
     virtual ~Operation() = default;
     virtual Tensor output() const = 0;
+    /// Before all forward passes: says which weights are to be packed.
+    virtual void prepare(Program&, PackedWeights&) {}
     virtual void forward(Program& program) = 0;
     /// Adds the steps that turn the gradient of the output into those of inputs and parameters.
     virtual void backward(Program& program, Gradients& gradients) = 0;
@@ -85,6 +88,7 @@ class Graph {
     Parameters& parameters_;
     GraphOptions options_;
     Program program_;
+    PackedWeights packed_;
     std::vector<std::unique_ptr<Operation>> operations_;
     std::map<std::string, int> declared_;
     Tensor bound_input_ = -1, rounded_input_ = -1;

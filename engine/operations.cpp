@@ -36,32 +36,39 @@ ConvolutionOperation::ConvolutionOperation(Context& context, Parameters& paramet
       bias_(bias),
       convolution_(context.kernels().make_convolution(context.stream(), options, passes)) {}
 
+void ConvolutionOperation::prepare(Program& program, PackedWeights& packed) {
+    packed_ = packed.add(program, convolution_->weight_form(), weight_, bias_, passes_.backward_weights);
+}
+
+Convolution& ConvolutionOperation::at_work(const Plan& plan) const {
+    const auto place = [&](Tensor tensor) { return tensor < 0 ? nullptr : plan[tensor].data; };
+    convolution_->use_packed(place(packed_.weights), place(packed_.gradient));
+    return *convolution_;
+}
+
 void ConvolutionOperation::forward(Program& program) {
     const Tensor scratch = program.add_bytes(name() + " scratch", convolution_->scratch_bytes());
     const auto [src, dst, summand] = tensors_;
+    Step step{name() + " forward", {src}, {dst, scratch}, {}, {}, false, operations()};
+    if (packed_.weights >= 0) step.reads.push_back(packed_.weights);
     if (summand >= 0 && convolution_->adds_elsewhere()) {
-        program.add({name() + " forward",
-                     {src, summand},
-                     {dst, scratch},
-                     [=, this, kept = convolution_](const Plan& plan) {
-                         kept->forward_sum(context_.stream(), plan[src], parameters_.device_value(weight_),
-                                           bias_ < 0 ? nullptr : parameters_.device_value(bias_), plan[summand],
-                                           plan[dst], plan[scratch].data);
-                     },
-                     std::pair{summand, dst},
-                     false,
-                     operations()});
-        return;
+        step.reads.push_back(summand);
+        step.in_place = {summand, dst};
+        step.run = [=, this](const Plan& plan) {
+            at_work(plan).forward_sum(context_.stream(), plan[src], parameters_.device_value(weight_), bias(),
+                                      plan[summand], plan[dst], plan[scratch].data);
+        };
+    } else {
+        if (summand >= 0) {
+            add_summand_copy(program);
+            step.reads.push_back(dst);
+        }
+        step.run = [=, this](const Plan& plan) {
+            at_work(plan).forward(context_.stream(), plan[src], parameters_.device_value(weight_), bias(), plan[dst],
+                                  plan[scratch].data);
+        };
     }
-    std::vector<Tensor> reads{src};
-    if (summand >= 0) {
-        add_summand_copy(program);
-        reads.push_back(dst);
-    }
-    program.add({name() + " forward", reads, {dst, scratch}, [=, this, kept = convolution_](const Plan& plan) {
-                     kept->forward(context_.stream(), plan[src], parameters_.device_value(weight_),
-                                   bias_ < 0 ? nullptr : parameters_.device_value(bias_), plan[dst], plan[scratch].data);
-                 }, {}, false, operations()});
+    program.add(std::move(step));
 }
 
 /// dst holds what is added to; no work where nobody else reads the summand.
@@ -81,10 +88,19 @@ void ConvolutionOperation::backward(Program& program, Gradients& gradients) {
     const Tensor diff_dst = gradients.of(tensors_.dst), src = gradients.value(tensors_.src);
     const Tensor scratch = program.add_bytes(name() + " scratch", convolution_->scratch_bytes());
     // Weights first: the rebuilt input is free when the data gradient is written, and gives its place to it.
-    program.add({name() + " weight gradient", {src, diff_dst}, {scratch}, [=, this, kept = convolution_](const Plan& plan) {
-                     kept->backward_weights(context_.stream(), plan[src], plan[diff_dst], parameters_.device_gradient(weight_),
-                                            bias_ < 0 ? nullptr : parameters_.device_gradient(bias_), plan[scratch].data);
-                 }, {}, false, operations()});
+    Step step{name() + " weight gradient",
+              {src, diff_dst},
+              {scratch},
+              [=, this](const Plan& plan) {
+                  at_work(plan).backward_weights(
+                      context_.stream(), plan[src], plan[diff_dst], parameters_.device_gradient(weight_),
+                      bias_ < 0 ? nullptr : parameters_.device_gradient(bias_), plan[scratch].data);
+              },
+              {},
+              false,
+              operations()};
+    if (packed_.gradient >= 0) step.writes.push_back(packed_.gradient);
+    program.add(std::move(step));
     if (passes_.backward_data) {
         const GradientDestination to = gradients.destination(tensors_.src);
         if (to.write == Write::overwrite) {
@@ -104,10 +120,18 @@ void ConvolutionOperation::backward(Program& program, Gradients& gradients) {
 
 void ConvolutionOperation::add_data_gradient(Program& program, Tensor diff_dst, Tensor diff_src) {
     const Tensor scratch = program.add_bytes(name() + " scratch", convolution_->scratch_bytes());
-    program.add({name() + " data gradient", {diff_dst}, {diff_src, scratch}, [=, this, kept = convolution_](const Plan& plan) {
-                     kept->backward_data(context_.stream(), plan[diff_dst], parameters_.device_value(weight_), plan[diff_src],
-                                         plan[scratch].data);
-                 }, {}, false, operations()});
+    Step step{name() + " data gradient",
+              {diff_dst},
+              {diff_src, scratch},
+              [=, this](const Plan& plan) {
+                  at_work(plan).backward_data(context_.stream(), plan[diff_dst], parameters_.device_value(weight_),
+                                              plan[diff_src], plan[scratch].data);
+              },
+              {},
+              false,
+              operations()};
+    if (packed_.weights >= 0) step.reads.push_back(packed_.weights);
+    program.add(std::move(step));
 }
 
 BatchNormOperation::BatchNormOperation(Context& context, Parameters& parameters, Program& program,

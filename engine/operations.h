@@ -20,6 +20,7 @@ class ConvolutionOperation final : public Operation {
     ConvolutionOperation(Context& context, Parameters& parameters, const ConvolutionOptions& options,
                          ConvolutionPasses passes, ConvolutionTensors tensors, int weight, int bias);
     Tensor output() const override { return tensors_.dst; }
+    void prepare(Program& program, PackedWeights& packed) override;
     void forward(Program& program) override;
     void backward(Program& program, Gradients& gradients) override;
 
@@ -28,6 +29,9 @@ class ConvolutionOperation final : public Operation {
     std::int64_t operations() const {
         return 2 * options_.src.elements() * options_.dst_channels * options_.kernel * options_.kernel * options_.kernel;
     }
+    /// The convolution, told where its packed weights lie.
+    Convolution& at_work(const Plan& plan) const;
+    const float* bias() const { return bias_ < 0 ? nullptr : parameters_.device_value(bias_); }
     void add_summand_copy(Program& program);
     void add_data_gradient(Program& program, Tensor diff_dst, Tensor diff_src);
 
@@ -36,6 +40,7 @@ class ConvolutionOperation final : public Operation {
     ConvolutionOptions options_;
     ConvolutionPasses passes_;
     ConvolutionTensors tensors_;
+    PackedTensors packed_;
     int weight_, bias_;
     std::shared_ptr<Convolution> convolution_;
 };

@@ -31,6 +31,16 @@ struct ConvolutionOptions {
     Shape dst() const { return {src.n, dst_channels, src.d, src.h, src.w}; }
 };
 
+/// How a convolution would have its weights and give their gradient, where that is not the parameters' own form:
+/// packed, as kernels/convolution_weights.h has it, all of a network's in one launch.
+struct WeightForm {
+    bool packed = false;  ///< weights; in the same memory, at bias_at, the bias as one output of O inputs
+    bool packed_bias = false;
+    bool packed_gradient = false;  ///< the gradient of weights; that of a bias never is
+    Type type = Type::f32;
+    std::int64_t bias_at = 0, bytes = 0;  ///< of the memory of weights and bias
+};
+
 /// One convolution made ready: its plans are chosen when it is made, its calls allocate nothing.
 /// weights, diff_weights: (O, C, k, k, k) f32, plain, of the parameters' flat buffer. bias, diff_bias: (O) f32 or null.
 /// diff_src and diff_weights are overwritten.
@@ -40,6 +50,11 @@ class Convolution {
 
     virtual std::string implementation() const = 0;   ///< of the three passes, for people
     virtual std::int64_t scratch_bytes() const = 0;   ///< the largest that any call needs
+    virtual WeightForm weight_form() const { return {}; }
+    /// From here on packed weights are read from there, and packed gradients left there, by whoever packs and unpacks
+    /// them for all; a null one: the convolution does so for itself. What is not packed goes by the calls' own
+    /// arguments.
+    virtual void use_packed(const void* /*weights*/, void* /*diff_weights*/) {}
     /// Where it accumulates, dst is the summand.
     virtual void forward(Stream stream, View src, const float* weights, const float* bias, View dst, void* scratch) = 0;
     /// Whether the summand may lie elsewhere, and so stay as it is without a copy of it.

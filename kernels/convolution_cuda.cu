@@ -8,9 +8,9 @@
 #include "kernels/error.h"
 #include "kernels/launch.h"
 
-// Convolutions on a GPU: the network's two ends by own kernels, all others by plans of cuDNN's, with channels innermost.
-// Weights are packed at each call, as they change at each step: 0.1 % of what a step moves. A sum with what dst holds is
-// part of the convolution, a bias too where cuDNN offers it.
+// Convolutions on a GPU: the network's two ends by own kernels, all others by plans of cuDNN's, with channels
+// innermost. Weights are packed as they change, at each step: for all convolutions at once where the caller does that,
+// else at each call. A sum is part of the convolution, a bias too where cuDNN offers it.
 namespace iwseg::cuda {
 namespace {
 
@@ -22,6 +22,11 @@ class CudnnConvolution final : public Convolution {
 
     std::string implementation() const override;
     std::int64_t scratch_bytes() const override { return scratch_bytes_; }
+    WeightForm weight_form() const override;
+    void use_packed(const void* weights, void* diff_weights) override {
+        packed_ = weights;
+        packed_gradient_ = diff_weights;
+    }
     bool adds_elsewhere() const override { return forward_ || direct_->adds_elsewhere(); }
     void forward(Stream, View src, const float* weights, const float* bias, View dst, void* scratch) override;
     void forward_sum(Stream, View src, const float* weights, const float* bias, View summand, View dst,
@@ -37,12 +42,16 @@ class CudnnConvolution final : public Convolution {
     }
     Chosen choose(Pass pass);
     PassTensors tensors(View src, View dst, void* scratch) const;
-    void run_forward(Stream stream, const float* weights, const float* bias, PassTensors used) const;
+    /// The same with weights, packed here unless they are already.
+    PassTensors with_weights(Stream stream, const float* weights, const PassTensors& tensors) const;
+    void run_forward(Stream stream, const float* weights, const float* bias, const PassTensors& tensors) const;
 
     std::shared_ptr<CudnnSession> session_;
     ConvolutionOptions options_;
     Chosen forward_, data_, weights_;
     std::unique_ptr<Convolution> direct_;  ///< for passes that cuDNN has no plan for
+    const void* packed_ = nullptr;         ///< by the caller, weights and bias
+    void* packed_gradient_ = nullptr;      ///< for the caller
     std::int64_t bias_at_ = 0, workspace_at_ = 0, scratch_bytes_ = 0;
 };
 
@@ -93,28 +102,52 @@ void CudnnConvolution::forward_sum(Stream stream, View src, const float* weights
     run_forward(stream, weights, bias, used);
 }
 
-void CudnnConvolution::run_forward(Stream stream, const float* weights, const float* bias, PassTensors used) const {
-    pack_weights(stream, weights, weight_shape(), options_.src_type, used.weights);
+PassTensors CudnnConvolution::with_weights(Stream stream, const float* weights, const PassTensors& tensors) const {
+    PassTensors used = tensors;
+    if (!packed_) {
+        pack_weights(stream, weights, weight_shape(), options_.src_type, used.weights);
+        return used;
+    }
+    auto* base = static_cast<char*>(const_cast<void*>(packed_));  // read only
+    used.weights = base;
+    used.packed_bias = base + bias_at_;
+    return used;
+}
+
+WeightForm CudnnConvolution::weight_form() const {
+    WeightForm form;
+    form.packed = forward_ || data_;
+    form.packed_bias = forward_ && forward_->problem.bias;
+    form.packed_gradient = weights_ != nullptr;
+    form.type = options_.src_type;
+    form.bias_at = bias_at_;
+    form.bytes = workspace_at_;
+    return form;
+}
+
+void CudnnConvolution::run_forward(Stream stream, const float* weights, const float* bias,
+                                   const PassTensors& tensors) const {
+    PassTensors used = with_weights(stream, weights, tensors);
     if (options_.bias) {
         used.bias = bias;
-        if (forward_->problem.bias) pack_weights(stream, bias, {1, options_.dst_channels, 1}, options_.src_type, used.packed_bias);
+        if (forward_->problem.bias && !packed_)
+            pack_weights(stream, bias, {1, options_.dst_channels, 1}, options_.src_type, used.packed_bias);
     }
     session_->run(stream, *forward_, used);
 }
 
 void CudnnConvolution::backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) {
     if (!data_) return direct_->backward_data(stream, diff_dst, weights, diff_src, scratch);
-    const PassTensors used = tensors(diff_src, diff_dst, scratch);
-    pack_weights(stream, weights, weight_shape(), options_.src_type, used.weights);
-    session_->run(stream, *data_, used);
+    session_->run(stream, *data_, with_weights(stream, weights, tensors(diff_src, diff_dst, scratch)));
 }
 
 void CudnnConvolution::backward_weights(Stream stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
                                         void* scratch) {
     if (!weights_) return direct_->backward_weights(stream, src, diff_dst, diff_weights, diff_bias, scratch);
-    const PassTensors used = tensors(src, diff_dst, scratch);
+    PassTensors used = tensors(src, diff_dst, scratch);
+    if (packed_gradient_) used.weights = packed_gradient_;
     session_->run(stream, *weights_, used);
-    unpack_weights(stream, used.weights, weight_shape(), options_.src_type, diff_weights);
+    if (!packed_gradient_) unpack_weights(stream, used.weights, weight_shape(), options_.src_type, diff_weights);
     if (options_.bias && diff_bias) channel_sum(stream, diff_dst, diff_bias, scratch);
 }
 

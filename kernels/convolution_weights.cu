@@ -1,53 +1,90 @@
-#include "kernels/convolution_weights.h"
+#include <algorithm>
 
+#include "kernels/convolution_weights.h"
 #include "kernels/dispatch.h"
 #include "kernels/launch.h"
 #include "kernels/pack.cuh"
 
 // Weights between the parameters' order, (O, C, k, k, k) in f32, and the one convolutions with channels innermost want,
 // (O, k, k, k, C) in the operands' type. A block turns up to 64 channels of one output over in shared memory, so that
-// both sides are read and written in runs: 4 + 2 bytes a weight in bf16. The taps of a channel lie 27 numbers (or 1)
-// apart there, an odd count, so that lanes meet no bank twice.
+// both sides are read and written in runs: 4 + 2 bytes a weight in bf16. All of a network's arrays are one launch. The
+// taps of a channel lie 27 numbers (or 1) apart there, an odd count, so that lanes meet no bank twice.
 namespace iwseg::IWSEG_BACKEND {
 namespace {
 
 constexpr int kThreads = 256, kChannels = 64, kMostTaps = 27;
+constexpr int kMostArrays = 100;  ///< of a launch: the list is one of the kernel's parameters, of 4 KB at most
 
-/// Where a block's channels start, and how many they are.
-struct Part {
-    std::int64_t output, first;
-    int channels;
+/// One array, and the first of the blocks that take it.
+struct Listed {
+    float* plain;
+    void* packed;
+    int outputs, inputs, taps;
+    unsigned first_block;
+
+    __device__ __forceinline__ int parts() const { return (inputs + kChannels - 1) / kChannels; }
 };
 
-__device__ __forceinline__ Part part_of(const WeightShape& s) {
-    const std::int64_t parts = (s.inputs + kChannels - 1) / kChannels, first = blockIdx.x % parts * kChannels;
-    return {blockIdx.x / parts, first, static_cast<int>(min(s.inputs - first, std::int64_t{kChannels}))};
+struct List {
+    int count = 0;
+    Listed arrays[kMostArrays];
+};
+static_assert(sizeof(List) <= 4096 - 64);
+
+/// What a block takes of an array: up to kChannels channels of one output.
+struct Part {
+    float* plain;         ///< [channel][tap]
+    std::int64_t packed;  ///< the first of them there; a tap further is `inputs` further
+    int channels, taps, inputs;
+
+    __device__ __forceinline__ int count() const { return channels * taps; }
+};
+
+/// The array of a block, and its part of it.
+__device__ __forceinline__ Part part_of(const List& list, int& number) {
+    int low = 0, high = list.count - 1;
+    while (low < high) {
+        const int middle = (low + high + 1) / 2;
+        if (list.arrays[middle].first_block <= blockIdx.x)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    number = low;
+    const Listed& array = list.arrays[low];
+    const int block = static_cast<int>(blockIdx.x - array.first_block), output = block / array.parts();
+    const int first = (block - output * array.parts()) * kChannels;
+    return {array.plain + (std::int64_t{output} * array.inputs + first) * array.taps,
+            std::int64_t{output} * array.taps * array.inputs + first, min(array.inputs - first, kChannels), array.taps,
+            array.inputs};
 }
 
 template <class T>
-__global__ void pack_kernel(const float* weights, WeightShape s, T* packed) {
+__global__ void __launch_bounds__(kThreads) pack_kernel(List list) {
     SHARED(float, tile, kChannels * kMostTaps);
-    const Part part = part_of(s);
-    const float* from = weights + (part.output * s.inputs + part.first) * s.taps;
-    for (int i = static_cast<int>(threadIdx.x); i < part.channels * s.taps; i += kThreads) tile[i] = from[i];
+    int number;
+    const Part part = part_of(list, number);
+    T* packed = static_cast<T*>(list.arrays[number].packed) + part.packed;
+    for (int i = static_cast<int>(threadIdx.x); i < part.count(); i += kThreads) tile[i] = part.plain[i];
     __syncthreads();
-    for (int i = static_cast<int>(threadIdx.x); i < part.channels * s.taps; i += kThreads) {
-        const int tap = i / part.channels, c = i % part.channels;
-        store(packed[(part.output * s.taps + tap) * s.inputs + part.first + c], tile[c * s.taps + tap]);
+    for (int i = static_cast<int>(threadIdx.x); i < part.count(); i += kThreads) {
+        const int tap = i / part.channels, c = i - tap * part.channels;
+        store(packed[std::int64_t{tap} * part.inputs + c], tile[c * part.taps + tap]);
     }
 }
 
 template <class T>
-__global__ void unpack_kernel(const T* packed, WeightShape s, float* weights) {
+__global__ void __launch_bounds__(kThreads) unpack_kernel(List list) {
     SHARED(float, tile, kChannels * kMostTaps);
-    const Part part = part_of(s);
-    for (int i = static_cast<int>(threadIdx.x); i < part.channels * s.taps; i += kThreads) {
-        const int tap = i / part.channels, c = i % part.channels;
-        tile[c * s.taps + tap] = to_f32(packed[(part.output * s.taps + tap) * s.inputs + part.first + c]);
+    int number;
+    const Part part = part_of(list, number);
+    const T* packed = static_cast<const T*>(list.arrays[number].packed) + part.packed;
+    for (int i = static_cast<int>(threadIdx.x); i < part.count(); i += kThreads) {
+        const int tap = i / part.channels, c = i - tap * part.channels;
+        tile[c * part.taps + tap] = to_f32(packed[std::int64_t{tap} * part.inputs + c]);
     }
     __syncthreads();
-    float* to = weights + (part.output * s.inputs + part.first) * s.taps;
-    for (int i = static_cast<int>(threadIdx.x); i < part.channels * s.taps; i += kThreads) to[i] = tile[i];
+    for (int i = static_cast<int>(threadIdx.x); i < part.count(); i += kThreads) part.plain[i] = tile[i];
 }
 
 /// A pack lies within one voxel.
@@ -66,25 +103,50 @@ __global__ void add_bias_kernel(const float* bias, std::int64_t packs, int chann
 
 // ----------------------------------------------------------------------------------------------------------------------
 
-LaunchShape shape_for(const WeightShape& s) {
-    if (s.taps != 1 && s.taps != kMostTaps) throw std::invalid_argument("weights: expected a kernel of 1 or 3");
-    return {static_cast<unsigned>(s.outputs * ((s.inputs + kChannels - 1) / kChannels)), kThreads};
+/// Calls body(list, blocks) for each kMostArrays arrays.
+template <class Body>
+void each_list(std::span<const PackedArray> arrays, Body&& body) {
+    for (std::size_t first = 0; first < arrays.size(); first += kMostArrays) {
+        List list;
+        unsigned blocks = 0;
+        for (const PackedArray& one :
+             arrays.subspan(first, std::min<std::size_t>(kMostArrays, arrays.size() - first))) {
+            const WeightShape& s = one.shape;
+            if (s.taps != 1 && s.taps != kMostTaps) throw std::invalid_argument("weights: expected a kernel of 1 or 3");
+            list.arrays[list.count++] = {one.plain, one.packed, static_cast<int>(s.outputs), static_cast<int>(s.inputs),
+                                         s.taps,    blocks};
+            blocks += static_cast<unsigned>(s.outputs * ((s.inputs + kChannels - 1) / kChannels));
+        }
+        body(list, blocks);
+    }
 }
 
 }  // namespace
 
-void pack_weights(Stream stream, const float* weights, const WeightShape& shape, Type type, void* packed) {
+void pack_all_weights(Stream stream, std::span<const PackedArray> arrays, Type type) {
     with_real(type, [&](auto real) {
-        using T = decltype(real);
-        launch(pack_kernel<T>, shape_for(shape), stream, weights, shape, static_cast<T*>(packed));
+        each_list(arrays, [&](const List& list, unsigned blocks) {
+            launch(pack_kernel<decltype(real)>, {blocks, kThreads}, stream, list);
+        });
     });
 }
 
-void unpack_weights(Stream stream, const void* packed, const WeightShape& shape, Type type, float* weights) {
+void unpack_all_weights(Stream stream, std::span<const PackedArray> arrays, Type type) {
     with_real(type, [&](auto real) {
-        using T = decltype(real);
-        launch(unpack_kernel<T>, shape_for(shape), stream, static_cast<const T*>(packed), shape, weights);
+        each_list(arrays, [&](const List& list, unsigned blocks) {
+            launch(unpack_kernel<decltype(real)>, {blocks, kThreads}, stream, list);
+        });
     });
+}
+
+void pack_weights(Stream stream, const float* weights, const WeightShape& shape, Type type, void* packed) {
+    const PackedArray one{const_cast<float*>(weights), packed, shape};  // read only
+    pack_all_weights(stream, {&one, 1}, type);
+}
+
+void unpack_weights(Stream stream, const void* packed, const WeightShape& shape, Type type, float* weights) {
+    const PackedArray one{weights, const_cast<void*>(packed), shape};  // read only
+    unpack_all_weights(stream, {&one, 1}, type);
 }
 
 void add_bias(Stream stream, const float* bias, View dst) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "kernels/backend.h"
 #include "kernels/view.h"
@@ -15,9 +16,20 @@ struct WeightShape {
     std::int64_t count() const { return outputs * inputs * taps; }
 };
 
+/// One array in both forms.
+struct PackedArray {
+    float* plain = nullptr;  ///< (outputs, inputs, taps), f32
+    void* packed = nullptr;  ///< (outputs, taps, inputs), f32 or bf16
+    WeightShape shape;       ///< taps: 1 or 27
+};
+
 }  // namespace iwseg
 
 IWSEG_BACKENDS(
+    /// Makes the packed form of all arrays, of that type, in one launch for each 100 of them.
+    void pack_all_weights(Stream stream, std::span<const PackedArray> arrays, Type type);
+    /// The other way, for their gradients.
+    void unpack_all_weights(Stream stream, std::span<const PackedArray> arrays, Type type);
     /// packed: (outputs, taps, inputs) of f32 or bf16, from plain f32 weights (outputs, inputs, taps).
     void pack_weights(Stream stream, const float* weights, const WeightShape& shape, Type type, void* packed);
     /// The other way, for their gradient.

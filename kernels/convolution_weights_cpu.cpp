@@ -1,0 +1,39 @@
+#include <stdexcept>
+
+#include "kernels/convolution_weights.h"
+#include "kernels/dispatch.h"
+
+// The CPU's own convolutions pack for themselves; this is what other backends' packed form is.
+namespace iwseg::cpu {
+namespace {
+
+/// Calls body(plain, packed) for the places of each weight in both forms.
+template <class Body>
+void each_place(const WeightShape& s, Body&& body) {
+    for (std::int64_t o = 0; o < s.outputs; ++o)
+        for (std::int64_t c = 0; c < s.inputs; ++c)
+            for (std::int64_t tap = 0; tap < s.taps; ++tap)
+                body((o * s.inputs + c) * s.taps + tap, (o * s.taps + tap) * s.inputs + c);
+}
+
+}  // namespace
+
+void pack_all_weights(Stream, std::span<const PackedArray> arrays, Type type) {
+    with_real(type, [&](auto real) {
+        for (const PackedArray& one : arrays)
+            each_place(one.shape, [&](std::int64_t plain, std::int64_t packed) {
+                store(static_cast<decltype(real)*>(one.packed)[packed], one.plain[plain]);
+            });
+    });
+}
+
+void unpack_all_weights(Stream, std::span<const PackedArray> arrays, Type type) {
+    with_real(type, [&](auto real) {
+        for (const PackedArray& one : arrays)
+            each_place(one.shape, [&](std::int64_t plain, std::int64_t packed) {
+                one.plain[plain] = to_f32(static_cast<const decltype(real)*>(one.packed)[packed]);
+            });
+    });
+}
+
+}  // namespace iwseg::cpu
