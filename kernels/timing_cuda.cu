@@ -54,6 +54,11 @@ Mark set_mark(Stream stream, Mark used) {
     return {event, 0};
 }
 
+void wait_in_stream(Stream stream, Mark mark) {
+    if (!mark.handle) return;
+    check(cudaStreamWaitEvent(static_cast<cudaStream_t>(stream.handle), event_of(mark), 0), "having a stream wait");
+}
+
 void wait_for(Mark mark) {
     if (mark.handle) check(cudaEventSynchronize(event_of(mark)), "waiting for the GPU");
 }

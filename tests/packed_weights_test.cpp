@@ -6,13 +6,13 @@
 #include <random>
 #include <vector>
 
-#include "training/session.h"
 #include "kernels/bytes.h"
 #include "kernels/convolution_weights.h"
 #include "models/initialisation.h"
 #include "tests/kernel_tensor.h"
 #include "tests/simt.h"
 #include "tests/simt_backend.h"
+#include "training/session.h"
 
 namespace iwseg {
 namespace {

@@ -112,6 +112,9 @@ Mark set_mark(Stream, Mark) {
     mark.handle = reinterpret_cast<void*>(transfers_begun);
     return mark;
 }
+void wait_in_stream(Stream, Mark) {
+    executor::require_not_recording("a wait for another stream");
+}
 void wait_for(Mark mark) {
     executor::require_not_recording("waiting for a mark");
     settle(reinterpret_cast<std::uint64_t>(mark.handle));

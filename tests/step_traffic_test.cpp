@@ -6,11 +6,11 @@
 #include <random>
 #include <vector>
 
-#include "training/session.h"
 #include "models/grid_prediction.h"
 #include "models/initialisation.h"
 #include "tests/simt.h"
 #include "tests/simt_backend.h"
+#include "training/session.h"
 
 namespace iwseg {
 namespace {
@@ -45,7 +45,7 @@ TEST(PredictionTraffic, OnlyTheScanIsCopiedToTheDevice) {
 
 /// A training step on the executor, of which steps are run one by one.
 struct TrainingStep {
-    explicit TrainingStep(bool bf16) : context(simt::kernels(), {}) {
+    explicit TrainingStep(bool bf16, const Kernels& kernels = simt::kernels()) : context(kernels, {}) {
         TrainingOptions options;
         options.network = {1, 1, {8, 16, 16, 24}};
         options.loss = loss_from_name("iwdl");
@@ -67,6 +67,18 @@ struct TrainingStep {
     std::unique_ptr<TrainingSession> session;
     Batch batch;
 };
+
+// The image in the network's precision, a byte of target and two of labels a voxel; beside them a rate, and the weights
+// of 1024 labels a sample.
+TEST(StepTraffic, ABatchIsCopiedInTheFewestBytesThatHoldIt) {
+    for (const bool bf16 : {false, true}) {
+        Counted counted;
+        TrainingStep one(bf16, counted.table);
+        counted.bytes = 0;
+        one.session->bind(one.batch, 1e-2f);
+        EXPECT_EQ(counted.bytes, 256 + 1024 * ((bf16 ? 2 : 4) + 1 + 2) + 2 * 1024 * 4);
+    }
+}
 
 TEST(StepTraffic, NothingIsCopiedForAResidualSum) {
     for (const bool bf16 : {false, true}) {

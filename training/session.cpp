@@ -51,7 +51,7 @@ struct TrainingSession::State {
         : context(c),
           parameters(p),
           options(o),
-          inputs(c, o.input, o.loss.weighted),
+          inputs(c, o.input, o.loss.weighted, o.bf16),
           host_loss(static_cast<double*>(c.kernels().allocate_host(sizeof(double))), ReleaseHost{&c.kernels()}),
           timer(c),
           graph(c, p, {true, o.bf16, o.layout.value_or(c.kernels().preferred_layout(o.network.narrowest()))}) {

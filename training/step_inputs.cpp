@@ -27,31 +27,26 @@ struct Parts {
 
 }  // namespace
 
-StepInputs::StepInputs(Context& context, const Shape& input, bool weighted)
+StepInputs::StepInputs(Context& context, const Shape& input, bool weighted, bool bf16)
     : context_(context), shape_(input), weighted_(weighted) {
-    if (!context.kernels().host_memory) make_room(1024);
+    if (context.kernels().host_memory) return;
+    make_room(1024);
+    batches_ = std::make_unique<BatchUpload>(context, bf16);
+    sources_ = std::make_unique<HostMemory>(context.kernels(), Parts(shape_, weighted_, stride_).image);
 }
 
 StepInputs::~StepInputs() {
-    if (!device_) return;
-    context_.kernels().release_host(staging_, device_->bytes());
+    sources_.reset();  // waits for the copy that is under way
     context_.kernels().release_mark(uploaded_);
-}
-
-void StepInputs::upload(std::int64_t bytes) {
-    const Kernels& device = context_.kernels();
-    device.copy_to_device(context_.stream(), staging_, device_->data(), bytes);
-    uploaded_ = device.set_mark(context_.stream(), uploaded_);
 }
 
 void StepInputs::make_room(std::int64_t stride) {
     const Kernels& device = context_.kernels();
     device.synchronise(context_.stream());
-    if (device_) device.release_host(staging_, device_->bytes());
     stride_ = std::max(stride, 2 * stride_);
     const Parts parts(shape_, weighted_, stride_);
+    device_.reset();
     device_ = std::make_unique<DeviceMemory>(device, parts.end);
-    staging_ = static_cast<char*>(device.allocate_host(parts.end));
     char* data = device_->data();
     image_ = reinterpret_cast<float*>(data + parts.image);
     learning_rate_ = reinterpret_cast<const float*>(data);
@@ -80,18 +75,12 @@ bool StepInputs::set(const Batch& batch, float learning_rate) {
     }
     const bool room = !weighted_ || batch.stride <= stride_;
     if (!room) make_room(batch.stride);
-    device.wait_for(uploaded_);  // the copy before may still be reading what is overwritten now
     const Parts parts(shape_, weighted_, stride_);
-    std::memcpy(staging_, &learning_rate, 4);
-    std::memcpy(staging_ + parts.image, batch.image.data(), batch.image.size() * 4);
-    std::memcpy(staging_ + parts.target, batch.target.data(), batch.target.size());
-    if (weighted_) {
-        std::memcpy(staging_ + parts.labels, batch.labels.data(), batch.labels.size() * 4);
-        for (std::int64_t n = 0; n < shape_.n; ++n)
-            std::memcpy(staging_ + parts.weights + n * stride_ * 4, &batch.weights[n * batch.stride],
-                        static_cast<std::size_t>(batch.stride) * 4);
-    }
-    upload(parts.end);
+    char* data = device_->data();
+    batches_->send(batch, learning_rate,
+                   {reinterpret_cast<float*>(data), image_, reinterpret_cast<std::uint8_t*>(data + parts.target),
+                    weighted_ ? reinterpret_cast<std::int32_t*>(data + parts.labels) : nullptr,
+                    weighted_ ? reinterpret_cast<float*>(data + parts.weights) : nullptr, stride_});
     return fill_from(nullptr, stride_) && room;
 }
 
@@ -108,14 +97,16 @@ void StepInputs::use(const ResidentScans& scans) {
 bool StepInputs::set(const std::vector<PatchPlace>& places, float learning_rate) {
     if (!scans_ || static_cast<std::int64_t>(places.size()) != shape_.n)
         throw std::invalid_argument("places of another number than the batch's, or no resident scans to cut them from");
-    context_.kernels().wait_for(uploaded_);
+    const Kernels& device = context_.kernels();
+    device.wait_for(uploaded_);
     const Parts parts(shape_, weighted_, stride_);
-    std::memcpy(staging_, &learning_rate, 4);
+    std::memcpy(sources_->data(), &learning_rate, 4);
     for (std::size_t n = 0; n < places.size(); ++n) {
         const PatchSource source = scans_->source(places[n], sampling_.patch);
-        std::memcpy(staging_ + parts.sources + n * sizeof source, &source, sizeof source);
+        std::memcpy(sources_->data() + parts.sources + n * sizeof source, &source, sizeof source);
     }
-    upload(parts.image);
+    device.copy_to_device(context_.stream(), sources_->data(), device_->data(), sources_->bytes());
+    uploaded_ = device.set_mark(context_.stream(), uploaded_);
     return fill_from(scans_, scans_stride_);
 }
 

@@ -6,20 +6,22 @@
 
 #include "engine/context.h"
 #include "engine/device_memory.h"
+#include "engine/host_memory.h"
 #include "engine/program.h"
 #include "losses/loss_operation.h"
 #include "training/batch.h"
+#include "training/batch_upload.h"
 #include "training/resident_scans.h"
 
 namespace iwseg {
 
 /// What a training step reads, where the device reads it. On the CPU that is the batch's own memory. Elsewhere it is
-/// filled in one of two ways: by a copy of a batch, staged in host memory that the device copies from by itself, or, from
-/// the places of patches alone, by steps that cut them from resident scans. The places stay the same from step to step.
+/// filled in one of two ways: by a batch, copied while the step before is at work (BatchUpload), or, from the places of
+/// patches alone, by steps that cut them from resident scans. The places stay the same from step to step.
 class StepInputs {
   public:
-    /// input: (N, C, D, H, W). weighted: labels and weights are wanted.
-    StepInputs(Context& context, const Shape& input, bool weighted);
+    /// input: (N, C, D, H, W). weighted: labels and weights are wanted. bf16: the network rounds the image.
+    StepInputs(Context& context, const Shape& input, bool weighted, bool bf16);
     ~StepInputs();
     StepInputs(const StepInputs&) = delete;
     StepInputs& operator=(const StepInputs&) = delete;
@@ -30,9 +32,9 @@ class StepInputs {
     /// From here on places can be given; scans must outlive this.
     void use(const ResidentScans& scans);
 
-    /// May be called while the step before is still at work. The batch must stay as it is until the coming step is queued.
-    /// Returns false where recorded work is out of date: on the CPU,
-    /// where a batch has more labels than any before, and where the step before was given places.
+    /// May be called while the step before is still at work. On the CPU the batch must stay as it is until the coming
+    /// step is done. Returns false where recorded work is out of date: on the CPU, where a batch has more labels than
+    /// any before, and where the step before was given places.
     bool set(const Batch& batch, float learning_rate);
     /// N places in the scans that are used. Returns false where the step before was given a batch.
     bool set(const std::vector<PatchPlace>& places, float learning_rate);
@@ -47,16 +49,14 @@ class StepInputs {
     void weigh(void* scratch) const;
     /// Whether recorded work, which depends on how inputs are filled, still holds.
     bool fill_from(const ResidentScans* scans, std::int64_t stride);
-    /// Copies so many bytes from the staging memory's start.
-    void upload(std::int64_t bytes);
-
     Context& context_;
     Shape shape_;
     bool weighted_;
     std::int64_t stride_ = 0;  ///< labels there is room for
     std::unique_ptr<DeviceMemory> device_;
-    char* staging_ = nullptr;  ///< laid out as device_
-    Mark uploaded_;            ///< when staging_ may be written again
+    std::unique_ptr<BatchUpload> batches_;
+    std::unique_ptr<HostMemory> sources_;  ///< laid out as device_, up to the image
+    Mark uploaded_;                        ///< when sources_ may be written again
     float host_rate_ = 0;
     float* image_ = nullptr;
     const float* learning_rate_ = &host_rate_;

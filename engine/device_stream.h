@@ -1,0 +1,22 @@
+#pragma once
+
+#include "kernels/kernel_table.h"
+
+namespace iwseg {
+
+/// Another queue of a device's work, beside the context's own.
+class DeviceStream {
+  public:
+    explicit DeviceStream(const Kernels& device) : device_(device), stream_(device.open_stream(nullptr)) {}
+    ~DeviceStream() { device_.close_stream(stream_); }
+    DeviceStream(const DeviceStream&) = delete;
+    DeviceStream& operator=(const DeviceStream&) = delete;
+
+    Stream get() const { return stream_; }
+
+  private:
+    const Kernels& device_;
+    Stream stream_;
+};
+
+}  // namespace iwseg
