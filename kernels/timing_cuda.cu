@@ -50,7 +50,9 @@ void fill_with_noise(Stream stream, void* memory, std::size_t bytes, bool bf16) 
 Mark set_mark(Stream stream, Mark used) {
     cudaEvent_t event = event_of(used);
     if (!event) check(cudaEventCreate(&event), "making an event");
-    check(cudaEventRecord(event, static_cast<cudaStream_t>(stream.handle)), "recording an event");
+    const cudaError_t status = cudaEventRecord(event, static_cast<cudaStream_t>(stream.handle));
+    if (status != cudaSuccess && !used.handle) cudaEventDestroy(event);  // which nobody else knows of
+    check(status, "recording an event");
     return {event, 0};
 }
 
