@@ -7,11 +7,12 @@
 #include <set>
 
 #include "engine/device_memory.h"
-#include "kernels/bf16.h"
 #include "kernels/convolution_direct.h"
 #include "kernels/cudnn_session.h"
 #include "kernels/error.h"
 #include "tests/cuda_host/cuda_host.h"
+#include "tests/cuda_host/on_card.h"
+#include "tests/kernel_tensor.h"
 
 namespace iwseg {
 namespace {
@@ -225,52 +226,6 @@ TEST_F(EngineChoice, FromAFileThatIsNonsenseIsMeasuredAnew) {
 
 // ----------------------------------------------------------------------------------------------------------------------
 
-/// Random values on the card.
-class OnCard {
-  public:
-    OnCard(const View& like, std::mt19937& random)
-        : memory_(cuda::kernels(), bytes_of(like.shape, like.type, like.layout)), view_(like) {
-        view_.data = memory_.data();
-        values.resize(static_cast<std::size_t>(like.shape.elements()));
-        for (float& value : values) value = round_to_bf16(std::uniform_real_distribution<float>(-1, 1)(random));
-        std::vector<char> bytes(static_cast<std::size_t>(memory_.bytes()));
-        for (std::size_t i = 0; i < values.size(); ++i)
-            if (like.type == Type::bf16)
-                store(reinterpret_cast<Bf16*>(bytes.data())[i], values[i]);
-            else
-                reinterpret_cast<float*>(bytes.data())[i] = values[i];
-        cuda::copy_to_device({}, bytes.data(), memory_.data(), memory_.bytes());
-        cuda::synchronise({});
-    }
-    View view() const { return view_; }
-    float* floats() const { return static_cast<float*>(view_.data); }
-    std::vector<float> read() const {
-        std::vector<char> bytes(static_cast<std::size_t>(memory_.bytes()));
-        cuda::copy_to_host({}, memory_.data(), bytes.data(), memory_.bytes());
-        cuda::synchronise({});
-        std::vector<float> got(values.size());
-        for (std::size_t i = 0; i < got.size(); ++i)
-            got[i] = view_.type == Type::bf16 ? to_f32(reinterpret_cast<const Bf16*>(bytes.data())[i])
-                                              : reinterpret_cast<const float*>(bytes.data())[i];
-        return got;
-    }
-
-    std::vector<float> values;
-
-  private:
-    DeviceMemory memory_;
-    View view_;
-};
-
-double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
-    double largest = 1e-30, difference = 0;
-    for (std::size_t i = 0; i < a.size(); ++i) {
-        largest = std::max(largest, static_cast<double>(std::abs(b[i])));
-        difference = std::max(difference, static_cast<double>(std::abs(a[i] - b[i])));
-    }
-    return difference / largest;
-}
-
 /// All three passes by cuDNN against the direct kernels, which have tests of their own. Results in bf16 are rounded to
 /// 2^-9 of themselves; f32 differs by the order of sums.
 void expect_same_as_direct(const ConvolutionOptions& options, std::mt19937& random) {
@@ -295,7 +250,7 @@ void expect_same_as_direct(const ConvolutionOptions& options, std::mt19937& rand
         float* biases = options.bias ? bias.floats() : nullptr;
         one->forward({}, src.view(), weights.floats(), biases, dst.view(), scratch.data());
         one->backward_data({}, diff.view(), weights.floats(), diff_src.view(), scratch.data());
-        one->backward_weights({}, src.view(), diff.view(), diff_weights.floats(),
+        one->backward_weights(KernelStream(cuda::kernels()), src.view(), diff.view(), diff_weights.floats(),
                               options.bias ? diff_bias.floats() : nullptr, scratch.data());
         results[direct] = {dst.read(), diff_src.read(), diff_weights.read(), diff_bias.read()};
     }

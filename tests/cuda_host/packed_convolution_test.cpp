@@ -1,0 +1,139 @@
+// A convolution of the CUDA backend whose weights others have packed, and one that adds to what lies elsewhere: the
+// same as by itself, whichever engines compute it.
+#include <optional>
+#include <random>
+
+#include "kernels/convolution_weights.h"
+#include "kernels/cudnn_session.h"
+#include "tests/cuda_host/cuda_host.h"
+#include "tests/cuda_host/on_card.h"
+#include "tests/kernel_tensor.h"
+
+namespace iwseg {
+namespace {
+
+using standin::Engine;
+
+Engine plain() {
+    return {.index = 1};
+}
+Engine fusing() {
+    Engine one{.index = 5, .seconds = 1e-5};
+    one.fuses = true;
+    return one;
+}
+
+/// A convolution's operands, and what its passes make of them.
+class Passes {
+  public:
+    Passes(const ConvolutionOptions& options, unsigned seed)
+        : options_(options),
+          random_(seed),
+          convolution_(cuda::make_convolution({}, options, {})),
+          form_(convolution_->weight_form()),
+          scratch_(cuda::kernels(), convolution_->scratch_bytes()) {}
+
+    const Convolution& convolution() const { return *convolution_; }
+    const WeightForm& form() const { return form_; }
+
+    /// By itself, or with weights packed before and their gradient unpacked behind it; plain ones are not given then.
+    std::vector<std::vector<float>> run(bool packed, bool summand_elsewhere) {
+        random_.seed(7);
+        const OnCard src(like(options_.src), random_), dst(like(options_.dst()), random_),
+            diff(like(options_.dst()), random_), diff_src(like(options_.src), random_);
+        const std::int64_t k = options_.kernel;
+        const View weights_like{nullptr, {options_.dst_channels, options_.src.c, k, k, k}},
+            bias_like{nullptr, {1, 1, 1, 1, options_.dst_channels}};
+        const OnCard weights(weights_like, random_), bias(bias_like, random_), diff_weights(weights_like, random_),
+            diff_bias(bias_like, random_), elsewhere(like(options_.dst()), random_);
+        const DeviceMemory values(cuda::kernels(), form_.bytes), gradient(cuda::kernels(), weight_count() * 4);
+        if (packed) {
+            convolution_->use_packed(values.data(), form_.packed_gradient ? gradient.data() : nullptr);
+            pack(weights.floats(), bias.floats(), values);
+        } else {
+            convolution_->use_packed(nullptr, nullptr);
+        }
+        const float* given = packed ? nullptr : weights.floats();
+        const float* biases = options_.bias ? bias.floats() : nullptr;
+        if (summand_elsewhere)
+            convolution_->forward_sum({}, src.view(), given, biases, dst.view(), elsewhere.view(), scratch_.data());
+        else
+            convolution_->forward({}, src.view(), given, biases, dst.view(), scratch_.data());
+        convolution_->backward_data({}, diff.view(), given, diff_src.view(), scratch_.data());
+        const bool unpacks = packed && form_.packed_gradient;
+        const KernelStream stream(cuda::kernels());
+        convolution_->backward_weights(stream, src.view(), diff.view(), unpacks ? nullptr : diff_weights.floats(),
+                                       options_.bias ? diff_bias.floats() : nullptr, scratch_.data());
+        if (unpacks) {
+            const PackedArray array{diff_weights.floats(), gradient.data(), weight_shape()};
+            cuda::unpack_all_weights({}, {&array, 1}, form_.type);
+        }
+        if (summand_elsewhere) {
+            EXPECT_EQ(dst.read(), dst.values) << "what is added to";
+        }
+        return {(summand_elsewhere ? elsewhere : dst).read(), diff_src.read(), diff_weights.read(), diff_bias.read()};
+    }
+
+  private:
+    View like(const Shape& shape) const { return {nullptr, shape, options_.src_type, Layout::ndhwc}; }
+    WeightShape weight_shape() const {
+        return {options_.dst_channels, options_.src.c, options_.kernel * options_.kernel * options_.kernel};
+    }
+    std::int64_t weight_count() const { return weight_shape().count(); }
+    void pack(float* weights, float* bias, const DeviceMemory& to) const {
+        std::vector<PackedArray> arrays{{weights, to.data(), weight_shape()}};
+        if (form_.packed_bias) arrays.push_back({bias, to.data() + form_.bias_at, {1, options_.dst_channels, 1}});
+        cuda::pack_all_weights({}, arrays, form_.type);
+    }
+
+    ConvolutionOptions options_;
+    std::mt19937 random_;
+    std::unique_ptr<Convolution> convolution_;
+    WeightForm form_;
+    DeviceMemory scratch_;
+};
+
+class PackedConvolution : public CudaHost {
+  protected:
+    ConvolutionOptions options(Type type, bool bias, Write write) {
+        const auto side = [&] { return 1 + static_cast<std::int64_t>(random_() % 6); };
+        ConvolutionOptions options;
+        options.src = {1 + static_cast<std::int64_t>(random_() % 2), 3 + side(), side(), side(), side()};
+        options.dst_channels = 4 + side();
+        options.src_layout = options.dst_layout = Layout::ndhwc;
+        options.src_type = options.dst_type = type;
+        options.bias = bias, options.write = write;
+        return options;
+    }
+
+    std::mt19937 random_{std::random_device{}()};
+};
+
+TEST_F(PackedConvolution, IsTheSameBytesAsOneThatPacksForItself) {
+    for (const std::vector<Engine>& engines : {std::vector{plain()}, {fusing(), plain()}})
+        for (const Type type : {Type::f32, Type::bf16})
+            for (const bool bias : {false, true})
+                for (const Write write : {Write::overwrite, Write::accumulate}) {
+                    standin::offer_engines(engines);
+                    Passes passes(options(type, bias, write), 1);
+                    SCOPED_TRACE(passes.convolution().implementation());
+                    EXPECT_TRUE(passes.form().packed && passes.form().packed_gradient);
+                    EXPECT_EQ(passes.run(true, false), passes.run(false, false));
+                }
+}
+
+// In bf16 a sum in place is rounded once, and so is one of a summand that was copied or is read where it lies.
+TEST_F(PackedConvolution, AddsToWhatLiesElsewhereAndLeavesItAsItIs) {
+    for (const std::vector<Engine>& engines : {std::vector{plain()}, {fusing(), plain()}})
+        for (const Type type : {Type::f32, Type::bf16})
+            for (const bool bias : {false, true}) {
+                standin::offer_engines(engines);
+                Passes passes(options(type, bias, Write::accumulate), 1);
+                SCOPED_TRACE(passes.convolution().implementation());
+                EXPECT_TRUE(passes.convolution().adds_elsewhere());
+                EXPECT_EQ(passes.run(true, true), passes.run(true, false));
+            }
+}
+
+}  // namespace
+}  // namespace iwseg
