@@ -9,8 +9,9 @@
 #include "kernels/launch.h"
 
 // Convolutions on a GPU: the network's two ends by own kernels, all others by plans of cuDNN's, with channels
-// innermost. Weights are packed as they change, at each step: for all convolutions at once where the caller does that,
-// else at each call. A sum is part of the convolution, a bias too where cuDNN offers it.
+// innermost, or, of few channels, by the narrow kernels where these were measured to be faster. Weights are packed as they
+// change, at each step: for all convolutions at once where the caller does that, else at each call. A sum is part of the
+// convolution, a bias too where cuDNN offers it.
 namespace iwseg::cuda {
 namespace {
 
@@ -79,13 +80,15 @@ CudnnConvolution::Chosen CudnnConvolution::choose(Pass pass) {
 }
 
 std::string CudnnConvolution::implementation() const {
-    const auto text = [](const Chosen& chosen) { return chosen ? "cudnn " + chosen->plan.engine.text() : std::string("direct"); };
+    const auto text = [](const Chosen& chosen) {
+        return !chosen ? std::string("direct") : (chosen->narrow ? "" : "cudnn ") + chosen->engine();
+    };
     return "forward " + text(forward_) + ", data " + text(data_) + ", weights " + text(weights_);
 }
 
 PassTensors CudnnConvolution::tensors(View src, View dst, void* scratch) const {
     auto* base = static_cast<char*>(scratch);
-    return {src, dst, base, nullptr, base + bias_at_, base + workspace_at_, {}};
+    return {src, dst, base, nullptr, base + bias_at_, base + workspace_at_, {}, nullptr};
 }
 
 void CudnnConvolution::forward(Stream stream, View src, const float* weights, const float* bias, View dst, void* scratch) {
@@ -117,8 +120,9 @@ PassTensors CudnnConvolution::with_weights(Stream stream, const float* weights, 
 WeightForm CudnnConvolution::weight_form() const {
     WeightForm form;
     form.packed = forward_ || data_;
-    form.packed_bias = forward_ && forward_->problem.bias;
-    form.packed_gradient = weights_ != nullptr;
+    // The narrow kernels read packed weights, but a plain bias, and leave a plain gradient.
+    form.packed_bias = forward_ && forward_->packs_bias();
+    form.packed_gradient = weights_ && !weights_->narrow;
     form.type = options_.src_type;
     form.bias_at = bias_at_;
     form.bytes = workspace_at_;
@@ -130,7 +134,7 @@ void CudnnConvolution::run_forward(Stream stream, const float* weights, const fl
     PassTensors used = with_weights(stream, weights, tensors);
     if (options_.bias) {
         used.bias = bias;
-        if (forward_->problem.bias && !packed_)
+        if (forward_->packs_bias() && !packed_)
             pack_weights(stream, bias, {1, options_.dst_channels, 1}, options_.src_type, used.packed_bias);
     }
     session_->run(stream, *forward_, used);
@@ -145,9 +149,11 @@ void CudnnConvolution::backward_weights(Stream stream, View src, View diff_dst, 
                                         void* scratch) {
     if (!weights_) return direct_->backward_weights(stream, src, diff_dst, diff_weights, diff_bias, scratch);
     PassTensors used = tensors(src, diff_dst, scratch);
+    used.plain_weights = diff_weights;
     if (packed_gradient_) used.weights = packed_gradient_;
     session_->run(stream, *weights_, used);
-    if (!packed_gradient_) unpack_weights(stream, used.weights, weight_shape(), options_.src_type, diff_weights);
+    if (!packed_gradient_ && !weights_->narrow)
+        unpack_weights(stream, used.weights, weight_shape(), options_.src_type, diff_weights);
     if (options_.bias && diff_bias) channel_sum(stream, diff_dst, diff_bias, scratch);
 }
 

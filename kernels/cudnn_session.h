@@ -17,6 +17,12 @@ struct ChosenPlan {
     CudnnProblem problem;        ///< what cuDNN computes
     bool adds_bias = false;      ///< an own kernel adds the bias behind it
     CudnnPlan plan;
+    bool narrow = false;  ///< own kernels compute it (kernels/narrow_engine.h): of plan, the workspace alone is set
+
+    /// As the file of chosen plans has it.
+    std::string engine() const;
+    /// Whether it reads the bias packed, beside the weights.
+    bool packs_bias() const { return problem.bias && !narrow; }
 };
 
 /// The addresses of one pass' tensors: weights are packed, (O, k, k, k, C) in the operands' type, and the bias both plain
@@ -28,6 +34,7 @@ struct PassTensors {
     void* packed_bias = nullptr;
     void* workspace = nullptr;
     View summand = {};  ///< what a forward pass that accumulates adds to; without data: dst
+    float* plain_weights = nullptr;  ///< (O, C, k, k, k): where own kernels leave the gradient of weights
 };
 
 /// What the convolutions of a GPU share: cuDNN's handle and the plans chosen so far. Lives as long as one of them does.

@@ -1,14 +1,16 @@
+#include "kernels/cudnn_session.h"
+
 #include <algorithm>
 #include <cstdio>
 #include <sstream>
 
 #include "kernels/convolution_weights.h"
 #include "kernels/cudnn_descriptor.cuh"
-#include "kernels/cudnn_session.h"
 #include "kernels/cudnn_trial.h"
 #include "kernels/elementwise.h"
 #include "kernels/error.h"
 #include "kernels/launch.h"
+#include "kernels/narrow_engine.h"
 #include "kernels/plan_choice.h"
 
 namespace iwseg::cuda {
@@ -54,8 +56,13 @@ void CudnnSession::leave_stream() const noexcept {
     cudnnSetStream(handle_.get(), nullptr);
 }
 
+std::string ChosenPlan::engine() const {
+    return narrow ? kNarrowEngine : plan.engine.text();
+}
+
 void CudnnSession::run(Stream stream, const ChosenPlan& chosen, const PassTensors& tensors) const {
     const CudnnProblem& problem = chosen.problem;
+    if (chosen.narrow) return run_narrow(stream, problem, tensors);
     const View summand = tensors.summand.data ? tensors.summand : tensors.dst;
     if (problem.accumulate && summand.data != tensors.dst.data) copy(stream, summand, tensors.dst);
     try {
@@ -106,6 +113,10 @@ CudnnSession::Chosen CudnnSession::restore(const PlanFile& file, const std::vect
     std::size_t form = 0;
     std::string text, why_not;
     if (!(in >> form >> text) || form >= forms.size()) return nullptr;
+    if (text == kNarrowEngine) {
+        auto narrow = narrow_plan(wanted, target_);
+        return narrow ? std::make_shared<ChosenPlan>(std::move(*narrow)) : nullptr;
+    }
     const auto engine = CudnnEngine::parse(text);
     if (!engine) return nullptr;
     auto plan = CudnnPlanSearch(target_, forms[form]).plan(*engine, why_not);
@@ -125,6 +136,7 @@ std::vector<ChosenPlan> CudnnSession::candidates(const std::vector<CudnnProblem>
                 all.push_back({form, wanted.bias && !form.bias, std::move(*plan)});
         }
     }
+    if (auto narrow = narrow_plan(wanted, target_)) all.push_back(std::move(*narrow));
     return all;
 }
 
@@ -167,8 +179,9 @@ CudnnSession::Chosen CudnnSession::fastest(std::vector<ChosenPlan>& all, const C
         },
         [&](std::size_t i) { return trial.wrong(all[i]); },
         [&](std::size_t i, const std::string& what) {
-            std::fprintf(stderr, "iwseg: cuDNN's engine %s is wrong for convolution %s (%s); it is not used\n",
-                         all[i].plan.engine.text().c_str(), all[i].problem.name().c_str(), what.c_str());
+            std::fprintf(stderr, "iwseg: %sengine %s is wrong for convolution %s (%s); it is not used\n",
+                         all[i].narrow ? "own " : "cuDNN's ",
+                         all[i].engine().c_str(), all[i].problem.name().c_str(), what.c_str());
         });
     return best ? std::make_shared<ChosenPlan>(std::move(all[*best])) : nullptr;
 }
@@ -184,7 +197,8 @@ void CudnnSession::keep(const PlanFile& file, const std::vector<CudnnProblem>& f
     const auto form = std::find_if(forms.begin(), forms.end(), [&](const CudnnProblem& one) {
         return one.name() == chosen.problem.name();
     });
-    if (file.store(key(wanted), std::to_string(form - forms.begin()) + " " + chosen.plan.engine.text())) return;
+    const auto number = chosen.narrow ? 0 : form - forms.begin();
+    if (file.store(key(wanted), std::to_string(number) + " " + chosen.engine())) return;
     if (std::exchange(complained_of_file_, true)) return;
     const std::string place = file.path().empty() ? "a file, as HOME is not set" : file.path();
     std::fprintf(stderr, "iwseg: the choice cannot be kept in %s: convolutions are measured again at each start, and results "

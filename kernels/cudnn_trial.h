@@ -52,6 +52,7 @@ class CudnnTrial {
   private:
     void fill();
     bool runs(const ChosenPlan& chosen);
+    std::int64_t plain_place(std::int64_t packed) const;
     bool records(const ChosenPlan& chosen);
     std::uint64_t checksum(const void* result, std::int64_t bytes);
 
@@ -59,7 +60,7 @@ class CudnnTrial {
     CudnnProblem problem_;
     std::int64_t weight_count_;
     TrialStream stream_;
-    TrialMemory src_, dst_, weights_, bias_, packed_bias_, workspace_, sum_;
+    TrialMemory src_, dst_, weights_, bias_, packed_bias_, workspace_, sum_, plain_weights_;
     PassTensors tensors_;
     double fastest_ = 1e30;
 };

@@ -81,13 +81,16 @@ CudnnTrial::CudnnTrial(const CudnnSession& session, const CudnnProblem& problem,
       bias_(problem.outputs * bytes_of(Type::f32)),
       packed_bias_(problem.outputs * bytes_of(problem.type)),
       workspace_(workspace_bytes),
-      sum_(sizeof(std::uint64_t)) {
+      sum_(sizeof(std::uint64_t)),
+      plain_weights_(weight_count_ * bytes_of(Type::f32)) {
     tensors_ = {{src_.data(), problem.src, problem.type, Layout::ndhwc},
                 {dst_.data(), problem.dst(), problem.type, Layout::ndhwc},
                 weights_.data(),
                 static_cast<float*>(bias_.data()),
                 packed_bias_.data(),
-                workspace_.data()};
+                workspace_.data(),
+                {},
+                static_cast<float*>(plain_weights_.data())};
     fill();
 }
 
@@ -163,21 +166,32 @@ std::uint64_t CudnnTrial::checksum(const void* result, std::int64_t bytes) {
     return sum;
 }
 
+/// Of a weight, (O, C, k, k, k), from its place in (O, k, k, k, C).
+std::int64_t CudnnTrial::plain_place(std::int64_t packed) const {
+    const std::int64_t inputs = problem_.src.c, taps = weight_count_ / inputs / problem_.outputs;
+    return (packed / inputs / taps * inputs + packed % inputs) * taps + packed / inputs % taps;
+}
+
 std::string CudnnTrial::wrong(const ChosenPlan& chosen) {
     const NoiseConvolution noise = noise_of(problem_);
     const bool weights = problem_.pass == Pass::weights, data = problem_.pass == Pass::data;
     const auto expected = weights ? expected_weight_gradient(noise, kCheckedWeights)
                           : data  ? expected_data_gradient(noise, kCheckedNumbers)
                                   : expected_forward(noise, kCheckedNumbers);
-    const void* result = weights ? weights_.data() : data ? src_.data() : dst_.data();
+    const bool plain = weights && chosen.narrow;  // which own kernels leave as the parameters' gradient lies
+    const void* result = plain ? plain_weights_.data() : weights ? weights_.data() : data ? src_.data() : dst_.data();
+    const Type type = plain ? Type::f32 : problem_.type;
+    auto places = expected;
+    for (ExpectedNumber& one : places)
+        if (plain) one.place = plain_place(one.place);
     const std::int64_t count = weights ? weight_count_ : data ? problem_.src.elements() : problem_.dst().elements();
     const auto once = [&] {
         fill();
         session_.run(stream_.get(), chosen, tensors_);
-        return checksum(result, count * bytes_of(problem_.type));
+        return checksum(result, count * bytes_of(type));
     };
     const std::uint64_t first = once();
-    const std::string difference = first_difference(expected, read(result, problem_.type, expected), allowed(problem_));
+    const std::string difference = first_difference(expected, read(result, type, places), allowed(problem_));
     if (!difference.empty() || !problem_.deterministic || first == once()) return difference;
     return "two runs differ";
 }

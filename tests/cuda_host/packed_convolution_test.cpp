@@ -135,5 +135,38 @@ TEST_F(PackedConvolution, AddsToWhatLiesElsewhereAndLeavesItAsItIs) {
             }
 }
 
+// They read weights packed, but leave the gradient plain, unrounded; and no cuDNN is asked.
+TEST_F(PackedConvolution, OfFewChannelsByOwnKernelsLeavesAPlainGradient) {
+    standin::offer_engines({});
+    for (const bool bias : {false, true})
+        for (const Write write : {Write::overwrite, Write::accumulate}) {
+            ConvolutionOptions few = options(Type::bf16, bias, write);
+            few.src.c = 16, few.dst_channels = 8;
+            Passes passes(few, 1);
+            EXPECT_EQ(passes.convolution().implementation(), "forward narrow, data narrow, weights narrow");
+            EXPECT_TRUE(passes.form().packed);
+            EXPECT_FALSE(passes.form().packed_bias || passes.form().packed_gradient);
+            const auto plain = passes.run(false, false);
+            EXPECT_EQ(passes.run(true, false), plain);
+            if (write != Write::accumulate) continue;
+            EXPECT_TRUE(passes.convolution().adds_elsewhere());
+            EXPECT_EQ(passes.run(true, true), plain);
+        }
+}
+
+// Of one convolution, some passes may be cuDNN's and others not.
+TEST_F(PackedConvolution, UnpacksAGradientOfCudnnsBesideNarrowPasses) {
+    Engine weights_only = plain();
+    weights_only.forward = weights_only.data = false;
+    weights_only.seconds = 1e-9;
+    standin::offer_engines({weights_only});
+    ConvolutionOptions few = options(Type::bf16, true, Write::overwrite);
+    few.src.c = 16, few.dst_channels = 8;
+    Passes passes(few, 1);
+    EXPECT_EQ(passes.convolution().implementation(), "forward narrow, data narrow, weights cudnn 1:");
+    EXPECT_TRUE(passes.form().packed && passes.form().packed_gradient);
+    EXPECT_EQ(passes.run(true, false), passes.run(false, false));
+}
+
 }  // namespace
 }  // namespace iwseg
