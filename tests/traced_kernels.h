@@ -36,15 +36,15 @@ inline TracedLimit limit_of(const TracedCall& call) {
     const bool f32 = call.type == Type::f32;
     const auto starts = [&](const char* with) { return call.kernel.starts_with(with); };
     if (starts("batch_norm") && call.shape.c > 16)
-        return {starts("batch_norm_statistics") ? 0.55 : 0.2, 1.1,
-                "a thread loads what belongs to its channels number by number, and has four rows to use it for"};
+        return {starts("batch_norm_statistics") ? 0.78 : 0.4, 1.1,
+                "a thread loads what belongs to its channels element by element, and has few rows to use it for"};
     if (starts("batch_norm") && !starts("batch_norm_statistics"))
         return {0.83, 1.1,
                 "what belongs to a thread's channels is loaded for four rows here, for 16 at 2 x 128^3: 0.94"};
     if (call.kernel.find("_convolution_") != std::string::npos && f32)
-        return {0.49, 1.1, "a lane's eight numbers are 32 bytes, in two accesses to the same sectors"};
+        return {0.49, 1.1, "a lane's eight elements are 32 bytes, in two accesses to the same sectors"};
     if (starts("last_convolution_forward"))
-        return {0.53, 1.1, "a voxel's 16 numbers are 32 bytes, in two accesses to the same sectors"};
+        return {0.53, 1.1, "a voxel's 16 elements are 32 bytes, in two accesses to the same sectors"};
     if (starts("loss")) return {0.83, 1.1, "weights are looked up where there is lesion, and partial sums are few"};
     if (starts("component") || starts("label")) return {0.4, 1.1, "cells with foreground lie scattered"};
     return {};
