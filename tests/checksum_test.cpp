@@ -8,15 +8,18 @@
 #include <set>
 #include <vector>
 
+#include "tests/kernel_tensor.h"
 #include "tests/simt_backend.h"
 
 namespace iwseg {
 namespace {
 
 std::uint64_t checksum(const std::vector<std::uint16_t>& values) {
-    std::uint64_t sum = 0;
-    simt::add_checksum({}, values.data(), static_cast<std::int64_t>(values.size()) * 2, &sum);
-    return sum;
+    // On the device, where accesses are looked at.
+    const KernelArray<std::uint16_t> memory(simt::kernels(), values);
+    const KernelArray<std::uint64_t> sum(simt::kernels(), 1);
+    simt::add_checksum({}, memory.data(), static_cast<std::int64_t>(values.size()) * 2, sum.data());
+    return sum.host()[0];
 }
 
 TEST(Checksum, IsTheSameForTheSameBytesOnAnySchedule) {

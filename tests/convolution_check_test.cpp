@@ -47,6 +47,17 @@ TEST(PackedWeights, AreTheSameNumbersWithChannelsInnermost) {
     }
 }
 
+TEST(FilledWithNoise, AreSoManyNumbersAndNoneBehind) {
+    const Kernels& device = simt::kernels();
+    for (const std::int64_t count : {std::int64_t{1}, std::int64_t{256}, below(2, 3000)}) {
+        const KernelArray<float> to(device, count + 1, -7.0f);
+        simt::fill_with_noise({}, kNoiseSrc, Type::f32, count, to.data());
+        const std::vector<float> got = to.host();
+        for (std::int64_t i = 0; i < count; ++i) ASSERT_EQ(got[static_cast<std::size_t>(i)], noise_at(kNoiseSrc, i));
+        EXPECT_EQ(got.back(), -7.0f) << count;
+    }
+}
+
 TEST(AddedBias, GoesToEachVoxel) {
     const Kernels& device = simt::kernels();
     for (int i = 0; i < 8; ++i) {

@@ -135,6 +135,26 @@ TEST_P(IgnoredVoxels, AreNoneOfAPatchsVoxelsWhereItsComponentsGetWeights) {
     }
 }
 
+TEST_P(IgnoredVoxels, OneAloneIsNoneOfItsPatchsVoxels) {
+    const Kernels& device = kernels_of(GetParam());
+    for (const Shape& shape : {Shape{1, 1, 3, 5, 7}, Shape{1, 1, 4, 4, 32}})  // cells one by one, and eight at once
+        for (const int connectivity : kConnectivities) {
+            Mask mask(static_cast<std::size_t>(shape.elements()), 0);
+            mask[3] = mask[4] = 1;
+            mask[20] = kIgnored;
+            const std::int64_t stride = component_label_bound(shape, connectivity);
+            const KernelArray<std::uint8_t> on_device(device, mask);
+            const KernelArray<std::int32_t> labels(device, shape.elements(), -7);
+            const KernelArray<float> table(device, stride, -7.0f);
+            const auto scratch = kernel_scratch(device, device.component_weights_scratch_bytes(shape, connectivity));
+            device.component_weights({}, {on_device.data(), shape, Type::u8}, connectivity, {},
+                                     {labels.data(), shape, Type::i32}, table.data(), scratch.data());
+            const std::vector<float> expected = weights_by_definition(mask, shape, connectivity);
+            EXPECT_EQ(table.host()[0], expected[0]) << connectivity;
+            EXPECT_EQ(table.host()[static_cast<std::size_t>(labels.host()[3])], expected[3]) << connectivity;
+        }
+}
+
 TEST_P(IgnoredVoxels, AreCutAsSuchAndCountNowhereInATableOfLabels) {
     const Kernels& device = kernels_of(GetParam());
     const Shape scan{1, 1, 5, 6, 7}, patch{1, 1, 6, 6, 8};  // the patch reaches over the scan's end: background there

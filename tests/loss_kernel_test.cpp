@@ -120,6 +120,24 @@ TEST_P(LossKernel, SureAndRightLogitsGiveFiniteLossesAndGradients) {
         }
 }
 
+// 1 - p of a sure voxel has all its digits: taken from p, nothing of it would be left. To a few roundings of f32.
+TEST_P(LossKernel, SureAndRightVoxelsKeepTheDigitsOfTheirGradients) {
+    const Loss loss = loss_from_name("bce");
+    for (const float sure : {12.0f, 20.0f, 60.0f}) {
+        Batch b{{1, 1, 1, 3, 7},
+                std::vector<float>(21, sure),
+                std::vector<std::uint8_t>(21, 1),
+                std::vector<std::int32_t>(21, 1),
+                {1.0f, 1.0f},
+                2};
+        for (std::size_t v = 0; v < 21; v += 2) b.logit[v] = -sure, b.target[v] = 0, b.labels[v] = 0;
+        const double expected = 1 / (1 + std::exp(static_cast<double>(sure))) / 21;
+        const Result found = compute(loss, b);
+        for (std::size_t v = 0; v < 21; ++v)
+            ASSERT_NEAR(found.gradient[v], b.target[v] ? -expected : expected, 1e-6 * expected) << "at " << sure;
+    }
+}
+
 TEST_P(LossKernel, FocalPowersOfInfinitelySureVoxelsAreRight) {
     std::mt19937 random(std::random_device{}());
     for (const float gamma : {0.0f, 0.5f, 1.0f, 2.5f}) {

@@ -164,6 +164,21 @@ TEST_P(Operations, UpsampleAndItsGradient) {
     }
 }
 
+TEST_P(Operations, PoolingAndUpsamplingTakePlainChannels) {
+    const Shape small{2, 3, 2, below(1, 3), below(1, 5)}, large{2, 3, 4, 2 * small.h, 2 * small.w};
+    const auto plain = [&](const Shape& shape) {
+        return KernelTensor(device(), shape, Layout::ncdhw, GetParam().type);
+    };
+    const Array x = noise(large), y = noise(small);
+    const KernelTensor in(device(), x, Layout::ncdhw, GetParam().type),
+        from(device(), y, Layout::ncdhw, GetParam().type);
+    const KernelTensor pooled = plain(small), upsampled = plain(large);
+    device().max_pool({}, in.view(), pooled.view());
+    expect_close(pooled.array(), reference::max_pool(x), 0);
+    device().upsample({}, from.view(), upsampled.view());
+    expect_close(upsampled.array(), reference::upsample(y), tolerance());
+}
+
 TEST_P(Operations, PoolingAndUpsamplingRefuseSizesThatAreNotTwiceEachOther) {
     const auto make = [&](std::int64_t d, std::int64_t h, std::int64_t w) { return empty({1, 8, d, h, w}); };
     const KernelTensor half = make(2, 2, 2);
@@ -225,6 +240,19 @@ TEST_P(Operations, ChannelSumTakesMoreChannelsThanABlockHasThreads) {
             for (std::size_t c = 0; c < expected.size(); ++c) EXPECT_NEAR(got[c], expected[c], 1e-4) << "channel " << c;
         });
     }
+}
+
+TEST_P(Operations, ChannelSumTakesPlainChannels) {
+    const Shape shape{3, 5, below(1, 5), below(1, 5), below(1, 40)};
+    const Array x = noise(shape);
+    std::vector<double> expected(5);
+    reference::each(shape, [&](auto n, auto c, auto d, auto h, auto w) { expected[c] += x.at(n, c, d, h, w); });
+    const KernelTensor in(device(), x, Layout::ncdhw, GetParam().type);
+    const auto work = scratch(device().channel_sum_scratch_bytes(shape, Layout::ncdhw));
+    const auto sums = blank(5);
+    device().channel_sum(stream(), in.view(), sums.data(), work.data());
+    const std::vector<float> got = sums.host();
+    for (std::size_t c = 0; c < 5; ++c) EXPECT_NEAR(got[c], expected[c], 1e-4) << "channel " << c;
 }
 
 TEST_P(Operations, LayoutsOfTheOtherBackendAreRefused) {

@@ -145,7 +145,9 @@ TEST_F(CudaHost, MarksTellTheCardsTime) {
     EXPECT_NEAR(peak, 1e14, 1e12) << "the card's clock runs by what work takes";
     const Mark end = cuda::set_mark(stream.get(), {});
     EXPECT_THROW(cuda::seconds_between(begin, end), std::runtime_error) << "not waited for";
+    EXPECT_FALSE(cuda::reached(end));
     cuda::wait_for(end);
+    EXPECT_TRUE(cuda::reached(end));
     EXPECT_GT(cuda::seconds_between(begin, end), 10 * 2.0 * 8192 * 8192 * 8192 / 1e14);
     const Mark reused = cuda::set_mark(stream.get(), begin);
     EXPECT_EQ(reused.handle, begin.handle);
@@ -164,6 +166,37 @@ TEST_F(CudaHost, MemoryThatIsNotThereIsRefusedInASentence) {
         EXPECT_NE(std::string(error.what()).find("needs 2.00 GB of GPU memory"), std::string::npos) << error.what();
     }
     EXPECT_EQ(cuda::allocate(0), nullptr);
+}
+
+TEST_F(CudaHost, HalfAGigabyteIsNotCountedAsFree) {
+    standin::insert_card({.memory = std::int64_t{1} << 30});
+    EXPECT_EQ(cuda::free_memory(), std::int64_t{512} << 20) << "for kernels, which are loaded when first launched";
+    standin::insert_card({.memory = 1 << 20});
+    EXPECT_EQ(cuda::free_memory(), 0);
+}
+
+TEST_F(CudaHost, AFailureIsNotToldAgainByTheNextCall) {
+    const DeviceMemory a(cuda::kernels(), 4), b(cuda::kernels(), 4);
+    const OpenStream stream;
+    standin::fail_call(1);
+    EXPECT_THROW(cuda::set_zero(stream.get(), a.data(), 4), std::runtime_error);
+    EXPECT_NO_THROW(cuda::copy(stream.get(), {a.data(), {1, 1, 1, 1, 1}}, {b.data(), {1, 1, 1, 1, 1}}));
+    cuda::synchronise(stream.get());
+}
+
+TEST_F(CudaHost, AMarkThatCannotBeSetLeavesNoEvent) {
+    const OpenStream stream;
+    standin::fail_call(2);  // the first makes the event
+    EXPECT_THROW(cuda::set_mark(stream.get(), {}), std::runtime_error);
+    EXPECT_EQ(standin::alive().events, 0);
+}
+
+TEST_F(CudaHost, CountersOfAnOpenedStreamAreZero) {
+    const OpenStream stream;
+    std::vector<unsigned char> counters(kStreamCounterBytes, 1);
+    cuda::copy_to_host(stream.get(), stream.get().counters, counters.data(), kStreamCounterBytes);
+    cuda::synchronise(stream.get());
+    EXPECT_EQ(counters, std::vector<unsigned char>(kStreamCounterBytes, 0));
 }
 
 std::string why(const standin::CardOptions& options) {
