@@ -13,6 +13,7 @@
 #include "apps/config_values.h"
 #include "engine/atomic_file.h"
 #include "engine/nearest_name.h"
+#include "kernels/components.h"
 #include "kernels/error.h"
 #include "kernels/thread_count.h"
 #include "losses/loss.h"
@@ -184,7 +185,7 @@ void check_config(const Config& c) {
     require(!c.nesterov || c.momentum > 0, "nesterov", "true", "it needs a momentum above 0");
     require_within("nonzero_fraction", c.nonzero_fraction, 0.0, 1.0);
     require_one_of("components", c.components, {"volume", "patch"});
-    require(c.connectivity == 6 || c.connectivity == 18 || c.connectivity == 26, "connectivity",
+    require(is_connectivity(c.connectivity), "connectivity",
             written(c.connectivity), "it must be 6, 18 or 26");
     require(c.weight_clip[0] > 0 && c.weight_clip[0] <= c.weight_clip[1] && std::isfinite(c.weight_clip[1]),
             "weight_clip", written(c.weight_clip), "it must be [low, high] with 0 < low <= high");

@@ -17,6 +17,7 @@
 #include "evaluation/froc.h"
 #include "evaluation/instances.h"
 #include "evaluation/scan_sets.h"
+#include "kernels/components.h"
 #include "kernels/error.h"
 #include "kernels/thread_count.h"
 #include "kernels/thread_pool.h"
@@ -33,9 +34,9 @@ struct Target {
 
 Target read_target(const fs::path& file, const LesionLabels& meaning) {
     const Volume<std::int32_t> labels = read_labels(file);
-    if (labels.geometry.voxels() > std::numeric_limits<std::int32_t>::max())
-        throw InputError(
-            fmt::format("{} has {} voxels; expected at most 2147483647", file.string(), labels.geometry.voxels()));
+    if (labels.geometry.voxels() > kMostVoxels)
+        throw InputError(fmt::format("{} has {} voxels; expected at most {}", file.string(), labels.geometry.voxels(),
+                                     kMostVoxels));
     return {labels.geometry, meaning.mask_of(labels, file)};
 }
 

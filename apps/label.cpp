@@ -14,6 +14,7 @@
 #include "data/formats.h"
 #include "data/volume.h"
 #include "kernels/components.h"
+#include "kernels/components_of.h"
 #include "kernels/error.h"
 #include "kernels/inverse_weights.h"
 #include "kernels/thread_count.h"
@@ -51,17 +52,16 @@ void run_label(const LabelArguments& arguments) {
     fmt::print("{}", memory_sentence({labelling_need(arguments.mask, !arguments.weights.empty())}, "labelling"));
     Volume<std::int32_t> volume = read_labels(arguments.mask);
     const Geometry& geometry = volume.geometry;
-    if (geometry.voxels() > INT32_MAX)
-        throw InputError(arguments.mask.string() + " has " + std::to_string(geometry.voxels()) +
-                         " voxels; expected at most 2147483647");
+    if (geometry.voxels() > kMostVoxels)
+        throw InputError(fmt::format("{} has {} voxels; expected at most {}", arguments.mask.string(), geometry.voxels(),
+                                     kMostVoxels));
     const Shape shape{1, 1, geometry.shape[0], geometry.shape[1], geometry.shape[2]};
     std::vector<std::uint8_t> mask = foreground_of(volume);
     const View labels{volume.voxels.data(), shape, Type::i32};
     ThreadPool threads(count_threads().threads);
     const Stream host = threads.stream();
-    std::int32_t count = 0;
     const auto start = std::chrono::steady_clock::now();
-    cpu::label_components(host, {mask.data(), shape, Type::u8}, labels, &count, arguments.connectivity, nullptr);
+    const std::int32_t count = components_of(mask, geometry.shape, arguments.connectivity, volume.voxels, host);
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     const std::int64_t foreground = shape.voxels() - std::count(mask.begin(), mask.end(), 0);
     mask = std::vector<std::uint8_t>();  // no longer held while labels are written
@@ -90,7 +90,7 @@ void add_label_command(CLI::App& app) {
         ->type_name("FILE")
         ->required();
     command->add_option("--connectivity", arguments->connectivity, "neighbours of a voxel: 6, 18 or 26")
-        ->check(CLI::IsMember({6, 18, 26}))
+        ->check(CLI::IsMember(std::vector<int>(kConnectivities.begin(), kConnectivities.end())))
         ->capture_default_str();
     command->add_option("--weights", arguments->weights, "inverse weights of the whole volume to write too");
     command->footer(

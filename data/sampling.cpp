@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <utility>
 
-#include "kernels/components.h"
+#include "kernels/components_of.h"
 #include "kernels/error.h"
+#include "kernels/extent.h"
 
 namespace iwseg {
 namespace {
-
-using Extent = std::array<std::int64_t, 3>;
 
 constexpr std::array<std::pair<int, int>, 3> planes{{{0, 1}, {0, 2}, {1, 2}}};
 
@@ -73,14 +72,10 @@ std::int64_t count_components(const std::vector<Extent>& voxels, int connectivit
             low[a] = std::min(low[a], v[a]);
             high[a] = std::max(high[a], v[a]);
         }
-    const Shape box{1, 1, high[0] - low[0] + 1, high[1] - low[1] + 1, high[2] - low[2] + 1};
-    std::vector<std::uint8_t> mask(static_cast<std::size_t>(box.voxels()));
-    for (const Extent& v : voxels) mask[((v[0] - low[0]) * box.h + v[1] - low[1]) * box.w + v[2] - low[2]] = 1;
-    std::vector<std::int32_t> labels(mask.size());
-    std::int32_t count = 0;
-    cpu::label_components({}, {mask.data(), box, Type::u8}, {labels.data(), box, Type::i32}, &count, connectivity,
-                          nullptr);
-    return count;
+    const Extent box{high[0] - low[0] + 1, high[1] - low[1] + 1, high[2] - low[2] + 1};
+    std::vector<std::uint8_t> mask(static_cast<std::size_t>(box[0] * box[1] * box[2]));
+    for (const Extent& v : voxels) mask[((v[0] - low[0]) * box[1] + v[1] - low[1]) * box[2] + v[2] - low[2]] = 1;
+    return components_of(mask, box, connectivity).count;
 }
 
 /// Marks the patch's voxels that the scan ignores in its target and labels. Outside of the scan there are none.
@@ -218,13 +213,9 @@ void PatchSampler::draw(std::uint64_t step, Batch& batch) const {
         std::int64_t count = crop_components(scan.lesions, scan.geometry.shape, place, patch, labels);
         std::uint8_t* target = &batch.target[n * voxels];
         for (std::int64_t v = 0; v < voxels; ++v) target[v] = labels[v] > 0;
-        if (options_.components == ComponentMode::patch) {
-            const Shape one{1, 1, patch[0], patch[1], patch[2]};
-            std::int32_t found = 0;
-            cpu::label_components({}, {target, one, Type::u8}, {labels, one, Type::i32}, &found, options_.connectivity,
-                                  nullptr);
-            count = found;
-        }
+        if (options_.components == ComponentMode::patch)
+            count = components_of({target, static_cast<std::size_t>(voxels)}, patch,
+                                  options_.connectivity, {labels, static_cast<std::size_t>(voxels)});
         // After the components, to which what is ignored does not belong.
         if (!scan.ignored.empty())
             mark_ignored(scan.ignored, sources[static_cast<std::size_t>(n)], patch, target, labels);

@@ -4,18 +4,14 @@
 
 #include <cmath>
 
-#include "kernels/components.h"
+#include "kernels/components_of.h"
 #include "kernels/error.h"
 
 namespace iwseg {
 namespace {
 
-void remove_small(std::vector<std::uint8_t>& mask, const Shape& shape, double volume, const DetectionRule& rule) {
-    std::vector<std::int32_t> labels(mask.size());
-    std::int32_t count = 0;
-    cpu::label_components({}, View{mask.data(), shape, Type::u8, Layout::ncdhw},
-                          View{labels.data(), shape, Type::i32, Layout::ncdhw}, &count, DetectionRule::connectivity,
-                          nullptr);
+void remove_small(std::vector<std::uint8_t>& mask, const Extent& shape, double volume, const DetectionRule& rule) {
+    const auto [labels, count] = components_of(mask, shape, DetectionRule::connectivity);
     std::vector<std::int64_t> voxels(static_cast<std::size_t>(count) + 1);
     for (const std::int32_t label : labels) ++voxels[label];
     for (std::size_t v = 0; v < mask.size(); ++v)
@@ -41,8 +37,8 @@ std::vector<std::uint8_t> detect(const float* probability, const std::array<std:
                                  const std::array<double, 3>& spacing, const DetectionRule& rule) {
     std::vector<std::uint8_t> mask(static_cast<std::size_t>(shape[0] * shape[1] * shape[2]));
     for (std::size_t v = 0; v < mask.size(); ++v) mask[v] = probability[v] > rule.threshold;
-    if (!rule.keeps(1, voxel_volume(spacing)) && !mask.empty())
-        remove_small(mask, {1, 1, shape[0], shape[1], shape[2]}, voxel_volume(spacing), rule);
+    if (!rule.keeps(1, voxel_volume(spacing)))
+        remove_small(mask, shape, voxel_volume(spacing), rule);
     return mask;
 }
 

@@ -4,22 +4,16 @@
 #include <cmath>
 #include <numbers>
 
-#include "kernels/components.h"
+#include "kernels/components_of.h"
 
 namespace iwseg {
 namespace {
 
 /// Labels the mask; returns how many components there are.
-std::int32_t label(std::vector<std::uint8_t>& mask, const ScanToEvaluate& scan, Stream host,
+std::int32_t label(const std::vector<std::uint8_t>& mask, const ScanToEvaluate& scan, Stream host,
                    std::vector<std::int32_t>& labels) {
-    const Shape shape{1, 1, scan.d, scan.h, scan.w};
     labels.resize(mask.size());
-    std::int32_t count = 0;
-    if (!mask.empty())
-        cpu::label_components(host, View{mask.data(), shape, Type::u8, Layout::ncdhw},
-                              View{labels.data(), shape, Type::i32, Layout::ncdhw}, &count,
-                              DetectionRule::connectivity, nullptr);
-    return count;
+    return components_of(mask, {scan.d, scan.h, scan.w}, DetectionRule::connectivity, labels, host);
 }
 
 /// A run of columns of one row that has one label.

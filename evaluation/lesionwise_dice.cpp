@@ -6,7 +6,7 @@
 #include <string>
 
 #include "evaluation/surface_distance.h"
-#include "kernels/components.h"
+#include "kernels/components_of.h"
 #include "kernels/error.h"
 
 // The original dilates each lesion on its own and looks which detections it meets. Lesions whose dilations touch are
@@ -64,9 +64,7 @@ Grown grow(const Instances& instances, int steps, Stream host) {
     const auto shape = grown.box.shape();
     dilate(mask, shape, steps);
     grown.labels.resize(mask.size());
-    const Shape volume{1, 1, shape[0], shape[1], shape[2]};
-    cpu::label_components(host, View{mask.data(), volume, Type::u8, Layout::ncdhw},
-                          View{grown.labels.data(), volume, Type::i32, Layout::ncdhw}, &grown.count, 26, nullptr);
+    grown.count = components_of(mask, shape, DetectionRule::connectivity, grown.labels, host);
     return grown;
 }
 

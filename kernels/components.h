@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -20,16 +21,30 @@ IWSEG_BACKENDS(
 
 namespace iwseg {
 
-/// What every backend refuses.
-inline void require_mask(const View& mask, int connectivity, const char* operation) {
-    if (connectivity != 6 && connectivity != 18 && connectivity != 26)
+/// Voxels of a volume that can be labelled: labels are 32 bits.
+constexpr std::int64_t kMostVoxels = INT32_MAX;
+
+/// Neighbours of a voxel: those that share a face, also an edge, also a corner.
+constexpr std::array<int, 3> kConnectivities{6, 18, 26};
+constexpr bool is_connectivity(int value) {
+    return value == kConnectivities[0] || value == kConnectivities[1] || value == kConnectivities[2];
+}
+
+inline void require_connectivity(int connectivity, const char* operation) {
+    if (!is_connectivity(connectivity))
         throw std::invalid_argument(std::string(operation) + ": connectivity is 6, 18 or 26, not " +
                                     std::to_string(connectivity));
+}
+
+/// What every backend refuses.
+inline void require_mask(const View& mask, int connectivity, const char* operation) {
+    require_connectivity(connectivity, operation);
     if (mask.type != Type::u8 || mask.shape.c != 1 || block_of(mask.layout, 1) != 1)
         throw std::invalid_argument(std::string(operation) + ": expected a u8 mask of one channel");
-    if (mask.shape.voxels() > INT32_MAX)
+    if (mask.shape.voxels() > kMostVoxels)
         throw std::invalid_argument(std::string(operation) + ": a volume of " + std::to_string(mask.shape.voxels()) +
-                                    " voxels; at most 2147483647 can be labelled");
+                                    " voxels; at most " + std::to_string(kMostVoxels) +
+                                    " can be labelled");
 }
 
 }  // namespace iwseg

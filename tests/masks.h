@@ -6,6 +6,7 @@
 #include <random>
 #include <vector>
 
+#include "kernels/components.h"
 #include "kernels/view.h"
 
 /// Binary masks for tests, and their components the plain way.
@@ -13,8 +14,6 @@ namespace iwseg {
 
 using Mask = std::vector<std::uint8_t>;
 using Labels = std::vector<std::int32_t>;
-
-constexpr int kConnectivities[] = {6, 18, 26};
 
 /// The reference: voxels in raster order, each unlabelled one floods its component.
 inline Labels flood_fill(const Mask& mask, const Shape& shape, int connectivity) {

@@ -2,17 +2,13 @@
 
 #include <algorithm>
 
-#include "kernels/components.h"
+#include "kernels/components_of.h"
 
 namespace iwseg {
 
 ComponentList list_components(const std::vector<std::uint8_t>& mask, const std::array<std::int64_t, 3>& shape,
                               int connectivity) {
-    std::vector<std::int32_t> labels(mask.size());
-    std::int32_t count = 0;
-    const Shape one{1, 1, shape[0], shape[1], shape[2]};
-    cpu::label_components({}, {const_cast<std::uint8_t*>(mask.data()), one, Type::u8}, {labels.data(), one, Type::i32},
-                          &count, connectivity, nullptr);
+    const auto [labels, count] = components_of(mask, shape, connectivity);
     ComponentList list;
     list.connectivity = connectivity;
     list.offsets.assign(static_cast<std::size_t>(count) + 1, 0);
