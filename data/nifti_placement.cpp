@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/extent.h"
+
 namespace iwseg {
 namespace {
-
-using Extent = std::array<std::int64_t, 3>;
 
 bool is_size(double value) {
     return std::isfinite(value) && value > 0;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/random.h"
+#include "kernels/extent.h"
 
 // A CT of nobody: what matters is that lesions of all sizes stand out from noise, and that vessels cut across, or spots,
 // look like small lesions. Each part draws from its own stream, so that changing one leaves the others as they were.
@@ -14,8 +15,6 @@ namespace iwseg {
 namespace {
 
 using Point = std::array<double, 3>;
-using Extent = std::array<std::int64_t, 3>;
-
 enum Part : std::uint32_t { anatomy, organ_shape, texture, vessels, lesions, noise };
 
 constexpr double air = -1000, fat = -90, muscle = 45, bone = 420;  // Hounsfield units

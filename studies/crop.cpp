@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-namespace iwseg {
+#include "kernels/extent.h"
 
-using Extent = std::array<std::int64_t, 3>;
+namespace iwseg {
 
 Extent VoxelBox::shape() const {
     return {end[0] - first[0], end[1] - first[1], end[2] - first[2]};

@@ -6,12 +6,11 @@
 #include <cmath>
 
 #include "kernels/error.h"
+#include "kernels/extent.h"
 #include "studies/polygon_fill.h"
 
 namespace iwseg {
 namespace {
-
-using Extent = std::array<std::int64_t, 3>;
 
 constexpr std::int64_t hit_distance = 10;  // voxels
 constexpr int enough_experts = 2;          // of four

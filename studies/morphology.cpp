@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "kernels/error.h"
+#include "kernels/extent.h"
 
 // City-block distance is a sum over axes, so that the distance to the nearest source is found axis by axis, each by one
 // pass forth and one back: distance = min(distance, neighbour's + 1). Distances stop at 255, which fits the mask's
@@ -13,7 +14,6 @@
 namespace iwseg {
 namespace {
 
-using Extent = std::array<std::int64_t, 3>;
 constexpr std::uint8_t far_away = 255;
 
 /// row = min(row, nearer + 1)

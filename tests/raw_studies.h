@@ -15,11 +15,10 @@
 
 #include "data/volume.h"
 #include "engine/atomic_file.h"
+#include "kernels/extent.h"
 
 /// Small raw folders in the formats of LUNA16 with LIDC-IDRI and of LiTS, drawn at random, and what was drawn.
 namespace iwseg {
-
-using Extent = std::array<std::int64_t, 3>;
 
 /// Voxel (i, j, k) of shape: index as in Volume.
 inline std::size_t at(const Extent& shape, std::int64_t i, std::int64_t j, std::int64_t k) {

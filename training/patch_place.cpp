@@ -2,13 +2,9 @@
 
 #include <algorithm>
 
+#include "kernels/extent.h"
+
 namespace iwseg {
-namespace {
-
-using Extent = std::array<std::int64_t, 3>;
-
-}  // namespace
-
 PatchSource source_of(const PatchPlace& place, const Extent& shape, const Extent& patch) {
     const Extent strides{shape[1] * shape[2], shape[2], 1};
     PatchSource source;

@@ -12,6 +12,7 @@
 #include "data/sampling.h"
 #include "data/volume.h"
 #include "engine/atomic_file.h"
+#include "kernels/extent.h"
 #include "kernels/ignored.h"
 #include "models/initialisation.h"
 #include "training/session.h"
@@ -20,8 +21,6 @@ namespace iwseg {
 namespace {
 
 namespace fs = std::filesystem;
-using Extent = std::array<std::int64_t, 3>;
-
 /// A scan whose image holds each voxel's index, with lesions and, where asked, voxels of unknown truth.
 PreparedCase indexed_scan(const Extent& shape, std::mt19937& random, bool ignores) {
     PreparedCase scan;

@@ -9,6 +9,7 @@
 #include <random>
 
 #include "data/sampling.h"
+#include "kernels/extent.h"
 #include "models/initialisation.h"
 #include "tests/backends.h"
 #include "tests/kernel_tensor.h"
@@ -17,8 +18,6 @@
 
 namespace iwseg {
 namespace {
-
-using Extent = std::array<std::int64_t, 3>;
 
 class CutPatches : public testing::TestWithParam<Backend> {
   protected:

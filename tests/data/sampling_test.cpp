@@ -14,11 +14,10 @@
 
 #include "data/loader.h"
 #include "kernels/error.h"
+#include "kernels/extent.h"
 
 namespace iwseg {
 namespace {
-
-using Extent = std::array<std::int64_t, 3>;
 
 /// A scan whose image says at each voxel where it is and, in its fraction, whether it is lesion.
 PreparedCase scan_of(const Extent& shape, const std::vector<std::uint8_t>& mask, int channels = 1) {

@@ -6,12 +6,12 @@
 #include <random>
 
 #include "kernels/error.h"
+#include "kernels/extent.h"
 #include "studies/crop.h"
 
 namespace iwseg {
 namespace {
 
-using Extent = std::array<std::int64_t, 3>;
 using Bytes = std::vector<std::uint8_t>;
 
 /// One dilation by the six neighbours, voxel by voxel; beyond the faces lies `beyond`.
