@@ -116,6 +116,10 @@ void require_within(const char* key, T value, T low, T high) {
     require(value >= low && value <= high, key, written(value), fmt::format("it must be from {} to {}", low, high));
 }
 
+void require_within(const char* key, double value, const LossOptions::Range& range) {
+    require_within(key, value, range.low, range.high);
+}
+
 void require_one_of(const char* key, const std::string& value, const std::vector<std::string>& words) {
     if (std::find(words.begin(), words.end(), value) != words.end()) return;
     throw InputError(fmt::format("{} = \"{}\" is unknown: expected {}", key, value, fmt::join(words, " or ")));
@@ -165,9 +169,9 @@ void apply_setting(Config& config, const std::string& setting) {
 
 void check_config(const Config& c) {
     loss_from_name(c.loss);
-    require_within("focal_alpha", c.focal_alpha, 0.0, 1.0);
-    require_within("focal_gamma", c.focal_gamma, 0.0, 10.0);
-    require_within("asl_beta", c.asl_beta, 1e-3, 1e3);
+    require_within("focal_alpha", c.focal_alpha, LossOptions::focal_alpha_range);
+    require_within("focal_gamma", c.focal_gamma, LossOptions::focal_gamma_range);
+    require_within("asl_beta", c.asl_beta, LossOptions::asl_beta_range);
     require_one_of("precision", c.precision, {"fp32", "bf16"});
     for (const int width : c.widths)
         require(width > 0 && width <= 4096, "widths", written(c.widths), "each must be from 1 to 4096");

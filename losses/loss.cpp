@@ -1,6 +1,7 @@
 #include "losses/loss.h"
 
 #include <map>
+#include <sstream>
 
 #include "engine/nearest_name.h"
 #include "kernels/error.h"
@@ -9,14 +10,17 @@
 namespace iwseg {
 namespace {
 
+void require_within(const char* name, float value, const LossOptions::Range& range) {
+    if (range.holds(value)) return;
+    std::ostringstream text;
+    text << name << " is " << value << "; expected a number from " << range.low << " to " << range.high;
+    throw InputError(text.str());
+}
+
 void require_options(const LossOptions& options) {
-    if (!(options.focal_alpha >= 0 && options.focal_alpha <= 1))
-        throw InputError("focal_alpha is " + std::to_string(options.focal_alpha) + "; expected a number from 0 to 1");
-    if (!(options.focal_gamma >= 0 && options.focal_gamma <= 100))
-        throw InputError("focal_gamma is " + std::to_string(options.focal_gamma) + "; expected a number from 0 to 100");
-    if (!(options.asl_beta > 0 && options.asl_beta <= 100))
-        throw InputError("asl_beta is " + std::to_string(options.asl_beta) +
-                         "; expected a number above 0, at most 100");
+    require_within("focal_alpha", options.focal_alpha, LossOptions::focal_alpha_range);
+    require_within("focal_gamma", options.focal_gamma, LossOptions::focal_gamma_range);
+    require_within("asl_beta", options.asl_beta, LossOptions::asl_beta_range);
 }
 
 }  // namespace

@@ -15,11 +15,18 @@ struct Loss {
     bool weighted = false;  ///< reads inverse weights
 };
 
-/// Throws InputError naming the nearest known loss or term. focal_alpha, focal_gamma and asl_beta replace the published
-/// values.
+/// In place of the published values. Each has a range, bounds included.
 struct LossOptions {
+    struct Range {
+        double low, high;
+        constexpr bool holds(double value) const { return value >= low && value <= high; }
+    };
+    static constexpr Range focal_alpha_range{0, 1}, focal_gamma_range{0, 10}, asl_beta_range{1e-3, 100};
+
     float focal_alpha = 0.75f, focal_gamma = 2.0f, asl_beta = 1.5f;
 };
+
+/// Throws InputError naming the nearest known loss or term, or the option that is outside of its range.
 Loss loss_from_name(const std::string& name, const LossOptions& options = {});
 /// The study's ten.
 const std::vector<std::string>& loss_names();

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <random>
 #include <set>
 #include <sstream>
@@ -183,6 +184,26 @@ TEST(Config, BadTomlNamesFileAndLine) {
     EXPECT_TRUE(contains(setting_refusal("patch=[8,"), "[8, is not a TOML value"));
     EXPECT_TRUE(contains(setting_refusal("batch"), "expected key=value"));
     EXPECT_TRUE(contains(setting_refusal("=3"), "expected key=value"));
+}
+
+// Else a configuration passes that its training refuses, or the other way round.
+TEST(Config, RangesOfALossAreThoseOfTheLosses) {
+    const auto refused = [](const std::string& key, double value) {
+        const bool by_config = !setting_refusal(fmt::format("{}={}", key, value)).empty();
+        LossOptions options;
+        (key == "focal_alpha"   ? options.focal_alpha
+         : key == "focal_gamma" ? options.focal_gamma
+                                : options.asl_beta) = static_cast<float>(value);
+        EXPECT_EQ(by_config, !refusal([&] { loss_from_name("iwfl", options); }).empty()) << key << " = " << value;
+        return by_config;
+    };
+    for (const auto& [key, range] : {std::pair{"focal_alpha", LossOptions::focal_alpha_range},
+                                     {"focal_gamma", LossOptions::focal_gamma_range},
+                                     {"asl_beta", LossOptions::asl_beta_range}}) {
+        const double out = range.high / 1e5;  // that f32 tells from the bounds
+        EXPECT_FALSE(refused(key, range.low) || refused(key, range.high) || refused(key, (range.low + range.high) / 2));
+        EXPECT_TRUE(refused(key, range.low - out) && refused(key, range.high + out) && refused(key, NAN));
+    }
 }
 
 TEST(Config, UnusableValuesAreRefusedByName) {
