@@ -61,7 +61,7 @@ void for_each_key(AnyConfig& c, Visitor&& visit) {
           T("number or refuse", "what voxels of images become that are not finite; refuse: such an image is an error"));
     visit("mask_channel", c.mask_channel,
           T("name or number", "a channel that is a mask: outside of it the image is set to its minimum; empty: none"));
-    visit("labels", c.labels, T("label values", "that are lesion; empty: every value above 0"));
+    visit("labels", c.labels, T("label values", "that are lesion; empty: all that the dataset names, else every value above 0"));
     visit("predict.patch", c.predict.patch, T("voxels", "side of the patches that whole scans are predicted by"));
     visit("predict.stride", c.predict.stride, T("voxels", "from patch to patch; where they overlap they are averaged"));
     visit("augment.flip", c.augment.flip, T("true or false", "mirror patches along each axis with probability 1/2"));

@@ -12,6 +12,7 @@
 #include "apps/commands.h"
 #include "apps/memory_need.h"
 #include "data/formats.h"
+#include "data/lesion_labels.h"
 #include "data/volume.h"
 #include "kernels/components.h"
 #include "kernels/components_of.h"
@@ -41,12 +42,6 @@ void require_own_names(const LabelArguments& arguments) {
                          ": expected two names");
 }
 
-std::vector<std::uint8_t> foreground_of(const Volume<std::int32_t>& volume) {
-    std::vector<std::uint8_t> mask(volume.voxels.size());
-    for (std::size_t v = 0; v < mask.size(); ++v) mask[v] = volume.voxels[v] > 0;
-    return mask;
-}
-
 void run_label(const LabelArguments& arguments) {
     require_own_names(arguments);
     fmt::print("{}", memory_sentence({labelling_need(arguments.mask, !arguments.weights.empty())}, "labelling"));
@@ -56,7 +51,7 @@ void run_label(const LabelArguments& arguments) {
         throw InputError(fmt::format("{} has {} voxels; expected at most {}", arguments.mask.string(), geometry.voxels(),
                                      kMostVoxels));
     const Shape shape{1, 1, geometry.shape[0], geometry.shape[1], geometry.shape[2]};
-    std::vector<std::uint8_t> mask = foreground_of(volume);
+    std::vector<std::uint8_t> mask = LesionLabels().mask_of(volume, arguments.mask).lesion;
     const View labels{volume.voxels.data(), shape, Type::i32};
     ThreadPool threads(count_threads().threads);
     const Stream host = threads.stream();

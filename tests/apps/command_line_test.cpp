@@ -207,6 +207,17 @@ TEST_F(CommandLine, RunTrainsPredictsJudgesAndThenSkipsWhatExists) {
     EXPECT_EQ(fs::last_write_time(folder() / "whole/report.html"), report_time);
 }
 
+TEST_F(CommandLine, LabelTakesForLesionWhatTrainingDoes) {
+    Volume<std::int16_t> mask{{{2, 3, 4}}, std::vector<std::int16_t>(24)};
+    mask.voxels[3] = 7, mask.voxels[20] = 1;
+    write_volume(folder() / "some.nii", mask);
+    const Result result = iwseg("label some.nii --out some_labels.nii");
+    EXPECT_NE(result.out.find("2 components, 2 voxels of 24"), std::string::npos) << result.out << result.error;
+    mask.voxels[5] = -1;
+    write_volume(folder() / "below.nii", mask);
+    EXPECT_NE(expect_refused("label below.nii --out below_labels.nii").error.find("below.nii holds -1 (1 voxels)"), std::string::npos);
+}
+
 TEST_F(CommandLine, PredictionsKeepTheScansGeometryAndAgreeWithEachOther) {
     if (!fs::exists(folder() / "data")) expect_done("phantom --out data --cases 4 --size 32");
     expect_done(fmt::format("train --data data --out trained {}", kTiny));
