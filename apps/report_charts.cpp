@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "apps/froc_chart.h"
 #include "apps/report_page.h"
+#include "apps/training_run.h"
+#include "kernels/extent.h"
 #include "kernels/inverse_weights.h"
 #include "losses/loss.h"
 
@@ -88,6 +91,28 @@ std::string size_table(const ReportData& data) {
     return html_table(table);
 }
 
+/// Components as training finds them in the whole scan; the report's are those of evaluation.
+ComponentList lesions_of_training(const ReportCase& scan, int connectivity) {
+    if (scan.lesions.connectivity == connectivity) return scan.lesions;
+    std::vector<std::uint8_t> mask(static_cast<std::size_t>(scan.geometry.voxels()));
+    for (const std::uint32_t voxel : scan.lesions.voxels) mask[voxel] = 1;
+    return list_components(mask, scan.geometry.shape, connectivity);
+}
+
+/// The labels that a lesion's voxels have in a patch.
+std::set<std::int32_t> labels_at(const ComponentList& lesions, std::int64_t lesion, const Extent& shape,
+                                 const Extent& first, const Extent& patch, const std::vector<std::int32_t>& labels) {
+    std::set<std::int32_t> found;
+    for (std::int64_t v = lesions.offsets[lesion]; v < lesions.offsets[lesion + 1]; ++v) {
+        const std::int64_t voxel = lesions.voxels[v];
+        const std::int64_t d = voxel / (shape[1] * shape[2]) - first[0], h = voxel / shape[2] % shape[1] - first[1],
+                           w = voxel % shape[2] - first[2];
+        if (d < 0 || h < 0 || w < 0 || d >= patch[0] || h >= patch[1] || w >= patch[2]) continue;
+        found.insert(labels[(d * patch[1] + h) * patch[2] + w]);
+    }
+    return found;
+}
+
 }  // namespace
 
 ChartOptions chart_options(const std::string& title, const std::string& x_label, const std::string& y_label) {
@@ -112,33 +137,25 @@ std::string estimate_text(const Estimate& estimate) {
 
 std::vector<LesionWeight> lesion_weights(const ReportCase& scan, const Config& config) {
     const auto& shape = scan.geometry.shape;
-    const auto& patch = config.patch;
-    const ComponentList& lesions = scan.lesions;
-    const std::int64_t stride = lesions.size() + 1;
+    const SamplingOptions options = sampling_options(config);
+    const ComponentList lesions = lesions_of_training(scan, config.connectivity);
+    const auto& patch = options.patch;
     std::vector<std::int32_t> labels(static_cast<std::size_t>(patch[0] * patch[1] * patch[2]));
-    std::vector<float> table(static_cast<std::size_t>(stride));
-    const View view{labels.data(), {1, 1, patch[0], patch[1], patch[2]}, Type::i32, Layout::ncdhw};
-    const WeightClip clip{static_cast<float>(config.weight_clip[0]), static_cast<float>(config.weight_clip[1])};
+    std::vector<std::uint8_t> target(labels.size());
     std::vector<LesionWeight> weights;
-    for (const ComponentList::Box& centre : lesions.boxes) {
-        std::array<std::int64_t, 3> begin;
-        for (int axis = 0; axis < 3; ++axis)
-            begin[axis] = (centre.first[axis] + centre.last[axis]) / 2 - patch[axis] / 2;
-        const std::int64_t lesion = &centre - lesions.boxes.data() + 1;
-        double inside = 0;
-        std::fill(labels.begin(), labels.end(), 0);
-        for (std::int64_t other = 1; other < stride; ++other)
-            for (std::int64_t v = lesions.offsets[other - 1]; v < lesions.offsets[other]; ++v) {
-                const std::int64_t voxel = lesions.voxels[v];
-                const std::int64_t i = voxel / (shape[1] * shape[2]) - begin[0];
-                const std::int64_t j = voxel / shape[2] % shape[1] - begin[1];
-                const std::int64_t k = voxel % shape[2] - begin[2];
-                if (i < 0 || j < 0 || k < 0 || i >= patch[0] || j >= patch[1] || k >= patch[2]) continue;
-                labels[(i * patch[1] + j) * patch[2] + k] = static_cast<std::int32_t>(other);
-                inside += other == lesion;
-            }
-        cpu::inverse_weight_table({}, view, table.data(), stride, clip);
-        if (inside > 0) weights.push_back({inside, static_cast<double>(table[lesion])});
+    for (std::int64_t lesion = 0; lesion < lesions.size(); ++lesion) {
+        const ComponentList::Box& centre = lesions.boxes[lesion];
+        PatchPlace place;
+        for (unsigned axis = 0; axis < 3; ++axis)
+            place.first[axis] = (centre.first[axis] + centre.last[axis]) / 2 - patch[axis] / 2;
+        const std::int64_t stride = label_patch(lesions, shape, place, options, target.data(), labels.data()) + 1;
+        std::vector<float> table(static_cast<std::size_t>(stride));
+        cpu::inverse_weight_table({}, {labels.data(), {1, 1, patch[0], patch[1], patch[2]}, Type::i32}, table.data(), stride,
+                                  options.weight_clip);
+        std::vector<std::int64_t> sizes(table.size());
+        for (const std::int32_t label : labels) ++sizes[label];
+        for (const std::int32_t label : labels_at(lesions, lesion, shape, place.first, patch, labels))
+            weights.push_back({static_cast<double>(sizes[label]), static_cast<double>(table[label])});
     }
     return weights;
 }

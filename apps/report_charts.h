@@ -21,7 +21,8 @@ struct LesionWeight {
     double voxels = 0, weight = 0;
 };
 /// What a weighted loss gives the lesions in patches of the configuration's size centred on them; size and weight are
-/// those inside the patch.
+/// those of the component inside the patch, as training finds it (keys components and connectivity): where these cut a
+/// lesion into several, there is one of each.
 std::vector<LesionWeight> lesion_weights(const ReportCase& scan, const Config& config);
 
 /// Parts of the page as HTML.

@@ -46,19 +46,6 @@ bool may_change(const std::string& key) {
     return key == "epochs" || key == "checkpoint_every" || key == "workers" || key == "threads" || key == "small_diameter";
 }
 
-SamplingOptions sampling_options(const Config& config) {
-    SamplingOptions options;
-    options.patch = config.patch;
-    options.batch = config.batch;
-    options.nonzero_fraction = config.nonzero_fraction;
-    options.components = config.components == "patch" ? ComponentMode::patch : ComponentMode::volume;
-    options.connectivity = config.connectivity;
-    options.weight_clip = {static_cast<float>(config.weight_clip[0]), static_cast<float>(config.weight_clip[1])};
-    options.augmentation = config.augment;
-    options.seed = config.seed;
-    return options;
-}
-
 TrainingOptions training_options(const Config& config, const PatchSampler& sampler) {
     const std::int64_t channels = sampler.cases()[0].channels;
     TrainingOptions options;
@@ -292,6 +279,19 @@ class TrainingLoop {
 };
 
 }  // namespace
+
+SamplingOptions sampling_options(const Config& config) {
+    SamplingOptions options;
+    options.patch = config.patch;
+    options.batch = config.batch;
+    options.nonzero_fraction = config.nonzero_fraction;
+    options.components = config.components == "patch" ? ComponentMode::patch : ComponentMode::volume;
+    options.connectivity = config.connectivity;
+    options.weight_clip = {static_cast<float>(config.weight_clip[0]), static_cast<float>(config.weight_clip[1])};
+    options.augmentation = config.augment;
+    options.seed = config.seed;
+    return options;
+}
 
 PreparationOptions preparation_options(const Config& config) {
     PreparationOptions options;

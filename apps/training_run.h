@@ -15,6 +15,8 @@ namespace iwseg {
 
 /// How scans are read under this configuration.
 PreparationOptions preparation_options(const Config& config);
+/// How its training samples patches, components and weights.
+SamplingOptions sampling_options(const Config& config);
 
 /// Metadata of model.safetensors: the version, the whole configuration, and as a JSON list the names of the channels that
 /// the network takes, so that the file can be used alone.

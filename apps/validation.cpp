@@ -188,7 +188,7 @@ void Validation::look_at(std::size_t index, std::int64_t step, Sums* sums, Opera
     sums->records[scan.name] = lesion_records(evaluated, instances);
     sums->dice += Overlap{instances.shared_voxels(), instances.lesion_voxels(), instances.detection_voxels()}.dice();
     sums->loss += loss_of(scan, prediction.logit, loss_,
-                          {static_cast<float>(config_.weight_clip[0]), static_cast<float>(config_.weight_clip[1])},
+                          sampling_options(config_).weight_clip,
                           context_.host());
 }
 

@@ -112,6 +112,16 @@ std::int64_t crop_components(const ComponentList& lesions, const Extent& shape, 
     return count;
 }
 
+std::int64_t label_patch(const ComponentList& lesions, const Extent& shape, const PatchPlace& place,
+                         const SamplingOptions& options, std::uint8_t* target, std::int32_t* labels) {
+    const Extent& patch = options.patch;
+    const auto voxels = static_cast<std::size_t>(patch[0] * patch[1] * patch[2]);
+    const std::int64_t count = crop_components(lesions, shape, place, patch, labels);
+    for (std::size_t v = 0; v < voxels; ++v) target[v] = labels[v] > 0;
+    if (options.components == ComponentMode::volume) return count;
+    return components_of({target, voxels}, patch, options.connectivity, {labels, voxels});
+}
+
 PatchSampler::PatchSampler(std::vector<PreparedCase> cases, const SamplingOptions& options)
     : cases_(std::move(cases)), options_(options) {
     std::uint64_t lesions = 0;
@@ -210,12 +220,8 @@ void PatchSampler::draw(std::uint64_t step, Batch& batch) const {
         const PatchPlace& place = chosen[static_cast<std::size_t>(n)];
         const PreparedCase& scan = cases_[place.scan];
         std::int32_t* labels = &batch.labels[n * voxels];
-        std::int64_t count = crop_components(scan.lesions, scan.geometry.shape, place, patch, labels);
         std::uint8_t* target = &batch.target[n * voxels];
-        for (std::int64_t v = 0; v < voxels; ++v) target[v] = labels[v] > 0;
-        if (options_.components == ComponentMode::patch)
-            count = components_of({target, static_cast<std::size_t>(voxels)}, patch,
-                                  options_.connectivity, {labels, static_cast<std::size_t>(voxels)});
+        const std::int64_t count = label_patch(scan.lesions, scan.geometry.shape, place, options_, target, labels);
         // After the components, to which what is ignored does not belong.
         if (!scan.ignored.empty())
             mark_ignored(scan.ignored, sources[static_cast<std::size_t>(n)], patch, target, labels);

@@ -24,8 +24,10 @@
 #include "apps/slice_marks.h"
 #include "data/volume.h"
 #include "engine/atomic_file.h"
+#include "evaluation/detection.h"
 #include "evaluation/records.h"
 #include "kernels/error.h"
+#include "kernels/extent.h"
 
 namespace iwseg {
 namespace {
@@ -386,6 +388,47 @@ TEST_F(Report, LesionsWeighWhatTheFormulaGivesInAPatchAroundThem) {
     // Around the large one from 6 to 22: the small one is outside.
     EXPECT_EQ(weights[1].voxels, 125);
     EXPECT_FLOAT_EQ(static_cast<float>(weights[1].weight), 4096.0f / (2 * 125));
+}
+
+/// A scan with these lesion voxels, as the report has it.
+ReportCase scan_with(const Extent& shape, const std::vector<Extent>& voxels) {
+    ReportCase scan;
+    scan.geometry.shape = shape;
+    std::vector<std::uint8_t> mask(static_cast<std::size_t>(scan.geometry.voxels()));
+    for (const auto& [d, h, w] : voxels) mask[(d * shape[1] + h) * shape[2] + w] = 1;
+    scan.lesions = list_components(mask, shape, DetectionRule::connectivity);
+    return scan;
+}
+
+TEST(LesionWeights, AreThoseOfTheComponentsThatTrainingFinds) {
+    // Two bars of 24 voxels that meet at one end, which the patch of 8^3 around their middle does not hold.
+    std::vector<Extent> bars{{4, 0, 3}, {4, 0, 4}, {4, 0, 5}};
+    for (std::int64_t h = 0; h < 24; ++h) bars.insert(bars.end(), {{4, h, 2}, {4, h, 6}});
+    const ReportCase scan = scan_with({8, 24, 8}, bars);
+    Config config;
+    config.patch = {8, 8, 8};
+    const std::vector<LesionWeight> whole = lesion_weights(scan, config);
+    ASSERT_EQ(whole.size(), 1u);
+    EXPECT_EQ(whole[0].voxels, 16);
+    EXPECT_FLOAT_EQ(static_cast<float>(whole[0].weight), 512.0f / (2 * 16));
+    config.components = "patch";
+    const std::vector<LesionWeight> apart = lesion_weights(scan, config);
+    ASSERT_EQ(apart.size(), 2u);
+    for (const LesionWeight& bar : apart) {
+        EXPECT_EQ(bar.voxels, 8);
+        EXPECT_FLOAT_EQ(static_cast<float>(bar.weight), 512.0f / (3 * 8));
+    }
+    // Two voxels that share an edge: one component of evaluation's, two of a training with connectivity 6.
+    const ReportCase edge = scan_with({8, 8, 8}, {{4, 3, 3}, {4, 4, 4}});
+    for (const char* components : {"volume", "patch"}) {
+        config.components = components;
+        config.connectivity = 26;
+        EXPECT_EQ(lesion_weights(edge, config).size(), 1u);
+        config.connectivity = 6;
+        const std::vector<LesionWeight> two = lesion_weights(edge, config);
+        ASSERT_EQ(two.size(), 2u);
+        EXPECT_FLOAT_EQ(static_cast<float>(two[0].weight), 512.0f / 3);
+    }
 }
 
 TEST_F(Report, OneScanHasNoIntervals) {
