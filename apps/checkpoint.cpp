@@ -23,6 +23,11 @@ fs::path folder_of(const fs::path& checkpoints, std::int64_t step) {
     return checkpoints / (std::string(kPrefix) + std::to_string(step));
 }
 
+// The files of a checkpoint.
+fs::path weights_file(const fs::path& folder) { return folder / "model.safetensors"; }
+fs::path momentum_file(const fs::path& folder) { return folder / "optimizer.safetensors"; }
+fs::path state_file(const fs::path& folder) { return folder / "state.json"; }
+
 /// Steps of the folders named step_N.
 std::set<std::int64_t> steps_in(const fs::path& checkpoints) {
     std::set<std::int64_t> steps;
@@ -58,7 +63,7 @@ void remove_old(const fs::path& checkpoints) {
 }
 
 void require_state(const fs::path& folder, std::int64_t step) {
-    const fs::path file = folder / "state.json";
+    const fs::path file = state_file(folder);
     const auto state = nlohmann::json::parse(read_text(file), nullptr, false);
     if (!state.is_object() || state.value("step", std::int64_t{-1}) != step)
         throw InputError(file.string() + " does not say that it is of step " + std::to_string(step));
@@ -74,10 +79,10 @@ void save_checkpoint(const fs::path& checkpoints, std::int64_t step, Parameters&
     fs::create_directories(part, error);
     if (error) throw InputError("cannot create the folder " + part.string() + ": " + error.message());
     try {
-        parameters.save(part / "model.safetensors", metadata);
-        parameters.save_momentum(part / "optimizer.safetensors");
+        parameters.save(weights_file(part), metadata);
+        parameters.save_momentum(momentum_file(part));
         const nlohmann::json state{{"step", step}};
-        write_text(part / "state.json", state.dump(2) + "\n");
+        write_text(state_file(part), state.dump(2) + "\n");
         // The same step may be there already from before an interruption; the bytes are the same.
         if (fs::exists(folder)) remove_part(folder);
         fs::rename(part, folder, error);
@@ -97,8 +102,8 @@ std::int64_t load_newest_checkpoint(const fs::path& checkpoints, Parameters& par
         const fs::path folder = folder_of(checkpoints, *step);
         try {
             require_state(folder, *step);
-            parameters.load(folder / "model.safetensors");
-            parameters.load_momentum(folder / "optimizer.safetensors");
+            parameters.load(weights_file(folder));
+            parameters.load_momentum(momentum_file(folder));
             return *step;
         } catch (const InputError& damaged) {
             reason = damaged.what();

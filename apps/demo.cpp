@@ -19,6 +19,7 @@
 #include "apps/run_context.h"
 #include "apps/training_run.h"
 #include "apps/wrapped_text.h"
+#include "data/dataset.h"
 #include "data/phantom.h"
 #include "engine/atomic_file.h"
 #include "kernels/error.h"
@@ -46,7 +47,7 @@ void make_dataset(const fs::path& folder) {
     options.folder = folder;
     options.cases = training_scans + test_scans;
     options.kind = PhantomKind::fading;
-    if (const fs::path description = folder / "dataset.json"; fs::exists(description)) {  // written last
+    if (const fs::path description = description_file(folder); fs::exists(description)) {  // written last
         const auto json = nlohmann::json::parse(read_text(description), nullptr, false);
         if (!json.is_object() || json.value("kind", "") != name_of(options.kind) ||
             json.value("numTraining", 0) != options.cases)

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "apps/config_keys.h"
+#include "apps/run_files.h"
 #include "apps/training_run.h"
 #include "kernels/error.h"
 
@@ -85,7 +86,7 @@ Prediction EnsemblePredictor::predict(const float* image, std::int64_t d, std::i
 std::vector<Case> cases_not_trained_on(const Dataset& dataset, const std::vector<fs::path>& runs) {
     std::set<std::string> trained;
     for (const fs::path& run : runs) {
-        const std::vector<std::string> names = read_split(run / "split.json").train;
+        const std::vector<std::string> names = read_split(RunFiles(run).split()).train;
         trained.insert(names.begin(), names.end());
     }
     std::vector<Case> cases;

@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "apps/prediction_files.h"
+#include "apps/run_files.h"
 #include "engine/folder.h"
 #include "evaluation/froc.h"
 #include "evaluation/hit_rule.h"
@@ -18,7 +19,7 @@ namespace fs = std::filesystem;
 
 std::string name_of_folder(fs::path folder) {
     folder = named_folder(folder);
-    if (folder.filename() == "predictions" && folder.has_parent_path()) folder = folder.parent_path();
+    if (folder.filename() == RunFiles({}).predictions() && folder.has_parent_path()) folder = folder.parent_path();
     return folder.filename().string();
 }
 
@@ -98,7 +99,7 @@ std::vector<NamedEvaluation> compare_predictions(const EvaluationOptions& option
     for (const NamedPredictions& one : predictions) {
         EvaluationOptions own = options;
         own.predictions = one.folder;
-        own.out = options.out / one.name / "records.json";
+        own.out = RunFiles(options.out / one.name).records();
         make_folder(own.out.parent_path());
         evaluations.push_back({one.name, evaluate_cases(own, reference, chosen)});
     }

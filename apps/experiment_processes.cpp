@@ -18,6 +18,7 @@
 
 #include "apps/interrupt.h"
 #include "apps/progress.h"
+#include "apps/run_files.h"
 #include "engine/folder.h"
 #include "kernels/error.h"
 #include "kernels/kernel_table.h"
@@ -104,7 +105,7 @@ std::string last_line(const fs::path& file) {
 void wait_for(std::vector<Child>& children, const ExperimentsOptions& options, const std::vector<Experiment>& experiments) {
     const auto finished = [&] {
         return std::count_if(experiments.begin(), experiments.end(), [&](const Experiment& one) {
-            return fs::exists(options.out / one.name / "records.json");
+            return fs::exists(RunFiles(options.out / one.name).records());
         });
     };
     const InterruptGuard guard("waiting until the experiments under way have saved");

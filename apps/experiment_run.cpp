@@ -28,7 +28,7 @@ bool is_current(RunInputs& inputs, const std::string& result, const Ingredients&
     if (!std::filesystem::exists(file)) return false;
     if (!inputs.knows(result))
         return std::all_of(now.files.begin(), now.files.end(), [&](const auto& source) {
-            const bool own = result.starts_with("prediction") && source.first.starts_with("predictions/");
+            const bool own = result.starts_with("prediction") && source.first.starts_with(RunFiles({}).predictions().string() + "/");
             return own ? std::filesystem::exists(source.second) : is_newer(file, source.second);
         });
     const std::vector<std::string> changes = inputs.changes(result, now);
@@ -56,7 +56,7 @@ void run_experiment(Context& context, const Config& config, const std::filesyste
                                   prediction_ingredients(dataset, scan, run.model(), config, run.predictions()), *mask);
     };
     // Weights and scans as they are before they are read: what is replaced meanwhile is noticed by the next run.
-    const Snapshot weights = Snapshot::of({{{"model.safetensors", run.model()}}, {}});
+    const Snapshot weights = Snapshot::of({{{run.model().filename().string(), run.model()}}, {}});
     Snapshot made_of;
     prediction.reading = [&](const Case& scan) {
         made_of = Snapshot::of(prediction_sources(dataset, scan, run.model(), config));
@@ -70,7 +70,7 @@ void run_experiment(Context& context, const Config& config, const std::filesyste
     predict_cases(context, {open_network(run.model(), run.config())}, dataset, cases, prediction);
 
     const Ingredients evaluated = records_ingredients(dataset, cases, run.predictions(), config);
-    if (is_current(inputs, "records.json", evaluated, run.records())) {
+    if (is_current(inputs, run.records().filename(), evaluated, run.records())) {
         fmt::print("{} is there already\n", run.records().string());
         return;
     }
@@ -82,7 +82,7 @@ void run_experiment(Context& context, const Config& config, const std::filesyste
     evaluation.labels = config.labels;
     const Snapshot labels_and_predictions = Snapshot::of(evaluated);
     fmt::print("{}", evaluation_table(evaluate_cases(evaluation)));
-    inputs.record("records.json", labels_and_predictions);
+    inputs.record(run.records().filename(), labels_and_predictions);
 }
 
 bool write_report_of_run(const std::string& name, const std::filesystem::path& dataset_folder, const RunFolder& run,
@@ -90,12 +90,12 @@ bool write_report_of_run(const std::string& name, const std::filesystem::path& d
     const Dataset dataset = open_dataset(dataset_folder);
     RunInputs inputs(run.inputs());
     const Ingredients shown = report_ingredients(run, dataset, choose_cases(dataset, {}, run.split()), name, summary);
-    if (is_current(inputs, "report.html", shown, run.report())) return false;
+    if (is_current(inputs, run.report().filename(), shown, run.report())) return false;
     const Snapshot made_of = Snapshot::of(shown);
     ReportData report = read_report_data(dataset_folder, {{name, run.root()}});
     report.summary = summary;
     write_report(report, run.report());
-    inputs.record("report.html", made_of);
+    inputs.record(run.report().filename(), made_of);
     return true;
 }
 

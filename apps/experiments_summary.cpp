@@ -12,6 +12,7 @@
 #include "apps/best_value.h"
 #include "apps/froc_files.h"
 #include "apps/report_page.h"
+#include "apps/run_files.h"
 #include "engine/atomic_file.h"
 #include "evaluation/froc.h"
 #include "evaluation/metrics.h"
@@ -82,7 +83,7 @@ Summary summarise(const fs::path& out, const std::vector<Experiment>& experiment
     std::vector<Records> records;
     std::vector<std::string> names;
     for (const Experiment& experiment : experiments) {
-        const fs::path file = out / experiment.name / "records.json";
+        const fs::path file = RunFiles(out / experiment.name).records();
         if (!fs::exists(file)) {
             summary.missing.push_back(experiment.name);
             continue;
@@ -240,9 +241,11 @@ HtmlTable results_of(const Summary& summary, const fs::path& out) {
     for (const Column& column : shown) table.headings.push_back(escape_html(column.heading));
     for (std::size_t row = 0; row < summary.finished.size(); ++row) {
         const std::string& name = shown.front().cells[row];
-        const bool reported = fs::exists(out / name / "report.html");
-        HtmlRow filled{
-            reported ? fmt::format(R"(<a href="{0}/report.html">{0}</a>)", escape_html(name)) : escape_html(name), {}};
+        const fs::path report = RunFiles(name).report();  // from the folder that the page is in
+        HtmlRow filled{fs::exists(out / report) ? fmt::format(R"(<a href="{}">{}</a>)", escape_html(report.generic_string()),
+                                                              escape_html(name))
+                                                : escape_html(name),
+                       {}};
         for (std::size_t c = 1; c < shown.size(); ++c)
             filled.cells.push_back({escape_html(shown[c].cells[row]), shown[c].best[row]});
         table.rows.push_back(std::move(filled));

@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "apps/config.h"
+#include "apps/run_files.h"
 #include "data/dataset.h"
 #include "evaluation/records.h"
 #include "kernels/error.h"
@@ -93,13 +94,14 @@ void for_each_fold(const FoldRequest& request,
 void pool_records(const fs::path& out, const std::vector<fs::path>& runs) {
     Records all;
     for (const fs::path& run : runs)
-        for (auto& [name, records] : read_records(run / "records.json"))
+        for (auto& [name, records] : read_records(RunFiles(run).records()))
             if (!all.emplace(name, records).second)
                 throw InputError(
                     fmt::format("case {} was tested in {} and in another fold: their records cannot be pooled", name,
                                 run.string()));
-    write_records(out / "records.json", all);
-    fmt::print("\nrecords  {}: the {} test scans of {} folds\n", (out / "records.json").string(), all.size(),
+    const fs::path file = RunFiles(out).records();
+    write_records(file, all);
+    fmt::print("\nrecords  {}: the {} test scans of {} folds\n", file.string(), all.size(),
                runs.size());
 }
 

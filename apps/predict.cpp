@@ -11,6 +11,7 @@
 #include "apps/fold_runs.h"
 #include "apps/prediction_input.h"
 #include "apps/prediction_run.h"
+#include "apps/run_files.h"
 #include "data/formats.h"
 #include "engine/folder.h"
 #include "kernels/error.h"
@@ -50,11 +51,12 @@ std::vector<TrainedNetwork> open_networks(const PredictArguments& arguments, con
     if (!arguments.config.empty()) config = arguments.config;
     std::vector<TrainedNetwork> networks;
     for (const fs::path& run : runs) {
-        const fs::path weights = run / "model.safetensors";
+        const fs::path weights = RunFiles(run).model();
         require_folder(run, "run folder");
         if (!fs::exists(weights))
-            throw InputError("the run " + run.string() + " has no model.safetensors: its training has not ended");
-        networks.push_back(open_network(weights, config ? *config : run / "config.toml"));
+            throw InputError("the run " + run.string() + " has no " + weights.filename().string() +
+                             ": its training has not ended");
+        networks.push_back(open_network(weights, config ? *config : RunFiles(run).config()));
     }
     for (const fs::path& weights : arguments.weights) networks.push_back(open_network(weights, config));
     return networks;

@@ -7,8 +7,10 @@
 #include <optional>
 
 #include "apps/ensemble.h"
+#include "apps/run_files.h"
 #include "apps/trained_on.h"
 #include "apps/training_run.h"
+#include "data/dataset.h"
 #include "data/scan_listing.h"
 #include "kernels/error.h"
 
@@ -53,7 +55,7 @@ std::string mask_name(const Names& channels) {
 }
 
 bool is_dataset(const fs::path& folder) {
-    return fs::exists(folder / "dataset.json");
+    return fs::existsdescription_file(folder);
 }
 
 /// The scans of a folder without dataset.json, or of files, as a dataset of their own.
@@ -132,9 +134,9 @@ struct Source {
 std::vector<Source> sources_of(const std::vector<fs::path>& runs) {
     std::vector<Source> sources;
     for (const fs::path& run : runs) {
-        const fs::path split = run / "split.json";
+        const fs::path split = RunFiles(run).split();
         sources.push_back(
-            {run, fs::exists(split) ? read_split(split) : Split{}, read_trained_on(run / "trained_on.json")});
+            {run, fs::exists(split) ? read_split(split) : Split{}, read_trained_on(RunFiles(run).trained_on())});
     }
     return sources;
 }
@@ -150,7 +152,7 @@ void choose_of_own(const PredictionRequest& request, const std::vector<fs::path>
             found.choice += fmt::format("; {} of {} runs were trained on it", owners.size(), request.runs.size());
         return;
     }
-    const fs::path split_file = owners.front() / "split.json";
+    const fs::path split_file = RunFiles(owners.front()).split();
     if (read_split(split_file).test.empty())
         throw InputError(split_file.string() + " has no case to test on: name the cases to predict by --cases");
     found.cases = choose_cases(found.dataset, {}, split_file);
@@ -165,7 +167,7 @@ void choose(const PredictionRequest& request, const std::vector<Source>& sources
     }
     std::vector<fs::path> owners;
     for (const Source& source : sources) {
-        read_split(source.run / "split.json");  // a run without one is none
+        read_split(RunFiles(source.run).split());  // a run without one is none
         if (is_own(found.dataset, source.split, source.trained)) owners.push_back(source.run);
     }
     if (!owners.empty()) return choose_of_own(request, owners, found);

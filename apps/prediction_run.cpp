@@ -14,6 +14,7 @@
 #include "apps/output_folder.h"
 #include "apps/prediction_files.h"
 #include "apps/progress.h"
+#include "apps/run_files.h"
 #include "apps/training_run.h"
 #include "data/channel_choice.h"
 #include "data/preparation.h"
@@ -211,7 +212,7 @@ std::vector<Case> choose_cases(const Dataset& dataset, const std::vector<std::st
 }
 
 std::vector<std::string> own_test_scans(const fs::path& run) {
-    const fs::path file = run / "split.json";
+    const fs::path file = RunFiles(run).split();
     return fs::exists(file) ? read_split(file).test : std::vector<std::string>();
 }
 

@@ -16,6 +16,7 @@
 #include "apps/interrupt.h"
 #include "apps/progress.h"
 #include "apps/run_folder.h"
+#include "data/dataset.h"
 #include "engine/atomic_file.h"
 #include "engine/nearest_name.h"
 #include "kernels/error.h"
@@ -64,7 +65,7 @@ class MemoryGate {
 
 /// Throws where the folder holds a dataset that this study's preparation did not make.
 void require_own_folder(const fs::path& folder, const Study& study) {
-    const fs::path description = folder / "dataset.json";
+    const fs::path description = description_file(folder);
     if (fs::exists(description)) {
         const auto json = nlohmann::json::parse(read_text(description), nullptr, false);
         if (!json.is_object() || json.value("study", nlohmann::json()) != study.name())

@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "apps/prediction_files.h"
+#include "apps/run_files.h"
 #include "engine/atomic_file.h"
 #include "evaluation/hit_rule.h"
 #include "evaluation/instances.h"
@@ -41,13 +42,14 @@ ReportRun read_run(const RunForReport& run) {
     ReportRun read;
     read.name = run.name;
     read.folder = run.run;
-    const fs::path config = run.run / "config.toml";
+    const RunFiles files(run.run);
+    const fs::path config = files.config();
     if (fs::exists(config)) apply_toml(read.config, read_text(config), config.string());
-    read.log = read_log(run.run / "log.jsonl");
-    read.validation = read_validation_scores(run.run / "log.jsonl");
-    if (const fs::path chosen = run.run / "operating_point.json"; fs::exists(chosen))
+    read.log = read_log(files.log());
+    read.validation = read_validation_scores(files.log());
+    if (const fs::path chosen = files.operating_point(); fs::exists(chosen))
         read.operating_point = parse_operating_point(read_text(chosen), chosen.string());
-    read.records = read_records(run.run / "records.json");
+    read.records = read_records(files.records());
     read.froc = compute_froc(read.records, {});
     FrocOptions by_size;
     by_size.strata = size_groups;
@@ -100,7 +102,7 @@ ReportCase read_case(const ReportData& data, const std::string& name) {
     const LabelMask target = read_mask(*scan.label, meaning, read.geometry);
     read.lesions = list_components(target.lesion, read.geometry.shape, DetectionRule::connectivity);
     for (const ReportRun& run : data.runs) {
-        const auto mask = find_prediction_file(run.folder / "predictions", name, "mask");
+        const auto mask = find_prediction_file(RunFiles(run.folder).predictions(), name, "mask");
         read.predictions.push_back(read_prediction(mask.value_or(""), read, *scan.label, target));
     }
     return read;

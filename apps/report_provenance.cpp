@@ -8,6 +8,7 @@
 
 #include "apps/progress.h"
 #include "apps/report_page.h"
+#include "apps/run_files.h"
 #include "apps/run_folder.h"
 #include "apps/run_sessions.h"
 #include "apps/training_run.h"
@@ -27,8 +28,8 @@ struct Made {
 };
 
 Made made_of(const ReportRun& run) {
-    Made made{run, read_sessions(run.folder / "sessions.jsonl"), std::nullopt};
-    if (const fs::path file = run.folder / "split.json"; fs::exists(file)) made.split = read_split(file);
+    Made made{run, read_sessions(RunFiles(run.folder).sessions()), std::nullopt};
+    if (const fs::path file = RunFiles(run.folder).split(); fs::exists(file)) made.split = read_split(file);
     return made;
 }
 

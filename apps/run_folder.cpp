@@ -55,22 +55,22 @@ FolderLock::FolderLock(const fs::path& folder) {
 
 FolderLock::~FolderLock() { ::close(descriptor_); }
 
-RunFolder::RunFolder(fs::path root) : root_(std::move(root)) {
+RunFolder::RunFolder(fs::path folder) : RunFiles(std::move(folder)) {
     std::error_code error;
-    created_ = fs::create_directories(root_, error);
-    if (error || !fs::is_directory(root_, error))
-        throw InputError("cannot create the folder " + root_.string() + ": " +
+    created_ = fs::create_directories(root(), error);
+    if (error || !fs::is_directory(root(), error))
+        throw InputError("cannot create the folder " + root().string() + ": " +
                          (error ? error.message() : "a file has that name"));
     do {
         if (descriptor_ >= 0) ::close(descriptor_);
         descriptor_ = ::open(lock().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-        if (descriptor_ < 0) throw InputError("cannot write in the folder " + root_.string() + ": " + std::strerror(errno));
+        if (descriptor_ < 0) throw InputError("cannot write in the folder " + root().string() + ": " + std::strerror(errno));
         if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
             const bool in_use = errno == EWOULDBLOCK;
             const std::string why = std::strerror(errno);
             ::close(descriptor_);
-            if (in_use) throw RunFolderInUse("the run folder " + root_.string() + " is in use by another iwseg process");
-            throw InputError("cannot lock the run folder " + root_.string() + ": " + why);
+            if (in_use) throw RunFolderInUse("the run folder " + root().string() + " is in use by another iwseg process");
+            throw InputError("cannot lock the run folder " + root().string() + ": " + why);
         }
     } while (!still_there(descriptor_, lock()));
 }
@@ -81,10 +81,10 @@ RunFolder::~RunFolder() {
         // What the scans were and the plans chosen, of a training that did not begin.
         if (!fs::exists(config(), error))
             for (const fs::path& file : {inputs(), plans()}) fs::remove(file, error);
-        const auto files = std::distance(fs::directory_iterator(root_, error), fs::directory_iterator());
+        const auto files = std::distance(fs::directory_iterator(root(), error), fs::directory_iterator());
         if (!error && files == 1) {
             fs::remove(lock(), error);
-            fs::remove(root_, error);
+            fs::remove(root(), error);
         }
     }
     ::close(descriptor_);

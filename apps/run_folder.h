@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 
+#include "apps/run_files.h"
 #include "kernels/error.h"
 
 namespace iwseg {
@@ -14,43 +15,20 @@ class RunFolderInUse : public InputError {
     using InputError::InputError;
 };
 
-/// Where a run folder keeps what its results were made of (apps/staleness.h).
-inline std::filesystem::path inputs_file(const std::filesystem::path& run) {
-    return run / "inputs.json";
-}
-
 /// One experiment's folder, owned by one process while this lives: the lock is the system's, so that a crash frees it.
-class RunFolder {
+class RunFolder : public RunFiles {
   public:
     /// Creates the folder where it is missing. Throws InputError where it cannot be written, RunFolderInUse where it
     /// is in use.
-    explicit RunFolder(std::filesystem::path root);
+    explicit RunFolder(std::filesystem::path folder);
     /// Removes a folder that was created here and in which nothing was kept.
     ~RunFolder();
     RunFolder(const RunFolder&) = delete;
     RunFolder& operator=(const RunFolder&) = delete;
 
-    const std::filesystem::path& root() const { return root_; }
-    std::filesystem::path config() const { return root_ / "config.toml"; }
-    std::filesystem::path split() const { return root_ / "split.json"; }
-    std::filesystem::path inputs() const { return inputs_file(root_); }
-    std::filesystem::path trained_on() const { return root_ / "trained_on.json"; }
-    std::filesystem::path log() const { return root_ / "log.jsonl"; }
-    /// cuDNN's plans that were chosen on a GPU.
-    std::filesystem::path plans() const { return root_ / "plans.txt"; }
-    std::filesystem::path sessions() const { return root_ / "sessions.jsonl"; }
-    std::filesystem::path checkpoints() const { return root_ / "checkpoints"; }
-    std::filesystem::path model() const { return root_ / "model.safetensors"; }
-    std::filesystem::path best() const { return root_ / "best.safetensors"; }
-    std::filesystem::path operating_point() const { return root_ / "operating_point.json"; }
-    std::filesystem::path predictions() const { return root_ / "predictions"; }
-    std::filesystem::path records() const { return root_ / "records.json"; }
-    std::filesystem::path report() const { return root_ / "report.html"; }
-
   private:
-    std::filesystem::path lock() const { return root_ / ".lock"; }
+    std::filesystem::path lock() const { return root() / ".lock"; }
 
-    std::filesystem::path root_;
     bool created_ = false;
     int descriptor_ = -1;
 };

@@ -13,6 +13,8 @@
 
 #include "apps/config_keys.h"
 #include "apps/prediction_files.h"
+#include "apps/run_files.h"
+#include "data/dataset.h"
 #include "engine/atomic_file.h"
 #include "engine/some_names.h"
 
@@ -50,7 +52,7 @@ void add_prediction(Ingredients& ingredients, const fs::path& predictions, const
     for (const char* kind : kinds) {
         const fs::path file =
             find_prediction_file(predictions, name, kind).value_or(prediction_file(predictions, name, kind, ".nii.gz"));
-        ingredients.files.emplace_back("predictions/" + file.filename().string(), file);
+        ingredients.files.emplace_back((RunFiles({}).predictions() / file.filename()).generic_string(), file);
     }
 }
 
@@ -175,7 +177,7 @@ Ingredients prediction_sources(const Dataset& dataset, const Case& scan, const f
                                const Config& config) {
     Ingredients ingredients;
     for (const fs::path& image : scan.images) add_file(ingredients, dataset, image);
-    ingredients.files.emplace_back("model.safetensors", weights);
+    ingredients.files.emplace_back(RunFiles({}).model().string(), weights);
     ingredients.settings = prediction_settings(config);
     return ingredients;
 }
@@ -200,7 +202,7 @@ Ingredients records_ingredients(const Dataset& dataset, const std::vector<Case>&
         if (scan.label) add_file(ingredients, dataset, *scan.label);
         add_prediction(ingredients, predictions, scan.name, {"prob", "logit"});
     }
-    add_file(ingredients, dataset, dataset.folder / "dataset.json");
+    add_file(ingredients, dataset, description_file(dataset.folder));
     std::string labels;
     for (const int label : config.labels) labels += fmt::format("{}{}", labels.empty() ? "" : ", ", label);
     ingredients.settings["labels"] = "[" + labels + "]";
@@ -213,7 +215,7 @@ Ingredients report_ingredients(const RunFolder& run, const Dataset& dataset, con
     for (const fs::path& file :
          {run.records(), run.log(), run.config(), run.split(), run.sessions(), run.operating_point()})
         if (fs::exists(file)) ingredients.files.emplace_back(file.filename().string(), file);
-    add_file(ingredients, dataset, dataset.folder / "dataset.json");
+    add_file(ingredients, dataset, description_file(dataset.folder));
     ingredients.settings = {{"name", name}, {"summary", summary.empty() ? "none" : summary}};
     for (const Case& scan : cases) {
         add_prediction(ingredients, run.predictions(), scan.name, {"mask"});
@@ -238,7 +240,7 @@ void check_training_inputs(const RunFolder& run, const Dataset& dataset, const S
 }
 
 void note_stale_predictions(const fs::path& predictions, const Dataset& dataset, const std::vector<Case>& cases) {
-    RunInputs inputs(inputs_file(named_folder(predictions).parent_path()));
+    RunInputs inputs(RunFiles(named_folder(predictions).parent_path()).inputs());
     std::vector<std::string> stale, reasons;
     for (const Case& scan : cases) {
         if (!inputs.knows(prediction_result(scan.name))) continue;

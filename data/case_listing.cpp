@@ -118,14 +118,14 @@ std::string case_name(const std::string& listed, const path& folder) {
     if (parts.size() > 1 && (parts[0] == "imagesTr" || parts[0] == "imagesTs")) parts.erase(parts.begin());
     if (parts.empty() || (parts.back() = name_without_ending(parts.back())).empty())
         throw InputError(fmt::format("{} lists {} as an image, which is no file's name",
-                                     (folder / "dataset.json").string(), json(listed).dump()));
+                                     description_file(folder).string(), json(listed).dump()));
     return fmt::format("{}", fmt::join(parts, "_"));
 }
 
 std::string listed_image(const json& entry, const path& folder) {
     const json image = entry.is_object() ? entry.value("image", json()) : entry;
     if (!image.is_string() || image.get<std::string>().empty())
-        throw InputError(fmt::format("{} lists a case without an \"image\"", (folder / "dataset.json").string()));
+        throw InputError(fmt::format("{} lists a case without an \"image\"", description_file(folder).string()));
     return image.get<std::string>();
 }
 
@@ -135,7 +135,7 @@ std::optional<path> listed_label(const json& entry, const path& folder) {
     if (label.is_null()) return std::nullopt;
     if (!label.is_string() || label.get<std::string>().empty())
         throw InputError(fmt::format("{} gives {} the \"label\" {}: a file's name was expected",
-                                     (folder / "dataset.json").string(), listed_image(entry, folder), label.dump()));
+                                     description_file(folder).string(), listed_image(entry, folder), label.dump()));
     return (folder / label.get<std::string>()).lexically_normal();
 }
 
@@ -243,7 +243,7 @@ CaseListing list_entries(const json& entries, const path& folder, bool to_train)
         if (const auto [known, fresh] = label_of.emplace(file_behind(image), file_behind(scan.label)); !fresh) {
             if (known->second != file_behind(scan.label))
                 throw InputError(fmt::format("{} lists the image {} twice, with different labels",
-                                             (folder / "dataset.json").string(), image.string()));
+                                             description_file(folder).string(), image.string()));
             twice.push_back(scan.name);
             continue;
         }
@@ -257,7 +257,7 @@ CaseListing list_entries(const json& entries, const path& folder, bool to_train)
         }
         if (to_train)
             throw InputError(fmt::format("{} lists {}, which is missing: restore it, or take the case off the list",
-                                         (folder / "dataset.json").string(), absent->string()));
+                                         description_file(folder).string(), absent->string()));
         missing.push_back(absent->lexically_relative(folder).string());
         scan.label.reset();
         if (absent != files.begin()) listing.cases.push_back(std::move(scan));

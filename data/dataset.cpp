@@ -136,7 +136,7 @@ const Case& Dataset::find(const std::string& case_name) const {
 
 Dataset open_dataset(const path& folder) {
     require_folder(folder, "dataset folder");
-    const path file = folder / "dataset.json";
+    const path file = description_file(folder);
     const json description = read_json(file);
     if (!description.is_object()) throw InputError(file.string() + " must be a JSON object");
     Dataset dataset;

@@ -12,6 +12,11 @@
 
 namespace iwseg {
 
+/// Files of a dataset's folder: what describes it, the splits that iwseg prepare writes, and nnU-Net's folds.
+inline std::filesystem::path description_file(const std::filesystem::path& dataset) { return dataset / "dataset.json"; }
+inline std::filesystem::path splits_file(const std::filesystem::path& dataset) { return dataset / "splits.json"; }
+inline std::filesystem::path folds_file(const std::filesystem::path& dataset) { return dataset / "splits_final.json"; }
+
 /// One scan of a dataset. images: a file a channel, or one file whose fourth axis holds the channels.
 struct Case {
     std::string name;

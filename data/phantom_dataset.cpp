@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "data/dataset.h"
 #include "data/phantom.h"
 #include "engine/atomic_file.h"
 #include "engine/folder.h"
@@ -31,7 +32,7 @@ void write_phantom_dataset(const PhantomOptions& options, const CaseProgress& pr
         throw InputError(fmt::format("{} phantom cases make no dataset: at least 2 are needed", options.cases));
     if (options.size < 32 || options.size > 1024)
         throw InputError(fmt::format("a phantom cannot have {} voxels a side: 32 to 1024 are possible", options.size));
-    const std::filesystem::path description = options.folder / "dataset.json";
+    const std::filesystem::path description = description_file(options.folder);
     if (std::filesystem::exists(description)) throw InputError(options.folder.string() + " already holds a dataset");
     make_folder(options.folder / "imagesTr");
     make_folder(options.folder / "labelsTr");

@@ -101,7 +101,7 @@ Split checked(Split split, const Dataset& dataset, const std::string& source, st
 }  // namespace
 
 Split named_split(const Dataset& dataset, const std::string& name) {
-    const path file = dataset.folder / "splits.json";
+    const path file = splits_file(dataset.folder);
     if (!std::filesystem::exists(file))
         throw InputError(fmt::format("split = \"{}\" names a split, but {} is missing, which iwseg prepare writes",
                                      name, file.string()));
@@ -131,7 +131,7 @@ Split named_split(const Dataset& dataset, const std::string& name) {
 
 int count_folds(const path& dataset) {
     require_folder(dataset, "dataset folder");
-    const path file = dataset / "splits_final.json";
+    const path file = folds_file(dataset);
     if (!std::filesystem::exists(file))
         throw InputError(fmt::format("{} is missing: folds are listed in it, as nnU-Net writes it, "
                                      "[{{\"train\": [...], \"val\": [...]}}, ...]", file.string()));
@@ -140,7 +140,7 @@ int count_folds(const path& dataset) {
 
 Split make_split(const Dataset& dataset, const std::optional<Split>& configured, std::uint64_t seed,
                  std::vector<std::string>* notes, int fold) {
-    const path file = dataset.folder / "splits_final.json";
+    const path file = folds_file(dataset.folder);
     if (configured) return checked(*configured, dataset, "the configured split of " + dataset.folder.string(), notes);
     if (std::filesystem::exists(file)) return checked(read_fold(file, fold), dataset, file.string(), notes);
     if (fold > 0) throw InputError(fmt::format("fold = {} needs {}, which is missing", fold, file.string()));

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <numbers>
 
+#include "data/dataset.h"
 #include "engine/atomic_file.h"
 
 namespace iwseg {
@@ -106,9 +107,9 @@ SizeHistogram size_histogram(const std::vector<CaseRecord>& cases) {
 }
 
 void write_dataset_files(const std::filesystem::path& dataset, const Study& study, const PreparationResult& result) {
-    write_text(dataset / "splits.json", splits_json(study, result.cases).dump(2) + "\n");
+    write_text(splits_file(dataset), splits_json(study, result.cases).dump(2) + "\n");
     write_text(dataset / "preparation.json", preparation_json(study, result).dump(2) + "\n");
-    write_text(dataset / "dataset.json", dataset_json(study, result.cases).dump(2) + "\n");
+    write_text(description_file(dataset), dataset_json(study, result.cases).dump(2) + "\n");
 }
 
 std::string preparation_summary(const Study& study, const PreparationResult& result) {
