@@ -41,9 +41,7 @@ bool has_lesion(const fs::path& label, const LesionLabels& meaning) {
 double loss_of(const PreparedCase& scan, const std::vector<float>& logit, const Loss& loss, WeightClip clip,
                Stream host) {
     std::vector<std::int32_t> labels(logit.size());
-    for (std::int64_t lesion = 0; lesion < scan.lesions.size(); ++lesion)
-        for (std::int64_t i = scan.lesions.offsets[lesion]; i < scan.lesions.offsets[lesion + 1]; ++i)
-            labels[scan.lesions.voxels[i]] = static_cast<std::int32_t>(lesion + 1);
+    write_labels(scan.lesions, labels.data());
     std::vector<float> logits = logit;
     if (!scan.ignored.empty()) {
         std::size_t kept = 0;

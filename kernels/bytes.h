@@ -5,12 +5,15 @@
 
 namespace iwseg {
 
-/// What parts of device memory are aligned to: CUDA's own allocations are; a cache line, and the widest vector, need 64.
+/// What parts of device memory are aligned to: CUDA's own allocations are.
 constexpr std::int64_t kMemoryAlignment = 256;
 
-/// Rounded up to a multiple of it.
-constexpr std::int64_t aligned(std::int64_t bytes) {
-    return (bytes + kMemoryAlignment - 1) / kMemoryAlignment * kMemoryAlignment;
+/// A cache line, and the widest vector, of CPUs.
+constexpr std::int64_t kCacheLine = 64;
+
+/// Rounded up to a multiple of `to`.
+constexpr std::int64_t aligned(std::int64_t bytes, std::int64_t to = kMemoryAlignment) {
+    return (bytes + to - 1) / to * to;
 }
 
 /// "1.23 GB", of 10^9 bytes.

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/bf16.h"
+#include "kernels/bytes.h"
 #include "kernels/cpu_blocks.h"
 #include "kernels/elementwise.h"
 #include "kernels/error.h"
@@ -106,8 +107,6 @@ Type operand_type(const ConvolutionOptions& options) {
                         (options.bf16_operands == Bf16Operands::fastest && fast);
     return native && able && options.dst_layout == Layout::blocked16 ? Type::bf16 : Type::f32;
 }
-
-std::int64_t aligned(std::int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 class OneDnnConvolution final : public Convolution {
   public:
@@ -256,12 +255,12 @@ void OneDnnConvolution::lay_out_scratch() {
         rest = std::max(rest, weight_gradient_scratch_bytes(options_.src, options_.dst_channels, options_.kernel,
                                                             options_.dst_layout));
     places_.plain = 0;
-    places_.bias = aligned(narrow_plain || rounded || weights_ ? weight_count() * 4 : 0);
-    places_.packed = places_.bias + aligned(options_.bias ? outputs_ * 4 : 0);
-    places_.src = places_.packed + aligned(packed);
-    places_.dst = places_.src + aligned(stage_src ? voxels * inputs_ * number : 0);
-    places_.rest = places_.dst + aligned(stage_dst ? voxels * outputs_ * number : 0);
-    places_.end = places_.rest + aligned(rest);
+    places_.bias = aligned(narrow_plain || rounded || weights_ ? weight_count() * 4 : 0, kCacheLine);
+    places_.packed = places_.bias + aligned(options_.bias ? outputs_ * 4 : 0, kCacheLine);
+    places_.src = places_.packed + aligned(packed, kCacheLine);
+    places_.dst = places_.src + aligned(stage_src ? voxels * inputs_ * number : 0, kCacheLine);
+    places_.rest = places_.dst + aligned(stage_dst ? voxels * outputs_ * number : 0, kCacheLine);
+    places_.end = places_.rest + aligned(rest, kCacheLine);
 }
 
 std::string OneDnnConvolution::implementation() const {

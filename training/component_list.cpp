@@ -6,6 +6,12 @@
 
 namespace iwseg {
 
+void write_labels(const ComponentList& components, std::int32_t* labels) {
+    for (std::int64_t component = 0; component < components.size(); ++component)
+        for (std::int64_t v = components.offsets[component]; v < components.offsets[component + 1]; ++v)
+            labels[components.voxels[v]] = static_cast<std::int32_t>(component) + 1;
+}
+
 ComponentList list_components(const std::vector<std::uint8_t>& mask, const std::array<std::int64_t, 3>& shape,
                               int connectivity) {
     const auto [labels, count] = components_of(mask, shape, connectivity);

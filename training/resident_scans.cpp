@@ -39,9 +39,7 @@ ResidentScans::ResidentScans(const Context& context, const std::vector<TrainingS
         const Parts parts(scan);
         const ComponentList& lesions = *scan.lesions;
         labels.assign(static_cast<std::size_t>(scan.voxels()), 0);
-        for (std::int64_t component = 0; component < lesions.size(); ++component)
-            for (std::int64_t v = lesions.offsets[component]; v < lesions.offsets[component + 1]; ++v)
-                labels[lesions.voxels[v]] = static_cast<std::int32_t>(component) + 1;
+        write_labels(lesions, labels.data());
         for (std::size_t v = 0; scan.ignored && v < labels.size(); ++v)
             if (scan.ignored[v]) labels[v] = kIgnoredLabel;
         label_bound_ = std::max(label_bound_, lesions.size() + 1);
