@@ -55,21 +55,44 @@ std::string other_grids(const std::vector<TrainedNetwork>& networks) {
 
 EnsemblePredictor::EnsemblePredictor(Context& context, const std::vector<TrainedNetwork>& networks,
                                      const GridOptions& grid)
-    : networks_(networks), predictor_(context, parameters_, networks.front().options, grid) {
-    parameters_.load(networks_.front().weights);
+    : networks_(networks.size()), predictor_(context, parameters_, networks.front().options, grid) {
+    for (const TrainedNetwork& network : networks) {
+        parameters_.load(network.weights);
+        if (networks_ == 1) return;
+        std::vector<float>& held = weights_.emplace_back();
+        for (int i = 0; i < parameters_.size(); ++i)
+            held.insert(held.end(), parameters_.value(i), parameters_.value(i) + parameters_[i].elements);
+    }
+    used_ = networks_ - 1;
+}
+
+void EnsemblePredictor::use(std::size_t network) {
+    if (used_ == network) return;
+    const float* from = weights_[network].data();
+    for (int i = 0; i < parameters_.size(); ++i) {
+        std::copy_n(from, parameters_[i].elements, parameters_.value(i));
+        from += parameters_[i].elements;
+    }
+    parameters_.upload();
+    used_ = network;
+}
+
+std::int64_t EnsemblePredictor::lasting_bytes() const {
+    std::int64_t bytes = predictor_.lasting_bytes();
+    for (const std::vector<float>& held : weights_) bytes += static_cast<std::int64_t>(held.size() * sizeof(float));
+    return bytes;
 }
 
 std::int64_t EnsemblePredictor::patches(std::int64_t d, std::int64_t h, std::int64_t w) const {
-    return predictor_.patches(d, h, w) * static_cast<std::int64_t>(networks_.size());
+    return predictor_.patches(d, h, w) * static_cast<std::int64_t>(networks_);
 }
 
 Prediction EnsemblePredictor::predict(const float* image, std::int64_t d, std::int64_t h, std::int64_t w,
                                       const PatchProgress& progress) {
     Prediction sum;
     const std::int64_t of_one = predictor_.patches(d, h, w), all = patches(d, h, w);
-    for (std::size_t i = 0; i < networks_.size(); ++i) {
-        if (i != loaded_) parameters_.load(networks_[i].weights);
-        loaded_ = i;
+    for (std::size_t i = 0; i < networks_; ++i) {
+        use(i);
         const std::int64_t before = of_one * static_cast<std::int64_t>(i);
         Prediction one = predictor_.predict(image, d, h, w, [&](std::int64_t done, std::int64_t) {
             if (progress) progress(before + done, all);
@@ -79,7 +102,7 @@ Prediction EnsemblePredictor::predict(const float* image, std::int64_t d, std::i
         else
             add(sum, one);
     }
-    if (networks_.size() > 1) divide(sum, networks_.size());
+    if (networks_ > 1) divide(sum, networks_);
     return sum;
 }
 

@@ -20,27 +20,30 @@ std::string other_grids(const std::vector<TrainedNetwork>& networks);
 
 /// Predicts scans with several networks of one shape by the mean of their probabilities, and of their logits on their
 /// own. Probabilities, not logits, are what is averaged because they are bounded: a network that is sure and wrong
-/// counts as one of them, whatever its logits. One network's weights are in memory at a time; a sum of both maps is
-/// held beside its result. Of a single network the result is its own, bit for bit.
+/// counts as one of them, whatever its logits. Each file of weights is read once; those of several networks are held in
+/// the host's memory, and a sum of both maps beside a network's result. Of a single network the result is its own, bit for
+/// bit.
 class EnsemblePredictor {
   public:
-    /// At least one network, all alike; they must outlive this.
+    /// At least one network, all alike. Throws InputError where the weights of one are not usable.
     EnsemblePredictor(Context& context, const std::vector<TrainedNetwork>& networks, const GridOptions& grid);
 
-    /// As GridPredictor's.
-    std::int64_t lasting_bytes() const { return predictor_.lasting_bytes(); }
+    /// As GridPredictor's, and the weights of several networks.
+    std::int64_t lasting_bytes() const;
     /// Whether a sum is held beside a network's result.
-    bool sums() const { return networks_.size() > 1; }
+    bool sums() const { return networks_ > 1; }
     /// Of all networks together.
     std::int64_t patches(std::int64_t d, std::int64_t h, std::int64_t w) const;
     Prediction predict(const float* image, std::int64_t d, std::int64_t h, std::int64_t w,
                        const PatchProgress& progress = {});
 
   private:
-    const std::vector<TrainedNetwork>& networks_;
-    std::size_t loaded_ = 0;  ///< of the networks, whose weights the parameters hold
+    void use(std::size_t network);
+
+    std::size_t networks_, used_ = 0;  ///< how many there are; whose weights the parameters hold
     Parameters parameters_;
     GridPredictor predictor_;
+    std::vector<std::vector<float>> weights_;  ///< of each network, its arrays one after another; none of a single one
 };
 
 /// What `predict` of several networks predicts where no cases are named: the dataset's cases without those that one of

@@ -136,12 +136,11 @@ std::vector<std::string> names_of(const Dataset& dataset, const std::vector<std:
 }  // namespace
 
 TrainedNetwork open_network(const fs::path& weights, const std::optional<fs::path>& config) {
-    TrainedNetwork network{weights, unet_of_weights(weights.string()), {}};
+    std::map<std::string, std::string> metadata;
+    TrainedNetwork network{weights, unet_of_weights(weights.string(), &metadata), {}};
     if (network.options.out_channels != 1)
         throw InputError(fmt::format("{} has {} output channels, but one, the lesion's, was expected", weights.string(),
                                      network.options.out_channels));
-    std::map<std::string, std::string> metadata;
-    read_safetensors(weights, &metadata);
     network.channels = channels_in(metadata);
     if (const auto point = metadata.find("operating_point"); point != metadata.end())
         network.operating_point = parse_operating_point(point->second, weights.string() + " (its metadata)");

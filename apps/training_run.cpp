@@ -71,7 +71,7 @@ std::optional<std::int64_t> finished_step(const Config& config, const RunFolder&
     std::int64_t step = newest_checkpoint_step(run.checkpoints());
     if (step > 0) return step >= config.steps() ? std::optional(step) : std::nullopt;
     Metadata metadata;
-    read_safetensors(run.model(), &metadata);
+    read_safetensors_header(run.model(), &metadata);
     const auto known = metadata.find(kStepKey);
     step = known == metadata.end() ? config.steps() : std::strtoll(known->second.c_str(), nullptr, 10);
     if (step < config.steps())

@@ -23,7 +23,7 @@ std::optional<std::string> load_best(const fs::path& file, std::int64_t step, co
     if (!fs::exists(file)) return "it is not there";
     try {
         Metadata metadata;
-        read_safetensors(file, &metadata);
+        read_safetensors_header(file, &metadata);
         if (const auto found = metadata.find(kStepKey);
             found == metadata.end() || found->second != std::to_string(step))
             return "it holds the weights of another step";

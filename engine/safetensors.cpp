@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -169,6 +170,36 @@ void read_metadata(const std::filesystem::path& file, const json& entry, std::ma
     }
 }
 
+/// The header's length, from the first 8 of the file's bytes.
+std::uint64_t header_bytes_of(const std::filesystem::path& file, std::span<const std::byte> first, std::uint64_t file_bytes) {
+    if (file_bytes < 8) refuse(file, "it has " + std::to_string(file_bytes) + " bytes");
+    const auto header_bytes = load_at<std::uint64_t>(first.data());
+    if (header_bytes > most_header_bytes)
+        refuse(file, "its header claims " + std::to_string(header_bytes) + " bytes, but at most " +
+                         std::to_string(most_header_bytes) + " are allowed");
+    if (header_bytes > file_bytes - 8)
+        refuse(file, "its header claims " + std::to_string(header_bytes) + " bytes, but the file has " +
+                         std::to_string(file_bytes));
+    return header_bytes;
+}
+
+/// The entries of a header that `data` bytes follow, in the order of their bytes. All of it is checked.
+std::vector<Entry> read_entries(const std::filesystem::path& file, std::string_view text, std::size_t data,
+                                std::map<std::string, std::string>* metadata) {
+    const json header = parse_header(file, text);
+    std::vector<Entry> entries;
+    std::map<std::string, std::string> found;
+    for (const auto& [name, entry] : header.items()) {
+        if (name == "__metadata__")
+            read_metadata(file, entry, found);
+        else
+            entries.push_back(read_entry(file, name, entry, data));
+    }
+    require_covered(file, entries, data);
+    if (metadata) metadata->insert(found.begin(), found.end());
+    return entries;
+}
+
 }  // namespace
 
 std::int64_t StoredTensor::elements() const {
@@ -184,32 +215,41 @@ std::map<std::string, StoredTensor> read_safetensors(const std::filesystem::path
                                                      std::map<std::string, std::string>* metadata) {
     const std::string text = read_text(file);
     const auto bytes = std::as_bytes(std::span(text.data(), text.size()));
-    if (bytes.size() < 8) refuse(file, "it has " + std::to_string(bytes.size()) + " bytes");
-    const auto header_bytes = load_at<std::uint64_t>(bytes.data());
-    if (header_bytes > most_header_bytes)
-        refuse(file, "its header claims " + std::to_string(header_bytes) + " bytes, but at most " +
-                         std::to_string(most_header_bytes) + " are allowed");
-    if (header_bytes > bytes.size() - 8)
-        refuse(file, "its header claims " + std::to_string(header_bytes) + " bytes, but the file has " +
-                         std::to_string(bytes.size()));
-    const json header = parse_header(file, std::string_view(text).substr(8, header_bytes));
+    const std::uint64_t header_bytes = header_bytes_of(file, bytes, bytes.size());
     const auto data = bytes.subspan(8 + header_bytes);
-    std::vector<Entry> entries;
-    std::map<std::string, std::string> found;
-    for (const auto& [name, entry] : header.items()) {
-        if (name == "__metadata__")
-            read_metadata(file, entry, found);
-        else
-            entries.push_back(read_entry(file, name, entry, data.size()));
-    }
-    require_covered(file, entries, data.size());
     std::map<std::string, StoredTensor> tensors;
-    for (Entry& entry : entries) {
+    for (Entry& entry :
+         read_entries(file, std::string_view(text).substr(8, header_bytes), data.size(), metadata)) {
         const auto part = data.subspan(entry.begin, entry.end - entry.begin);
         entry.tensor.bytes.assign(part.begin(), part.end());
         tensors.emplace(std::move(entry.name), std::move(entry.tensor));
     }
-    if (metadata) metadata->insert(found.begin(), found.end());
+    return tensors;
+}
+
+std::map<std::string, StoredTensor> read_safetensors_header(const std::filesystem::path& file,
+                                                            std::map<std::string, std::string>* metadata) {
+    std::error_code no_size;
+    const std::uint64_t file_bytes = std::filesystem::file_size(file, no_size);
+    std::ifstream in(file, std::ios::binary);
+    // A pipe has no size and is read whole; a folder, or what cannot be opened, is refused there with the reason.
+    if (no_size || !in || !std::filesystem::is_regular_file(file, no_size)) {
+        auto tensors = read_safetensors(file, metadata);
+        for (auto& [name, tensor] : tensors) tensor.bytes = {};
+        return tensors;
+    }
+    std::string text(static_cast<std::size_t>(std::min<std::uint64_t>(8, file_bytes)), '\0');
+    const auto read = [&](std::size_t from, std::size_t count) {
+        if (!in.read(text.data() + from, static_cast<std::streamsize>(count)))
+            throw InputError("cannot read " + file.string() + (in.eof() ? ": it ends early" : ""));
+    };
+    read(0, text.size());
+    const std::uint64_t header_bytes = header_bytes_of(file, std::as_bytes(std::span(text.data(), text.size())), file_bytes);
+    text.resize(8 + header_bytes);
+    read(8, header_bytes);
+    std::map<std::string, StoredTensor> tensors;
+    for (Entry& entry : read_entries(file, std::string_view(text).substr(8), file_bytes - 8 - header_bytes, metadata))
+        tensors.emplace(std::move(entry.name), std::move(entry.tensor));
     return tensors;
 }
 

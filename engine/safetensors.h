@@ -28,6 +28,10 @@ struct StoredTensor {
 std::map<std::string, StoredTensor> read_safetensors(const std::filesystem::path& file,
                                                      std::map<std::string, std::string>* metadata = nullptr);
 
+/// The same as strictly, but of the header alone: types and shapes, no bytes. The arrays are not read.
+std::map<std::string, StoredTensor> read_safetensors_header(const std::filesystem::path& file,
+                                                            std::map<std::string, std::string>* metadata = nullptr);
+
 /// Something to be written: the caller keeps the memory.
 struct TensorToStore {
     std::string name;

@@ -54,8 +54,8 @@ Tensor add_unet(Graph& graph, const UnetOptions& options, Tensor image) {
     return graph.batch_norm(x, "2.2", false);
 }
 
-UnetOptions unet_of_weights(const std::string& file) {
-    const auto stored = read_safetensors(file);
+UnetOptions unet_of_weights(const std::string& file, std::map<std::string, std::string>* metadata) {
+    const auto stored = read_safetensors_header(file, metadata);
     const auto side = [&](const std::string& name, std::size_t axis) {
         const auto found = stored.find(name);
         if (found == stored.end() || found->second.shape.size() != 5 || found->second.shape[axis] < 1 ||

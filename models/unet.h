@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <string>
 
 #include "engine/graph.h"
@@ -21,8 +22,8 @@ struct UnetOptions {
 /// the original's state_dict names. Throws InputError where a size is not a multiple of 8.
 Tensor add_unet(Graph& graph, const UnetOptions& options, Tensor image);
 
-/// The network that a weights file was written for, read from the shapes in it. Throws InputError, naming the file,
-/// where it is not such a network's.
-UnetOptions unet_of_weights(const std::string& file);
+/// The network that a weights file was written for, read from the shapes in its header, and what its metadata say. The
+/// weights are not read. Throws InputError, naming the file, where it is not such a network's.
+UnetOptions unet_of_weights(const std::string& file, std::map<std::string, std::string>* metadata = nullptr);
 
 }  // namespace iwseg

@@ -46,20 +46,38 @@ class SafetensorsFiles : public testing::Test {
     /// The sentence names the file and what is wrong.
     void expect_refused(const std::string& bytes, const std::string& why) const {
         const path file = save(bytes);
-        try {
-            read_safetensors(file);
-            ADD_FAILURE() << "read, expected a sentence with: " << why;
-        } catch (const InputError& error) {
-            const std::string message = error.what();
-            EXPECT_NE(message.find(file.string()), std::string::npos) << message;
-            EXPECT_NE(message.find(why), std::string::npos) << message;
-            EXPECT_EQ(message.find('\n'), std::string::npos) << message;
-        }
+        for (const auto read : {read_safetensors, read_safetensors_header}) try {
+                read(file, nullptr);
+                ADD_FAILURE() << "read, expected a sentence with: " << why;
+            } catch (const InputError& error) {
+                const std::string message = error.what();
+                EXPECT_NE(message.find(file.string()), std::string::npos) << message;
+                EXPECT_NE(message.find(why), std::string::npos) << message;
+                EXPECT_EQ(message.find('\n'), std::string::npos) << message;
+            }
     }
 
     path folder_;
     const std::string a_ = entry("a", "[1]", 0, 4), four_ = std::string(4, '\0'), eight_ = std::string(8, '\0');
 };
+
+TEST_F(SafetensorsFiles, TheHeaderAloneSaysTheSameWithoutBytes) {
+    const path file = save(file_of("{\"__metadata__\":{\"step\":\"7\"}," + entry("a", "[2,3]", 0, 24) + "," +
+                                       entry("b", "[]", 24, 32, "I64") + "}",
+                                   std::string(32, '\1')));
+    std::map<std::string, std::string> metadata, of_whole;
+    const auto whole = read_safetensors(file, &of_whole), header = read_safetensors_header(file, &metadata);
+    EXPECT_EQ(metadata, of_whole);
+    EXPECT_EQ(metadata.at("step"), "7");
+    ASSERT_EQ(header.size(), whole.size());
+    for (const auto& [name, tensor] : whole) {
+        EXPECT_EQ(header.at(name).type, tensor.type);
+        EXPECT_EQ(header.at(name).shape, tensor.shape);
+        EXPECT_TRUE(header.at(name).bytes.empty());
+    }
+    for (const path& other : {folder_, folder_ / "none"})
+        for (const auto read : {read_safetensors, read_safetensors_header}) EXPECT_THROW(read(other, nullptr), InputError);
+}
 
 TEST_F(SafetensorsFiles, EveryByteBelongsToOneTensor) {
     expect_refused(file_of("{" + a_ + "," + entry("b", "[1]", 0, 4) + "}", four_), "overlap");

@@ -372,6 +372,14 @@ void predict_one(const std::vector<fs::path>& runs, const fs::path& data, const 
     predict_cases(context, networks, dataset, {dataset.find("phantom_005")}, options);
 }
 
+/// What a network's arrays take in memory.
+std::int64_t array_bytes(const fs::path& weights) {
+    std::int64_t bytes = 0;
+    for (const auto& [name, tensor] : read_safetensors(weights))
+        if (tensor.type == "F32") bytes += static_cast<std::int64_t>(tensor.bytes.size());
+    return bytes;
+}
+
 TEST_F(TrainingRun, AnEnsembleIsTheMeanOfItsNetworks) {
     const std::vector<fs::path> runs{folder() / "one", folder() / "two", folder() / "three"};
     for (std::size_t i = 0; i < runs.size(); ++i)
@@ -406,6 +414,20 @@ TEST_F(TrainingRun, AnEnsembleIsTheMeanOfItsNetworks) {
               fmt::format("predict.patch and predict.stride differ: 24 and 16 of {}, 32 and 24 of {}",
                           networks[0].weights.string(), networks[1].weights.string()));
     EXPECT_EQ(cases_not_trained_on(open_dataset(folder() / "data"), runs).size(), 4u) << "two of six are trained on";
+
+    // Files of weights are read once: from here on they are not there, and the networks take turns all the same.
+    Context context({.device = "cpu", .threads = 1});
+    EnsemblePredictor ensemble(context, networks, {24, 16});
+    EnsemblePredictor single(context, {networks[0]}, {24, 16});
+    EXPECT_EQ(ensemble.lasting_bytes() - single.lasting_bytes(), 3 * array_bytes(networks[0].weights));
+    for (const fs::path& run : runs) fs::remove(run / "model.safetensors");
+    std::vector<float> image(21 * 26 * 17);
+    std::mt19937 random(std::random_device{}());
+    for (float& value : image) value = std::normal_distribution<float>()(random);
+    const Prediction first = ensemble.predict(image.data(), 21, 26, 17), second = ensemble.predict(image.data(), 21, 26, 17);
+    EXPECT_EQ(first.logit, second.logit);
+    EXPECT_EQ(first.probability, second.probability);
+    EXPECT_NE(first.logit, single.predict(image.data(), 21, 26, 17).logit);
 }
 
 TEST_F(TrainingRun, PredictMakesMasksByTheWeightsPointUnlessAskedOtherwise) {
