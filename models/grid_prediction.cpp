@@ -2,8 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
+#include <mutex>
+#include <stdexcept>
 #include <string>
+#include <thread>
 
 #include "engine/device_copy.h"
 #include "engine/plan.h"
@@ -79,6 +83,28 @@ struct GridPredictor::State {
     std::int64_t arena_bytes = 0;
     std::unique_ptr<Plan> plan;
     std::unique_ptr<DeviceMemory> seen, scratch;  ///< what the network sees of a patch
+    std::mutex turn;                              ///< held while a scan is predicted
+    std::atomic<std::thread::id> predicting;      ///< whose turn it is
+};
+
+/// A thread's turn to predict; it waits for those of others. Throws where the thread has it already.
+class GridPredictor::Turn {
+  public:
+    explicit Turn(State& state) : state_(state) {
+        if (state.predicting == std::this_thread::get_id())
+            throw std::logic_error("GridPredictor::predict was called from its own progress: a scan at a time is predicted");
+        state.turn.lock();
+        state.predicting = std::this_thread::get_id();
+    }
+    ~Turn() {
+        state_.predicting = std::thread::id();
+        state_.turn.unlock();
+    }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+  private:
+    State& state_;
 };
 
 GridPredictor::GridPredictor(Context& context, Parameters& parameters, const UnetOptions& network, const GridOptions& grid)
@@ -108,6 +134,7 @@ Prediction GridPredictor::predict(const float* image, std::int64_t d, std::int64
     if (d < 1 || h < 1 || w < 1)
         throw InputError("a scan of " + std::to_string(d) + " x " + std::to_string(h) + " x " + std::to_string(w) +
                          " voxels is empty");
+    const Turn turn(s);
     const Kernels& device = s.device.kernels();
     const Stream stream = s.device.stream();
     const std::int64_t channels = s.network.in_channels;

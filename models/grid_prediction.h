@@ -42,6 +42,8 @@ struct Prediction {
 /// Predicts scans of any size by a grid of overlapping patches (docs/design.md, section 10): the scan is padded with 0,
 /// on both sides alike, until the grid covers it; each patch is padded with its minimum to a multiple of 8. Keeps its
 /// plan for the next scan.
+/// predict may be called by several threads: they take turns, a scan each. Weights stay as they are meanwhile, and what
+/// else there is on the context (other predictors, sessions) is not at work then.
 class GridPredictor {
   public:
     /// parameters: empty (the network's are added, zero, to be loaded) or those of a network with these options; they
@@ -54,12 +56,14 @@ class GridPredictor {
     /// Bytes the prediction of a scan of (D, H, W) voxels takes: those, the image and the results.
     std::int64_t bytes(std::int64_t d, std::int64_t h, std::int64_t w) const;
     std::int64_t patches(std::int64_t d, std::int64_t h, std::int64_t w) const;
-    /// image: (C, D, H, W). One output channel. Throws NotFinite where the result is not finite.
+    /// image: (C, D, H, W). One output channel. Throws NotFinite where the result is not finite, and std::logic_error where
+    /// it is called from its own progress.
     Prediction predict(const float* image, std::int64_t d, std::int64_t h, std::int64_t w,
                        const PatchProgress& progress = {});
 
   private:
     struct State;
+    class Turn;
     std::unique_ptr<State> state_;
 };
 
