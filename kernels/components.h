@@ -6,6 +6,7 @@
 #include <string>
 
 #include "kernels/backend.h"
+#include "kernels/const_view.h"
 #include "kernels/view.h"
 
 /// Connected components of binary masks.
@@ -37,7 +38,7 @@ inline void require_connectivity(int connectivity, const char* operation) {
 }
 
 /// What every backend refuses.
-inline void require_mask(const View& mask, int connectivity, const char* operation) {
+inline void require_mask(const ConstView& mask, int connectivity, const char* operation) {
     require_connectivity(connectivity, operation);
     if (mask.type != Type::u8 || mask.shape.c != 1 || block_of(mask.layout, 1) != 1)
         throw std::invalid_argument(std::string(operation) + ": expected a u8 mask of one channel");

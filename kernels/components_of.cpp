@@ -5,6 +5,7 @@
 #include <string>
 
 #include "kernels/components.h"
+#include "kernels/const_view.h"
 
 namespace iwseg {
 namespace {
@@ -44,9 +45,8 @@ std::int32_t components_of(std::span<const std::uint8_t> mask, const Extent& sha
     if (voxels == 0) return 0;
     const Shape one{1, 1, shape[0], shape[1], shape[2]};
     std::int32_t count = 0;
-    // Kernels take what they only read as they take what they write.
-    cpu::label_components(host, {const_cast<std::uint8_t*>(mask.data()), one, Type::u8}, {labels.data(), one, Type::i32},
-                          &count, connectivity, nullptr);
+    cpu::label_components(host, to_read({mask.data(), one, Type::u8}), {labels.data(), one, Type::i32}, &count, connectivity,
+                          nullptr);
     return count;
 }
 

@@ -6,6 +6,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/ignored.h"
+#include "kernels/const_view.h"
 #include "kernels/view.h"
 
 namespace iwseg {
@@ -35,7 +36,7 @@ IWSEG_BACKENDS(void cut_patches(Stream stream, const PatchSource* sources, View 
 namespace iwseg {
 
 /// What every backend refuses.
-inline void require_patches(const View& image) {
+inline void require_patches(const ConstView& image) {
     if (image.type != Type::f32 || block_of(image.layout, image.shape.c) != 1)
         throw std::invalid_argument("cut_patches: expected an f32 image with channels outermost (ncdhw)");
 }

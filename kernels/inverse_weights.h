@@ -6,6 +6,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/ignored.h"
+#include "kernels/const_view.h"
 #include "kernels/view.h"
 
 namespace iwseg {
@@ -36,7 +37,7 @@ IWSEG_BACKENDS(
 namespace iwseg {
 
 /// What every backend refuses.
-inline void require_labels(const View& labels, std::int64_t stride, const char* operation) {
+inline void require_labels(const ConstView& labels, std::int64_t stride, const char* operation) {
     if (labels.type != Type::i32 || labels.shape.c != 1 || block_of(labels.layout, 1) != 1 || stride < 1)
         throw std::invalid_argument(std::string(operation) +
                                     ": expected i32 labels of one channel and a table of one label or more");

@@ -11,6 +11,7 @@
 
 #include "engine/device_copy.h"
 #include "engine/plan.h"
+#include "kernels/const_view.h"
 #include "kernels/error.h"
 #include "kernels/grid_patch.h"
 
@@ -150,8 +151,7 @@ Prediction GridPredictor::predict(const float* image, std::int64_t d, std::int64
     Prediction prediction;
     prediction.logit.resize(static_cast<std::size_t>(d * h * w));
     prediction.probability.resize(static_cast<std::size_t>(d * h * w));
-    // Read only, where it is not copied.
-    const DeviceCopy scan(s.device, const_cast<float*>(image), channels * d * h * w);
+    const DeviceCopy scan(s.device, image, channels * d * h * w);
     const DeviceCopy logits(s.device, prediction.logit.data(), d * h * w, DeviceStart::zero);
     const DeviceCopy probabilities(s.device, prediction.probability.data(), d * h * w, DeviceStart::zero);
     GridPatch patch{{d, h, w}, {}, s.grid.patch, s.padded, s.margin};
@@ -160,7 +160,7 @@ Prediction GridPredictor::predict(const float* image, std::int64_t d, std::int64
         const std::int64_t place[] = {i / axes[2].patches / axes[1].patches, i / axes[2].patches % axes[1].patches,
                                       i % axes[2].patches};
         for (unsigned axis = 0; axis < 3; ++axis) patch.start[axis] = place[axis] * s.grid.stride - axes[axis].before;
-        device.extract_patch(stream, {scan.data(), {1, channels, d, h, w}}, patch, {s.seen->data(), seen_shape},
+        device.extract_patch(stream, to_read({scan.data(), {1, channels, d, h, w}}), patch, {s.seen->data(), seen_shape},
                              s.scratch->data());
         s.plan->run();
         device.accumulate_patch(stream, (*s.plan)[s.logit], patch, logits.data(), probabilities.data());
