@@ -17,7 +17,8 @@ std::int64_t require_sides(const Extent& shape) {
     };
     std::int64_t voxels = 1;
     for (const std::int64_t side : shape)
-        if (side < 0) throw std::invalid_argument("components_of: a shape of " + text() + " voxels, expected none below 0");
+        if (side < 0)
+            throw std::invalid_argument("components_of: a shape of " + text() + " voxels, expected none below 0");
     if (std::count(shape.begin(), shape.end(), 0) > 0) return 0;
     for (const std::int64_t side : shape) {
         if (side > kMostVoxels / voxels)
@@ -45,8 +46,8 @@ std::int32_t components_of(std::span<const std::uint8_t> mask, const Extent& sha
     if (voxels == 0) return 0;
     const Shape one{1, 1, shape[0], shape[1], shape[2]};
     std::int32_t count = 0;
-    cpu::label_components(host, to_read({mask.data(), one, Type::u8}), {labels.data(), one, Type::i32}, &count, connectivity,
-                          nullptr);
+    cpu::label_components(host, to_read({mask.data(), one, Type::u8}), {labels.data(), one, Type::i32}, &count,
+                          connectivity, nullptr);
     return count;
 }
 

@@ -4,8 +4,8 @@
 
 namespace iwseg {
 
-/// Memory that is only read, seen as a tensor: what an interface takes that writes nothing. A View is one; the other way
-/// round there is nothing but to_read.
+/// Memory that is only read, seen as a tensor: what an interface takes that writes nothing. A View is one; the other
+/// way round there is nothing but to_read.
 struct ConstView {
     const void* data = nullptr;
     Shape shape;
@@ -25,6 +25,8 @@ struct ConstView {
 
 /// For an operand that a kernel, by its description, only reads: the table of kernels has one type for what is read and
 /// what is written.
-inline View to_read(const ConstView& view) { return {const_cast<void*>(view.data), view.shape, view.type, view.layout}; }
+inline View to_read(const ConstView& view) {
+    return {const_cast<void*>(view.data), view.shape, view.type, view.layout};
+}
 
 }  // namespace iwseg

@@ -16,8 +16,8 @@ namespace {
 
 void expect_as_flooded(const Mask& mask, const Extent& shape, Stream host = {}) {
     for (const int connectivity : kConnectivities) {
-        SCOPED_TRACE(testing::Message() << "connectivity " << connectivity << ", shape " << shape[0] << " x " << shape[1]
-                                        << " x " << shape[2]);
+        SCOPED_TRACE(testing::Message() << "connectivity " << connectivity << ", shape " << shape[0] << " x "
+                                        << shape[1] << " x " << shape[2]);
         const Labels expected = flood_fill(mask, {1, 1, shape[0], shape[1], shape[2]}, connectivity);
         const Components found = components_of(mask, shape, connectivity, host);
         EXPECT_TRUE(found.labels == expected);
@@ -70,14 +70,20 @@ TEST(ComponentsOf, BadInputIsRefusedInASentence) {
         return std::string("nothing was thrown");
     };
     EXPECT_EQ(refusal([&] { components_of(mask, {2, 3, 5}); }), "components_of: a mask of 24 voxels for a shape of 30");
-    EXPECT_EQ(refusal([&] { components_of(mask, {2, 3, 4}, 26, few); }),
+    EXPECT_EQ(refusal([&] {
+                  components_of(mask, {2, 3, 4}, 26, few);
+              }),
               "components_of: labels of 23 voxels for a shape of 24");
     EXPECT_EQ(refusal([&] { components_of(mask, {2, 3, 4}, 8); }), "components_of: connectivity is 6, 18 or 26, not 8");
-    EXPECT_EQ(refusal([&] { components_of(mask, {2, -3, -4}); }),
+    EXPECT_EQ(refusal([&] {
+                  components_of(mask, {2, -3, -4});
+              }),
               "components_of: a shape of 2 x -3 x -4 voxels, expected none below 0");
     // Products that 64 bits do not hold.
-    for (const Extent& shape : {Extent{2048, 1024, 1024}, Extent{INT64_MAX, INT64_MAX, 2}, Extent{1, INT64_MAX, INT64_MAX}})
-        EXPECT_NE(refusal([&] { components_of(mask, shape); }).find("expected at most 2147483647 in all"), std::string::npos);
+    for (const Extent& shape :
+         {Extent{2048, 1024, 1024}, Extent{INT64_MAX, INT64_MAX, 2}, Extent{1, INT64_MAX, INT64_MAX}})
+        EXPECT_NE(refusal([&] { components_of(mask, shape); }).find("expected at most 2147483647 in all"),
+                  std::string::npos);
     EXPECT_EQ(components_of(mask, {2, 3, 4}, 6, labels), 1);
 }
 

@@ -14,7 +14,9 @@ namespace iwseg {
 namespace {
 
 template <class Copy>
-concept CopiesBack = requires(const Copy& copy) { copy.copy_back(); };
+concept CopiesBack = requires(const Copy& copy) {
+    copy.copy_back();
+};
 
 static_assert(std::is_convertible_v<View, ConstView> && !std::is_convertible_v<ConstView, View>);
 static_assert(std::is_same_v<decltype(ConstView().as<float>()), const float*>);

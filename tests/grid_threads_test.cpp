@@ -60,7 +60,9 @@ TEST_F(GridThreads, AtOnceGetWhatEachGetsAlone) {
 TEST_F(GridThreads, ACallFromItsOwnProgressIsRefusedAndLeavesThePredictorUsable) {
     const Extent shape{9, 9, 9};
     const std::vector<float> image = noise(shape, 1);
-    const auto predict = [&](const PatchProgress& progress) { return predictor.predict(image.data(), 9, 9, 9, progress); };
+    const auto predict = [&](const PatchProgress& progress) {
+        return predictor.predict(image.data(), 9, 9, 9, progress);
+    };
     EXPECT_THROW(predict([&](std::int64_t, std::int64_t) { predict({}); }), std::logic_error);
     EXPECT_EQ(predict({}).logit.size(), image.size());
 }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/bytes.h"
+#include "kernels/const_view.h"
 #include "kernels/staged.h"
 
 namespace iwseg {
@@ -53,8 +54,7 @@ void BatchUpload::send(const Batch& batch, float learning_rate, const StepPlaces
     device.wait_for(uploaded_);
     char* host = host_->data();
     std::memcpy(host, &learning_rate, sizeof learning_rate);
-    const View image{const_cast<float*>(batch.image.data()), batch.shape};  // read only
-    cpu::copy(context_.host(), image, {host + at.image, batch.shape, bf16_ ? Type::bf16 : Type::f32});
+    cpu::copy(context_.host(), to_read({batch.image.data(), batch.shape}), {host + at.image, batch.shape, bf16_ ? Type::bf16 : Type::f32});
     std::memcpy(host + at.target, batch.target.data(), batch.target.size());
     if (weighted) {
         if (short_labels)

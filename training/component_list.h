@@ -23,8 +23,8 @@ struct ComponentList {
 /// Writes the number of each voxel's component to labels (D, H, W), which are 0 before.
 void write_labels(const ComponentList& components, std::int32_t* labels);
 
-/// The component lists of a mask (D, H, W), nonzero is lesion. connectivity: 6, 18 or 26. Throws std::invalid_argument on
-/// others.
+/// The component lists of a mask (D, H, W), nonzero is lesion. connectivity: 6, 18 or 26. Throws std::invalid_argument
+/// on others.
 ComponentList list_components(const std::vector<std::uint8_t>& mask, const std::array<std::int64_t, 3>& shape,
                               int connectivity);
 
