@@ -10,10 +10,10 @@ namespace iwseg {
 namespace {
 
 /// Where a scan's parts lie, bytes from its start: the image, labels, padding.
-struct Parts {
+struct ScanParts {
     std::int64_t labels, padding, end;
 
-    explicit Parts(const TrainingScan& scan) {
+    explicit ScanParts(const TrainingScan& scan) {
         const std::int64_t voxels = scan.voxels();
         labels = aligned(scan.channels * voxels * 4);
         padding = labels + aligned(voxels * 4);
@@ -25,7 +25,7 @@ struct Parts {
 
 std::int64_t ResidentScans::bytes_needed(const std::vector<TrainingScan>& scans) {
     std::int64_t bytes = 0;
-    for (const TrainingScan& scan : scans) bytes += Parts(scan).end;
+    for (const TrainingScan& scan : scans) bytes += ScanParts(scan).end;
     return bytes;
 }
 
@@ -36,7 +36,7 @@ ResidentScans::ResidentScans(const Context& context, const std::vector<TrainingS
     char* at = memory_.data();
     std::vector<std::int32_t> labels;
     for (const TrainingScan& scan : scans) {
-        const Parts parts(scan);
+        const ScanParts parts(scan);
         const ComponentList& lesions = *scan.lesions;
         labels.assign(static_cast<std::size_t>(scan.voxels()), 0);
         write_labels(lesions, labels.data());
