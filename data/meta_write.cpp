@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 
+#include "data/compression.h"
 #include "data/meta_image.h"
 #include "engine/atomic_file.h"
 #include "kernels/error.h"
@@ -17,8 +18,6 @@ namespace {
 
 using std::filesystem::path;
 using OutBytes = std::vector<std::byte>;
-
-constexpr int compression = 2;  // as of NIfTI files
 
 template <class T>
 constexpr const char* element_type = nullptr;
@@ -49,7 +48,7 @@ OutBytes in_file_order(const Volume<T>& volume) {
 
 OutBytes deflated(const OutBytes& bytes) {
     const std::unique_ptr<libdeflate_compressor, void (*)(libdeflate_compressor*)> compressor(
-        libdeflate_alloc_compressor(compression), libdeflate_free_compressor);
+        libdeflate_alloc_compressor(kCompression), libdeflate_free_compressor);
     OutBytes packed(libdeflate_zlib_compress_bound(compressor.get(), bytes.size()));
     packed.resize(libdeflate_zlib_compress(compressor.get(), bytes.data(), bytes.size(), packed.data(), packed.size()));
     return packed;
@@ -73,7 +72,7 @@ std::string placement(const Geometry& geometry) {
 }
 
 template <class T>
-void write(const path& file, const Volume<T>& volume) {
+void write_whole_meta(const path& file, const Volume<T>& volume) {
     if (!file.filename().string().ends_with(".mha"))
         throw InputError(file.string() + " cannot be written: MetaImage is written as one file, whose name ends in .mha");
     AtomicFile out(file);  // first, so that a folder that cannot be written is known before the work
@@ -91,16 +90,16 @@ void write(const path& file, const Volume<T>& volume) {
 }  // namespace
 
 void write_meta_image(const path& file, const Volume<float>& volume) {
-    write(file, volume);
+    write_whole_meta(file, volume);
 }
 void write_meta_image(const path& file, const Volume<std::uint8_t>& volume) {
-    write(file, volume);
+    write_whole_meta(file, volume);
 }
 void write_meta_image(const path& file, const Volume<std::int16_t>& volume) {
-    write(file, volume);
+    write_whole_meta(file, volume);
 }
 void write_meta_image(const path& file, const Volume<std::int32_t>& volume) {
-    write(file, volume);
+    write_whole_meta(file, volume);
 }
 
 }  // namespace iwseg

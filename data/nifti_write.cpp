@@ -6,6 +6,7 @@
 #include <cstring>
 #include <memory>
 
+#include "data/compression.h"
 #include "data/nifti.h"
 #include "data/nifti_header.h"
 #include "engine/atomic_file.h"
@@ -15,8 +16,6 @@ namespace iwseg {
 namespace {
 
 using std::filesystem::path;
-
-constexpr int compression = 2;  // probabilities shrink little more at higher levels, and those take ten times as long
 
 template <class T>
 constexpr int nifti_type = DT_UNKNOWN;
@@ -49,14 +48,14 @@ std::vector<std::byte> encode(const Volume<T>& volume) {
 
 std::vector<std::byte> gzip(const std::vector<std::byte>& bytes) {
     std::unique_ptr<libdeflate_compressor, void (*)(libdeflate_compressor*)> compressor(
-        libdeflate_alloc_compressor(compression), libdeflate_free_compressor);
+        libdeflate_alloc_compressor(kCompression), libdeflate_free_compressor);
     std::vector<std::byte> packed(libdeflate_gzip_compress_bound(compressor.get(), bytes.size()));
     packed.resize(libdeflate_gzip_compress(compressor.get(), bytes.data(), bytes.size(), packed.data(), packed.size()));
     return packed;
 }
 
 template <class T>
-void write(const path& file, const Volume<T>& volume) {
+void write_whole_nifti(const path& file, const Volume<T>& volume) {
     const std::string name = file.filename().string();
     const bool compressed = name.ends_with(".nii.gz");
     if (!compressed && !name.ends_with(".nii"))
@@ -71,16 +70,16 @@ void write(const path& file, const Volume<T>& volume) {
 }  // namespace
 
 void write_nifti(const path& file, const Volume<float>& volume) {
-    write(file, volume);
+    write_whole_nifti(file, volume);
 }
 void write_nifti(const path& file, const Volume<std::uint8_t>& volume) {
-    write(file, volume);
+    write_whole_nifti(file, volume);
 }
 void write_nifti(const path& file, const Volume<std::int16_t>& volume) {
-    write(file, volume);
+    write_whole_nifti(file, volume);
 }
 void write_nifti(const path& file, const Volume<std::int32_t>& volume) {
-    write(file, volume);
+    write_whole_nifti(file, volume);
 }
 
 }  // namespace iwseg
