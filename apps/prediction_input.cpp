@@ -55,7 +55,7 @@ std::string mask_name(const Names& channels) {
 }
 
 bool is_dataset(const fs::path& folder) {
-    return fs::existsdescription_file(folder);
+    return fs::exists(description_file(folder));
 }
 
 /// The scans of a folder without dataset.json, or of files, as a dataset of their own.

@@ -7,7 +7,7 @@
 namespace iwseg {
 namespace {
 
-constexpr std::string_view style = R"css(
+constexpr std::string_view kStyle = R"css(
 :root {
   color-scheme: light dark;
   --page: #f6f7f9; --card: #ffffff; --text: #1c2430; --soft: #566070; --line: #dfe3e9; --strong: #eef2f7;
@@ -131,7 +131,7 @@ std::string html_page(std::string_view title, std::string_view body) {
 <title>{}</title><style>{}</style></head>
 <body><main>{}</main></body></html>
 )",
-                       escape_html(title), style, body);
+                       escape_html(title), kStyle, body);
 }
 
 }  // namespace iwseg
