@@ -47,8 +47,10 @@ std::vector<double> as_doubles(const std::vector<char>& bytes, std::int64_t coun
     return {from, from + count};
 }
 
+}  // namespace
+
 /// A case on one backend.
-struct Placed {
+struct KernelRun::Placed {
     Placed(Context& c, const KernelCase& what, Layout layout, Type type) : context(c), operands(what.operands) {
         for (const KernelOperand& operand : operands) {
             View view = layout_of(operand, layout, type);
@@ -134,6 +136,8 @@ struct Placed {
     std::unique_ptr<DeviceMemory> scratch;
     KernelCase::Prepared prepared;
 };
+
+namespace {
 
 double difference(const std::vector<double>& got, const std::vector<double>& expected) {
     double largest = 0, apart = 0;

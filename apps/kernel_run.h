@@ -36,6 +36,7 @@ class KernelRun {
     std::vector<KernelDifference> check();
 
   private:
+    struct Placed;
     struct State;
     std::unique_ptr<State> state_;
 };
