@@ -60,6 +60,9 @@ EnsemblePredictor::EnsemblePredictor(Context& context, const std::vector<Trained
         parameters_.load(network.weights);
         if (networks_ == 1) return;
         std::vector<float>& held = weights_.emplace_back();
+        std::int64_t elements = 0;
+        for (int i = 0; i < parameters_.size(); ++i) elements += parameters_[i].elements;
+        held.reserve(static_cast<std::size_t>(elements));
         for (int i = 0; i < parameters_.size(); ++i)
             held.insert(held.end(), parameters_.value(i), parameters_.value(i) + parameters_[i].elements);
     }
@@ -75,12 +78,6 @@ void EnsemblePredictor::use(std::size_t network) {
     }
     parameters_.upload();
     used_ = network;
-}
-
-std::int64_t EnsemblePredictor::lasting_bytes() const {
-    std::int64_t bytes = predictor_.lasting_bytes();
-    for (const std::vector<float>& held : weights_) bytes += static_cast<std::int64_t>(held.size() * sizeof(float));
-    return bytes;
 }
 
 std::int64_t EnsemblePredictor::patches(std::int64_t d, std::int64_t h, std::int64_t w) const {

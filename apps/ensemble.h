@@ -28,8 +28,8 @@ class EnsemblePredictor {
     /// At least one network, all alike. Throws InputError where the weights of one are not usable.
     EnsemblePredictor(Context& context, const std::vector<TrainedNetwork>& networks, const GridOptions& grid);
 
-    /// As GridPredictor's, and the weights of several networks.
-    std::int64_t lasting_bytes() const;
+    /// As GridPredictor's: what is taken from the first scan on. Weights are held already.
+    std::int64_t lasting_bytes() const { return predictor_.lasting_bytes(); }
     /// Whether a sum is held beside a network's result.
     bool sums() const { return networks_ > 1; }
     /// Of all networks together.
