@@ -275,6 +275,23 @@ TEST_F(EngineChoice, CudnnsConvolutionsEqualTheDirectOnes) {
                 }
 }
 
+// The session lives on with another's convolutions when a context's stream is closed, and the card notes who has it still.
+TEST_F(EngineChoice, AConvolutionThatEndsLeavesItsStream) {
+    const auto another = make(small());
+    std::mt19937 random(std::random_device{}());
+    const ConvolutionOptions options = small();
+    const OnCard src({nullptr, options.src, Type::f32, Layout::ndhwc}, random),
+        dst({nullptr, options.dst(), Type::f32, Layout::ndhwc}, random), weights({nullptr, {7, 5, 3, 3, 3}}, random);
+    const Stream stream = cuda::open_stream(nullptr);
+    {
+        const auto one = make(options);
+        const DeviceMemory scratch(cuda::kernels(), one->scratch_bytes());
+        one->forward(stream, src.view(), weights.floats(), nullptr, dst.view(), scratch.data());
+        cuda::synchronise(stream);
+    }
+    cuda::close_stream(stream);
+}
+
 TEST_F(EngineChoice, AFusingEngineIsTakenWhereABiasOrASumIsAsked) {
     ConvolutionOptions options = large();
     options.bias = true;
