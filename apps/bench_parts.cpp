@@ -19,7 +19,7 @@
 #include "kernels/error.h"
 #include "losses/loss.h"
 #include "models/grid_prediction.h"
-#include "models/initialisation.h"
+#include "engine/initialisation.h"
 
 namespace iwseg {
 namespace {

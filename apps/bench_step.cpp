@@ -15,9 +15,9 @@
 #include "apps/seconds_since.h"
 #include "apps/step_floor.h"
 #include "data/sampling.h"
+#include "engine/initialisation.h"
 #include "engine/random.h"
 #include "kernels/inverse_weights.h"
-#include "models/initialisation.h"
 #include "training/session.h"
 
 namespace iwseg {
@@ -150,13 +150,13 @@ std::vector<Measured> measure_kernels(Trained& trained, int steps) {
     }
     if (runs.empty()) throw std::runtime_error("the host could not queue a step as fast as the device runs it; no kernel's time would be right");
     std::vector<Measured> kernels;
-    for (std::size_t k = 0; k < plan.steps().size(); ++k) {
-        const Step& step = plan.steps()[k];
-        if (!step.run) continue;
+    for (std::size_t k = 0; k < plan.calls().size(); ++k) {
+        const Call& call = plan.calls()[k];
+        if (!call.run) continue;
         std::vector<double> seconds;
         for (const std::vector<double>& run : runs) seconds.push_back(run[k]);
-        kernels.push_back({step.name, median(seconds), static_cast<double>(step.operations) / 1e9,
-                           static_cast<double>(plan.bytes_moved(step)) / 1e9});
+        kernels.push_back({call.name, median(seconds), static_cast<double>(call.operations) / 1e9,
+                           static_cast<double>(plan.bytes_moved(call)) / 1e9});
     }
     return kernels;
 }

@@ -61,10 +61,10 @@ EnsemblePredictor::EnsemblePredictor(Context& context, const std::vector<Trained
         if (networks_ == 1) return;
         std::vector<float>& held = weights_.emplace_back();
         std::int64_t elements = 0;
-        for (int i = 0; i < parameters_.size(); ++i) elements += parameters_[i].elements;
+        for (int i = 0; i < parameters_.size(); ++i) elements += parameters_[{i}].elements;
         held.reserve(static_cast<std::size_t>(elements));
         for (int i = 0; i < parameters_.size(); ++i)
-            held.insert(held.end(), parameters_.value(i), parameters_.value(i) + parameters_[i].elements);
+            held.insert(held.end(), parameters_.value({i}), parameters_.value({i}) + parameters_[{i}].elements);
     }
     used_ = networks_ - 1;
 }
@@ -73,8 +73,8 @@ void EnsemblePredictor::use(std::size_t network) {
     if (used_ == network) return;
     const float* from = weights_[network].data();
     for (int i = 0; i < parameters_.size(); ++i) {
-        std::copy_n(from, parameters_[i].elements, parameters_.value(i));
-        from += parameters_[i].elements;
+        std::copy_n(from, parameters_[{i}].elements, parameters_.value({i}));
+        from += parameters_[{i}].elements;
     }
     parameters_.upload();
     used_ = network;

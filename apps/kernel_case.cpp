@@ -94,6 +94,18 @@ KernelCase copy(Options o) {
                   [](const Kernels& device, Stream s, Views v, void*) { device.copy(s, v[0], v[1]); });
 }
 
+KernelCase leaky_relu(Options o) {
+    return simple(Operands(o).noise("x", o.shape).result("y", o.shape),
+                  [](const Kernels& device, Stream s, Views v, void*) { device.leaky_relu(s, v[0], 0.01f, v[1]); });
+}
+
+KernelCase leaky_relu_backward(Options o) {
+    return simple(Operands(o).noise("y", o.shape).noise("diff_y", o.shape).result("diff_x", o.shape),
+                  [](const Kernels& device, Stream s, Views v, void*) {
+                      device.leaky_relu_backward(s, v[0], v[1], 0.01f, v[2], Write::overwrite);
+                  });
+}
+
 KernelCase channel_sum(Options o) {
     return simple(
         Operands(o).noise("x", o.shape).result("sums", channels_of(o), Kind::f32),
@@ -364,6 +376,8 @@ const std::vector<std::pair<std::string, KernelCase (*)(Options)>>& table() {
         {"convolution_weight_gradient", convolution_weight_gradient},
         {"copy", copy},
         {"label_components", label_components},
+        {"leaky_relu", leaky_relu},
+        {"leaky_relu_backward", leaky_relu_backward},
         {"loss_gradient", loss_gradient},
         {"loss_value", loss_value},
         {"max_pool", max_pool},

@@ -9,27 +9,6 @@
 #include "engine/plan.h"
 
 namespace iwseg {
-namespace {
-
-/// What kind of kernel a step of the plan is, by its name.
-std::string kind_of(const Step& step) {
-    const auto ends = [&](const char* part) { return step.name.ends_with(part); };
-    if (step.operations > 0)
-        return ends("data gradient") ? "convolution data gradient" : ends("weight gradient") ? "convolution weight gradient"
-                                                                                             : "convolution forward";
-    const std::string pass = step.name.substr(step.name.rfind(' ') + 1);
-    if (pass == "statistics" || pass == "rebuild") return "batch norm " + pass;
-    if (pass == "sum" || step.name.ends_with("summand gradient")) return "sums";
-    const std::string tail = pass == "backward" ? " backward" : "";
-    const std::string made = step.name.substr(0, step.name.size() - tail.size());
-    if (made.ends_with("upsampled")) return "upsample" + tail;
-    if (made.ends_with("pooled")) return "max pool" + tail;
-    if (pass == "forward" || pass == "backward") return "batch norm " + pass;
-    return step.name;
-}
-
-}  // namespace
-
 void print_step_floor(const TrainingOptions& options, const FloorRates& rates) {
     Context context({"cpu"});
     Parameters parameters;
@@ -45,13 +24,13 @@ void print_step_floor(const TrainingOptions& options, const FloorRates& rates) {
     fmt::print("batch {}, patch {}, {}; at {:.2f} TB/s and {:.0f} TFLOP/s\n{:>5} {:>9} {:>9} {:>9}  kernel\n",
                options.input.n, options.input.d, options.bf16 ? "bf16" : "fp32", rates.bytes / 1e12,
                rates.operations / 1e12, "calls", "GFLOP", "MB", "us");
-    for (const Step& step : session.plan().steps()) {
+    for (const Call& call : session.plan().calls()) {
         // A GPU's convolutions read what they add to where it lies; the CPU's, whose plan this is, a copy of it.
-        if (!step.run || step.copies_only) continue;
-        const auto bytes = static_cast<double>(session.plan().bytes_moved(step)), work = static_cast<double>(step.operations);
+        if (!call.run || call.copies_only) continue;
+        const auto bytes = static_cast<double>(session.plan().bytes_moved(call)), work = static_cast<double>(call.operations);
         const Sum one{1, work / 1e9, bytes / 1e6, std::max(bytes / rates.bytes, work / rates.operations) * 1e6};
-        print(one, step.name);
-        for (Sum* sum : {&kinds[kind_of(step)], &kinds["all"]}) {
+        print(one, call.name);
+        for (Sum* sum : {&kinds[call.kind], &kinds["all"]}) {
             ++sum->calls;
             sum->gflop += one.gflop, sum->megabytes += one.megabytes, sum->microseconds += one.microseconds;
         }

@@ -18,12 +18,12 @@ void StepProfile::add(const Plan& plan, const StepTimes& times, double wait) {
     ++taken_;
     add_bar("wait for data", wait, times.starved ? R"("then": "the device waited for the host, short kernels seem longer")" : "");
     for (std::size_t i = 0; i < times.seconds.size(); ++i) {
-        const Step& step = plan.steps()[i];
-        if (!step.run) continue;
+        const Call& call = plan.calls()[i];
+        if (!call.run) continue;
         events_.push_back(fmt::format(R"({{"name": "arena", "ph": "C", "pid": 1, "ts": {:.3f}, "args": {{"bytes in use": {}}}}})",
                                       now_ * 1e6, plan.live_bytes(static_cast<int>(i))));
-        add_bar(step.name, times.seconds[i],
-                fmt::format(R"("bytes": {}, "operations": {})", plan.bytes_moved(step), step.operations));
+        add_bar(call.name, times.seconds[i],
+                fmt::format(R"("bytes": {}, "operations": {})", plan.bytes_moved(call), call.operations));
     }
 }
 

@@ -29,9 +29,9 @@
 #include "data/loader.h"
 #include "data/sampling.h"
 #include "engine/atomic_file.h"
+#include "engine/initialisation.h"
 #include "engine/safetensors.h"
 #include "kernels/error.h"
-#include "models/initialisation.h"
 #include "training/resident_scans.h"
 #include "training/session.h"
 

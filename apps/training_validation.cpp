@@ -27,7 +27,7 @@ std::optional<std::string> load_best(const fs::path& file, std::int64_t step, co
         if (const auto found = metadata.find(kStepKey);
             found == metadata.end() || found->second != std::to_string(step))
             return "it holds the weights of another step";
-        for (int i = 0; i < network.size(); ++i) weights.declare(network[i].name, network[i].shape, network[i].learned);
+        for (const Parameter& p : network.list()) weights.declare({p.name, p.shape, p.initial, p.learned});
         weights.load(file);
     } catch (const InputError& error) {
         return error.what();

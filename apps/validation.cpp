@@ -154,8 +154,8 @@ bool Validation::due(std::int64_t step) const {
 void Validation::use(Parameters& trained) {
     trained.download();
     for (int i = 0; i < weights_.size(); ++i) {
-        const float* from = trained.value(trained.index(weights_[i].name));
-        std::copy(from, from + weights_[i].elements, weights_.value(i));
+        const float* from = trained.value(trained.find(weights_[{i}].name));
+        std::copy(from, from + weights_[{i}].elements, weights_.value({i}));
     }
     weights_.upload();
 }

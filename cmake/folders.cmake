@@ -43,7 +43,7 @@ endif()
 # iwseg_folder(NAME [USES folder...] [LINK library...]): the static library iwseg_NAME (iwseg::NAME) from NAME/*.cpp.
 function(iwseg_folder name)
     cmake_parse_arguments(ARG "" "" "USES;LINK" ${ARGN})
-    file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${name}/*.cpp)
+    file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${name}/*.cpp)
     list(FILTER sources EXCLUDE REGEX "(apps/main|kernels/no_cuda)\\.cpp$")
     if(NOT sources)
         file(WRITE ${CMAKE_BINARY_DIR}/empty.cpp "")

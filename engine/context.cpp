@@ -15,29 +15,29 @@ const Kernels& backend(const std::string& device) {
 
 }  // namespace
 
-Context::Context(const ContextOptions& options) : Context(backend(options.device), options) {
-    chosen_for_lack_of_gpu_ = options.device == "auto" && kernels_->host_memory;
-}
+Context::Context(const ContextOptions& options) : Context(backend(options.device), options) {}
 
 Context::Context(const Kernels& kernels, const ContextOptions& options)
-    : kernels_(&kernels),
-      threads_(count_threads(options.threads)),
-      pool_(threads_.threads),
-      deterministic_(options.deterministic),
-      tf32_(options.tf32),
-      records_(options.record),
-      plan_file_(options.plan_file),
-      stream_(kernels.open_stream(&pool_)) {}
+    : state_(std::make_shared<State>(kernels, options)) {}
 
-Context::~Context() { kernels_->close_stream(stream_); }
+Context::State::State(const Kernels& kernel_table, const ContextOptions& chosen)
+    : kernels(&kernel_table),
+      options(chosen),
+      threads(count_threads(chosen.threads)),
+      pool(threads.threads),
+      stream(kernel_table.open_stream(&pool)) {}
+
+Context::State::~State() { kernels->close_stream(stream); }
 
 std::string Context::description() const {
-    const std::string device = kernels_->device_description();
-    if (!kernels_->host_memory) return device;
-    const int there = pool_.threads_there();
-    const std::string unused = chosen_for_lack_of_gpu_ ? unused_card_text(cuda::why_unavailable()) : "";
-    return device + ", " + threads_.text() +
-           (there < threads_.threads ? ", of which the machine gives " + std::to_string(there) : "") + unused;
+    const std::string device = kernels().device_description();
+    if (!kernels().host_memory) return device;
+    const int there = state_->pool.threads_there(), asked_for = state_->threads.threads;
+    // The executor and tests' tables are no choice for lack of a GPU.
+    const bool chosen = state_->options.device == "auto" && state_->kernels == &cpu::kernels();
+    return device + ", " + state_->threads.text() +
+           (there < asked_for ? ", of which the machine gives " + std::to_string(there) : "") +
+           (chosen ? unused_card_text(cuda::why_unavailable()) : "");
 }
 
 }  // namespace iwseg

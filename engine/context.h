@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "kernels/backend.h"
@@ -26,37 +27,43 @@ struct ContextOptions {
 /// One thread at a time uses it and what is made on it (plans, sessions, predictors); that need not be the one that
 /// made it. Two contexts may be used by two threads at once on the CPU; on a GPU they share cuDNN's plans
 /// (kernels/cudnn_session.h), and one thread at a time uses any of them.
+/// A copy is a handle of the same threads and stream, which live as long as a handle or a plan made on them.
 /// Throws InputError in one sentence where the device is unknown or absent.
 class Context {
   public:
     explicit Context(const ContextOptions& options = {});
-    /// On a backend given by its kernels.
+    /// On a backend given by its kernels, which must outlive the context and all that is made on it.
     Context(const Kernels& kernels, const ContextOptions& options);
-    ~Context();
-    Context(const Context&) = delete;
-    Context& operator=(const Context&) = delete;
 
-    Stream stream() const { return stream_; }
+    Stream stream() const { return state_->stream; }
     /// The device's kernels.
-    const Kernels& kernels() const { return *kernels_; }
+    const Kernels& kernels() const { return *state_->kernels; }
     /// Where the CPU's kernels run on the context's threads, whatever its device; the same as stream() on the CPU.
-    Stream host() { return pool_.stream(); }
-    int threads() const { return pool_.threads(); }
-    bool deterministic() const { return deterministic_; }
-    bool tf32() const { return tf32_; }
-    const std::string& plan_file() const { return plan_file_; }
-    bool records() const { return records_; }
+    Stream host() const { return state_->pool.stream(); }
+    int threads() const { return state_->pool.threads(); }
+    bool deterministic() const { return state_->options.deterministic; }
+    bool tf32() const { return state_->options.tf32; }
+    const std::string& plan_file() const { return state_->options.plan_file; }
+    bool records() const { return state_->options.record; }
     /// One line for people: what computes, and on how many threads and why so many; on the CPU of a machine with an NVIDIA
     /// card also why that is not used.
     std::string description() const;
 
   private:
-    const Kernels* kernels_;
-    ThreadCount threads_;
-    mutable ThreadPool pool_;  ///< its threads start when they are first asked for
-    bool deterministic_ = true, tf32_ = false, records_ = true, chosen_for_lack_of_gpu_ = false;
-    std::string plan_file_;
-    Stream stream_;
+    struct State {
+        State(const Kernels& kernels, const ContextOptions& options);
+        ~State();
+        State(const State&) = delete;
+        State& operator=(const State&) = delete;
+
+        const Kernels* kernels;
+        ContextOptions options;
+        ThreadCount threads;
+        ThreadPool pool;  ///< its threads start when they are first asked for
+        Stream stream;
+    };
+
+    std::shared_ptr<State> state_;
 };
 
 }  // namespace iwseg

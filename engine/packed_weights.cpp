@@ -17,69 +17,84 @@ WeightShape weight_shape_of(const Parameter& parameter) {
     return {s[0], s[1], static_cast<int>(taps)};
 }
 
+PackedArray packed_array(float* plain, char* packed, const Parameter& parameter) {
+    return {plain, packed, weight_shape_of(parameter)};
+}
+
 }  // namespace
 
-PackedTensors PackedWeights::add(Program& program, const WeightForm& form, int weight, int bias, bool gradient) {
-    PackedTensors added;
-    const std::string& name = parameters_[weight].name;
+PackedWeights::PackedWeights(const Parameters& parameters) : arrays_(std::make_shared<Arrays>()) {
+    arrays_->parameters = parameters;
+}
+
+PackedBuffers PackedWeights::add(Program& program, const WeightForm& form, ParameterId weight, ParameterId bias,
+                                 bool gradient) {
+    PackedBuffers added;
+    const Parameter& parameter = arrays_->parameters[weight];
     if (form.packed) {
-        added.weights = program.add_bytes(name + " packed", form.bytes);
-        values_.push_back({added.weights, 0, weight, form.type});
-        if (form.packed_bias) values_.push_back({added.weights, form.bias_at, bias, form.type});
+        added.weights = program.add_bytes(parameter.name + " packed", form.bytes);
+        arrays_->values.push_back({added.weights, 0, weight, form.type});
+        if (form.packed_bias) arrays_->values.push_back({added.weights, form.bias_at, bias, form.type});
     }
     if (form.packed_gradient && gradient) {
-        added.gradient =
-            program.add_bytes("gradient of " + name + " packed", parameters_[weight].elements * bytes_of(form.type));
-        gradients_.push_back({added.gradient, 0, weight, form.type});
+        added.gradient = program.add_bytes("gradient of " + parameter.name + " packed",
+                                           parameter.elements * bytes_of(form.type));
+        arrays_->gradients.push_back({added.gradient, 0, weight, form.type});
     }
     return added;
 }
 
-std::vector<Tensor> PackedWeights::tensors_of(const std::vector<Array>& arrays) {
-    std::vector<Tensor> tensors;
-    for (const Array& one : arrays) tensors.push_back(one.memory);
-    return tensors;
+std::vector<Buffer> PackedWeights::Arrays::buffers_of(const std::vector<Array>& arrays) {
+    std::vector<Buffer> buffers;
+    for (const Array& one : arrays) buffers.push_back(one.memory);
+    return buffers;
 }
 
-std::int64_t PackedWeights::bytes_of_both(const std::vector<Array>& arrays) const {
+std::int64_t PackedWeights::Arrays::bytes_of_both(const std::vector<Array>& arrays) const {
     std::int64_t bytes = 0;
     for (const Array& one : arrays)
-        bytes += parameters_[one.parameter].elements * (bytes_of(Type::f32) + bytes_of(one.type));
+        bytes += parameters[one.parameter].elements * (bytes_of(Type::f32) + bytes_of(one.type));
     return bytes;
 }
 
-std::vector<PackedArray> PackedWeights::arrays_of_type(const std::vector<Array>& arrays, Type type, const Plan& plan,
-                                                       bool gradients) const {
+std::vector<PackedArray> PackedWeights::Arrays::values_of(Type type, const Plan& plan) const {
     std::vector<PackedArray> chosen;
-    for (const Array& one : arrays) {
-        if (one.type != type) continue;
-        const int p = one.parameter;
-        chosen.push_back({gradients ? parameters_.device_gradient(p) : parameters_.device_value(p),
-                          plan.data<char>(one.memory) + one.at, weight_shape_of(parameters_[p])});
-    }
+    for (const Array& one : values)
+        if (one.type == type)
+            chosen.push_back(packed_array(parameters.device_value(one.parameter), plan.data<char>(one.memory) + one.at,
+                                          parameters[one.parameter]));
+    return chosen;
+}
+
+std::vector<PackedArray> PackedWeights::Arrays::gradients_of(Type type, const Plan& plan) const {
+    std::vector<PackedArray> chosen;
+    for (const Array& one : gradients)
+        if (one.type == type)
+            chosen.push_back(packed_array(parameters.device_gradient(one.parameter),
+                                          plan.data<char>(one.memory) + one.at, parameters[one.parameter]));
     return chosen;
 }
 
 void PackedWeights::pack(Program& program) const {
-    if (values_.empty()) return;
-    Step step{"weights packed", {}, tensors_of(values_), [this](const Plan& plan) {
+    if (arrays_->values.empty()) return;
+    Call call{"weights packed", "weights packed", {}, Arrays::buffers_of(arrays_->values),
+              [arrays = std::shared_ptr<const Arrays>(arrays_)](const Plan& plan) {
                   for (const Type type : {Type::f32, Type::bf16})
-                      context_.kernels().pack_all_weights(context_.stream(), arrays_of_type(values_, type, plan, false),
-                                                          type);
+                      plan.device().pack_all_weights(plan.stream(), arrays->values_of(type, plan), type);
               }};
-    step.bytes_outside = bytes_of_both(values_);
-    program.add(std::move(step));
+    call.bytes_outside = arrays_->bytes_of_both(arrays_->values);
+    program.add(std::move(call));
 }
 
 void PackedWeights::unpack(Program& program) const {
-    if (gradients_.empty()) return;
-    Step step{"weight gradients unpacked", tensors_of(gradients_), {}, [this](const Plan& plan) {
+    if (arrays_->gradients.empty()) return;
+    Call call{"weight gradients unpacked", "weight gradients unpacked", Arrays::buffers_of(arrays_->gradients), {},
+              [arrays = std::shared_ptr<const Arrays>(arrays_)](const Plan& plan) {
                   for (const Type type : {Type::f32, Type::bf16})
-                      context_.kernels().unpack_all_weights(context_.stream(),
-                                                            arrays_of_type(gradients_, type, plan, true), type);
+                      plan.device().unpack_all_weights(plan.stream(), arrays->gradients_of(type, plan), type);
               }};
-    step.bytes_outside = bytes_of_both(gradients_);
-    program.add(std::move(step));
+    call.bytes_outside = arrays_->bytes_of_both(arrays_->gradients);
+    program.add(std::move(call));
 }
 
 }  // namespace iwseg

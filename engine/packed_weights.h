@@ -1,8 +1,8 @@
 #pragma once
 
+#include <memory>
 #include <vector>
 
-#include "engine/context.h"
 #include "engine/parameters.h"
 #include "engine/program.h"
 #include "kernels/convolution.h"
@@ -10,40 +10,43 @@
 
 namespace iwseg {
 
-/// The memory of one convolution's packed weights and gradient; -1 where it takes and gives the parameters' own form.
-struct PackedTensors {
-    Tensor weights = -1, gradient = -1;
+/// The memory of one convolution's packed weights and gradient; none where it takes and gives the parameters' own form.
+struct PackedBuffers {
+    Buffer weights, gradient;
 };
 
 /// Packs the weights of all convolutions of a graph that want them so, in one launch at a program's front, and unpacks
 /// their gradients in one at its end: a network has tens of convolutions, and each would do so in each of its passes.
 class PackedWeights {
   public:
-    PackedWeights(Context& context, Parameters& parameters) : context_(context), parameters_(parameters) {}
+    explicit PackedWeights(const Parameters& parameters);
 
-    /// Before the program has steps that read them. weight, bias: of the parameters; bias -1: none. gradient: it is
-    /// wanted.
-    PackedTensors add(Program& program, const WeightForm& form, int weight, int bias, bool gradient);
-    /// Adds the step that packs all that were added; none, no step.
+    /// Before the program has calls that read them. bias: where there is one. gradient: it is wanted.
+    PackedBuffers add(Program& program, const WeightForm& form, ParameterId weight, ParameterId bias, bool gradient);
+    /// Adds the call that packs all that were added; none, no call.
     void pack(Program& program) const;
-    /// Adds the step that unpacks the gradients.
+    /// Adds the call that unpacks the gradients.
     void unpack(Program& program) const;
 
   private:
     struct Array {
-        Tensor memory;
+        Buffer memory;
         std::int64_t at;  ///< bytes from its start
-        int parameter;
+        ParameterId parameter;
         Type type;
     };
-    static std::vector<Tensor> tensors_of(const std::vector<Array>& arrays);
-    std::int64_t bytes_of_both(const std::vector<Array>& arrays) const;  ///< forms
-    std::vector<PackedArray> arrays_of_type(const std::vector<Array>& arrays, Type type, const Plan& plan,
-                                            bool gradients) const;
+    /// What the calls read, which outlive this.
+    struct Arrays {
+        Parameters parameters;
+        std::vector<Array> values, gradients;
 
-    Context& context_;
-    Parameters& parameters_;
-    std::vector<Array> values_, gradients_;
+        static std::vector<Buffer> buffers_of(const std::vector<Array>& arrays);
+        std::int64_t bytes_of_both(const std::vector<Array>& arrays) const;  ///< forms
+        std::vector<PackedArray> values_of(Type type, const Plan& plan) const;
+        std::vector<PackedArray> gradients_of(Type type, const Plan& plan) const;
+    };
+
+    std::shared_ptr<Arrays> arrays_;
 };
 
 }  // namespace iwseg

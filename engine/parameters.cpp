@@ -70,32 +70,33 @@ std::optional<std::string> unusable_values(const Parameter& parameter, std::span
     return std::nullopt;
 }
 
-int Parameters::declare(const std::string& name, const std::vector<std::int64_t>& shape, bool learned) {
-    if (const auto found = index_.find(name); found != index_.end()) {
-        if (list_[found->second].shape != shape)
-            throw std::invalid_argument("parameter " + name + " has the shape " + shape_text(list_[found->second].shape) +
-                                        ", not " + shape_text(shape));
-        return found->second;
+ParameterId Parameters::declare(const ParameterSpec& spec) {
+    if (const auto found = state_->index.find(spec.name); found != state_->index.end()) {
+        const Parameter& known = state_->list[static_cast<std::size_t>(found->second)];
+        if (known.shape != spec.shape)
+            throw std::invalid_argument("parameter " + spec.name + " has the shape " + shape_text(known.shape) + ", not " +
+                                        shape_text(spec.shape));
+        return {found->second};
     }
-    Parameter parameter{name, shape, 0, 1, learned};
-    for (const std::int64_t side : shape) parameter.elements *= side;
-    if (device_) throw std::logic_error("parameter " + name + " is declared after placing");
-    std::vector<float>& flat = (learned ? values_ : statistics_).host;
+    Parameter parameter{spec.name, spec.shape, 0, 1, spec.learned, spec.initial};
+    for (const std::int64_t side : spec.shape) parameter.elements *= side;
+    if (state_->device) throw std::logic_error("parameter " + spec.name + " is declared after placing");
+    std::vector<float>& flat = (spec.learned ? state_->values : state_->statistics).host;
     parameter.offset = static_cast<std::int64_t>(flat.size());
     flat.resize(flat.size() + static_cast<std::size_t>(parameter.elements));
-    index_.emplace(name, size());
-    list_.push_back(std::move(parameter));
-    return size() - 1;
+    state_->index.emplace(spec.name, size());
+    state_->list.push_back(std::move(parameter));
+    return {size() - 1};
 }
 
-std::vector<float>& Parameters::gradients() {
-    gradients_.host.resize(values_.host.size());
-    return gradients_.host;
+std::vector<float>& Parameters::gradients() const {
+    state_->gradients.host.resize(state_->values.host.size());
+    return state_->gradients.host;
 }
 
-std::vector<float>& Parameters::momentum() {
-    momentum_.host.resize(values_.host.size());
-    return momentum_.host;
+std::vector<float>& Parameters::momentum() const {
+    state_->momentum.host.resize(state_->values.host.size());
+    return state_->momentum.host;
 }
 
 void Parameters::place(const Kernels& device, Stream stream, bool training) {
@@ -105,48 +106,51 @@ void Parameters::place(const Kernels& device, Stream stream, bool training) {
         momentum();
     }
     if (device.host_memory) return;
-    device_ = &device;
-    stream_ = stream;
-    for (Flat* flat : {&values_, &statistics_, &gradients_, &momentum_})
+    state_->device = &device;
+    state_->stream = stream;
+    for (Flat* flat : {&state_->values, &state_->statistics, &state_->gradients, &state_->momentum})
         if (!flat->device && flat->bytes() > 0) flat->device = std::make_unique<DeviceMemory>(device, flat->bytes());
+    // Of a parameter that no call writes, as of a part that is not compiled, the gradient is 0 as on the host.
+    if (state_->gradients.device)
+        device.set_zero(stream, state_->gradients.device->data(), state_->gradients.bytes());
     upload();
 }
 
 void Parameters::upload() {
-    for (const Flat* flat : {&values_, &statistics_, &momentum_})
-        if (flat->device) device_->copy_to_device(stream_, flat->host.data(), flat->device->data(), flat->bytes());
-    if (device_) device_->synchronise(stream_);
+    for (const Flat* flat : {&state_->values, &state_->statistics, &state_->momentum})
+        if (flat->device) state_->device->copy_to_device(state_->stream, flat->host.data(), flat->device->data(), flat->bytes());
+    if (state_->device) state_->device->synchronise(state_->stream);
 }
 
 void Parameters::download() {
-    for (Flat* flat : {&values_, &statistics_, &gradients_, &momentum_})
-        if (flat->device) device_->copy_to_host(stream_, flat->device->data(), flat->host.data(), flat->bytes());
-    if (device_) device_->synchronise(stream_);
+    for (Flat* flat : {&state_->values, &state_->statistics, &state_->gradients, &state_->momentum})
+        if (flat->device) state_->device->copy_to_host(state_->stream, flat->device->data(), flat->host.data(), flat->bytes());
+    if (state_->device) state_->device->synchronise(state_->stream);
 }
 
-float* Parameters::device_value(int index) {
-    const Parameter& parameter = list_.at(index);
-    return on_device(parameter.learned ? values_ : statistics_) + parameter.offset;
+float* Parameters::device_value(ParameterId id) const {
+    const Parameter& parameter = (*this)[id];
+    return on_device(parameter.learned ? state_->values : state_->statistics) + parameter.offset;
 }
 
-float* Parameters::device_gradient(int index) {
-    if (!gradients_.device) gradients();
-    return on_device(gradients_) + list_.at(index).offset;
+float* Parameters::device_gradient(ParameterId id) const {
+    if (!state_->gradients.device) gradients();
+    return on_device(state_->gradients) + (*this)[id].offset;
 }
 
-int Parameters::index(const std::string& name) const {
-    const auto found = index_.find(name);
-    if (found == index_.end()) throw std::out_of_range("no parameter " + name);
-    return found->second;
+ParameterId Parameters::find(const std::string& name) const {
+    const auto found = state_->index.find(name);
+    if (found == state_->index.end()) throw std::out_of_range("no parameter " + name);
+    return {found->second};
 }
 
-float* Parameters::value(int index) {
-    const Parameter& parameter = list_.at(index);
-    return (parameter.learned ? values_ : statistics_).host.data() + parameter.offset;
+float* Parameters::value(ParameterId id) const {
+    const Parameter& parameter = (*this)[id];
+    return (parameter.learned ? state_->values : state_->statistics).host.data() + parameter.offset;
 }
 
-float* Parameters::gradient(int index) {
-    const Parameter& parameter = list_.at(index);
+float* Parameters::gradient(ParameterId id) const {
+    const Parameter& parameter = (*this)[id];
     if (!parameter.learned) throw std::invalid_argument(parameter.name + " is not learned and has no gradient");
     return gradients().data() + parameter.offset;
 }
@@ -154,25 +158,25 @@ float* Parameters::gradient(int index) {
 void Parameters::load(const std::filesystem::path& file) {
     const auto stored = read_safetensors(file);
     for (const auto& [name, tensor] : stored)
-        if (!index_.contains(name) && !is_tracked(name))
+        if (!state_->index.contains(name) && !is_tracked(name))
             throw InputError(file.string() + " holds the array " + name + ", which the network does not have");
     // All is checked into a copy first: a bad file leaves the network as it was.
-    std::vector<float> values(values_.host.size()), statistics(statistics_.host.size());
-    for (const Parameter& parameter : list_)
+    std::vector<float> values(state_->values.host.size()), statistics(state_->statistics.host.size());
+    for (const Parameter& parameter : state_->list)
         copy_stored(file, stored, parameter, (parameter.learned ? values : statistics).data() + parameter.offset);
     const std::int64_t tracked = batches_in(file, stored);
-    values_.host.swap(values);
-    statistics_.host.swap(statistics);
+    state_->values.host.swap(values);
+    state_->statistics.host.swap(statistics);
     upload();
-    batches_tracked = tracked;
+    state_->batches_tracked = tracked;
 }
 
 void Parameters::save(const std::filesystem::path& file, const std::map<std::string, std::string>& metadata) {
     download();
     std::vector<TensorToStore> tensors;
-    const auto tracked = std::as_bytes(std::span(&batches_tracked, 1));
-    for (const Parameter& parameter : list_) {
-        const std::vector<float>& flat = (parameter.learned ? values_ : statistics_).host;
+    const auto tracked = std::as_bytes(std::span(&state_->batches_tracked, 1));
+    for (const Parameter& parameter : state_->list) {
+        const std::vector<float>& flat = (parameter.learned ? state_->values : state_->statistics).host;
         tensors.push_back(stored_view(parameter, flat.data() + parameter.offset));
         // PyTorch keeps a counter, a scalar, after each pair of running statistics and asks for it when it loads.
         if (parameter.name.ends_with(kVariance))
@@ -184,7 +188,7 @@ void Parameters::save(const std::filesystem::path& file, const std::map<std::str
 
 void Parameters::load_momentum(const std::filesystem::path& file) {
     const auto stored = read_safetensors(file);
-    for (const Parameter& parameter : list_)
+    for (const Parameter& parameter : state_->list)
         if (parameter.learned) copy_stored(file, stored, parameter, momentum().data() + parameter.offset);
     upload();
 }
@@ -192,7 +196,7 @@ void Parameters::load_momentum(const std::filesystem::path& file) {
 void Parameters::save_momentum(const std::filesystem::path& file) {
     download();
     std::vector<TensorToStore> tensors;
-    for (const Parameter& parameter : list_)
+    for (const Parameter& parameter : state_->list)
         if (parameter.learned) tensors.push_back(stored_view(parameter, momentum().data() + parameter.offset));
     write_safetensors(file, tensors);
 }

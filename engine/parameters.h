@@ -10,9 +10,18 @@
 #include <vector>
 
 #include "engine/device_memory.h"
+#include "engine/parameter_spec.h"
 #include "engine/safetensors.h"
 
 namespace iwseg {
+
+/// Which of the parameters.
+struct ParameterId {
+    int index = -1;
+
+    explicit operator bool() const { return index >= 0; }
+    bool operator==(const ParameterId&) const = default;
+};
 
 /// One array of a network: learned, or a running statistic.
 struct Parameter {
@@ -21,6 +30,7 @@ struct Parameter {
     std::int64_t offset = 0;          ///< elements from the start of its flat buffer
     std::int64_t elements = 0;
     bool learned = true;              ///< else a running statistic
+    Initial initial = {};             ///< what initialise() sets
 };
 
 /// What makes an array's values unusable, as in "0.0.weight holds a value that is not finite" or "0.1.bn.running_var holds
@@ -29,41 +39,44 @@ struct Parameter {
 std::optional<std::string> unusable_values(const Parameter& parameter, std::span<const float> values);
 
 /// All of a network's arrays: learned values, their gradients and their momentum in three flat f32 buffers of one
-/// order, running statistics in a fourth. On a device with memory of its own each has a twin there, which steps read and
-/// write; upload() and download() make one like the other, loading and saving do so themselves.
+/// order, running statistics in a fourth. On a device with memory of its own each has a copy there, which calls read
+/// and write; upload() and download() make one like the other, loading and saving do so themselves. A copy of this object is a
+/// handle of the same arrays, which live as long as a handle or a plan that reads them.
 class Parameters {
   public:
-    /// Returns the parameter's index, adding it, zero, where it is new. Throws std::invalid_argument where the name has
-    /// another shape.
-    int declare(const std::string& name, const std::vector<std::int64_t>& shape, bool learned);
+    /// Adds it, zero, where it is new. Throws std::invalid_argument where the name has another shape.
+    ParameterId declare(const ParameterSpec& spec);
 
-    int size() const { return static_cast<int>(list_.size()); }
-    const Parameter& operator[](int index) const { return list_[index]; }
-    /// By name; throw std::out_of_range where there is none of it.
-    int index(const std::string& name) const;
-    const Parameter& find(const std::string& name) const { return list_[index(name)]; }
+    /// All, in the order they were declared in.
+    const std::vector<Parameter>& list() const { return state_->list; }
+    int size() const { return static_cast<int>(state_->list.size()); }
+    const Parameter& operator[](ParameterId id) const { return state_->list.at(static_cast<std::size_t>(id.index)); }
+    /// By name; throws std::out_of_range where there is none of it.
+    ParameterId find(const std::string& name) const;
 
-    std::int64_t learned_elements() const { return static_cast<std::int64_t>(values_.host.size()); }
-    float* value(int index);     ///< of a learned parameter or a statistic; host memory
-    float* gradient(int index);  ///< of a learned parameter; host memory
-    std::vector<float>& values() { return values_.host; }
+    std::int64_t learned_elements() const { return static_cast<std::int64_t>(state_->values.host.size()); }
+    float* value(ParameterId id) const;     ///< of a learned parameter or a statistic; host memory
+    float* gradient(ParameterId id) const;  ///< of a learned parameter; host memory
+    std::vector<float>& values() { return state_->values.host; }
     /// Made, zero, when first asked for: prediction never does.
-    std::vector<float>& gradients();
-    std::vector<float>& momentum();
+    std::vector<float>& gradients() const;
+    std::vector<float>& momentum() const;
 
     /// From here on steps run on that device: places the flat buffers there, those of training too where asked, and
     /// uploads them. Declare all parameters first. The device and its stream must outlive the parameters.
     void place(const Kernels& device, Stream stream, bool training);
     void upload();    ///< values, statistics and momentum; nothing to do where the host's memory is the device's
     void download();  ///< the same, and gradients
-    /// For steps: device memory.
-    float* device_value(int index);
-    float* device_gradient(int index);
-    float* device_values() { return on_device(values_); }
-    float* device_gradients() { return on_device(gradients_); }
-    float* device_momentum() { return on_device(momentum_); }
+    /// For calls: device memory.
+    float* device_value(ParameterId id) const;
+    float* device_gradient(ParameterId id) const;
+    float* device_values() const { return on_device(state_->values); }
+    float* device_gradients() const { return on_device(state_->gradients); }
+    float* device_momentum() const { return on_device(state_->momentum); }
 
-    std::int64_t batches_tracked = 0;
+    /// Training steps so far, as PyTorch counts the batches of running statistics.
+    std::int64_t batches_tracked() const { return state_->batches_tracked; }
+    void set_batches_tracked(std::int64_t batches) { state_->batches_tracked = batches; }
 
     /// Sets every array from a safetensors file. Throws InputError, naming file and array, where one is missing, is of
     /// another shape, is not known, or holds a value that is not finite or a variance below 0.
@@ -74,7 +87,7 @@ class Parameters {
     void save_momentum(const std::filesystem::path& file);
 
   private:
-    /// A flat buffer and its twin, if the device has memory of its own.
+    /// A flat buffer and its device copy, if the device has memory of its own.
     struct Flat {
         std::vector<float> host;
         std::unique_ptr<DeviceMemory> device;
@@ -84,11 +97,16 @@ class Parameters {
         return flat.device ? reinterpret_cast<float*>(flat.device->data()) : flat.host.data();
     }
 
-    std::vector<Parameter> list_;
-    std::map<std::string, int> index_;
-    Flat values_, gradients_, momentum_, statistics_;
-    const Kernels* device_ = nullptr;
-    Stream stream_;
+    struct State {
+        std::vector<Parameter> list;
+        std::map<std::string, int> index;
+        Flat values, gradients, momentum, statistics;
+        std::int64_t batches_tracked = 0;
+        const Kernels* device = nullptr;
+        Stream stream;
+    };
+
+    std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
 }  // namespace iwseg

@@ -14,64 +14,64 @@ namespace {
 
 constexpr std::uintptr_t kAccessBytes = 16;  ///< that kernels load and store at once
 
-std::vector<Placement> lifetimes(const std::vector<TensorSpec>& tensors, const std::vector<Step>& steps) {
-    std::vector<Placement> placements(tensors.size());
-    for (std::size_t t = 0; t < tensors.size(); ++t)
-        placements[t] = {static_cast<Tensor>(t), static_cast<int>(steps.size()), -1, 0};
-    for (int i = 0; i < static_cast<int>(steps.size()); ++i) {
-        for (const auto* list : {&steps[i].reads, &steps[i].writes})
-            for (const Tensor t : *list) {
+std::vector<Placement> lifetimes(const std::vector<BufferSpec>& buffers, const std::vector<Call>& calls) {
+    std::vector<Placement> placements(buffers.size());
+    for (std::size_t t = 0; t < buffers.size(); ++t)
+        placements[t] = {static_cast<int>(t), static_cast<int>(calls.size()), -1, 0};
+    for (int i = 0; i < static_cast<int>(calls.size()); ++i) {
+        for (const auto* list : {&calls[i].reads, &calls[i].writes})
+            for (const auto [t] : *list) {
                 placements[t].first = std::min(placements[t].first, i);
                 placements[t].last = i;
             }
     }
-    for (std::size_t t = 0; t < tensors.size(); ++t)
-        if (tensors[t].output) placements[t].last = static_cast<int>(steps.size());
+    for (std::size_t t = 0; t < buffers.size(); ++t)
+        if (buffers[t].output) placements[t].last = static_cast<int>(calls.size());
     return placements;
 }
 
-Tensor root_of(const std::vector<Placement>& placements, Tensor tensor) {
-    while (placements[tensor].root != tensor) tensor = placements[tensor].root;
-    return tensor;
+int root_of(const std::vector<Placement>& placements, int buffer) {
+    while (placements[buffer].root != buffer) buffer = placements[buffer].root;
+    return buffer;
 }
 
-/// Lets results take over memory that nothing reads any more. Returns which steps have nothing left to do.
-std::vector<bool> take_over(const std::vector<TensorSpec>& tensors, const std::vector<Step>& steps,
+/// Lets results alias memory that nothing reads any more. Returns which calls have nothing left to do.
+std::vector<bool> alias_in_place(const std::vector<BufferSpec>& buffers, const std::vector<Call>& calls,
                             std::vector<Placement>& placements) {
-    std::vector<bool> idle(steps.size(), false);
-    for (int i = 0; i < static_cast<int>(steps.size()); ++i) {
-        if (!steps[i].in_place) continue;
-        const Tensor from = root_of(placements, steps[i].in_place->first), to = steps[i].in_place->second;
-        const bool free = placements[from].last == i && placements[to].first == i && !tensors[from].external &&
-                          !tensors[to].external && tensors[from].bytes() == tensors[to].bytes();
+    std::vector<bool> idle(calls.size(), false);
+    for (int i = 0; i < static_cast<int>(calls.size()); ++i) {
+        if (!calls[i].in_place) continue;
+        const int from = root_of(placements, calls[i].in_place->first.id), to = calls[i].in_place->second.id;
+        const bool free = placements[from].last == i && placements[to].first == i && !buffers[from].external &&
+                          !buffers[to].external && buffers[from].bytes() == buffers[to].bytes();
         if (!free || from == to) continue;
         placements[to].root = from;
         placements[from].last = placements[to].last;
-        idle[i] = steps[i].copies_only;
+        idle[i] = calls[i].copies_only;
     }
     return idle;
 }
 
 /// The largest first, each at the lowest place where nothing that lives at the same time lies. Returns the bytes used.
-std::int64_t place(const std::vector<TensorSpec>& tensors, std::vector<Placement>& placements) {
-    std::vector<Tensor> order;
-    for (Tensor t = 0; t < static_cast<Tensor>(tensors.size()); ++t)
-        if (!tensors[t].external && placements[t].root == t && placements[t].last >= placements[t].first) order.push_back(t);
-    std::stable_sort(order.begin(), order.end(), [&](Tensor a, Tensor b) { return tensors[a].bytes() > tensors[b].bytes(); });
-    std::vector<Tensor> placed;  // by offset
+std::int64_t place(const std::vector<BufferSpec>& buffers, std::vector<Placement>& placements) {
+    std::vector<int> order;
+    for (int t = 0; t < static_cast<int>(buffers.size()); ++t)
+        if (!buffers[t].external && placements[t].root == t && placements[t].last >= placements[t].first) order.push_back(t);
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return buffers[a].bytes() > buffers[b].bytes(); });
+    std::vector<int> placed;  // by offset
     std::int64_t end = 0;
-    for (const Tensor t : order) {
+    for (const int t : order) {
         std::int64_t at = 0;
-        const std::int64_t size = aligned(tensors[t].bytes());
-        for (const Tensor other : placed) {
+        const std::int64_t size = aligned(buffers[t].bytes());
+        for (const int other : placed) {
             if (placements[other].last < placements[t].first || placements[t].last < placements[other].first) continue;
             if (placements[other].offset >= at + size) break;
-            at = std::max(at, placements[other].offset + aligned(tensors[other].bytes()));
+            at = std::max(at, placements[other].offset + aligned(buffers[other].bytes()));
         }
         placements[t].offset = at;
         end = std::max(end, at + size);
         placed.insert(std::upper_bound(placed.begin(), placed.end(), t,
-                                       [&](Tensor a, Tensor b) { return placements[a].offset < placements[b].offset; }),
+                                       [&](int a, int b) { return placements[a].offset < placements[b].offset; }),
                       t);
     }
     return end;
@@ -89,7 +89,7 @@ class Range {
     const Kernels& device_;
 };
 
-/// What is queued while this lives is recorded. A recording that nobody ends, as a step has thrown, is dropped, so that
+/// What is queued while this lives is recorded. A recording that nobody ends, as a call has thrown, is dropped, so that
 /// the stream can be used again.
 class Recording {
   public:
@@ -100,7 +100,7 @@ class Recording {
         try {
             device_.release_recorded(end());
         } catch (const std::exception&) {
-            // It was no valid recording, of which the step's exception says more.
+            // It was no valid recording, of which the call's exception says more.
         }
     }
     Recording(const Recording&) = delete;
@@ -122,23 +122,25 @@ class Recording {
 }  // namespace
 
 std::int64_t Plan::bytes_needed(const Program& program) {
-    std::vector<Placement> placements = lifetimes(program.tensors(), program.steps());
-    take_over(program.tensors(), program.steps(), placements);
-    return place(program.tensors(), placements);
+    std::vector<Placement> placements = lifetimes(program.buffers(), program.calls());
+    alias_in_place(program.buffers(), program.calls(), placements);
+    return place(program.buffers(), placements);
 }
 
-Plan::Plan(Context& context, Program program)
-    : context_(context), tensors_(program.tensors()), steps_(program.take_steps()) {
-    placements_ = lifetimes(tensors_, steps_);
-    const std::vector<bool> idle = take_over(tensors_, steps_, placements_);
-    bytes_ = place(tensors_, placements_);
-    for (std::size_t t = 0; t < tensors_.size(); ++t)
-        placements_[t].offset = placements_[root_of(placements_, static_cast<Tensor>(t))].offset;
-    for (std::size_t i = 0; i < steps_.size(); ++i)
-        if (idle[i]) steps_[i].run = nullptr;
-    constexpr double kSecondsToQueue = 50e-6;  // a step of one to four launches, each some microseconds
-    delay_ = kSecondsToQueue * static_cast<double>(steps_.size());
-    bound_.resize(tensors_.size());
+Plan::Plan(const Context& context, Program program)
+    : context_(context), buffers_(program.buffers()), calls_(program.calls()) {
+    placements_ = lifetimes(buffers_, calls_);
+    const std::vector<bool> idle = alias_in_place(buffers_, calls_, placements_);
+    bytes_ = place(buffers_, placements_);
+    for (std::size_t t = 0; t < buffers_.size(); ++t)
+        placements_[t].offset = placements_[root_of(placements_, static_cast<int>(t))].offset;
+    for (std::size_t i = 0; i < calls_.size(); ++i)
+        if (idle[i]) calls_[i].run = nullptr;
+    constexpr double kSecondsToQueue = 50e-6;  // a call of one to four launches, each some microseconds
+    delay_ = kSecondsToQueue * static_cast<double>(calls_.size());
+    bound_.resize(buffers_.size());
+    for (int b = 0; b < static_cast<int>(buffers_.size()); ++b)
+        if (buffers_[b].external && placements_[b].last >= placements_[b].first) external_reads_.push_back(b);
     arena_ = std::make_unique<DeviceMemory>(context.kernels(), bytes_);
 }
 
@@ -149,91 +151,110 @@ void Plan::forget_recorded() {
     recorded_ = {};
 }
 
-void Plan::bind(Tensor external, void* memory) {
-    if (!tensors_.at(static_cast<std::size_t>(external)).external)
-        throw std::logic_error("only an external tensor can be bound, not " + tensors_[external].name);
+void Plan::bind(Buffer external, void* memory) {
+    if (!buffers_.at(static_cast<std::size_t>(external.id)).external)
+        throw std::logic_error("only an external buffer can be bound, not " + buffers_[external.id].name);
     if (reinterpret_cast<std::uintptr_t>(memory) % kAccessBytes != 0)
-        throw std::invalid_argument(tensors_[external].name + " is bound to memory that is not aligned to " +
+        throw std::invalid_argument(buffers_[external.id].name + " is bound to memory that is not aligned to " +
                                     std::to_string(kAccessBytes) + " bytes");
-    if (bound_[external] != memory) forget_recorded();
-    bound_[external] = memory;
+    if (bound_[external.id] != memory) forget_recorded();
+    bound_[external.id] = memory;
 }
 
-View Plan::operator[](Tensor tensor) const {
-    const TensorSpec& spec = tensors_[static_cast<std::size_t>(tensor)];
-    void* data = spec.external ? bound_[tensor] : arena_->data() + placements_[tensor].offset;
-    return {data, spec.shape, spec.type, spec.layout};
+View Plan::operator[](Buffer buffer) const {
+    const BufferSpec& spec = buffers_[static_cast<std::size_t>(buffer.id)];
+    void* data = spec.external ? bound_[buffer.id] : arena_->data() + placements_[buffer.id].offset;
+    return {data, spec.shape, spec.form.type, spec.form.layout};
 }
 
-void Plan::run_step(const Step& step) const {
-    if (!step.run) return;  // a copy with nothing left to do
+void Plan::read(Buffer kept, void* host) const {
+    const BufferSpec& spec = buffers_.at(static_cast<std::size_t>(kept.id));
+    if (!spec.output)
+        throw std::logic_error(spec.name + " is read after a run, but it is not kept: its memory holds something else");
     const Kernels& device = context_.kernels();
-    const Range range(device, step.name);
+    device.copy_to_host(context_.stream(), (*this)[kept].data, host, spec.bytes());
+    device.synchronise(context_.stream());
+}
+
+void Plan::require_bound() const {
+    for (const int buffer : external_reads_)
+        if (!bound_[buffer])
+            throw std::logic_error("a plan is run before " + buffers_[buffer].name + " is bound to memory");
+}
+
+void Plan::run_call(const Call& call) const {
+    if (!call.run) return;  // a copy with nothing left to do
+    const Kernels& device = context_.kernels();
+    const Range range(device, call.name);
     try {
-        step.run(*this);
+        call.run(*this);
         if (!context_.records()) device.synchronise(context_.stream());
     } catch (const InputError&) {
         throw;
     } catch (const std::runtime_error& error) {
-        throw std::runtime_error("step " + step.name + ": " + error.what());
+        throw std::runtime_error("step " + call.name + ": " + error.what());
     }
 }
 
-void Plan::run_steps() {
-    for (const Step& step : steps_) run_step(step);
+void Plan::run_calls() const {
+    for (const Call& call : calls_) run_call(call);
 }
 
 void Plan::run() {
+    require_bound();
     const Kernels& device = context_.kernels();
     const Stream stream = context_.stream();
     if (!recorded_.handle) {
         if (!warm_ || !context_.records()) {
-            run_steps();
+            run_calls();
             warm_ = true;
             return;
         }
         Recording recording(device, stream);
-        run_steps();
+        run_calls();
         if (!recording.under_way()) return;
         recorded_ = recording.end();
     }
     device.replay(stream, recorded_);
 }
 
-std::int64_t Plan::bytes_moved(const Step& step) const {
-    std::int64_t bytes = step.bytes_outside;
-    for (const auto* list : {&step.reads, &step.writes})
-        for (const Tensor t : *list)
-            if (tensors_[t].type != Type::u8) bytes += tensors_[t].bytes();
+std::int64_t Plan::bytes_moved(const Call& call) const {
+    std::int64_t bytes = call.bytes_outside;
+    for (const auto* list : {&call.reads, &call.writes})
+        for (const Buffer buffer : *list) {
+            const BufferSpec& spec = buffers_[static_cast<std::size_t>(buffer.id)];
+            if (spec.form.type != Type::u8) bytes += spec.bytes();
+        }
     return bytes;
 }
 
 StepTimes Plan::run_timed() {
+    require_bound();
     constexpr double kLongestDelay = 1;
     const Kernels& device = context_.kernels();
     const Stream stream = context_.stream();
     device.delay(stream, delay_);
     std::vector<Mark> marks{device.set_mark(stream, {})};
-    for (const Step& step : steps_) {
-        run_step(step);
+    for (const Call& call : calls_) {
+        run_call(call);
         marks.push_back(device.set_mark(stream, {}));
     }
     StepTimes times;
     times.starved = !device.host_memory && device.reached(marks.front());
     if (times.starved) delay_ = std::min(2 * delay_, kLongestDelay);
     device.wait_for(marks.back());
-    for (std::size_t i = 0; i < steps_.size(); ++i)
+    for (std::size_t i = 0; i < calls_.size(); ++i)
         times.seconds.push_back(device.seconds_between(marks[i], marks[i + 1]));
     for (const Mark mark : marks) device.release_mark(mark);
     return times;
 }
 
-std::int64_t Plan::live_bytes(int step) const {
+std::int64_t Plan::live_bytes(int call) const {
     std::int64_t bytes = 0;
-    for (Tensor t = 0; t < static_cast<Tensor>(tensors_.size()); ++t) {
+    for (int t = 0; t < static_cast<int>(buffers_.size()); ++t) {
         const Placement& placement = placements_[t];
-        if (!tensors_[t].external && placement.root == t && placement.first <= step && step <= placement.last)
-            bytes += tensors_[t].bytes();
+        if (!buffers_[t].external && placement.root == t && placement.first <= call && call <= placement.last)
+            bytes += buffers_[t].bytes();
     }
     return bytes;
 }

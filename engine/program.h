@@ -13,50 +13,64 @@ namespace iwseg {
 
 class Plan;
 
-/// A tensor of a program, by number. Its memory is found when the program is planned.
-using Tensor = int;
+/// Memory of a program, by number. Where it lies is found when the program is planned.
+struct Buffer {
+    int id = -1;
 
-struct TensorSpec {
-    std::string name;
-    Shape shape;
+    explicit operator bool() const { return id >= 0; }
+    auto operator<=>(const Buffer&) const = default;
+};
+
+/// How elements lie in memory.
+struct Form {
     Type type = Type::f32;
     Layout layout = Layout::ncdhw;
-    bool external = false;  ///< the caller's memory, bound before each run
-    bool output = false;    ///< still wanted after the last step
 
-    std::int64_t bytes() const { return bytes_of(shape, type, layout); }
+    bool operator==(const Form&) const = default;
+};
+
+struct BufferSpec {
+    std::string name;
+    Shape shape;
+    Form form = {};
+    bool external = false;  ///< the caller's memory, bound before each run
+    bool output = false;    ///< still wanted after the last call
+
+    std::int64_t bytes() const { return bytes_of(shape, form.type, form.layout); }
 };
 
 /// One call of kernels, with what it touches: all the plan needs to know about lifetimes.
-struct Step {
-    std::string name;                    ///< layer and pass, for people
-    std::vector<Tensor> reads, writes;   ///< a tensor added to is in both; scratch is a write
+struct Call {
+    std::string name;  ///< layer and pass, for people
+    std::string kind;  ///< of operation and pass, as in "batch norm statistics": what measurements add up
+    std::vector<Buffer> reads, writes;  ///< a buffer added to is in both; scratch is a write
+    /// Owns all it needs beside the plan's memory, or refers to what outlives the plan.
     std::function<void(const Plan&)> run;
-    /// The second may take the first's memory over, where nothing reads the first afterwards.
-    std::optional<std::pair<Tensor, Tensor>> in_place = {};
-    bool copies_only = false;            ///< nothing is left to do once its result has taken the source over
-    std::int64_t operations = 0;         ///< multiplications and additions of a convolution, for measurements
-    std::int64_t bytes_outside = 0;      ///< moved beside the tensors named, for measurements
+    /// The second may alias the first in place, where nothing reads the first afterwards.
+    std::optional<std::pair<Buffer, Buffer>> in_place = {};
+    bool copies_only = false;         ///< nothing is left to do once its result lies where its source lay
+    std::int64_t operations = 0;      ///< multiplications and additions of a convolution, for measurements
+    std::int64_t bytes_outside = 0;   ///< moved beside the buffers named, for measurements
 };
 
-/// Everything one run does, in order: forward, loss, backward, update. Made by a graph, executed by a plan.
+/// Everything one run does, in order: forward, loss, backward, update. Made by compiling a graph, executed by a plan.
 class Program {
   public:
-    Tensor add(TensorSpec spec);
-    /// Memory without a shape, for one step or between a few: statistics, partial sums.
-    Tensor add_bytes(const std::string& name, std::int64_t bytes);
-    void add(Step step) { steps_.push_back(std::move(step)); }
+    Buffer add(BufferSpec spec);
+    /// Memory without a shape, for one call or between a few: statistics, partial sums.
+    Buffer add_bytes(const std::string& name, std::int64_t bytes);
+    void add(Call call) { calls_.push_back(std::move(call)); }
+    /// In front of all others.
+    void add_first(std::vector<Call> calls);
 
-    const TensorSpec& operator[](Tensor tensor) const { return tensors_.at(static_cast<std::size_t>(tensor)); }
-    void keep(Tensor tensor) { tensors_.at(static_cast<std::size_t>(tensor)).output = true; }
-    const std::vector<TensorSpec>& tensors() const { return tensors_; }
-    const std::vector<Step>& steps() const { return steps_; }
-    /// Steps handed over to a plan.
-    std::vector<Step> take_steps() { return std::move(steps_); }
+    const BufferSpec& operator[](Buffer buffer) const { return buffers_.at(static_cast<std::size_t>(buffer.id)); }
+    void keep(Buffer buffer) { buffers_.at(static_cast<std::size_t>(buffer.id)).output = true; }
+    const std::vector<BufferSpec>& buffers() const { return buffers_; }
+    const std::vector<Call>& calls() const { return calls_; }
 
   private:
-    std::vector<TensorSpec> tensors_;
-    std::vector<Step> steps_;
+    std::vector<BufferSpec> buffers_;
+    std::vector<Call> calls_;
 };
 
 }  // namespace iwseg

@@ -11,6 +11,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/grid_patch.h"
 #include "kernels/inverse_weights.h"
+#include "kernels/leaky_relu.h"
 #include "kernels/loss.h"
 #include "kernels/max_pool.h"
 #include "kernels/memory.h"
@@ -31,7 +32,7 @@
                     X(channel_sum_scratch_bytes) X(reorder) X(batch_norm_scratch_bytes) X(batch_norm_statistics)     \
                         X(batch_norm_running_statistics) X(batch_norm_apply) X(batch_norm_backward)                  \
                             X(make_convolution) X(preferred_layout) X(pack_all_weights) X(unpack_all_weights)        \
-                                X(max_pool) X(max_pool_backward) X(upsample) X(upsample_backward)                    \
+                                X(leaky_relu) X(leaky_relu_backward) X(max_pool) X(max_pool_backward) X(upsample) X(upsample_backward)                    \
                                     X(loss_scratch_bytes) X(loss_value) X(loss_gradient) X(components_scratch_bytes) \
                                         X(label_components) X(component_weights_scratch_bytes) X(component_weights)  \
                                             X(inverse_weight_table) X(look_up_weights) X(sgd_update) X(take_staged)  \

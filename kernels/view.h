@@ -5,7 +5,8 @@
 
 namespace iwseg {
 
-enum class Type : std::uint8_t { f32, bf16, i32, u8 };
+/// f64 holds losses' values alone: no kernel takes it for a tensor.
+enum class Type : std::uint8_t { f32, bf16, i32, u8, f64 };
 
 /// How a tensor of logical order (N, C, D, H, W) lies in memory.
 ///   ncdhw      channels outermost; what files and callers use
@@ -36,7 +37,7 @@ struct View {
 };
 
 constexpr std::int64_t bytes_of(Type type) {
-    return type == Type::u8 ? 1 : type == Type::bf16 ? 2 : 4;
+    return type == Type::u8 ? 1 : type == Type::bf16 ? 2 : type == Type::f64 ? 8 : 4;
 }
 
 /// Channels that lie next to each other for one voxel: 1 for ncdhw, C for ndhwc, else 8 or 16.

@@ -1,6 +1,9 @@
 #pragma once
 
-#include "engine/graph.h"
+#include <cstdint>
+#include <memory>
+
+#include "engine/tensor.h"
 #include "kernels/loss.h"
 
 namespace iwseg {
@@ -13,12 +16,8 @@ struct LossTargets {
     std::int64_t stride = 0;
 };
 
-struct LossNodes {
-    Tensor value = -1;       ///< one f64, kept after the run
-    Tensor diff_logit = -1;  ///< like the logits
-};
-
-/// Adds a loss's two passes to the graph's program, after its forward steps. targets must outlive the plan.
-LossNodes add_loss(Graph& graph, const LossParameters& parameters, Tensor logit, const LossTargets& targets);
+/// The loss of logits (N, 1, D, H, W), one f64, to be given to CompileOptions::minimise. What `targets` holds is read at
+/// each run. Throws std::invalid_argument on logits of several channels.
+Tensor loss(Tensor logit, const LossParameters& parameters, std::shared_ptr<const LossTargets> targets);
 
 }  // namespace iwseg

@@ -1,36 +1,27 @@
 #include "models/blocks.h"
 
+#include "engine/ops/add.h"
+#include "engine/ops/batch_norm.h"
+#include "engine/ops/relu.h"
+
 namespace iwseg {
 
-Tensor pre_activation(Graph& graph, const std::string& name, Tensor x, const PreActivationOptions& options) {
-    const Tensor active = graph.batch_norm(x, name + ".bn", true);
-    ConvolutionNode node;
-    node.weight = name + ".layer.weight";
-    if (options.bias) node.bias = name + ".layer.bias";
-    node.channels = options.channels;
-    node.kernel = options.kernel;
-    node.summand = options.summand;
-    node.plain_f32 = options.plain_f32;
-    return graph.convolution(active, node);
+Tensor pre_activation(Tensor x, const std::string& name, ConvOptions options) {
+    options.name = name + ".layer";
+    return conv(relu(batch_norm(x, {.name = name + ".bn"})), options);
 }
 
-Tensor residual_block(Graph& graph, const std::string& name, Tensor x, int channels, int kernel) {
-    const Tensor middle =
-        pre_activation(graph, name + ".conv_path.0", x, {.channels = channels, .kernel = kernel, .bias = false});
-    const Tensor active = graph.batch_norm(middle, name + ".conv_path.1.bn", true);
+Tensor residual_block(Tensor x, const std::string& name, int channels, int kernel) {
+    const ConvOptions options{.channels = channels, .kernel = kernel, .bias = false};
+    const Tensor middle = pre_activation(x, name + ".conv_path.0", options);
+    const Tensor active = relu(batch_norm(middle, {.name = name + ".conv_path.1.bn"}));
     // A convolution of the shortcut comes late, so that its result lives only until the last convolution adds to it.
-    const bool same = graph.program()[x].shape.c == channels;
-    ConvolutionNode adjust;
-    adjust.weight = name + ".adjust_to_stride.weight";
-    adjust.channels = channels;
-    adjust.kernel = 1;
-    const Tensor shortcut = same ? x : graph.convolution(x, adjust);
-    ConvolutionNode last;
-    last.weight = name + ".conv_path.1.layer.weight";
-    last.channels = channels;
-    last.kernel = kernel;
-    last.summand = shortcut;
-    return graph.convolution(active, last);
+    const bool same = x.shape().c == channels;
+    const Tensor shortcut =
+        same ? x : conv(x, {.channels = channels, .kernel = 1, .bias = false, .name = name + ".adjust_to_stride"});
+    ConvOptions last = options;
+    last.name = name + ".conv_path.1.layer";
+    return add(conv(active, last), shortcut);
 }
 
 }  // namespace iwseg

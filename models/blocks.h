@@ -2,20 +2,15 @@
 
 #include <string>
 
-#include "engine/graph.h"
+#include "engine/ops/conv.h"
+#include "engine/tensor.h"
 
 namespace iwseg {
 
-/// BatchNorm, ReLU, convolution: parameters NAME.bn.*, NAME.layer.*.
-struct PreActivationOptions {
-    int channels = 1, kernel = 3;
-    bool bias = true;
-    Tensor summand = -1;     ///< what the result is added to; it stays as it is
-    bool plain_f32 = false;  ///< result as (N, C, D, H, W) f32
-};
-Tensor pre_activation(Graph& graph, const std::string& name, Tensor x, const PreActivationOptions& options);
+/// Normalisation, ReLU, convolution: the parameters are NAME.bn.* and NAME.layer.*. options.name is not read.
+Tensor pre_activation(Tensor x, const std::string& name, ConvOptions options);
 
-/// Two pre-activations without bias, plus x, or plus a 1x1x1 convolution of x (NAME.adjust_to_stride) where widths differ.
-Tensor residual_block(Graph& graph, const std::string& name, Tensor x, int channels, int kernel);
+/// Two pre-activated convolutions beside a shortcut, which is x, or a 1 x 1 x 1 convolution of it where channels differ.
+Tensor residual_block(Tensor x, const std::string& name, int channels, int kernel);
 
 }  // namespace iwseg

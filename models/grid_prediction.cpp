@@ -9,7 +9,9 @@
 #include <string>
 #include <thread>
 
+#include "engine/compile.h"
 #include "engine/device_copy.h"
+#include "engine/graph.h"
 #include "engine/plan.h"
 #include "kernels/const_view.h"
 #include "kernels/error.h"
@@ -60,13 +62,14 @@ struct GridPredictor::State {
           network(options),
           grid(check(grid_options)),
           padded((grid.patch + 7) / 8 * 8),
-          margin((padded - grid.patch) / 2),
-          graph(context, parameters, {false, grid.bf16, context.kernels().preferred_layout(options.narrowest())}) {
-        image = graph.input("patch", {1, network.in_channels, padded, padded, padded});
-        logit = add_unet(graph, network, graph.image());
-        graph.program().keep(logit);
-        graph.forward();
-        arena_bytes = Plan::bytes_needed(graph.program());
+          margin((padded - grid.patch) / 2) {
+        Graph graph;
+        const Tensor seen = graph.input("patch", {1, network.in_channels, padded, padded, padded});
+        const Tensor logits = unet(seen, network);
+        Compiled made = compile(graph, context, parameters, {.bf16 = grid.bf16, .keep = {logits}});
+        image = made[seen], logit = made[logits];
+        program = std::move(made.program);
+        arena_bytes = Plan::bytes_needed(program);
     }
 
     static GridOptions check(const GridOptions& grid) {
@@ -79,11 +82,11 @@ struct GridPredictor::State {
     UnetOptions network;
     GridOptions grid;
     std::int64_t padded, margin;  ///< a side of what the network sees; voxels before the patch in it
-    Graph graph;
-    Tensor image = -1, logit = -1;
+    Program program;
+    Buffer image, logit;
     std::int64_t arena_bytes = 0;
     std::unique_ptr<Plan> plan;
-    std::unique_ptr<DeviceMemory> seen, scratch;  ///< what the network sees of a patch
+    std::unique_ptr<DeviceMemory> patch, scratch;  ///< what the network sees of a patch
     std::mutex turn;                              ///< held while a scan is predicted
     std::atomic<std::thread::id> predicting;      ///< whose turn it is
 };
@@ -141,12 +144,12 @@ Prediction GridPredictor::predict(const float* image, std::int64_t d, std::int64
     const std::int64_t channels = s.network.in_channels;
     const Shape seen_shape{1, channels, s.padded, s.padded, s.padded};
     if (!s.plan) {
-        s.plan = std::make_unique<Plan>(s.device, s.graph.program());
+        s.plan = std::make_unique<Plan>(s.device, s.program);
         s.parameters.place(device, stream, false);
-        s.seen = std::make_unique<DeviceMemory>(device, seen_shape.elements() * 4);
+        s.patch = std::make_unique<DeviceMemory>(device, seen_shape.elements() * 4);
         s.scratch = std::make_unique<DeviceMemory>(device, device.extract_patch_scratch_bytes(channels));
     }
-    s.plan->bind(s.image, s.seen->data());
+    s.plan->bind(s.image, s.patch->data());
     const std::array<Axis, 3> axes{Axis(d, s.grid), Axis(h, s.grid), Axis(w, s.grid)};
     Prediction prediction;
     prediction.logit.resize(static_cast<std::size_t>(d * h * w));
@@ -160,7 +163,7 @@ Prediction GridPredictor::predict(const float* image, std::int64_t d, std::int64
         const std::int64_t place[] = {i / axes[2].patches / axes[1].patches, i / axes[2].patches % axes[1].patches,
                                       i % axes[2].patches};
         for (unsigned axis = 0; axis < 3; ++axis) patch.start[axis] = place[axis] * s.grid.stride - axes[axis].before;
-        device.extract_patch(stream, to_read({scan.data(), {1, channels, d, h, w}}), patch, {s.seen->data(), seen_shape},
+        device.extract_patch(stream, to_read({scan.data(), {1, channels, d, h, w}}), patch, {s.patch->data(), seen_shape},
                              s.scratch->data());
         s.plan->run();
         device.accumulate_patch(stream, (*s.plan)[s.logit], patch, logits.data(), probabilities.data());

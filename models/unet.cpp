@@ -1,8 +1,11 @@
 #include "models/unet.h"
 
-#include <algorithm>
 #include <vector>
 
+#include "engine/ops/add.h"
+#include "engine/ops/batch_norm.h"
+#include "engine/ops/max_pool.h"
+#include "engine/ops/upsample.h"
 #include "engine/safetensors.h"
 #include "kernels/error.h"
 #include "models/blocks.h"
@@ -13,45 +16,41 @@ namespace {
 constexpr int kLevels = 3;  ///< of halving; under the last lies the bridge
 
 /// Residual blocks in a row, NAME.0, NAME.1, …
-Tensor blocks(Graph& graph, const std::string& name, Tensor x, const std::vector<int>& channels) {
+Tensor blocks(Tensor x, const std::string& name, const std::vector<int>& channels) {
     for (std::size_t i = 0; i < channels.size(); ++i)
-        x = residual_block(graph, name + "." + std::to_string(i), x, channels[i], 3);
+        x = residual_block(x, name + "." + std::to_string(i), channels[i], 3);
     return x;
 }
 
 }  // namespace
 
-int UnetOptions::narrowest() const { return *std::min_element(widths.begin(), widths.end()); }
-
-Tensor add_unet(Graph& graph, const UnetOptions& options, Tensor image) {
-    const Shape shape = graph.program()[image].shape;
+Tensor unet(Tensor image, const UnetOptions& options) {
+    const Shape shape = image.shape();
     if (shape.d % 8 || shape.h % 8 || shape.w % 8 || shape.voxels() == 0)
         throw InputError("a patch of " + std::to_string(shape.d) + " x " + std::to_string(shape.h) + " x " +
                          std::to_string(shape.w) + " voxels is not usable: every side must be a multiple of 8");
     const auto& w = options.widths;
-    ConvolutionNode first;
-    first.weight = "0.0.weight";
-    first.channels = w[0];
-    Tensor x = pre_activation(graph, "0.1", graph.convolution(image, first), {.channels = w[0]});
     const std::vector<std::vector<int>> down{{w[0], w[0]}, {w[1], w[1]}, {w[2], w[2]}};
     const std::vector<std::vector<int>> up{{w[0], w[0]}, {w[1], w[0]}, {w[2], w[1]}};
+    Tensor x = conv(image, {.channels = w[0], .bias = false, .name = "0.0"});
+    x = pre_activation(x, "0.1", {.channels = w[0]});
     std::vector<Tensor> levels;
     for (int level = 0; level < kLevels; ++level) {
-        x = blocks(graph, "1.down_path." + std::to_string(level), x, down[level]);
+        x = blocks(x, "1.down_path." + std::to_string(level), down[level]);
         levels.push_back(x);
-        x = graph.max_pool(x);
+        x = max_pool(x);
     }
-    x = blocks(graph, "1.bridge", x, {w[3], w[3], w[2]});
+    x = blocks(x, "1.bridge", {w[3], w[3], w[2]});
     for (int level = kLevels - 1; level >= 0; --level) {
         // The skip is computed only here, into the upsampled tensor: nothing is kept for it meanwhile.
-        x = pre_activation(graph, "1.middle_path." + std::to_string(level), levels[level],
-                           {.channels = w[level], .kernel = 1, .summand = graph.upsample(x)});
-        x = blocks(graph, "1.up_path." + std::to_string(level), x, up[level]);
+        const Tensor above = upsample(x);
+        const std::string name = "1.middle_path." + std::to_string(level);
+        x = add(pre_activation(levels[level], name, {.channels = w[level], .kernel = 1}), above);
+        x = blocks(x, "1.up_path." + std::to_string(level), up[level]);
     }
-    x = residual_block(graph, "2.0", x, w[0], 1);
-    x = pre_activation(graph, "2.1", x,
-                       {.channels = options.out_channels, .kernel = 1, .bias = false, .plain_f32 = true});
-    return graph.batch_norm(x, "2.2", false);
+    x = residual_block(x, "2.0", w[0], 1);
+    x = pre_activation(x, "2.1", {.channels = options.out_channels, .kernel = 1, .bias = false});
+    return batch_norm(x, {.name = "2.2"});
 }
 
 UnetOptions unet_of_weights(const std::string& file, std::map<std::string, std::string>* metadata) {

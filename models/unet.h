@@ -5,7 +5,7 @@
 #include <map>
 #include <string>
 
-#include "engine/graph.h"
+#include "engine/tensor.h"
 
 namespace iwseg {
 
@@ -14,13 +14,11 @@ struct UnetOptions {
     int in_channels = 1;
     int out_channels = 1;
     std::array<int, 4> widths{16, 64, 128, 256};
-
-    int narrowest() const;
 };
 
-/// Adds the network to a graph. image: (N, in, D, H, W). Returns logits (N, out, D, H, W), f32, ncdhw. Parameters have
-/// the original's state_dict names. Throws InputError where a size is not a multiple of 8.
-Tensor add_unet(Graph& graph, const UnetOptions& options, Tensor image);
+/// The network's logits (N, out, D, H, W) of an image (N, in, D, H, W). Parameters have the original's state_dict names.
+/// Throws InputError where a size is not a multiple of 8.
+Tensor unet(Tensor image, const UnetOptions& options);
 
 /// The network that a weights file was written for, read from the shapes in its header, and what its metadata say. The
 /// weights are not read. Throws InputError, naming the file, where it is not such a network's.

@@ -6,6 +6,7 @@
 #include <map>
 #include <sstream>
 
+#include "engine/compile.h"
 #include "engine/graph.h"
 #include "kernels/cudnn_plans.h"
 #include "kernels/error.h"
@@ -40,9 +41,9 @@ std::vector<Asked> convolutions(bool bf16) {
     asked.clear();
     Context context(noting, {});
     Parameters parameters;
-    Graph graph(context, parameters, {true, bf16, Layout::ndhwc});
-    graph.input("image", {2, 1, 128, 128, 128});
-    add_unet(graph, {}, graph.image());
+    Graph graph;
+    const Tensor logits = unet(graph.input("image", {2, 1, 128, 128, 128}), {});
+    compile(graph, context, parameters, {.training = true, .bf16 = bf16, .layout = Layout::ndhwc, .keep = {logits}});
     return std::exchange(asked, {});
 }
 

@@ -10,7 +10,7 @@
 #include "engine/context.h"
 #include "kernels/extent.h"
 #include "models/grid_prediction.h"
-#include "models/initialisation.h"
+#include "engine/initialisation.h"
 
 namespace iwseg {
 namespace {

@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "engine/context.h"
+#include "engine/initialisation.h"
 #include "kernels/imported_symbols.h"
 #include "kernels/onednn_threads.h"
-#include "models/initialisation.h"
 #include "training/session.h"
 
 extern "C" void GOMP_parallel(void (*region)(void*), void* data, unsigned count, unsigned flags);

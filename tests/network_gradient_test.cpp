@@ -7,7 +7,7 @@
 
 #include "kernels/bf16.h"
 #include "kernels/inverse_weights.h"
-#include "models/initialisation.h"
+#include "engine/initialisation.h"
 #include "tests/backends.h"
 #include "tests/reference_losses.h"
 #include "tests/reference_operations.h"
@@ -98,7 +98,7 @@ class NetworkGradient : public testing::TestWithParam<Backend> {
         session_ = std::make_unique<TrainingSession>(*context_, parameters_, options);
         initialise(*context_, parameters_, seed_);
         for (int i = 0; i < parameters_.size(); ++i)
-            reference_.values[parameters_[i].name].assign(parameters_.value(i), parameters_.value(i) + parameters_[i].elements);
+            reference_.values[parameters_[{i}].name].assign(parameters_.value({i}), parameters_.value({i}) + parameters_[{i}].elements);
     }
 
     double reference_loss() {
@@ -150,7 +150,7 @@ TEST_P(NetworkGradient, EveryKindOfParameterAgreesWithCentralDifferences) {
     constexpr double kStep = 1e-6;
     int wrong = 0;
     for (int i = 0; i < 24; ++i) {
-        const int index = std::uniform_int_distribution<int>(0, parameters_.size() - 1)(random_);
+        const ParameterId index{std::uniform_int_distribution<int>(0, parameters_.size() - 1)(random_)};
         const Parameter& parameter = parameters_[index];
         if (!parameter.learned) continue;
         const auto place = std::uniform_int_distribution<std::int64_t>(0, parameter.elements - 1)(random_);

@@ -21,19 +21,19 @@ namespace iwseg {
 
 using reference::Array;
 
-struct Form {
+struct OperationForm {
     Backend backend;
     Layout layout;
     Type type;
 };
 
-inline std::ostream& operator<<(std::ostream& out, const Form& form) {
+inline std::ostream& operator<<(std::ostream& out, const OperationForm& form) {
     const char* layouts[] = {"ncdhw", "ndhwc", "blocked8", "blocked16"};
     return out << name_of(form.backend) << '_' << layouts[static_cast<int>(form.layout)]
                << (form.type == Type::bf16 ? "_bf16" : "_f32");
 }
 
-inline const std::vector<Form> kForms = {{Backend::cpu, Layout::ncdhw, Type::f32},
+inline const std::vector<OperationForm> kForms = {{Backend::cpu, Layout::ncdhw, Type::f32},
                                          {Backend::cpu, Layout::blocked8, Type::f32},
                                          {Backend::cpu, Layout::blocked16, Type::f32},
                                          {Backend::cpu, Layout::blocked8, Type::bf16},
@@ -56,7 +56,7 @@ inline void expect_close(const Array& got, const Array& expected, double allowed
 inline std::vector<float> to_floats(const std::vector<double>& values) { return {values.begin(), values.end()}; }
 inline std::vector<double> to_doubles(const std::vector<float>& values) { return {values.begin(), values.end()}; }
 
-class OperationTest : public testing::TestWithParam<Form> {
+class OperationTest : public testing::TestWithParam<OperationForm> {
   protected:
     OperationTest()
         : seed_(std::random_device{}()), random_(seed_), trace_(__FILE__, __LINE__, "seed " + std::to_string(seed_)) {}

@@ -8,7 +8,7 @@
 
 #include "kernels/bytes.h"
 #include "kernels/convolution_weights.h"
-#include "models/initialisation.h"
+#include "engine/initialisation.h"
 #include "tests/kernel_tensor.h"
 #include "tests/simt.h"
 #include "tests/simt_backend.h"
@@ -131,11 +131,11 @@ TEST(PackedWeights, AreOneLaunchAStepAndTheirGradientsAnother) {
     trained.session->bind(batch_of({2, 1, 8, 8, 8}), 0);
     const Plan& plan = trained.session->plan();
     int found = 0;
-    for (const Step& step : plan.steps()) {
-        if (step.name != "weights packed" && step.name != "weight gradients unpacked") continue;
+    for (const Call& call : plan.calls()) {
+        if (call.name != "weights packed" && call.name != "weight gradients unpacked") continue;
         const std::int64_t before = simt::executor::launch_count().launches;
-        step.run(plan);
-        EXPECT_EQ(simt::executor::launch_count().launches - before, 1) << step.name;
+        call.run(plan);
+        EXPECT_EQ(simt::executor::launch_count().launches - before, 1) << call.name;
         ++found;
     }
     EXPECT_EQ(found, 2);

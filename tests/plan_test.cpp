@@ -18,14 +18,14 @@
 namespace iwseg {
 namespace {
 
-void fill(const Plan& plan, Tensor tensor, float value) {
-    const std::int64_t count = plan.tensors()[static_cast<std::size_t>(tensor)].shape.elements();
-    std::fill_n(plan.data<float>(tensor), count, value);
+void fill(const Plan& plan, Buffer buffer, float value) {
+    const std::int64_t count = plan[buffer].shape.elements();
+    std::fill_n(plan.data<float>(buffer), count, value);
 }
 
-bool holds(const Plan& plan, Tensor tensor, float value) {
-    const std::int64_t count = plan.tensors()[static_cast<std::size_t>(tensor)].shape.elements();
-    const float* data = plan.data<float>(tensor);
+bool holds(const Plan& plan, Buffer buffer, float value) {
+    const std::int64_t count = plan[buffer].shape.elements();
+    const float* data = plan.data<float>(buffer);
     return std::all_of(data, data + count, [&](float v) { return v == value; });
 }
 
@@ -36,21 +36,21 @@ TEST(Plan, NoTensorIsOverwrittenBeforeItsLastReader) {
     const auto below = [&](int n) { return std::uniform_int_distribution<int>(0, n - 1)(random); };
     for (int round = 0; round < 50; ++round) {
         Program program;
-        auto expected = std::make_shared<std::map<Tensor, float>>();
+        auto expected = std::make_shared<std::map<Buffer, float>>();
         auto wrong = std::make_shared<int>(0);
-        std::vector<Tensor> made;
+        std::vector<Buffer> made;
         const int steps = 5 + below(40);
         for (int i = 0; i < steps; ++i) {
-            const Tensor to = program.add(TensorSpec{"t", {1, 1, 1, 1, 100 * (1 + below(3))}});
-            std::vector<Tensor> reads;
+            const Buffer to = program.add(BufferSpec{"t", {1, 1, 1, 1, 100 * (1 + below(3))}});
+            std::vector<Buffer> reads;
             for (int k = 0; k < 3 && !made.empty(); ++k) reads.push_back(made[static_cast<std::size_t>(below(static_cast<int>(made.size())))]);
-            Step step{"step", reads, {to}, [=](const Plan& plan) {
-                          for (const Tensor t : reads) *wrong += !holds(plan, t, expected->at(t));
+            Call call{"call", "", reads, {to}, [=](const Plan& plan) {
+                          for (const Buffer t : reads) *wrong += !holds(plan, t, expected->at(t));
                           (*expected)[to] = static_cast<float>(i);
                           fill(plan, to, static_cast<float>(i));
                       }};
-            if (!reads.empty() && below(2)) step.in_place = {reads[0], to};
-            program.add(std::move(step));
+            if (!reads.empty() && below(2)) call.in_place = {reads[0], to};
+            program.add(std::move(call));
             made.push_back(to);
         }
         program.keep(made[static_cast<std::size_t>(below(steps))]);
@@ -58,9 +58,9 @@ TEST(Plan, NoTensorIsOverwrittenBeforeItsLastReader) {
         Plan plan(context, program);
         plan.run();
         EXPECT_EQ(*wrong, 0);
-        for (Tensor t = 0; t < static_cast<Tensor>(plan.tensors().size()); ++t) {
-            const bool kept = plan.tensors()[static_cast<std::size_t>(t)].output;
-            EXPECT_TRUE(!kept || holds(plan, t, expected->at(t)));
+        for (int b = 0; b < static_cast<int>(plan.buffers().size()); ++b) {
+            const bool kept = plan.buffers()[static_cast<std::size_t>(b)].output;
+            EXPECT_TRUE(!kept || holds(plan, {b}, expected->at({b})));
         }
         EXPECT_EQ(plan.bytes(), Plan::bytes_needed(program));
     }
@@ -69,9 +69,9 @@ TEST(Plan, NoTensorIsOverwrittenBeforeItsLastReader) {
 /// a -> b -> c, each the size of the one before.
 Program chain(bool in_place, int* runs) {
     Program program;
-    const Tensor a = program.add(TensorSpec{"a", {1, 1, 1, 1, 1000}}), b = program.add(TensorSpec{"b", {1, 1, 1, 1, 1000}});
-    program.add({"make", {}, {a}, [=](const Plan& plan) { fill(plan, a, 3); }});
-    Step copy{"copy", {a}, {b}, [=](const Plan& plan) {
+    const Buffer a = program.add(BufferSpec{"a", {1, 1, 1, 1, 1000}}), b = program.add(BufferSpec{"b", {1, 1, 1, 1, 1000}});
+    program.add({"make", "", {}, {a}, [=](const Plan& plan) { fill(plan, a, 3); }});
+    Call copy{"copy", "", {a}, {b}, [=](const Plan& plan) {
                   ++*runs;
                   fill(plan, b, *plan.data<float>(a));
               }};
@@ -90,16 +90,16 @@ TEST(Plan, ACopyWhoseSourceIsDoneWithTakesItsMemoryAndDoesNothing) {
     EXPECT_EQ(runs, 1);
     together.run();
     EXPECT_EQ(runs, 1);
-    EXPECT_TRUE(holds(together, 1, 3));
+    EXPECT_TRUE(holds(together, {1}, 3));
     EXPECT_EQ(apart.bytes(), 2 * together.bytes());
 }
 
 /// What a run of a plan throws whose second step does `work`.
 std::string error_of_step(const Kernels& kernels, bool record, const std::function<void()>& work) {
     Program program;
-    const Tensor a = program.add(TensorSpec{"a", {1, 1, 1, 1, 10}});
-    program.add({"first", {}, {a}, [](const Plan&) {}});
-    program.add({"second", {a}, {a}, [&](const Plan&) { work(); }});
+    const Buffer a = program.add(BufferSpec{"a", {1, 1, 1, 1, 10}});
+    program.add({"first", "", {}, {a}, [](const Plan&) {}});
+    program.add({"second", "", {a}, {a}, [&](const Plan&) { work(); }});
     Context context(kernels, {.threads = 1, .record = record});
     Plan plan(context, program);
     try {
@@ -132,8 +132,8 @@ TEST(Plan, WhatFailsLateNamesItsStepWhereNothingIsRecorded) {
 TEST(Plan, MemoryThatIsNotAlignedIsNotBound) {
     Context context({"cpu"});
     Program program;
-    const Tensor image = program.add(TensorSpec{.name = "image", .shape = {1, 1, 1, 1, 8}, .external = true});
-    program.add({"read", {image}, {}, [](const Plan&) {}});
+    const Buffer image = program.add(BufferSpec{.name = "image", .shape = {1, 1, 1, 1, 8}, .external = true});
+    program.add({"read", "", {image}, {}, [](const Plan&) {}});
     Plan plan(context, program);
     alignas(16) std::array<float, 12> memory{};
     plan.bind(image, memory.data());
@@ -154,11 +154,11 @@ TEST(Plan, BytesAreTheArenaThatIsAllocatedAndHoldEveryTensor) {
     const Plan& plan = session.plan();
     EXPECT_EQ(plan.bytes(), plan.arena().bytes());
     std::int64_t end = 0;
-    for (std::size_t t = 0; t < plan.tensors().size(); ++t) {
+    for (std::size_t t = 0; t < plan.buffers().size(); ++t) {
         const Placement& p = plan.placements()[t];
-        if (plan.tensors()[t].external || p.last < p.first) continue;
+        if (plan.buffers()[t].external || p.last < p.first) continue;
         EXPECT_EQ(p.offset % 256, 0);
-        end = std::max(end, p.offset + plan.tensors()[t].bytes());
+        end = std::max(end, p.offset + plan.buffers()[t].bytes());
     }
     EXPECT_LE(end, plan.bytes());
     EXPECT_GT(end, plan.bytes() - 256);
@@ -167,8 +167,8 @@ TEST(Plan, BytesAreTheArenaThatIsAllocatedAndHoldEveryTensor) {
 TEST(Plan, MoreMemoryThanThereIsIsRefusedInASentence) {
     Context context({"cpu"});
     Program program;
-    const Tensor huge = program.add(TensorSpec{"huge", {1, 1, 1 << 20, 1 << 15, 1 << 10}});
-    program.add({"never", {}, {huge}, [](const Plan&) {}});
+    const Buffer huge = program.add(BufferSpec{"huge", {1, 1, 1 << 20, 1 << 15, 1 << 10}});
+    program.add({"never", "", {}, {huge}, [](const Plan&) {}});
     try {
         Plan plan(context, program);
         FAIL() << "131072 GB were given";

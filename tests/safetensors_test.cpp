@@ -166,15 +166,15 @@ TEST(StoredTensors, BecomeWholeNumbersOnlyWithinTheirRange) {
 class WeightsFiles : public SafetensorsFiles {
   protected:
     WeightsFiles() {
-        parameters_.declare("layer.weight", {2, 3}, true);
-        parameters_.declare("bn.running_mean", {2}, false);
-        parameters_.declare("bn.running_var", {2}, false);
+        parameters_.declare({"layer.weight", {2, 3}});
+        parameters_.declare({"bn.running_mean", {2}, {}, false});
+        parameters_.declare({"bn.running_var", {2}, {}, false});
     }
     std::string refusal(const std::string& name, int element, float value) {
         Parameters changed;
         for (int i = 0; i < parameters_.size(); ++i)
-            changed.declare(parameters_[i].name, parameters_[i].shape, parameters_[i].learned);
-        changed.value(changed.index(name))[element] = value;
+            changed.declare({parameters_[{i}].name, parameters_[{i}].shape, {}, parameters_[{i}].learned});
+        changed.value(changed.find(name))[element] = value;
         changed.save(folder_ / "w.safetensors");
         const std::vector<float> before = parameters_.values();
         try {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "models/grid_prediction.h"
-#include "models/initialisation.h"
+#include "engine/initialisation.h"
 #include "tests/simt.h"
 #include "tests/simt_backend.h"
 #include "training/session.h"
@@ -84,9 +84,9 @@ TEST(StepTraffic, NothingIsCopiedForAResidualSum) {
     for (const bool bf16 : {false, true}) {
         TrainingStep one(bf16);
         int sums = 0;
-        for (const Step& step : one.session->plan().steps()) {
-            EXPECT_FALSE(step.copies_only && step.run) << step.name;
-            sums += step.name.ends_with("summand gradient");
+        for (const Call& call : one.session->plan().calls()) {
+            EXPECT_FALSE(call.copies_only && call.run) << call.name;
+            sums += call.name.ends_with("summand gradient");
         }
         EXPECT_EQ(sums, 19);  // of 16 residual blocks and three skips
     }
@@ -97,13 +97,13 @@ TEST(StepTraffic, AStepOutsideConvolutionsIsOneLaunch) {
     TrainingStep one(true);
     one.session->step(one.batch, 1e-2f);  // after which everything that a step reads is written
     const Plan& plan = one.session->plan();
-    for (const Step& step : plan.steps()) {
-        if (!step.run || step.operations > 0) continue;
+    for (const Call& call : plan.calls()) {
+        if (!call.run || call.operations > 0) continue;
         const std::int64_t before = simt::executor::launch_count().launches;
-        step.run(plan);
+        call.run(plan);
         const bool twice =
-            step.name.ends_with("bn backward") || step.name == "2.2 backward";  // sums, then the gradient
-        EXPECT_EQ(simt::executor::launch_count().launches - before, twice ? 2 : 1) << step.name;
+            call.name.ends_with("bn backward") || call.name == "2.2 backward";  // sums, then the gradient
+        EXPECT_EQ(simt::executor::launch_count().launches - before, twice ? 2 : 1) << call.name;
     }
 }
 

@@ -5,7 +5,9 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "engine/compile.h"
 #include "engine/device_timer.h"
+#include "engine/graph.h"
 #include "kernels/bytes.h"
 #include "kernels/error.h"
 #include "losses/loss_operation.h"
@@ -53,23 +55,21 @@ struct TrainingSession::State {
           options(o),
           inputs(c, o.input, o.loss.weighted, o.bf16),
           host_loss(static_cast<double*>(c.kernels().allocate_host(sizeof(double))), ReleaseHost{&c.kernels()}),
-          timer(c),
-          graph(c, p, {true, o.bf16, o.layout.value_or(c.kernels().preferred_layout(o.network.narrowest()))}) {
-        image = graph.input("image", o.input);
+          timer(c) {
+        Graph graph;
+        const Tensor seen = graph.input("image", o.input);
+        const Tensor logits = unet(seen, o.network), value = iwseg::loss(logits, o.loss.parameters, inputs.targets());
+        Compiled made = compile(graph, c, p, {true, o.bf16, o.layout, {logits}, {value}});
+        image = made[seen], logit = made[logits], loss = made[value];
         const bool may_cut = o.cutting && !c.kernels().host_memory;
-        if (may_cut) inputs.add_cutting(graph.program(), image, sampling());
-        logit = add_unet(graph, o.network, graph.image());
-        graph.program().keep(logit);
-        graph.forward();
-        loss = add_loss(graph, o.loss.parameters, logit, inputs.targets());
-        graph.backward(logit, loss.diff_logit);
-        Step last{"update", {}, {}, [this](const Plan&) { update(); }};
+        if (may_cut) inputs.add_cutting(made.program, image, sampling());
+        Call last{"update", "update", {}, {}, [this](const Plan&) { update(); }};
         // Read are gradients, momentum and values, the latter two are written.
         last.bytes_outside = 5 * parameters.learned_elements() * static_cast<std::int64_t>(sizeof(float));
-        graph.program().add(std::move(last));
+        made.program.add(std::move(last));
         parameters.place(c.kernels(), c.stream(), true);
-        require_memory(c, o, Plan::bytes_needed(graph.program()));
-        plan = std::make_unique<Plan>(c, graph.program());
+        require_memory(c, o, Plan::bytes_needed(made.program));
+        plan = std::make_unique<Plan>(c, std::move(made.program));
         if (may_cut) upload_scans();
     }
 
@@ -96,7 +96,7 @@ struct TrainingSession::State {
     }
 
     void copy_loss() {
-        context.kernels().copy_to_host(context.stream(), plan->data<double>(loss.value), host_loss.get(), sizeof(double));
+        context.kernels().copy_to_host(context.stream(), plan->data<double>(loss), host_loss.get(), sizeof(double));
     }
 
     void update() {
@@ -113,9 +113,7 @@ struct TrainingSession::State {
     StepInputs inputs;
     std::unique_ptr<double, ReleaseHost> host_loss;  ///< where the device copies it to by itself
     DeviceTimer timer;
-    Graph graph;
-    Tensor image = -1, logit = -1;
-    LossNodes loss;
+    Buffer image, logit, loss;
     std::unique_ptr<Plan> plan;
 };
 
@@ -129,10 +127,8 @@ std::int64_t TrainingSession::resident_bytes() const { return state_->scans ? st
 Plan& TrainingSession::plan() { return *state_->plan; }
 std::vector<float> TrainingSession::logits() const {
     const State& s = *state_;
-    const View view = (*s.plan)[s.logit];
-    std::vector<float> host(static_cast<std::size_t>(view.shape.elements()));
-    s.context.kernels().copy_to_host(s.context.stream(), view.data, host.data(), view.shape.elements() * 4);
-    s.context.kernels().synchronise(s.context.stream());
+    std::vector<float> host(static_cast<std::size_t>((*s.plan)[s.logit].shape.elements()));
+    s.plan->read(s.logit, host.data());
     return host;
 }
 
@@ -158,7 +154,7 @@ void TrainingSession::start() {
 StepOutcome TrainingSession::finish() {
     State& s = *state_;
     const double seconds = s.timer.wait();
-    ++s.parameters.batches_tracked;
+    s.parameters.set_batches_tracked(s.parameters.batches_tracked() + 1);
     return {*s.host_loss, seconds};
 }
 

@@ -50,14 +50,14 @@ void StepInputs::make_room(std::int64_t stride) {
     char* data = device_->data();
     image_ = reinterpret_cast<float*>(data + parts.image);
     learning_rate_ = reinterpret_cast<const float*>(data);
-    targets_.target = reinterpret_cast<const std::uint8_t*>(data + parts.target);
+    targets_->target = reinterpret_cast<const std::uint8_t*>(data + parts.target);
     if (!weighted_) return;
-    targets_.labels = reinterpret_cast<const std::int32_t*>(data + parts.labels);
-    targets_.weights = reinterpret_cast<const float*>(data + parts.weights);
+    targets_->labels = reinterpret_cast<const std::int32_t*>(data + parts.labels);
+    targets_->weights = reinterpret_cast<const float*>(data + parts.weights);
 }
 
 bool StepInputs::fill_from(const ResidentScans* scans, std::int64_t stride) {
-    targets_.stride = weighted_ ? stride : 0;
+    targets_->stride = weighted_ ? stride : 0;
     const bool as_before = source_ == scans;
     source_ = scans;
     return as_before;
@@ -68,7 +68,7 @@ bool StepInputs::set(const Batch& batch, float learning_rate) {
     if (device.host_memory) {
         // Steps only ever read it.
         image_ = const_cast<float*>(batch.image.data());
-        targets_ = {batch.target.data(), weighted_ ? batch.labels.data() : nullptr,
+        *targets_ = {batch.target.data(), weighted_ ? batch.labels.data() : nullptr,
                     weighted_ ? batch.weights.data() : nullptr, weighted_ ? batch.stride : 0};
         host_rate_ = learning_rate;
         return false;
@@ -110,24 +110,27 @@ bool StepInputs::set(const std::vector<PatchPlace>& places, float learning_rate)
     return fill_from(scans_, scans_stride_);
 }
 
-void StepInputs::add_cutting(Program& program, Tensor image, const SamplingOptions& sampling) {
+void StepInputs::add_cutting(Program& program, Buffer image, const SamplingOptions& sampling) {
     sampling_ = sampling;
-    program.add({"cut patches", {}, {image}, [this](const Plan&) {
-                     if (source_) cut();
-                 }});
-    if (!weighted_) return;
-    Tensor scratch = -1;
-    Step step{"weigh components", {}, {}, {}};
-    if (sampling.components == ComponentMode::patch) {
-        const Shape mask{shape_.n, 1, shape_.d, shape_.h, shape_.w};
-        scratch = program.add_bytes("components", context_.kernels().component_weights_scratch_bytes(
-                                                      mask, sampling.connectivity));
-        step.writes.push_back(scratch);
+    std::vector<Call> calls;
+    calls.push_back({"cut patches", "cut patches", {}, {image}, [this](const Plan&) {
+                         if (source_) cut();
+                     }});
+    if (weighted_) {
+        Buffer scratch;
+        Call call{"weigh components", "weigh components", {}, {}, {}};
+        if (sampling.components == ComponentMode::patch) {
+            const Shape mask{shape_.n, 1, shape_.d, shape_.h, shape_.w};
+            scratch = program.add_bytes("components", context_.kernels().component_weights_scratch_bytes(
+                                                          mask, sampling.connectivity));
+            call.writes.push_back(scratch);
+        }
+        call.run = [this, scratch](const Plan& plan) {
+            if (source_) weigh(scratch ? plan[scratch].data : nullptr);
+        };
+        calls.push_back(std::move(call));
     }
-    step.run = [this, scratch](const Plan& plan) {
-        if (source_) weigh(scratch < 0 ? nullptr : plan[scratch].data);
-    };
-    program.add(std::move(step));
+    program.add_first(std::move(calls));
 }
 
 void StepInputs::cut() const {

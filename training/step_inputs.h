@@ -26,9 +26,9 @@ class StepInputs {
     StepInputs(const StepInputs&) = delete;
     StepInputs& operator=(const StepInputs&) = delete;
 
-    /// Adds the steps that cut patches and weigh their components; they do nothing where a batch is given. Once, at the
-    /// front of a program, on a device with memory of its own.
-    void add_cutting(Program& program, Tensor image, const SamplingOptions& sampling);
+    /// Adds the calls that cut patches and compute their components' weights in front of a program; they do nothing where
+    /// a batch is given. Once, on a device with memory of its own.
+    void add_cutting(Program& program, Buffer image, const SamplingOptions& sampling);
     /// From here on places can be given; scans must outlive this.
     void use(const ResidentScans& scans);
 
@@ -40,7 +40,7 @@ class StepInputs {
     bool set(const std::vector<PatchPlace>& places, float learning_rate);
 
     float* image() const { return image_; }
-    const LossTargets& targets() const { return targets_; }
+    std::shared_ptr<const LossTargets> targets() const { return targets_; }
     const float* learning_rate() const { return learning_rate_; }
 
   private:
@@ -60,7 +60,7 @@ class StepInputs {
     float host_rate_ = 0;
     float* image_ = nullptr;
     const float* learning_rate_ = &host_rate_;
-    LossTargets targets_;
+    std::shared_ptr<LossTargets> targets_ = std::make_shared<LossTargets>();
     SamplingOptions sampling_;                ///< of add_cutting
     const ResidentScans* scans_ = nullptr;    ///< that may be used
     const ResidentScans* source_ = nullptr;   ///< that the coming step uses, or null: it has a batch

@@ -12,9 +12,9 @@
 #include "data/sampling.h"
 #include "data/volume.h"
 #include "engine/atomic_file.h"
+#include "engine/initialisation.h"
 #include "kernels/extent.h"
 #include "kernels/ignored.h"
-#include "models/initialisation.h"
 #include "training/session.h"
 
 namespace iwseg {

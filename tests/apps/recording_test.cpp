@@ -18,7 +18,7 @@
 #include "engine/device_memory.h"
 #include "engine/plan.h"
 #include "models/grid_prediction.h"
-#include "models/initialisation.h"
+#include "engine/initialisation.h"
 #include "tests/backends.h"
 #include "tests/simt_recording.h"
 
@@ -144,12 +144,12 @@ TEST_P(Recording, PredictionsHaveTheSameBytesRecordedAndNot) {
 /// A program that adds up what an external tensor holds, and then calls `last`.
 struct Adding {
     explicit Adding(std::function<void(const Plan&)> last) {
-        external = program.add(TensorSpec{.name = "from", .shape = kShape, .external = true});
-        sum = program.add(TensorSpec{.name = "to", .shape = kShape, .external = true});
-        program.add({"sum", {external, sum}, {sum}, [this](const Plan& plan) {
+        external = program.add(BufferSpec{.name = "from", .shape = kShape, .external = true});
+        sum = program.add(BufferSpec{.name = "to", .shape = kShape, .external = true});
+        program.add({"sum", "", {external, sum}, {sum}, [this](const Plan& plan) {
                          device->add(stream, plan[external], plan[sum]);
                      }});
-        program.add({"last step", {sum}, {sum}, std::move(last)});
+        program.add({"last step", "", {sum}, {sum}, std::move(last)});
     }
     void use(const Context& context) {
         device = &context.kernels();
@@ -158,7 +158,7 @@ struct Adding {
 
     static constexpr Shape kShape{1, 1, 1, 1, 64};
     Program program;
-    Tensor external = -1, sum = -1;
+    Buffer external, sum;
     const Kernels* device = nullptr;
     Stream stream;
 };

@@ -114,17 +114,17 @@ TEST_F(StepLogTest, ResumeKeepsWholeLinesUpToTheStep) {
 
 Parameters random_parameters(std::mt19937& random) {
     Parameters parameters;
-    parameters.declare("weight", {3, 5}, true);
-    parameters.declare("bias", {3}, true);
-    parameters.declare("bn.running_mean", {4}, false);
-    parameters.declare("bn.running_var", {4}, false);
+    parameters.declare({"weight", {3, 5}});
+    parameters.declare({"bias", {3}});
+    parameters.declare({"bn.running_mean", {4}, {}, false});
+    parameters.declare({"bn.running_var", {4}, {}, false});
     std::normal_distribution<float> normal;
     for (int i = 0; i < parameters.size(); ++i)
-        for (std::int64_t k = 0; k < parameters[i].elements; ++k) parameters.value(i)[k] = normal(random);
-    float* variance = parameters.value(parameters.index("bn.running_var"));
+        for (std::int64_t k = 0; k < parameters[{i}].elements; ++k) parameters.value({i})[k] = normal(random);
+    float* variance = parameters.value(parameters.find("bn.running_var"));
     std::transform(variance, variance + 4, variance, [](float value) { return std::abs(value); });
     for (float& value : parameters.momentum()) value = normal(random);
-    parameters.batches_tracked = static_cast<std::int64_t>(random() % 1000);
+    parameters.set_batches_tracked(static_cast<std::int64_t>(random() % 1000));
     return parameters;
 }
 
@@ -141,8 +141,8 @@ TEST_F(CheckpointTest, LoadsWhatWasSavedAndKeepsTheLastTwo) {
     EXPECT_EQ(load_newest_checkpoint(root_, loaded), 100);
     EXPECT_EQ(loaded.values(), last.values());
     EXPECT_EQ(loaded.momentum(), last.momentum());
-    EXPECT_EQ(loaded.batches_tracked, last.batches_tracked);
-    for (int k = 0; k < 4; ++k) EXPECT_EQ(loaded.value(2)[k], last.value(2)[k]);
+    EXPECT_EQ(loaded.batches_tracked(), last.batches_tracked());
+    for (int k = 0; k < 4; ++k) EXPECT_EQ(loaded.value({2})[k], last.value({2})[k]);
     EXPECT_FALSE(fs::exists(root_ / "step_9"));
     EXPECT_TRUE(fs::exists(root_ / "step_10"));
 }

@@ -428,7 +428,7 @@ TEST_F(TrainingRun, PredictMakesMasksByTheWeightsPointUnlessAskedOtherwise) {
     Parameters weights;
     for (const auto& [name, tensor] : read_safetensors(run / "model.safetensors"))
         if (!name.ends_with("num_batches_tracked"))
-            weights.declare(name, tensor.shape, name.find(".running_") == std::string::npos);
+            weights.declare({name, tensor.shape, {}, name.find(".running_") == std::string::npos});
     weights.load(run / "model.safetensors");
     predict_one({run}, folder() / "data", run / "plain", {.threshold = 0.5, .min_volume = 0.0});
     Volume<float> probability = read_image(run / "plain/phantom_005_prob.nii.gz");
@@ -495,9 +495,9 @@ TEST(ValidationScore, BetterIsRecallThenDice) {
 
 TEST(WeightCheck, NamesTheArrayThatCannotBeUsed) {
     Parameters parameters;
-    const int weight = parameters.declare("0.weight", {2, 3}, true);
-    const int mean = parameters.declare("1.bn.running_mean", {2}, false);
-    const int variance = parameters.declare("1.bn.running_var", {2}, false);
+    const ParameterId weight = parameters.declare({"0.weight", {2, 3}});
+    const ParameterId mean = parameters.declare({"1.bn.running_mean", {2}, {}, false});
+    const ParameterId variance = parameters.declare({"1.bn.running_var", {2}, {}, false});
     EXPECT_FALSE(unusable_weights(parameters));
     parameters.value(mean)[1] = -1;
     EXPECT_FALSE(unusable_weights(parameters)) << "a mean may be negative";

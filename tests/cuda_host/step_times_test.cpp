@@ -13,10 +13,10 @@ class StepTimesOnCard : public CudaHost {
     static StepTimes times(Context& context, bool waits) {
         const Kernels& device = context.kernels();
         Program program;
-        const Tensor filled = program.add(TensorSpec{"filled", {1, 1, 1, 1, 64}});
+        const Buffer filled = program.add(BufferSpec{"filled", {1, 1, 1, 1, 64}});
         for (const bool second : {false, true, false})
             program.add(
-                Step{"fill", {}, {filled}, [&device, &context, filled, waits = waits && second](const Plan& plan) {
+                Call{"fill", "", {}, {filled}, [&device, &context, filled, waits = waits && second](const Plan& plan) {
                          device.set_zero(context.stream(), plan.data<void>(filled), 256);
                          if (waits) device.synchronise(context.stream());
                      }});

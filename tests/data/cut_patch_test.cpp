@@ -9,8 +9,8 @@
 #include <random>
 
 #include "data/sampling.h"
+#include "engine/initialisation.h"
 #include "kernels/extent.h"
-#include "models/initialisation.h"
 #include "tests/backends.h"
 #include "tests/kernel_tensor.h"
 #include "training/resident_scans.h"

@@ -15,7 +15,7 @@
 #include "engine/device_memory.h"
 #include "engine/device_timer.h"
 #include "kernels/error.h"
-#include "models/initialisation.h"
+#include "engine/initialisation.h"
 #include "tests/cuda_host/cuda_failures.h"
 #include "training/session.h"
 

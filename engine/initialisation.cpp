@@ -1,0 +1,34 @@
+#include "engine/initialisation.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/random.h"
+#include "kernels/parallel.h"
+
+namespace iwseg {
+
+Initial Initial::kaiming_uniform(std::int64_t fan_in) {
+    return {Rule::uniform, 1.0 / std::sqrt(static_cast<double>(fan_in))};
+}
+
+void initialise(const Context& context, Parameters& parameters, std::uint64_t seed) {
+    // Every array has random numbers of its own, so their order is free.
+    cpu::parallel_for(context.host(), parameters.size(), [&](std::int64_t index) {
+        const ParameterId id{static_cast<int>(index)};
+        const Parameter& parameter = parameters[id];
+        float* values = parameters.value(id);
+        if (parameter.initial.rule != Initial::Rule::uniform) {
+            std::fill_n(values, parameter.elements, parameter.initial.rule == Initial::Rule::ones ? 1.0f : 0.0f);
+            return;
+        }
+        Random random(seed, static_cast<std::uint64_t>(index), 0, Purpose::weights);
+        for (std::int64_t k = 0; k < parameter.elements; ++k)
+            values[k] = static_cast<float>((2.0 * random.uniform() - 1.0) * parameter.initial.bound);
+    });
+    std::fill(parameters.momentum().begin(), parameters.momentum().end(), 0.0f);
+    parameters.set_batches_tracked(0);
+    parameters.upload();
+}
+
+}  // namespace iwseg

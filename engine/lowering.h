@@ -1,0 +1,61 @@
+#pragma once
+
+#include <any>
+#include <cstdint>
+#include <string>
+
+#include "engine/context.h"
+#include "engine/packed_weights.h"
+#include "engine/parameters.h"
+#include "engine/program.h"
+
+namespace iwseg {
+
+class Compiler;
+
+/// Where a gradient goes: the first to write a tensor's gradient overwrites, the others add.
+struct GradientDestination {
+    Buffer buffer;
+    Write write = Write::overwrite;
+};
+
+/// One operation's view of the graph that is compiled: the memory of its tensors, its parameters, their gradients.
+class Lowering {
+  public:
+    Lowering(Compiler& compiler, int node) : compiler_(compiler), node_(node) {}
+
+    Context& context() const;
+    const Kernels& device() const { return context().kernels(); }
+    Program& program() const;
+    bool training() const;
+    const std::string& name() const;  ///< the operation's
+    Parameters& parameters() const;
+    /// The operation's parameter of that number.
+    ParameterId parameter(int number) const;
+    PackedWeights& packed_weights() const;
+    /// What the operation leaves for its later passes in this plan.
+    std::any& state() const;
+
+    Buffer input(int number) const;
+    Buffer output(int number = 0) const;
+    int inputs() const;
+    /// Memory for one call, or between some.
+    Buffer scratch(std::int64_t bytes) const { return program().add_bytes(name() + " scratch", bytes); }
+    void add(Call call) const { program().add(std::move(call)); }
+
+    // For backward passes.
+
+    /// False where no parameter has a part in the input, and in plans without training.
+    bool wants_gradient(int input) const;
+    /// Complete by now; none where nothing that is minimised depends on the output.
+    Buffer output_gradient(int number = 0) const;
+    GradientDestination input_gradient(int number) const;
+    /// An input as the forward pass left it: kept, or rebuilt here.
+    Buffer value(int input) const;
+
+  private:
+    Compiler& compiler_;
+    int node_;
+};
+
+}  // namespace iwseg

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/parameter_spec.h"
+#include "engine/program.h"
+#include "kernels/view.h"
+
+namespace iwseg {
+
+class Lowering;
+
+/// Which forms an operation takes and gives.
+enum class FormRule : std::uint8_t {
+    same,   ///< every layout and real type; all inputs and outputs in the first input's
+    plain,  ///< inputs are f32, ncdhw, and so are outputs but for what output_form says
+    own     ///< what input_form and output_form say
+};
+
+/// What an operation is asked about one of its inputs.
+struct InputForm {
+    int input = 0;
+    Shape shape;
+    Form given;   ///< how it lies
+    Form usual;   ///< activations' form in this plan
+    Form output;  ///< of the operation's own first output
+};
+
+/// A kind of node: what somebody derives from to add an operation of their own (docs/extending.md). It holds its options
+/// alone, and one object may stand in several graphs and plans: what a plan's calls need goes into these by value or by
+/// shared_ptr, or, between passes, into Lowering::state.
+class Operation {
+  public:
+    virtual ~Operation() = default;
+    /// The layer's, for messages and measurements: "1.bridge.0.bn", "conv_3".
+    virtual std::string name() const = 0;
+    /// Shapes of the outputs. Throws std::invalid_argument on inputs that it does not take.
+    virtual std::vector<Shape> outputs(const std::vector<Shape>& inputs) const = 0;
+    virtual std::vector<ParameterSpec> parameters(const std::vector<Shape>& /*inputs*/) const { return {}; }
+
+    virtual FormRule form_rule() const { return FormRule::same; }
+    /// With FormRule::own: the form that an input is wanted in; another one is converted first.
+    virtual Form input_form(const InputForm& input) const { return input.given; }
+    /// The form of an output, but with FormRule::same. wanted: by those who read it; another one is converted for them.
+    virtual Form output_form(int /*output*/, const Form& wanted, const Form& /*usual*/) const { return wanted; }
+
+    /// This operation followed by `next`, which takes its only output as its input number `operand`, in one; none where
+    /// they do not fuse. The fused operation takes this one's inputs and then the other inputs of `next`, and has this
+    /// one's parameters.
+    virtual std::shared_ptr<const Operation> followed_by(const Operation& /*next*/, int /*operand*/) const { return nullptr; }
+
+    /// Before the forward calls of all operations: makes what needs the device.
+    virtual void prepare(const Lowering&) const {}
+    /// Adds the calls that compute the outputs.
+    virtual void forward(const Lowering& lowering) const = 0;
+    /// Adds the calls that turn the gradients of outputs into those of inputs and parameters. What is read here is kept
+    /// from the forward pass, no more.
+    virtual void backward(const Lowering& lowering) const = 0;
+    /// True where backward passes need not find the output kept: rebuild makes it again from what is kept anyway.
+    virtual bool rebuilds() const { return false; }
+    virtual void rebuild(const Lowering&, Buffer /*again*/) const {}
+};
+
+}  // namespace iwseg

@@ -1,0 +1,204 @@
+#include "engine/ops/conv.h"
+
+#include <stdexcept>
+
+#include "engine/graph.h"
+#include "engine/lowering.h"
+#include "engine/ops/add.h"
+#include "engine/ops/pass_gradient.h"
+#include "engine/plan.h"
+#include "kernels/convolution.h"
+
+namespace iwseg {
+namespace {
+
+/// A convolution on its device, as a plan's calls share it.
+struct ReadyConvolution {
+    std::shared_ptr<Convolution> convolution;
+    ConvolutionPasses passes;
+    Parameters parameters;
+    ParameterId weight, bias;
+    PackedBuffers packed;
+    std::int64_t operations = 0;  ///< multiplications and additions of a pass
+
+    /// The convolution, told where its packed weights lie.
+    Convolution& at_work(const Plan& plan) const {
+        const auto place = [&](Buffer buffer) { return buffer ? plan[buffer].data : nullptr; };
+        convolution->use_packed(place(packed.weights), place(packed.gradient));
+        return *convolution;
+    }
+    const float* weight_values() const { return parameters.device_value(weight); }
+    const float* bias_values() const { return bias ? parameters.device_value(bias) : nullptr; }
+    float* bias_gradient() const { return bias ? parameters.device_gradient(bias) : nullptr; }
+};
+using Ready = std::shared_ptr<const ReadyConvolution>;
+
+/// Inputs: what is convolved and, where it is fused with a sum, what the result is added to.
+class ConvOperation final : public Operation {
+  public:
+    ConvOperation(ConvOptions options, bool adds) : options_(std::move(options)), adds_(adds) {}
+
+    std::string name() const override { return options_.name; }
+    std::vector<Shape> outputs(const std::vector<Shape>& inputs) const override;
+    std::vector<ParameterSpec> parameters(const std::vector<Shape>& inputs) const override;
+    FormRule form_rule() const override { return FormRule::own; }
+    Form input_form(const InputForm& input) const override;
+    Form output_form(int output, const Form& wanted, const Form& usual) const override;
+    std::shared_ptr<const Operation> followed_by(const Operation& next, int operand) const override;
+    void prepare(const Lowering& lowering) const override;
+    void forward(const Lowering& lowering) const override;
+    void backward(const Lowering& lowering) const override;
+
+  private:
+    void add_data_gradient(const Lowering& lowering, Buffer diff_dst, Buffer diff_src) const;
+
+    ConvOptions options_;
+    bool adds_;
+};
+
+std::vector<Shape> ConvOperation::outputs(const std::vector<Shape>& inputs) const {
+    const Shape& x = inputs.at(0);
+    if (options_.channels < 1 || (options_.kernel != 1 && options_.kernel != 3))
+        throw std::invalid_argument(options_.name + ": a convolution of " + std::to_string(options_.channels) +
+                                    " channels and kernel " + std::to_string(options_.kernel) +
+                                    "; expected at least one channel, and kernel 1 or 3");
+    return {{x.n, options_.channels, x.d, x.h, x.w}};
+}
+
+std::vector<ParameterSpec> ConvOperation::parameters(const std::vector<Shape>& inputs) const {
+    const std::int64_t k = options_.kernel, fan_in = inputs.at(0).c * k * k * k;
+    const Initial initial = Initial::kaiming_uniform(fan_in);
+    std::vector<ParameterSpec> specs{{options_.name + ".weight", {options_.channels, inputs[0].c, k, k, k}, initial}};
+    if (options_.bias) specs.push_back({options_.name + ".bias", {options_.channels}, initial});
+    return specs;
+}
+
+Form ConvOperation::input_form(const InputForm& input) const {
+    if (input.input == 1) return input.output;
+    // Few channels, an image's, are read as they lie; a block of channels would be mostly zeros.
+    constexpr std::int64_t kFewChannels = 15;
+    if (input.given.layout == Layout::ncdhw && input.shape.c <= kFewChannels)
+        return {input.usual.type, Layout::ncdhw};
+    return input.usual;
+}
+
+Form ConvOperation::output_form(int, const Form& wanted, const Form& usual) const {
+    // Logits are written plain; no backend has that for more of them or another kernel.
+    constexpr int kFewLogits = 7;
+    return options_.kernel == 1 && options_.channels <= kFewLogits ? wanted : usual;
+}
+
+std::shared_ptr<const Operation> ConvOperation::followed_by(const Operation& next, int) const {
+    if (adds_ || !dynamic_cast<const AddOperation*>(&next)) return nullptr;
+    return std::make_shared<ConvOperation>(options_, true);
+}
+
+void ConvOperation::prepare(const Lowering& lowering) const {
+    const Context& context = lowering.context();
+    const BufferSpec &src = lowering.program()[lowering.input(0)], &dst = lowering.program()[lowering.output()];
+    ConvolutionOptions options;
+    options.src = src.shape;
+    options.dst_channels = options_.channels;
+    options.kernel = options_.kernel;
+    options.src_layout = src.form.layout;
+    options.src_type = src.form.type;
+    options.dst_layout = dst.form.layout;
+    options.dst_type = dst.form.type;
+    options.bias = options_.bias;
+    options.write = adds_ ? Write::accumulate : Write::overwrite;
+    options.deterministic = context.deterministic();
+    options.tf32 = context.tf32();
+    options.plan_file = context.plan_file();
+    auto ready = std::make_shared<ReadyConvolution>();
+    ready->passes = {lowering.wants_gradient(0), lowering.training()};
+    ready->parameters = lowering.parameters();
+    ready->weight = lowering.parameter(0);
+    if (options_.bias) ready->bias = lowering.parameter(1);
+    const std::int64_t taps = std::int64_t{options_.kernel} * options_.kernel * options_.kernel;
+    ready->operations = 2 * src.shape.elements() * options_.channels * taps;
+    ready->convolution = lowering.device().make_convolution(context.stream(), options, ready->passes);
+    ready->packed = lowering.packed_weights().add(lowering.program(), ready->convolution->weight_form(), ready->weight,
+                                                  ready->bias, ready->passes.backward_weights);
+    lowering.state() = Ready(std::move(ready));
+}
+
+void ConvOperation::forward(const Lowering& lowering) const {
+    const auto ready = std::any_cast<Ready>(lowering.state());
+    const Buffer scratch = lowering.scratch(ready->convolution->scratch_bytes());
+    const Buffer src = lowering.input(0), dst = lowering.output();
+    Call call{name() + " forward", "convolution forward", {src}, {dst, scratch}, {}};
+    call.operations = ready->operations;
+    if (ready->packed.weights) call.reads.push_back(ready->packed.weights);
+    if (adds_ && ready->convolution->adds_elsewhere()) {
+        const Buffer summand = lowering.input(1);
+        call.reads.push_back(summand);
+        call.in_place = {summand, dst};
+        call.run = [=](const Plan& plan) {
+            ready->at_work(plan).forward_sum(plan.stream(), plan[src], ready->weight_values(), ready->bias_values(),
+                                             plan[summand], plan[dst], plan[scratch].data);
+        };
+    } else {
+        if (adds_) {  // dst holds what is added to; no work where nobody else reads the summand
+            convert(lowering, name() + " summand copied", lowering.input(1), dst);
+            call.reads.push_back(dst);
+        }
+        call.run = [=](const Plan& plan) {
+            ready->at_work(plan).forward(plan.stream(), plan[src], ready->weight_values(), ready->bias_values(),
+                                         plan[dst], plan[scratch].data);
+        };
+    }
+    lowering.add(std::move(call));
+}
+
+void ConvOperation::backward(const Lowering& lowering) const {
+    const auto ready = std::any_cast<Ready>(lowering.state());
+    const Buffer diff_dst = lowering.output_gradient(), src = lowering.value(0);
+    const Buffer scratch = lowering.scratch(ready->convolution->scratch_bytes());
+    // Weights first: the rebuilt input is free when the data gradient is written, and gives its place to it.
+    Call call{name() + " weight gradient", "convolution weight gradient", {src, diff_dst}, {scratch}, {}};
+    call.operations = ready->operations;
+    if (ready->packed.gradient) call.writes.push_back(ready->packed.gradient);
+    call.run = [=](const Plan& plan) {
+        ready->at_work(plan).backward_weights(plan.stream(), plan[src], plan[diff_dst],
+                                              ready->parameters.device_gradient(ready->weight), ready->bias_gradient(),
+                                              plan[scratch].data);
+    };
+    lowering.add(std::move(call));
+    if (lowering.wants_gradient(0)) {
+        const GradientDestination to = lowering.input_gradient(0);
+        if (to.write == Write::overwrite) {
+            add_data_gradient(lowering, diff_dst, to.buffer);
+        } else {
+            BufferSpec part = lowering.program()[to.buffer];
+            part.name += ", one part";
+            const Buffer added = lowering.program().add(part);
+            add_data_gradient(lowering, diff_dst, added);
+            pass_gradient(lowering, "data gradient sum", added, to);
+        }
+    }
+    if (adds_ && lowering.wants_gradient(1))
+        pass_gradient(lowering, "summand gradient", diff_dst, lowering.input_gradient(1));
+}
+
+void ConvOperation::add_data_gradient(const Lowering& lowering, Buffer diff_dst, Buffer diff_src) const {
+    const auto ready = std::any_cast<Ready>(lowering.state());
+    const Buffer scratch = lowering.scratch(ready->convolution->scratch_bytes());
+    Call call{name() + " data gradient", "convolution data gradient", {diff_dst}, {diff_src, scratch}, {}};
+    call.operations = ready->operations;
+    if (ready->packed.weights) call.reads.push_back(ready->packed.weights);
+    call.run = [=](const Plan& plan) {
+        ready->at_work(plan).backward_data(plan.stream(), plan[diff_dst], ready->weight_values(), plan[diff_src],
+                                           plan[scratch].data);
+    };
+    lowering.add(std::move(call));
+}
+
+}  // namespace
+
+Tensor conv(Tensor x, const ConvOptions& options) {
+    ConvOptions named = options;
+    if (named.name.empty()) named.name = x.graph->fresh_name("conv");
+    return x.graph->add_one(std::make_shared<ConvOperation>(std::move(named), false), {x});
+}
+
+}  // namespace iwseg

@@ -1,0 +1,10 @@
+#pragma once
+
+#include "engine/tensor.h"
+
+namespace iwseg {
+
+/// Twice as many voxels along each axis, trilinear (kernels/upsample.h).
+Tensor upsample(Tensor x);
+
+}  // namespace iwseg
