@@ -9,7 +9,7 @@ namespace iwseg::simt::executor {
 namespace {
 
 void land(const AsyncCopies::Copy& copy) {
-    std::memcpy(copy.to, copy.from, static_cast<std::size_t>(copy.bytes));
+    if (copy.bytes > 0) std::memcpy(copy.to, copy.from, static_cast<std::size_t>(copy.bytes));  // else from nowhere
     std::memset(static_cast<char*>(copy.to) + copy.bytes, 0,
                 static_cast<std::size_t>(AsyncCopies::kBytes - copy.bytes));
 }

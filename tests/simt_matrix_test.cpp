@@ -234,7 +234,9 @@ TEST(SimtCopies, FromOutsideAreZeros) {
 
 __global__ void wrong_copy_kernel(const Row* from, int what) {
     SHARED(Row, tile, 32);
-    Bf16* to = what == 0 ? tile[threadIdx.x].values + 1 : tile[threadIdx.x + (what == 1 ? 1 : 0)].values;
+    Row* own = tile;
+    own += threadIdx.x + (what == 1 ? 1 : 0);
+    Bf16* to = own->values + (what == 0 ? 1 : 0);
     begin_copy(to, what == 2 ? from[threadIdx.x].values + 2 : from[threadIdx.x].values, true);
     commit_copies();
     if (what != 3 || threadIdx.x != 7) wait_for_copies<0>();

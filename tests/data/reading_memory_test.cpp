@@ -32,6 +32,16 @@ std::atomic<std::int64_t> held = 0, most_held = 0;
 [[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
     operator delete(memory);
 }
+// AddressSanitizer has operators of its own for arrays, which would not ask the ones above.
+[[gnu::noinline]] void* operator new[](std::size_t bytes) {
+    return operator new(bytes);
+}
+[[gnu::noinline]] void operator delete[](void* memory) noexcept {
+    operator delete(memory);
+}
+[[gnu::noinline]] void operator delete[](void* memory, std::size_t) noexcept {
+    operator delete(memory);
+}
 
 namespace iwseg {
 namespace {
