@@ -2,8 +2,11 @@
 
 # Flags every target of ours is compiled with.
 add_library(iwseg_flags INTERFACE)
-# -Wrestrict warns of std::string itself in g++ 12.
-set(iwseg_cxx_flags -Wall -Wextra -Wpedantic -Wshadow -Wno-psabi -Wno-restrict -fno-math-errno -fno-trapping-math)
+set(iwseg_cxx_flags -Wall -Wextra -Wpedantic -Wshadow -Wno-psabi -fno-math-errno -fno-trapping-math)
+# g++ 12's -Wrestrict warns of std::string itself; clang does not know the flag.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    list(APPEND iwseg_cxx_flags -Wno-restrict)
+endif()
 # Whole registers of AVX-512 where a function is compiled for it; g++ by itself takes halves of them.
 include(CheckCXXCompilerFlag)
 check_cxx_compiler_flag(-mprefer-vector-width=512 IWSEG_HAS_WHOLE_VECTORS)
