@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the build needs from Debian's packages; touches nothing, and needs no network, when all is there.
 # usage: scripts/setup.sh                            on Debian 12 or newer, and on Ubuntu 24.04 or newer
+#        scripts/setup.sh --checks                   the same, and what scripts/check.sh needs
 #        scripts/setup.sh --list fedora|arch|opensuse|conda   prints the command for another system, and installs nothing
 set -euo pipefail
 
@@ -37,8 +38,12 @@ if [[ ${1:-} == --list ]]; then
     list_for "${2:-}"
     exit 0
 fi
+if [[ ${1:-} == --checks ]]; then
+    packages+=(clang-14 clang-format-14 clang-tidy-14)
+    shift
+fi
 if (($#)); then
-    echo "usage: scripts/setup.sh [--list fedora|arch|opensuse|conda]" >&2
+    echo "usage: scripts/setup.sh [--checks | --list fedora|arch|opensuse|conda]" >&2
     exit 2
 fi
 
