@@ -22,30 +22,28 @@
 #include "kernels/upsample.h"
 
 /// Every function of a backend that the engine calls, by name.
-#define IWSEG_KERNELS(X)                                                                                             \
-    X(allocate)                                                                                                      \
-    X(release)                                                                                                       \
-    X(free_memory) X(allocate_host) X(release_host) X(copy_to_device) X(copy_to_host) X(set_zero) X(synchronise)     \
-        X(open_stream) X(close_stream) X(begin_recording) X(end_recording) X(replay) X(release_recorded)             \
-            X(device_description) X(set_mark) X(wait_for) X(wait_in_stream) X(seconds_between) X(release_mark)       \
-                X(reached) X(delay) X(begin_range) X(end_range) X(arithmetic_peak) X(add) X(copy) X(channel_sum)     \
-                    X(channel_sum_scratch_bytes) X(reorder) X(batch_norm_scratch_bytes) X(batch_norm_statistics)     \
-                        X(batch_norm_running_statistics) X(batch_norm_apply) X(batch_norm_backward)                  \
-                            X(make_convolution) X(preferred_layout) X(pack_all_weights) X(unpack_all_weights)        \
-                                X(leaky_relu) X(leaky_relu_backward) X(max_pool) X(max_pool_backward) X(upsample) X(upsample_backward)                    \
-                                    X(loss_scratch_bytes) X(loss_value) X(loss_gradient) X(components_scratch_bytes) \
-                                        X(label_components) X(component_weights_scratch_bytes) X(component_weights)  \
-                                            X(inverse_weight_table) X(look_up_weights) X(sgd_update) X(take_staged)  \
-                                                X(cut_patches) X(extract_patch) X(extract_patch_scratch_bytes)       \
-                                                    X(accumulate_patch) X(average_patches)
+// clang-format off
+#define IWSEG_KERNELS(X) \
+    X(allocate) X(release) X(free_memory) X(allocate_host) X(release_host) X(copy_to_device) X(copy_to_host) \
+    X(set_zero) X(synchronise) X(open_stream) X(close_stream) X(begin_recording) X(end_recording) X(replay) \
+    X(release_recorded) X(device_description) X(set_mark) X(wait_for) X(wait_in_stream) X(seconds_between) \
+    X(release_mark) X(reached) X(delay) X(begin_range) X(end_range) X(arithmetic_peak) X(add) X(copy) X(channel_sum) \
+    X(channel_sum_scratch_bytes) X(reorder) X(batch_norm_scratch_bytes) X(batch_norm_statistics) \
+    X(batch_norm_running_statistics) X(batch_norm_apply) X(batch_norm_backward) X(make_convolution) \
+    X(preferred_layout) X(pack_all_weights) X(unpack_all_weights) X(leaky_relu) X(leaky_relu_backward) X(max_pool) \
+    X(max_pool_backward) X(upsample) X(upsample_backward) X(loss_scratch_bytes) X(loss_value) X(loss_gradient) \
+    X(components_scratch_bytes) X(label_components) X(component_weights_scratch_bytes) X(component_weights) \
+    X(inverse_weight_table) X(look_up_weights) X(sgd_update) X(take_staged) X(cut_patches) X(extract_patch) \
+    X(extract_patch_scratch_bytes) X(accumulate_patch) X(average_patches)
+// clang-format on
 
 namespace iwseg {
 
 /// One backend: its kernels and its memory. The context holds the table of its device, so that no operation asks which
 /// device it is on.
 struct Kernels {
-    const char* name;    ///< cpu, cuda or simt
-    bool host_memory;    ///< device memory is ordinary memory, which the host reads and writes
+    const char* name;  ///< cpu, cuda or simt
+    bool host_memory;  ///< device memory is ordinary memory, which the host reads and writes
 #define IWSEG_KERNEL_MEMBER(name) decltype(&cpu::name) name;
     IWSEG_KERNELS(IWSEG_KERNEL_MEMBER)
 #undef IWSEG_KERNEL_MEMBER
