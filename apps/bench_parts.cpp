@@ -12,6 +12,7 @@
 #include "data/volume.h"
 #include "engine/device_copy.h"
 #include "engine/device_memory.h"
+#include "engine/initialisation.h"
 #include "engine/parameters.h"
 #include "engine/random.h"
 #include "kernels/component_weights.h"
@@ -19,7 +20,6 @@
 #include "kernels/error.h"
 #include "losses/loss.h"
 #include "models/grid_prediction.h"
-#include "engine/initialisation.h"
 
 namespace iwseg {
 namespace {

@@ -26,7 +26,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 /// Steps left out of a measurement: the first warms up; a device that records work does so in the second.
-int steps_before(const Context& context) { return context.kernels().host_memory ? 1 : 2; }
+int steps_before(const Context& context) {
+    return context.kernels().host_memory ? 1 : 2;
+}
 
 /// As a training has it where its configuration says nothing.
 Context context_of(const BenchOptions& options) {
@@ -148,7 +150,9 @@ std::vector<Measured> measure_kernels(Trained& trained, int steps) {
         starved = times.starved;
         if (!starved) runs.push_back(std::move(times.seconds));
     }
-    if (runs.empty()) throw std::runtime_error("the host could not queue a step as fast as the device runs it; no kernel's time would be right");
+    if (runs.empty())
+        throw std::runtime_error(
+            "the host could not queue a step as fast as the device runs it; no kernel's time would be right");
     std::vector<Measured> kernels;
     for (std::size_t k = 0; k < plan.calls().size(); ++k) {
         const Call& call = plan.calls()[k];
@@ -184,8 +188,8 @@ void bench_step(const BenchOptions& options) {
         host_fed = seconds_in_a_row(trained, options.steps, [&] { trained.session->bind(trained.batch, kRate); });
     std::uint64_t step = 0;
     if (scans > 0)
-        resident = seconds_in_a_row(trained, options.steps,
-                                    [&] { trained.session->bind(sampler->places(step++), kRate); });
+        resident =
+            seconds_in_a_row(trained, options.steps, [&] { trained.session->bind(sampler->places(step++), kRate); });
     if (options.json) {
         nlohmann::ordered_json json{{"device", trained.context.description()},
                                     {"patch", options.patch},
@@ -234,8 +238,8 @@ void bench_kernels(const BenchOptions& options) {
     }
     std::stable_sort(kernels.begin(), kernels.end(),
                      [](const auto& a, const auto& b) { return a.seconds > b.seconds; });
-    fmt::print("{}\nmeasured here: copying {:.1f} GB/s, arithmetic {:.0f} GFLOP/s\n",
-               trained.context.description(), peaks.gigabytes_per_second, peaks.gflop_per_second);
+    fmt::print("{}\nmeasured here: copying {:.1f} GB/s, arithmetic {:.0f} GFLOP/s\n", trained.context.description(),
+               peaks.gigabytes_per_second, peaks.gflop_per_second);
     fmt::print("{:>9} {:>6} {:>9} {:>7} {:>7}  kernel\n", "ms", "share", "GFLOP/s", "GB/s", "of peak");
     for (const Measured& k : kernels)
         fmt::print("{:9.3f} {:5.1f}% {:>9} {:7.1f} {:6.0f}%  {}\n", k.seconds * 1e3, 100 * k.seconds / total,

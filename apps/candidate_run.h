@@ -22,7 +22,8 @@ struct CandidateArguments {
 
 void add_candidate_options(CLI::App& command, CandidateArguments& arguments);
 
-/// Writes froc.json and froc.svg into the folder and prints a table. Throws InputError for files that cannot be evaluated.
+/// Writes froc.json and froc.svg into the folder and prints a table. Throws InputError for files that cannot be
+/// evaluated.
 void run_candidate_froc(const CandidateArguments& arguments, const std::filesystem::path& out);
 
 }  // namespace iwseg

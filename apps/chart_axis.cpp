@@ -16,7 +16,9 @@ void Range::include(const std::vector<double>& values, bool log) {
         }
 }
 
-double text_width(const std::string& text) { return 6.9 * static_cast<double>(letter_count(text)); }
+double text_width(const std::string& text) {
+    return 6.9 * static_cast<double>(letter_count(text));
+}
 
 namespace {
 

@@ -56,7 +56,9 @@ std::string escape_xml(const std::string& text) {
     return escaped;
 }
 
-std::string chart_colour(std::size_t nth) { return palette[nth % palette.size()]; }
+std::string chart_colour(std::size_t nth) {
+    return palette[nth % palette.size()];
+}
 
 LegendEntry legend_entry(const std::string& name, std::size_t nth, bool box) {
     return {name, chart_colour(nth), dashes[nth / palette.size() % dashes.size()], box};

@@ -34,7 +34,8 @@ template <class Series>
 std::vector<LegendEntry> make_legend(const std::vector<Series>& series, bool box) {
     std::vector<LegendEntry> legend;
     for (const Series& one : series)
-        legend.push_back(legend_entry(one.name, one.colour < 0 ? legend.size() : static_cast<std::size_t>(one.colour), box));
+        legend.push_back(
+            legend_entry(one.name, one.colour < 0 ? legend.size() : static_cast<std::size_t>(one.colour), box));
     return legend;
 }
 

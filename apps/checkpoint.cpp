@@ -24,9 +24,15 @@ fs::path folder_of(const fs::path& checkpoints, std::int64_t step) {
 }
 
 // The files of a checkpoint.
-fs::path weights_file(const fs::path& folder) { return folder / "model.safetensors"; }
-fs::path momentum_file(const fs::path& folder) { return folder / "optimizer.safetensors"; }
-fs::path state_file(const fs::path& folder) { return folder / "state.json"; }
+fs::path weights_file(const fs::path& folder) {
+    return folder / "model.safetensors";
+}
+fs::path momentum_file(const fs::path& folder) {
+    return folder / "optimizer.safetensors";
+}
+fs::path state_file(const fs::path& folder) {
+    return folder / "state.json";
+}
 
 /// Steps of the folders named step_N.
 std::set<std::int64_t> steps_in(const fs::path& checkpoints) {

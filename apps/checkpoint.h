@@ -9,9 +9,9 @@
 
 namespace iwseg {
 
-/// Writes checkpoints/step_N/{model.safetensors, optimizer.safetensors, state.json}: beside, synced and renamed, so that
-/// a step_N folder is whole. Then removes all but the last two and what crashes left. Throws InputError where the disk
-/// is full or the folder cannot be written; nothing of the new checkpoint is left then.
+/// Writes checkpoints/step_N/{model.safetensors, optimizer.safetensors, state.json}: beside, synced and renamed, so
+/// that a step_N folder is whole. Then removes all but the last two and what crashes left. Throws InputError where the
+/// disk is full or the folder cannot be written; nothing of the new checkpoint is left then.
 void save_checkpoint(const std::filesystem::path& checkpoints, std::int64_t step, Parameters& parameters,
                      const std::map<std::string, std::string>& metadata);
 

@@ -59,8 +59,10 @@ bool apply_split(Config& config, const toml::node& node, const std::string& orig
         return true;
     }
     if (!node.is_string())
-        throw InputError(fmt::format("{}: split is {}, but the name of a split or a table was expected, as in "
-                                     "{{train = [\"a\"]}}", place(origin, node), written(node)));
+        throw InputError(
+            fmt::format("{}: split is {}, but the name of a split or a table was expected, as in "
+                        "{{train = [\"a\"]}}",
+                        place(origin, node), written(node)));
     config.split = {};
     config.split_name = node.as_string()->get();
     return true;
@@ -79,11 +81,12 @@ void apply_table(Config& config, const toml::table& table, const std::string& pr
         }
         if (is_group)
             throw InputError(fmt::format("{}: {} is {}, but a table was expected, as in {}", place(origin, node), key,
-                                         written(node), key == "predict" ? "{patch = 160, stride = 144}" : "{flip = true}"));
+                                         written(node),
+                                         key == "predict" ? "{patch = 160, stride = 144}" : "{flip = true}"));
         const std::string nearest = nearest_name(key, known);
-        throw InputError(fmt::format("{}: unknown key {}{}", place(origin, node), key,
-                                     nearest.empty() ? "; iwseg train --keys lists the known ones"
-                                                     : "; did you mean " + nearest + "?"));
+        throw InputError(fmt::format(
+            "{}: unknown key {}{}", place(origin, node), key,
+            nearest.empty() ? "; iwseg train --keys lists the known ones" : "; did you mean " + nearest + "?"));
     }
 }
 
@@ -91,8 +94,8 @@ toml::table parse(const std::string& text, const std::string& origin) {
     try {
         return toml::parse(text);
     } catch (const toml::parse_error& error) {
-        throw InputError(fmt::format("{}, line {}: not valid TOML: {}", origin, error.source().begin.line,
-                                     error.description()));
+        throw InputError(
+            fmt::format("{}, line {}: not valid TOML: {}", origin, error.source().begin.line, error.description()));
     }
 }
 
@@ -189,20 +192,21 @@ void check_config(const Config& c) {
     require(!c.nesterov || c.momentum > 0, "nesterov", "true", "it needs a momentum above 0");
     require_within("nonzero_fraction", c.nonzero_fraction, 0.0, 1.0);
     require_one_of("components", c.components, {"volume", "patch"});
-    require(is_connectivity(c.connectivity), "connectivity",
-            written(c.connectivity), "it must be 6, 18 or 26");
+    require(is_connectivity(c.connectivity), "connectivity", written(c.connectivity), "it must be 6, 18 or 26");
     require(c.weight_clip[0] > 0 && c.weight_clip[0] <= c.weight_clip[1] && std::isfinite(c.weight_clip[1]),
             "weight_clip", written(c.weight_clip), "it must be [low, high] with 0 < low <= high");
     require(c.seed <= std::uint64_t{INT64_MAX}, "seed", written(c.seed), "it must be below 2^63");
-    require(c.intensity.kind != Intensity::Kind::window ||
-                (std::isfinite(c.intensity.low) && std::isfinite(c.intensity.high) && c.intensity.low < c.intensity.high),
-            "intensity", written(c.intensity), "the window must be [lo, hi] with lo < hi");
+    require(
+        c.intensity.kind != Intensity::Kind::window ||
+            (std::isfinite(c.intensity.low) && std::isfinite(c.intensity.high) && c.intensity.low < c.intensity.high),
+        "intensity", written(c.intensity), "the window must be [lo, hi] with lo < hi");
     require(!c.nan || std::abs(*c.nan) <= std::numeric_limits<float>::max(), "nan", written(c.nan),
             "it must be a finite number, as in nan = 0, or \"refuse\"");
     require(c.small_diameter >= 0 && std::isfinite(c.small_diameter), "small_diameter", written(c.small_diameter),
             "it must not be negative");
     for (const int label : c.labels) require_above("labels", label, 0);
-    require(c.split == Split{} || !c.split.train.empty(), "split.train", "[]", "a split needs at least one case to train");
+    require(c.split == Split{} || !c.split.train.empty(), "split.train", "[]",
+            "a split needs at least one case to train");
     require_within("fold", c.fold, 0, 1'000'000);
     require(c.fold == 0 || (c.split_name.empty() && c.split == Split{}), "fold", written(c.fold),
             "split names the cases already, and folds are those of splits_final.json");

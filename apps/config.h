@@ -34,31 +34,31 @@ struct Config {
     double momentum = 0.9;
     bool nesterov = true;
     double weight_decay = 0;
-    double nonzero_fraction = 0.5;             ///< patches centred on a lesion's voxel
-    std::string components = "volume";         ///< or patch
-    int connectivity = 26;                     ///< 6, 18 or 26
+    double nonzero_fraction = 0.5;      ///< patches centred on a lesion's voxel
+    std::string components = "volume";  ///< or patch
+    int connectivity = 26;              ///< 6, 18 or 26
     std::array<double, 2> weight_clip{1, 2e5};
     std::uint64_t seed = 0xBadCafe;
-    std::vector<std::string> channels;         ///< names or numbers from 0; empty: all
+    std::vector<std::string> channels;             ///< names or numbers from 0; empty: all
     Intensity intensity{Intensity::Kind::zscore};  ///< "none", "zscore" or {window = [lo, hi]}
-    std::optional<double> nan;                 ///< what voxels become that are not finite; none: they are refused
-    std::string mask_channel;                  ///< name or number of a channel that is a mask; empty: none
-    std::vector<int> labels;                   ///< label values that are lesions; empty: any above 0
+    std::optional<double> nan;                     ///< what voxels become that are not finite; none: they are refused
+    std::string mask_channel;                      ///< name or number of a channel that is a mask; empty: none
+    std::vector<int> labels;                       ///< label values that are lesions; empty: any above 0
     struct Predict {
         std::int64_t patch = 160, stride = 144;
     } predict;
-    Augmentation augment;                      ///< {flip, rotate}
-    double small_diameter = 0;                 ///< voxels: lesions up to it are judged apart; 0: the smaller half
-    std::string split_name;                    ///< split = "NAME": one that the dataset names in splits.json
-    Split split;                               ///< case names; both empty: the dataset's split, else a seeded one
-    int fold = 0;                              ///< of splits_final.json, from 0
-    int validate_every = 0;                    ///< steps; 0: once an epoch
-    double validate_share = 0.2;               ///< of the training's work that passes may take; 0: no validation
-    int checkpoint_every = 0;                  ///< steps; 0: once an epoch
-    int workers = 0;                           ///< threads that load patches; 0: chosen by the processor
-    int threads = 0;                           ///< threads that compute; 0: as kernels/thread_count.h says
+    Augmentation augment;         ///< {flip, rotate}
+    double small_diameter = 0;    ///< voxels: lesions up to it are judged apart; 0: the smaller half
+    std::string split_name;       ///< split = "NAME": one that the dataset names in splits.json
+    Split split;                  ///< case names; both empty: the dataset's split, else a seeded one
+    int fold = 0;                 ///< of splits_final.json, from 0
+    int validate_every = 0;       ///< steps; 0: once an epoch
+    double validate_share = 0.2;  ///< of the training's work that passes may take; 0: no validation
+    int checkpoint_every = 0;     ///< steps; 0: once an epoch
+    int workers = 0;              ///< threads that load patches; 0: chosen by the processor
+    int threads = 0;              ///< threads that compute; 0: as kernels/thread_count.h says
     bool deterministic = true;
-    bool tf32 = true;                          ///< on a GPU, of fp32: convolutions round operands to 10 bits of fraction
+    bool tf32 = true;  ///< on a GPU, of fp32: convolutions round operands to 10 bits of fraction
 
     std::int64_t steps() const { return std::int64_t{epochs} * steps_per_epoch; }
     std::int64_t steps_between_checkpoints() const { return checkpoint_every > 0 ? checkpoint_every : steps_per_epoch; }

@@ -22,10 +22,11 @@ struct KeyText {
 template <class AnyConfig, class Visitor>
 void for_each_key(AnyConfig& c, Visitor&& visit) {
     using T = KeyText;
-    visit("loss", c.loss,
-          T("bce, wce, dl, gdl, asl, fl, iwbce, iwdl, iwasl, iwfl",
-            "what training minimises; iw… weights each voxel by the inverse of its lesion's size; or a sum of dice, ce, "
-            "iwdice and iwce as \"dice + 0.5*ce\""));
+    visit(
+        "loss", c.loss,
+        T("bce, wce, dl, gdl, asl, fl, iwbce, iwdl, iwasl, iwfl",
+          "what training minimises; iw… weights each voxel by the inverse of its lesion's size; or a sum of dice, ce, "
+          "iwdice and iwce as \"dice + 0.5*ce\""));
     visit("focal_alpha", c.focal_alpha,
           T("share, 0 to 1", "of fl and iwfl: weight of lesion voxels against background"));
     visit("focal_gamma", c.focal_gamma,
@@ -61,7 +62,8 @@ void for_each_key(AnyConfig& c, Visitor&& visit) {
           T("number or refuse", "what voxels of images become that are not finite; refuse: such an image is an error"));
     visit("mask_channel", c.mask_channel,
           T("name or number", "a channel that is a mask: outside of it the image is set to its minimum; empty: none"));
-    visit("labels", c.labels, T("label values", "that are lesion; empty: all that the dataset names, else every value above 0"));
+    visit("labels", c.labels,
+          T("label values", "that are lesion; empty: all that the dataset names, else every value above 0"));
     visit("predict.patch", c.predict.patch, T("voxels", "side of the patches that whole scans are predicted by"));
     visit("predict.stride", c.predict.stride, T("voxels", "from patch to patch; where they overlap they are averaged"));
     visit("augment.flip", c.augment.flip, T("true or false", "mirror patches along each axis with probability 1/2"));

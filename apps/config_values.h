@@ -104,36 +104,76 @@ bool read(const toml::node& node, std::vector<T>& values) {
     return true;
 }
 
-inline std::string expected(bool) { return "true or false"; }
-inline std::string expected(double) { return "a number"; }
-inline std::string expected(const std::optional<double>&) { return "a number or \"refuse\""; }
-inline std::string expected(int) { return "a whole number"; }
-inline std::string expected(std::int64_t) { return "a whole number"; }
-inline std::string expected(std::uint64_t) { return "a whole number from 0 up"; }
-inline std::string expected(const std::string&) { return "a string"; }
-inline std::string expected(const std::array<int, 4>&) { return "four whole numbers as in [16, 64, 128, 256]"; }
-inline std::string expected(const std::array<std::int64_t, 3>&) { return "one or three whole numbers as in [128, 128, 128]"; }
-inline std::string expected(const std::array<double, 2>&) { return "two numbers as in [1, 2e5]"; }
-inline std::string expected(const std::vector<std::string>&) { return "a list of names as in [\"a\", \"b\"]"; }
-inline std::string expected(const std::vector<int>&) { return "a list of whole numbers as in [1, 2]"; }
-inline std::string expected(const std::vector<LearningRateDrop>&) { return "pairs of epoch and factor as in [[80, 0.1]]"; }
-inline std::string expected(const Intensity&) { return "\"none\", \"zscore\" or {window = [lo, hi]}"; }
+inline std::string expected(bool) {
+    return "true or false";
+}
+inline std::string expected(double) {
+    return "a number";
+}
+inline std::string expected(const std::optional<double>&) {
+    return "a number or \"refuse\"";
+}
+inline std::string expected(int) {
+    return "a whole number";
+}
+inline std::string expected(std::int64_t) {
+    return "a whole number";
+}
+inline std::string expected(std::uint64_t) {
+    return "a whole number from 0 up";
+}
+inline std::string expected(const std::string&) {
+    return "a string";
+}
+inline std::string expected(const std::array<int, 4>&) {
+    return "four whole numbers as in [16, 64, 128, 256]";
+}
+inline std::string expected(const std::array<std::int64_t, 3>&) {
+    return "one or three whole numbers as in [128, 128, 128]";
+}
+inline std::string expected(const std::array<double, 2>&) {
+    return "two numbers as in [1, 2e5]";
+}
+inline std::string expected(const std::vector<std::string>&) {
+    return "a list of names as in [\"a\", \"b\"]";
+}
+inline std::string expected(const std::vector<int>&) {
+    return "a list of whole numbers as in [1, 2]";
+}
+inline std::string expected(const std::vector<LearningRateDrop>&) {
+    return "pairs of epoch and factor as in [[80, 0.1]]";
+}
+inline std::string expected(const Intensity&) {
+    return "\"none\", \"zscore\" or {window = [lo, hi]}";
+}
 
 // ---- Writing
 
-inline std::string written(bool value) { return value ? "true" : "false"; }
+inline std::string written(bool value) {
+    return value ? "true" : "false";
+}
 template <std::integral Integer>
-std::string written(Integer value) { return std::to_string(value); }
-inline std::string written(double value) { return fmt::format("{}", value); }
+std::string written(Integer value) {
+    return std::to_string(value);
+}
+inline std::string written(double value) {
+    return fmt::format("{}", value);
+}
 inline std::string written(const std::string& value) {
     std::ostringstream text;
     text << toml::toml_formatter{toml::value<std::string>(value), toml::format_flags::none};
     return text.str();
 }
-inline std::string written(const std::optional<double>& value) { return value ? written(*value) : "\"refuse\""; }
-inline std::string written(const LearningRateDrop& drop) { return fmt::format("[{}, {}]", drop.epoch, drop.factor); }
+inline std::string written(const std::optional<double>& value) {
+    return value ? written(*value) : "\"refuse\"";
+}
+inline std::string written(const LearningRateDrop& drop) {
+    return fmt::format("[{}, {}]", drop.epoch, drop.factor);
+}
 template <class List>
-    requires requires(const List& list) { list.begin(); }
+requires requires(const List& list) {
+    list.begin();
+}
 std::string written(const List& list) {
     std::string text;
     for (const auto& item : list) text += (text.empty() ? "" : ", ") + written(item);
@@ -141,9 +181,12 @@ std::string written(const List& list) {
 }
 inline std::string written(const Intensity& intensity) {
     switch (intensity.kind) {
-        case Intensity::Kind::none: return "\"none\"";
-        case Intensity::Kind::zscore: return "\"zscore\"";
-        case Intensity::Kind::window: break;
+        case Intensity::Kind::none:
+            return "\"none\"";
+        case Intensity::Kind::zscore:
+            return "\"zscore\"";
+        case Intensity::Kind::window:
+            break;
     }
     return fmt::format("{{ window = [{}, {}] }}", intensity.low, intensity.high);
 }

@@ -98,8 +98,8 @@ std::vector<std::string> demo_settings(const DemoRun& run) {
 
 void add_demo_command(CLI::App& app) {
     const auto arguments = std::make_shared<DemoArguments>();
-    CLI::App* command = app.add_subcommand("demo",
-                                            "Make phantom scans, train with and without inverse weights, compare");
+    CLI::App* command =
+        app.add_subcommand("demo", "Make phantom scans, train with and without inverse weights, compare");
     command->add_option("--out", arguments->out, "folder of the scans, the runs and report.html; what is there is kept")
         ->capture_default_str();
     command->add_option("--device", arguments->device, "auto, cpu or cuda")->capture_default_str();

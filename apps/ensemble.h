@@ -21,8 +21,8 @@ std::string other_grids(const std::vector<TrainedNetwork>& networks);
 /// Predicts scans with several networks of one shape by the mean of their probabilities, and of their logits on their
 /// own. Probabilities, not logits, are what is averaged because they are bounded: a network that is sure and wrong
 /// counts as one of them, whatever its logits. Each file of weights is read once; those of several networks are held in
-/// the host's memory, and a sum of both maps beside a network's result. Of a single network the result is its own, bit for
-/// bit.
+/// the host's memory, and a sum of both maps beside a network's result. Of a single network the result is its own, bit
+/// for bit.
 class EnsemblePredictor {
   public:
     /// At least one network, all alike. Throws InputError where the weights of one are not usable.

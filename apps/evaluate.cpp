@@ -14,7 +14,7 @@ namespace {
 struct EvaluateArguments {
     EvaluationOptions options;
     std::vector<std::string> predictions;  ///< FOLDER or NAME=FOLDER
-    bool names_dataset = false;  ///< --data was given, be it an empty string
+    bool names_dataset = false;            ///< --data was given, be it an empty string
 };
 
 void run_evaluate(EvaluateArguments arguments) {

@@ -35,8 +35,8 @@ struct Target {
 Target read_target(const fs::path& file, const LesionLabels& meaning) {
     const Volume<std::int32_t> labels = read_labels(file);
     if (labels.geometry.voxels() > kMostVoxels)
-        throw InputError(fmt::format("{} has {} voxels; expected at most {}", file.string(), labels.geometry.voxels(),
-                                     kMostVoxels));
+        throw InputError(
+            fmt::format("{} has {} voxels; expected at most {}", file.string(), labels.geometry.voxels(), kMostVoxels));
     return {labels.geometry, meaning.mask_of(labels, file)};
 }
 

@@ -58,8 +58,11 @@ std::string visible_device(int process) {
 }
 
 std::vector<std::string> arguments_of(const ExperimentsOptions& options) {
-    std::vector<std::string> arguments{"iwseg",     "run",   "--data",   options.data.string(), "--configs",
-                                       options.configs.string(), "--out", options.out.string(), "--device", options.device};
+    std::vector<std::string> arguments{"iwseg",     "run",
+                                       "--data",    options.data.string(),
+                                       "--configs", options.configs.string(),
+                                       "--out",     options.out.string(),
+                                       "--device",  options.device};
     for (const std::string& setting : options.settings) arguments.insert(arguments.end(), {"--set", setting});
     return arguments;
 }
@@ -102,7 +105,8 @@ std::string last_line(const fs::path& file) {
 }
 
 /// Waits, showing how many experiments have their records.
-void wait_for(std::vector<Child>& children, const ExperimentsOptions& options, const std::vector<Experiment>& experiments) {
+void wait_for(std::vector<Child>& children, const ExperimentsOptions& options,
+              const std::vector<Experiment>& experiments) {
     const auto finished = [&] {
         return std::count_if(experiments.begin(), experiments.end(), [&](const Experiment& one) {
             return fs::exists(RunFiles(options.out / one.name).records());

@@ -22,13 +22,15 @@ std::vector<std::string> names_of(const std::vector<Case>& cases) {
     return names;
 }
 
-/// Whether a result is there and made of what is there now; where it is not, but was, says what has changed. What no record
-/// tells is compared by times of last change, the result's own files left out.
-bool is_current(RunInputs& inputs, const std::string& result, const Ingredients& now, const std::filesystem::path& file) {
+/// Whether a result is there and made of what is there now; where it is not, but was, says what has changed. What no
+/// record tells is compared by times of last change, the result's own files left out.
+bool is_current(RunInputs& inputs, const std::string& result, const Ingredients& now,
+                const std::filesystem::path& file) {
     if (!std::filesystem::exists(file)) return false;
     if (!inputs.knows(result))
         return std::all_of(now.files.begin(), now.files.end(), [&](const auto& source) {
-            const bool own = result.starts_with("prediction") && source.first.starts_with(RunFiles({}).predictions().string() + "/");
+            const bool own =
+                result.starts_with("prediction") && source.first.starts_with(RunFiles({}).predictions().string() + "/");
             return own ? std::filesystem::exists(source.second) : is_newer(file, source.second);
         });
     const std::vector<std::string> changes = inputs.changes(result, now);

@@ -9,13 +9,13 @@
 
 namespace iwseg {
 
-/// Trains, predicts the scans to test on into predictions/, and evaluates them into records.json; a part that is there and
-/// made of the files and settings of now (apps/staleness.h) is skipped. Prints what it does, why something is done anew,
-/// and the table of results.
+/// Trains, predicts the scans to test on into predictions/, and evaluates them into records.json; a part that is there
+/// and made of the files and settings of now (apps/staleness.h) is skipped. Prints what it does, why something is done
+/// anew, and the table of results.
 void run_experiment(Context& context, const Config& config, const std::filesystem::path& dataset, const RunFolder& run);
 
-/// Writes report.html of one run, called by that name, unless it is there and made of what is there now. Returns whether.
-/// summary: the page of all experiments, relative to the run folder, to be linked; empty: none.
+/// Writes report.html of one run, called by that name, unless it is there and made of what is there now. Returns
+/// whether. summary: the page of all experiments, relative to the run folder, to be linked; empty: none.
 bool write_report_of_run(const std::string& name, const std::filesystem::path& dataset, const RunFolder& run,
                          const std::string& summary = "");
 

@@ -56,7 +56,8 @@ std::vector<Experiment> list_experiments(const fs::path& folder, const std::vect
     for (const fs::path& file : files)
         if (!bases.contains(fs::weakly_canonical(file)))
             experiments.push_back({file.stem().string(), file, resolve_config(file, settings)});
-    if (experiments.empty()) throw InputError("the folder " + folder.string() + " holds no experiment: *.toml was expected");
+    if (experiments.empty())
+        throw InputError("the folder " + folder.string() + " holds no experiment: *.toml was expected");
     const auto rank = [](const Experiment& one) {
         const auto& losses = loss_names();
         return std::tuple(std::find(losses.begin(), losses.end(), one.config.loss) - losses.begin(),
@@ -72,8 +73,8 @@ void run_experiments(const ExperimentsOptions& options) {
     const std::vector<Experiment> all = experiments;
     const auto count = static_cast<int>(all.size());
     if (options.index >= count)
-        throw InputError(fmt::format("--index {} is above the last of {} experiments, which is {}", options.index, count,
-                                     count - 1));
+        throw InputError(fmt::format("--index {} is above the last of {} experiments, which is {}", options.index,
+                                     count, count - 1));
     if (options.index >= 0) experiments = {all[static_cast<std::size_t>(options.index)]};
     make_folder(options.out);
     std::string failures;

@@ -242,8 +242,8 @@ HtmlTable results_of(const Summary& summary, const fs::path& out) {
     for (std::size_t row = 0; row < summary.finished.size(); ++row) {
         const std::string& name = shown.front().cells[row];
         const fs::path report = RunFiles(name).report();  // from the folder that the page is in
-        HtmlRow filled{fs::exists(out / report) ? fmt::format(R"(<a href="{}">{}</a>)", escape_html(report.generic_string()),
-                                                              escape_html(name))
+        HtmlRow filled{fs::exists(out / report) ? fmt::format(R"(<a href="{}">{}</a>)",
+                                                              escape_html(report.generic_string()), escape_html(name))
                                                 : escape_html(name),
                        {}};
         for (std::size_t c = 1; c < shown.size(); ++c)

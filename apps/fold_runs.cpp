@@ -101,8 +101,7 @@ void pool_records(const fs::path& out, const std::vector<fs::path>& runs) {
                                 run.string()));
     const fs::path file = RunFiles(out).records();
     write_records(file, all);
-    fmt::print("\nrecords  {}: the {} test scans of {} folds\n", file.string(), all.size(),
-               runs.size());
+    fmt::print("\nrecords  {}: the {} test scans of {} folds\n", file.string(), all.size(), runs.size());
 }
 
 }  // namespace iwseg

@@ -31,7 +31,9 @@ struct LabelArguments {
     int connectivity = 26;
 };
 
-bool same_file(const fs::path& a, const fs::path& b) { return fs::weakly_canonical(a) == fs::weakly_canonical(b); }
+bool same_file(const fs::path& a, const fs::path& b) {
+    return fs::weakly_canonical(a) == fs::weakly_canonical(b);
+}
 
 void require_own_names(const LabelArguments& arguments) {
     for (const fs::path& written : {arguments.out, arguments.weights})
@@ -48,8 +50,8 @@ void run_label(const LabelArguments& arguments) {
     Volume<std::int32_t> volume = read_labels(arguments.mask);
     const Geometry& geometry = volume.geometry;
     if (geometry.voxels() > kMostVoxels)
-        throw InputError(fmt::format("{} has {} voxels; expected at most {}", arguments.mask.string(), geometry.voxels(),
-                                     kMostVoxels));
+        throw InputError(fmt::format("{} has {} voxels; expected at most {}", arguments.mask.string(),
+                                     geometry.voxels(), kMostVoxels));
     const Shape shape{1, 1, geometry.shape[0], geometry.shape[1], geometry.shape[2]};
     std::vector<std::uint8_t> mask = LesionLabels().mask_of(volume, arguments.mask).lesion;
     const View labels{volume.voxels.data(), shape, Type::i32};
@@ -62,8 +64,7 @@ void run_label(const LabelArguments& arguments) {
     mask = std::vector<std::uint8_t>();  // no longer held while labels are written
     write_volume(arguments.out, volume);
     fmt::print("{} components, {} voxels of {}, labelled in {:.4f} s: {}\n", count, foreground, shape.voxels(),
-               seconds.count(),
-               arguments.out.string());
+               seconds.count(), arguments.out.string());
     if (arguments.weights.empty()) return;
     std::vector<float> table(static_cast<std::size_t>(count) + 1);
     cpu::inverse_weight_table(host, labels, table.data(), count + 1, {});

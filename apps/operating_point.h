@@ -57,7 +57,8 @@ class OperatingPointSearch {
 
     std::int64_t lesions() const;  ///< of the scans so far
 
-    /// None where no lesion is found by any rule, be it that the scans have none: nothing tells rules apart then but noise.
+    /// None where no lesion is found by any rule, be it that the scans have none: nothing tells rules apart then but
+    /// noise.
     std::optional<OperatingPoint> best() const;
 
   private:

@@ -21,7 +21,9 @@ void add_phantom_command(CLI::App& app) {
         ->capture_default_str();
     command->add_option("--seed", options->seed, "the same seed gives the same scans")->capture_default_str();
     const std::map<std::string, PhantomKind> kinds{{"even", PhantomKind::even}, {"fading", PhantomKind::fading}};
-    command->add_option("--kind", options->kind, "even: lesions of all sizes stand out alike; fading: the smaller, the fainter")
+    command
+        ->add_option("--kind", options->kind,
+                     "even: lesions of all sizes stand out alike; fading: the smaller, the fainter")
         ->transform(CLI::CheckedTransformer(kinds, CLI::ignore_case))
         ->type_name("even|fading")
         ->default_str("even");

@@ -67,13 +67,16 @@ PredictionOptions prediction_options(const PredictArguments& arguments, const Co
     options.out = arguments.out;
     options.mask = options.probability = options.logit = false;
     for (const std::string& what : arguments.save) {
-        bool* chosen = what == "mask" ? &options.mask : what == "prob" ? &options.probability
-                                                    : what == "logit"  ? &options.logit : nullptr;
+        bool* chosen = what == "mask"    ? &options.mask
+                       : what == "prob"  ? &options.probability
+                       : what == "logit" ? &options.logit
+                                         : nullptr;
         if (!chosen) throw InputError("--save " + what + " is unknown: expected mask, prob or logit");
         *chosen = true;
     }
     if (!arguments.ending.empty() && !is_written(arguments.ending))
-        throw InputError("--ending " + arguments.ending + " is none that can be written: expected " + written_endings());
+        throw InputError("--ending " + arguments.ending + " is none that can be written: expected " +
+                         written_endings());
     options.ending = arguments.ending;
     options.patch = arguments.patch.value_or(config.predict.patch);
     options.stride = arguments.stride  ? *arguments.stride
@@ -117,7 +120,8 @@ void run_predict(const PredictArguments& arguments) {
     print_networks(arguments, networks, options);
     for (const TrainedNetwork& network : networks)
         if (!network.configured)
-            fmt::print("weights  {} says nothing of intensities: scans are taken as they are\n", network.weights.string());
+            fmt::print("weights  {} says nothing of intensities: scans are taken as they are\n",
+                       network.weights.string());
     predict_cases(context, networks, found.dataset, found.cases, options);
     fmt::print("written  {}\n", options.out.string());
 }
@@ -127,30 +131,37 @@ void run_predict(const PredictArguments& arguments) {
 void add_predict_command(CLI::App& app) {
     auto arguments = std::make_shared<PredictArguments>();
     CLI::App* command = app.add_subcommand("predict", "Predict whole scans by a grid of overlapping patches");
-    command->add_option("--run", arguments->runs, "run folder of a finished training; several: the mean of their networks")
+    command
+        ->add_option("--run", arguments->runs, "run folder of a finished training; several: the mean of their networks")
         ->type_name("RUN")
         ->allow_extra_args(false);
     command->add_option("--fold", arguments->fold, "of --run: its fold_K, or all of them, the mean of their networks")
         ->type_name("K|all");
-    command->add_option("--weights", arguments->weights, "safetensors file of the network's weights; several: as of --run")
+    command
+        ->add_option("--weights", arguments->weights, "safetensors file of the network's weights; several: as of --run")
         ->type_name("FILE")
         ->allow_extra_args(false);
     command->add_option("--config", arguments->config, "TOML file that tells how scans are read");
     command->add_option("--data", arguments->data, "dataset folder");
-    command->add_option("--cases", arguments->cases,
-                        "names, by commas (default: of the data trained on, those to test on; of others, all)")
-        ->delimiter(',')->allow_extra_args(false);
-    command->add_option("-i,--input", arguments->input,
-                        "folder of CASE_0000.nii.gz, CASE_0001.nii.gz (a file a channel) or CASE.nii.gz, or files; " +
-                            known_endings())
+    command
+        ->add_option("--cases", arguments->cases,
+                     "names, by commas (default: of the data trained on, those to test on; of others, all)")
+        ->delimiter(',')
+        ->allow_extra_args(false);
+    command
+        ->add_option("-i,--input", arguments->input,
+                     "folder of CASE_0000.nii.gz, CASE_0001.nii.gz (a file a channel) or CASE.nii.gz, or files; " +
+                         known_endings())
         ->type_name("FOLDER|FILE");
     command->add_option("-o,--out", arguments->out, "folder of the results, CASE_mask, CASE_prob and CASE_logit")
         ->required();
-    command->add_option("--ending", arguments->ending,
-                        "of the results' names (default: .nii.gz for NIfTI scans, .mha for MetaImage)")
+    command
+        ->add_option("--ending", arguments->ending,
+                     "of the results' names (default: .nii.gz for NIfTI scans, .mha for MetaImage)")
         ->type_name("ENDING");
     command->add_option("--save", arguments->save, "which of mask,prob,logit (default: all)")
-        ->delimiter(',')->allow_extra_args(false);
+        ->delimiter(',')
+        ->allow_extra_args(false);
     command->add_option("--threshold", arguments->threshold,
                         "probability above which masks are lesion (default: that chosen on validation scans, or 0.5)");
     command->add_option("--min-volume", arguments->min_volume,

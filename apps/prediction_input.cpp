@@ -147,7 +147,8 @@ void choose_of_own(const PredictionRequest& request, const std::vector<fs::path>
     const std::size_t all = found.dataset.cases.size() + found.dataset.test_cases.size();
     if (request.runs.size() > 1) {
         found.cases = cases_not_trained_on(found.dataset, owners);
-        found.choice = fmt::format("{} that none of the networks was trained on, of {} in {}", found.cases.size(), all, folder);
+        found.choice =
+            fmt::format("{} that none of the networks was trained on, of {} in {}", found.cases.size(), all, folder);
         if (owners.size() < request.runs.size())
             found.choice += fmt::format("; {} of {} runs were trained on it", owners.size(), request.runs.size());
         return;

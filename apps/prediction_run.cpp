@@ -52,8 +52,8 @@ void write_prediction(Prediction prediction, const Geometry& geometry, const Pre
     const Volume<float> probability{geometry, std::move(prediction.probability)};
     if (options.probability) write_volume(output_file(options, scan, "prob"), probability);
     if (!options.mask) return;
-    const Volume<std::uint8_t> mask{
-        geometry, detect(probability.voxels.data(), geometry.shape, geometry.spacing(), rule)};
+    const Volume<std::uint8_t> mask{geometry,
+                                    detect(probability.voxels.data(), geometry.shape, geometry.spacing(), rule)};
     write_volume(output_file(options, scan, "mask"), mask);
 }
 
@@ -199,14 +199,16 @@ void predict_cases(Context& context, const std::vector<TrainedNetwork>& networks
     fmt::print("{}", replaced.line(reading));
 }
 
-std::vector<Case> choose_cases(const Dataset& dataset, const std::vector<std::string>& names, const fs::path& split_file) {
+std::vector<Case> choose_cases(const Dataset& dataset, const std::vector<std::string>& names,
+                               const fs::path& split_file) {
     std::vector<Case> cases;
     if (names.empty() && split_file.empty()) {
         cases = dataset.cases;
         cases.insert(cases.end(), dataset.test_cases.begin(), dataset.test_cases.end());
         return cases;
     }
-    for (const std::string& name : names.empty() ? read_split(split_file).test : names) cases.push_back(dataset.find(name));
+    for (const std::string& name : names.empty() ? read_split(split_file).test : names)
+        cases.push_back(dataset.find(name));
     return cases;
 }
 

@@ -23,7 +23,8 @@ struct TrainedNetwork {
     Config config;
     std::vector<std::string> channels = {};  ///< names of those trained on, in order; empty: the file does not tell
     std::optional<OperatingPoint> operating_point = {};  ///< that was chosen for these weights
-    bool configured = true;  ///< false: neither a config was given nor does the file hold one; scans are read as they are
+    bool configured =
+        true;  ///< false: neither a config was given nor does the file hold one; scans are read as they are
 };
 
 /// Looks at a weights file: widths and channels from its arrays, the configuration from the given file, else from its
@@ -42,10 +43,10 @@ struct PredictionOptions {
     std::function<void(const Case&)> written = {};     ///< called once a case's files are
 };
 
-/// Predicts the cases one after another, by the mean of the networks where there are several (apps/ensemble.h), and writes
-/// their volumes. Says before the work what memory it takes. Throws InputError on bad scans, on networks that are not
-/// alike, where memory does not suffice, or where weights or a result are not finite, which is found before anything of
-/// the scan is written; Interrupted on Ctrl-C.
+/// Predicts the cases one after another, by the mean of the networks where there are several (apps/ensemble.h), and
+/// writes their volumes. Says before the work what memory it takes. Throws InputError on bad scans, on networks that
+/// are not alike, where memory does not suffice, or where weights or a result are not finite, which is found before
+/// anything of the scan is written; Interrupted on Ctrl-C.
 void predict_cases(Context& context, const std::vector<TrainedNetwork>& networks, const Dataset& dataset,
                    const std::vector<Case>& cases, const PredictionOptions& options);
 

@@ -61,7 +61,8 @@ std::string section(const char* heading, const std::string& content) {
 std::string introduction(const ReportData& data) {
     const ReportRun& run = data.runs.front();
     return fmt::format(
-        "<h1>{}</h1>{}<p class=\"lead\">{} scan{} evaluated lesion by lesion. {} lesions; those of the smaller half are "
+        "<h1>{}</h1>{}<p class=\"lead\">{} scan{} evaluated lesion by lesion. {} lesions; those of the smaller half "
+        "are "
         "at most {:.1f} {} in diameter.</p>",
         escape_html(data.dataset.name.empty() ? data.dataset.folder.filename().string() : data.dataset.name),
         data.finding.empty() ? "" : "<p class=\"finding\"><b>" + escape_html(data.finding) + "</b></p>",
@@ -75,16 +76,18 @@ std::string key_entry(const std::string& shape, const std::string& meaning) {
 }
 
 std::string slices_key(const ReportData& data) {
-    std::string html = R"(<ul class="key">)" + key_entry(R"(<path class="target" d="M3 10H31"/>)", "lesion as labelled") +
+    std::string html = R"(<ul class="key">)" +
+                       key_entry(R"(<path class="target" d="M3 10H31"/>)", "lesion as labelled") +
                        key_entry(R"(<ellipse class="missed" cx="17" cy="10" rx="13" ry="7"/>)", "missed lesion");
     for (std::size_t r = 0; r < data.runs.size(); ++r)
         html += key_entry(fmt::format(R"(<path class="halo" d="M3 10H31"/><path class="prediction" style="stroke:{}" )"
                                       R"(d="M3 10H31"/>)",
                                       chart_colour(r)),
                           "as predicted by " + escape_html(data.runs[r].name));
-    return html + key_entry(fmt::format(R"(<ellipse class="false" style="stroke:{}" cx="17" cy="10" rx="13" ry="7"/>)",
-                                        chart_colour(0)),
-                            "false positive, in the run's colour") +
+    return html +
+           key_entry(fmt::format(R"(<ellipse class="false" style="stroke:{}" cx="17" cy="10" rx="13" ry="7"/>)",
+                                 chart_colour(0)),
+                     "false positive, in the run's colour") +
            "</ul>";
 }
 
@@ -106,8 +109,7 @@ void write_report(const ReportData& data, const std::filesystem::path& html) {
     std::string body = introduction(data) + section("Results", results_table(data));
     body += section("Which lesions are found", kRecallText + recall_section(data));
     body += section("How much each lesion counts", kWeightsText + weights_section(data));
-    if (const std::string curves = training_section(data); !curves.empty())
-        body += section("Training", curves);
+    if (const std::string curves = training_section(data); !curves.empty()) body += section("Training", curves);
     if (const std::string cases = cases_section(data); !cases.empty()) body += section("Scan by scan", cases);
     if (const std::string slices = slices_section(data); !slices.empty())
         body += section("Scans, worst first", kSlicesText + slices_key(data) + slices);

@@ -150,8 +150,8 @@ std::vector<LesionWeight> lesion_weights(const ReportCase& scan, const Config& c
             place.first[axis] = (centre.first[axis] + centre.last[axis]) / 2 - patch[axis] / 2;
         const std::int64_t stride = label_patch(lesions, shape, place, options, target.data(), labels.data()) + 1;
         std::vector<float> table(static_cast<std::size_t>(stride));
-        cpu::inverse_weight_table({}, {labels.data(), {1, 1, patch[0], patch[1], patch[2]}, Type::i32}, table.data(), stride,
-                                  options.weight_clip);
+        cpu::inverse_weight_table({}, {labels.data(), {1, 1, patch[0], patch[1], patch[2]}, Type::i32}, table.data(),
+                                  stride, options.weight_clip);
         std::vector<std::int64_t> sizes(table.size());
         for (const std::int32_t label : labels) ++sizes[label];
         for (const std::int32_t label : labels_at(lesions, lesion, shape, place.first, patch, labels))

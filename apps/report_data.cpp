@@ -94,8 +94,8 @@ ReportPrediction read_prediction(const fs::path& file, const ReportCase& scan, c
 ReportCase read_case(const ReportData& data, const std::string& name) {
     const Case& scan = data.dataset.find(name);
     if (!scan.label)
-        throw InputError(fmt::format("{}: records name the scan {}, which has no label there",
-                                     data.dataset.folder.string(), name));
+        throw InputError(
+            fmt::format("{}: records name the scan {}, which has no label there", data.dataset.folder.string(), name));
     ReportCase read;
     read.name = name;
     const LesionLabels meaning(data.dataset.label_names, data.runs.front().config.labels);

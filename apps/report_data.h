@@ -28,8 +28,8 @@ struct ReportRun {
     std::string name;
     std::filesystem::path folder;
     Config config;
-    std::vector<LoggedStep> log;  ///< empty where there is none
-    std::vector<ValidationScore> validation = {};         ///< passes over validation scans, in the order of steps
+    std::vector<LoggedStep> log;                         ///< empty where there is none
+    std::vector<ValidationScore> validation = {};        ///< passes over validation scans, in the order of steps
     std::optional<OperatingPoint> operating_point = {};  ///< by which its masks are made; none: probability > 0.5
     Records records;
     Froc froc;                        ///< with the smaller and the larger half of the lesions as strata
@@ -39,7 +39,7 @@ struct ReportRun {
 
 /// What one run predicted in a scan.
 struct ReportPrediction {
-    bool present = false;               ///< a mask was read
+    bool present = false;  ///< a mask was read
     ComponentList detections;
     std::vector<bool> lesion_found;     ///< of ReportCase::lesions
     std::vector<bool> detection_false;  ///< of detections
@@ -61,7 +61,7 @@ struct ReportCase {
 struct ReportData {
     Dataset dataset;
     std::vector<ReportRun> runs;
-    std::string summary = {};  ///< link to the page of all experiments that this one is of; empty: none
+    std::string summary = {};       ///< link to the page of all experiments that this one is of; empty: none
     std::vector<ReportCase> cases;  ///< worst first: most misses, then most false positives, then by name
     std::string finding = {};       ///< what the page begins with, plain text; empty: nothing
 

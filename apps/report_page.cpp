@@ -97,18 +97,30 @@ std::string cell_html(const HtmlCell& cell) {
 std::string escape_html(std::string_view text) {
     std::string escaped;
     for (const char letter : text) switch (letter) {
-            case '&': escaped += "&amp;"; break;
-            case '<': escaped += "&lt;"; break;
-            case '>': escaped += "&gt;"; break;
-            case '"': escaped += "&quot;"; break;
-            case '\'': escaped += "&#39;"; break;
-            default: escaped += letter;
+            case '&':
+                escaped += "&amp;";
+                break;
+            case '<':
+                escaped += "&lt;";
+                break;
+            case '>':
+                escaped += "&gt;";
+                break;
+            case '"':
+                escaped += "&quot;";
+                break;
+            case '\'':
+                escaped += "&#39;";
+                break;
+            default:
+                escaped += letter;
         }
     return escaped;
 }
 
 std::string run_mark(std::string_view name, std::size_t nth) {
-    return fmt::format(R"(<span class="run"><i style="background:{}"></i>{}</span>)", chart_colour(nth), escape_html(name));
+    return fmt::format(R"(<span class="run"><i style="background:{}"></i>{}</span>)", chart_colour(nth),
+                       escape_html(name));
 }
 
 std::string html_table(const HtmlTable& table) {

@@ -89,8 +89,10 @@ std::string masks(const Made& made) {
     if (!point) return "probability &gt; 0.5";
     std::string text = rule_text(point->rule) + ", " + choice_text(*point);
     if (point->on_test_scans)
-        text += "; some of those scans are tested on as well: their masks are made at 0.5, so that what is chosen on them does "
-                "not flatter them";
+        text +=
+            "; some of those scans are tested on as well: their masks are made at 0.5, so that what is chosen on them "
+            "does "
+            "not flatter them";
     return escape_html(text);
 }
 

@@ -174,10 +174,13 @@ std::string outline(const ShownScan& view, const ComponentList& components, cons
 }
 
 /// A run's colour, which is that of its curves.
-std::string stroke_of(std::size_t run) { return fmt::format(R"(style="stroke:{}")", chart_colour(run)); }
+std::string stroke_of(std::size_t run) {
+    return fmt::format(R"(style="stroke:{}")", chart_colour(run));
+}
 
 /// A dashed ring around an object that would else be overlooked.
-std::string ring(const PlaneObject& object, const Picture& picture, const std::string& style, const std::string& title) {
+std::string ring(const PlaneObject& object, const Picture& picture, const std::string& style,
+                 const std::string& title) {
     const Box& box = object.boxes.at(picture.slice);
     const double x = 0.5 * static_cast<double>(box.left + box.right + 1) - static_cast<double>(picture.box.left);
     const double y = 0.5 * static_cast<double>(box.top + box.bottom + 1) - static_cast<double>(picture.box.top);
@@ -211,11 +214,11 @@ std::string picture_row(const ShownScan& view, const Picture& picture, const std
     for (std::size_t run = 0; run < view.data.runs.size(); ++run) {
         const ReportPrediction& prediction = view.scan.predictions[run];
         if (!prediction.present) continue;
-        html += fmt::format(
-            R"(<figure><svg viewBox="0 0 {:.2f} {:.2f}" role="img" aria-label="{}">)"
-            "<g transform=\"scale({:.5f},{:.5f})\">",
-            mm_wide, mm_high, escape_html(fmt::format("slice {} with {}", picture.slice + 1, view.data.runs[run].name)),
-            view.shown.pixel_width, view.shown.pixel_height);
+        html += fmt::format(R"(<figure><svg viewBox="0 0 {:.2f} {:.2f}" role="img" aria-label="{}">)"
+                            "<g transform=\"scale({:.5f},{:.5f})\">",
+                            mm_wide, mm_high,
+                            escape_html(fmt::format("slice {} with {}", picture.slice + 1, view.data.runs[run].name)),
+                            view.shown.pixel_width, view.shown.pixel_height);
         html += first ? fmt::format(R"(<image id="{}" width="{}" height="{}" preserveAspectRatio="none" )"
                                     R"(style="image-rendering:pixelated" href="data:image/png;base64,{}"/>)",
                                     id, width, height, base64(png_of(view, picture)))
@@ -263,9 +266,9 @@ std::string summary_of(const ReportData& data, const ReportCase& scan) {
     for (std::size_t run = 0; run < data.runs.size(); ++run) {
         const auto& [present, detections, found, wrong, dice] = scan.predictions[run];
         if (present)
-            text += fmt::format(" · {}: {} found, {}", data.runs[run].name,
-                                std::count(found.begin(), found.end(), true),
-                                counted(std::count(wrong.begin(), wrong.end(), true), "false positive"));
+            text +=
+                fmt::format(" · {}: {} found, {}", data.runs[run].name, std::count(found.begin(), found.end(), true),
+                            counted(std::count(wrong.begin(), wrong.end(), true), "false positive"));
     }
     return text;
 }

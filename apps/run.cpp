@@ -47,19 +47,23 @@ void run_run(const RunArguments& arguments) {
 
 void add_run_command(CLI::App& app) {
     auto arguments = std::make_shared<RunArguments>();
-    CLI::App* command = app.add_subcommand("run", "Train, predict, evaluate and report; what is there already is skipped");
+    CLI::App* command =
+        app.add_subcommand("run", "Train, predict, evaluate and report; what is there already is skipped");
     command->add_option("--data", arguments->data, "dataset folder")->required();
     auto* one = command->add_option("--config", arguments->config, "TOML file of the experiment");
-    auto* many = command->add_option("--configs", arguments->configs, "folder of TOML files: all of them, then one table");
+    auto* many =
+        command->add_option("--configs", arguments->configs, "folder of TOML files: all of them, then one table");
     one->excludes(many);
     command
         ->add_option("--out", arguments->out, "run folder to make or to go on with; with --configs, the folder of them")
         ->type_name("RUN")
         ->required();
-    auto* index = command->add_option("--index", arguments->index, "only that one of --configs, from 0, as in a job array")
-        ->needs(many)
-        ->check(CLI::NonNegativeNumber);
-    command->add_option("--processes", arguments->processes, "run so many of --configs at once, on GPUs each on its own")
+    auto* index =
+        command->add_option("--index", arguments->index, "only that one of --configs, from 0, as in a job array")
+            ->needs(many)
+            ->check(CLI::NonNegativeNumber);
+    command
+        ->add_option("--processes", arguments->processes, "run so many of --configs at once, on GPUs each on its own")
         ->needs(many)
         ->excludes(index)
         ->check(CLI::Range(1, 64));
@@ -71,8 +75,9 @@ void add_run_command(CLI::App& app) {
     command->add_option("--set", arguments->settings, "one key=value over the config, may be repeated")
         ->allow_extra_args(false);
     command->add_option("--device", arguments->device, "auto, cpu or cuda");
-    command->footer("Example:\n  iwseg run --data lesions --config configs/ms_lesions/iwdl.toml --out runs/iwdl\n"
-                    "  iwseg run --data luna16 --configs configs/luna16 --out runs/luna16");
+    command->footer(
+        "Example:\n  iwseg run --data lesions --config configs/ms_lesions/iwdl.toml --out runs/iwdl\n"
+        "  iwseg run --data luna16 --configs configs/luna16 --out runs/luna16");
     command->callback([arguments] {
         if (arguments->config.empty() && arguments->configs.empty())
             throw InputError("run needs --config FILE for one experiment or --configs FOLDER for several");

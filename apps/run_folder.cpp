@@ -53,7 +53,9 @@ FolderLock::FolderLock(const fs::path& folder) {
     throw InputError("cannot lock " + file.string() + ": " + why);
 }
 
-FolderLock::~FolderLock() { ::close(descriptor_); }
+FolderLock::~FolderLock() {
+    ::close(descriptor_);
+}
 
 RunFolder::RunFolder(fs::path folder) : RunFiles(std::move(folder)) {
     std::error_code error;
@@ -64,12 +66,14 @@ RunFolder::RunFolder(fs::path folder) : RunFiles(std::move(folder)) {
     do {
         if (descriptor_ >= 0) ::close(descriptor_);
         descriptor_ = ::open(lock().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-        if (descriptor_ < 0) throw InputError("cannot write in the folder " + root().string() + ": " + std::strerror(errno));
+        if (descriptor_ < 0)
+            throw InputError("cannot write in the folder " + root().string() + ": " + std::strerror(errno));
         if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
             const bool in_use = errno == EWOULDBLOCK;
             const std::string why = std::strerror(errno);
             ::close(descriptor_);
-            if (in_use) throw RunFolderInUse("the run folder " + root().string() + " is in use by another iwseg process");
+            if (in_use)
+                throw RunFolderInUse("the run folder " + root().string() + " is in use by another iwseg process");
             throw InputError("cannot lock the run folder " + root().string() + ": " + why);
         }
     } while (!still_there(descriptor_, lock()));

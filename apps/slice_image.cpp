@@ -18,7 +18,9 @@ int closest_axis(const Geometry& geometry, int world, std::initializer_list<int>
 }
 
 /// The patient's side towards which the world's axis (0 right, 1 anterior, 2 superior) grows, or from which it comes.
-char side_letter(int world, bool grows) { return "LRPAIS"[2 * world + grows]; }
+char side_letter(int world, bool grows) {
+    return "LRPAIS"[2 * world + grows];
+}
 
 /// Appends the segments along one family of grid lines: edge(line, place) says whether the border runs there.
 template <class Edge, class Emit>
@@ -116,8 +118,7 @@ std::string base64(std::string_view bytes) {
         std::uint32_t group = 0;
         for (std::size_t b = 0; b < 3; ++b)
             group = group << 8 | (i + b < bytes.size() ? static_cast<unsigned char>(bytes[i + b]) : 0u);
-        for (std::size_t s = 0; s < 4; ++s)
-            text += i + s <= bytes.size() ? letters[group >> (18 - 6 * s) & 63u] : '=';
+        for (std::size_t s = 0; s < 4; ++s) text += i + s <= bytes.size() ? letters[group >> (18 - 6 * s) & 63u] : '=';
     }
     return text;
 }

@@ -13,8 +13,8 @@ namespace iwseg {
 /// How planes of a scan are shown: across its thickest axis, or axially where no axis is clearly the thickest; anterior
 /// or superior up, the patient's right at the left, as radiologists look at them.
 struct SliceOrientation {
-    int across = 2;                              ///< file axis the slices are numbered along
-    int right = 0, down = 1;                     ///< file axes along the picture's rows and columns
+    int across = 2;           ///< file axis the slices are numbered along
+    int right = 0, down = 1;  ///< file axes along the picture's rows and columns
     bool reverse_right = false, reverse_down = false;
     std::int64_t slices = 0, width = 0, height = 0;  ///< voxels along across, right, down
     double pixel_width = 1, pixel_height = 1;        ///< mm

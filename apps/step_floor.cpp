@@ -27,7 +27,8 @@ void print_step_floor(const TrainingOptions& options, const FloorRates& rates) {
     for (const Call& call : session.plan().calls()) {
         // A GPU's convolutions read what they add to where it lies; the CPU's, whose plan this is, a copy of it.
         if (!call.run || call.copies_only) continue;
-        const auto bytes = static_cast<double>(session.plan().bytes_moved(call)), work = static_cast<double>(call.operations);
+        const auto bytes = static_cast<double>(session.plan().bytes_moved(call)),
+                   work = static_cast<double>(call.operations);
         const Sum one{1, work / 1e9, bytes / 1e6, std::max(bytes / rates.bytes, work / rates.operations) * 1e6};
         print(one, call.name);
         for (Sum* sum : {&kinds[call.kind], &kinds["all"]}) {

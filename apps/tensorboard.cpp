@@ -39,12 +39,18 @@ std::string varint(std::uint64_t value) {
     for (; value >= 0x80; value >>= 7) bytes += static_cast<char>(value | 0x80);
     return bytes + static_cast<char>(value);
 }
-std::string varint_field(int number, std::uint64_t value) { return varint(number << 3 | 0) + varint(value); }
-std::string double_field(int number, double value) { return varint(number << 3 | 1) + little_endian(value); }
+std::string varint_field(int number, std::uint64_t value) {
+    return varint(number << 3 | 0) + varint(value);
+}
+std::string double_field(int number, double value) {
+    return varint(number << 3 | 1) + little_endian(value);
+}
 std::string bytes_field(int number, std::string_view value) {
     return varint(number << 3 | 2) + varint(value.size()) + std::string(value);
 }
-std::string float_field(int number, float value) { return varint(number << 3 | 5) + little_endian(value); }
+std::string float_field(int number, float value) {
+    return varint(number << 3 | 5) + little_endian(value);
+}
 
 // Field numbers of tensorflow's event.proto and summary.proto.
 constexpr int kEventWallTime = 1, kEventStep = 2, kEventFileVersion = 3, kEventSummary = 5, kEventSessionLog = 7;
@@ -64,7 +70,9 @@ std::uint32_t crc32c(std::string_view bytes) {
     return ~value;
 }
 
-std::uint32_t masked_crc32c(std::string_view bytes) { return std::rotr(crc32c(bytes), 15) + 0xA282EAD8u; }
+std::uint32_t masked_crc32c(std::string_view bytes) {
+    return std::rotr(crc32c(bytes), 15) + 0xA282EAD8u;
+}
 
 EventWriter::EventWriter(const std::filesystem::path& folder, std::int64_t first_step) {
     // TensorBoard reads files in the order of their names, so the time leads; microseconds keep two starts apart.

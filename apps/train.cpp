@@ -22,7 +22,8 @@ std::optional<std::filesystem::path> config_file(const TrainArguments& arguments
     return arguments.config;
 }
 
-void train_in(const std::filesystem::path& out, const std::vector<std::string>& settings, const TrainArguments& arguments) {
+void train_in(const std::filesystem::path& out, const std::vector<std::string>& settings,
+              const TrainArguments& arguments) {
     const RunFolder run(out);
     const Config config = config_of_run(run, config_file(arguments), settings, arguments.resume);
     ContextOptions options = context_of_run(config, arguments.device, run);
@@ -49,7 +50,8 @@ void add_train_command(CLI::App& app) {
         ->allow_extra_args(false);
     command->add_option("--fold", arguments->fold, "of splits_final.json, into OUT/fold_K; all: one after another")
         ->type_name("K|all");
-    command->add_flag("--resume", arguments->resume, "go on from the newest checkpoint in --out, or start where none is");
+    command->add_flag("--resume", arguments->resume,
+                      "go on from the newest checkpoint in --out, or start where none is");
     command->add_option("--profile", arguments->profile, "time so many steps kernel by kernel into profile.json")
         ->check(CLI::Range(1, 1000));
     command->add_flag(

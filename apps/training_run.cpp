@@ -43,7 +43,8 @@ using Clock = std::chrono::steady_clock;
 
 /// Keys that shape neither the network, nor its steps, nor what is made of it.
 bool may_change(const std::string& key) {
-    return key == "epochs" || key == "checkpoint_every" || key == "workers" || key == "threads" || key == "small_diameter";
+    return key == "epochs" || key == "checkpoint_every" || key == "workers" || key == "threads" ||
+           key == "small_diameter";
 }
 
 TrainingOptions training_options(const Config& config, const PatchSampler& sampler) {
@@ -52,9 +53,9 @@ TrainingOptions training_options(const Config& config, const PatchSampler& sampl
     options.cutting = sampler.cutting();
     options.network.in_channels = static_cast<int>(channels);
     options.network.widths = config.widths;
-    options.loss = loss_from_name(config.loss, {static_cast<float>(config.focal_alpha),
-                                                static_cast<float>(config.focal_gamma),
-                                                static_cast<float>(config.asl_beta)});
+    options.loss =
+        loss_from_name(config.loss, {static_cast<float>(config.focal_alpha), static_cast<float>(config.focal_gamma),
+                                     static_cast<float>(config.asl_beta)});
     options.bf16 = config.precision == "bf16";
     options.input = {config.batch, channels, config.patch[0], config.patch[1], config.patch[2]};
     options.momentum = static_cast<float>(config.momentum);
@@ -174,8 +175,9 @@ class TrainingLoop {
             if (looked_at && !last) validation_.after(done_, parameters_);
             if (!last && InterruptGuard::requested()) {
                 if (saved_ < done_) save();
-                throw Interrupted(fmt::format("interrupted after step {} of {}; a checkpoint is saved and --resume goes on",
-                                              done_, config_.steps()));
+                throw Interrupted(
+                    fmt::format("interrupted after step {} of {}; a checkpoint is saved and --resume goes on", done_,
+                                config_.steps()));
             }
         }
         progress.reset();  // the bar of the last validation has a row of its own
@@ -230,11 +232,14 @@ class TrainingLoop {
         const std::int64_t epoch = done_ / config_.steps_per_epoch;
         ++done_;
         if (!std::isfinite(loss))
-            throw std::runtime_error(fmt::format("the loss is not a number at step {}, with learning_rate {}: try a lower "
-                                                 "one ({})", done_, rate, kept_checkpoint()));
-        log_.append(fmt::format(R"({{"step": {}, "epoch": {}, "loss": {}, "rate": {}, "seconds": {:.6f}, "wait": {:.6f}, )"
-                                R"("lesion_voxels": {}, "components": {}}})",
-                                done_, epoch, loss, rate, seconds, wait, content.lesion_voxels, content.components));
+            throw std::runtime_error(
+                fmt::format("the loss is not a number at step {}, with learning_rate {}: try a lower "
+                            "one ({})",
+                            done_, rate, kept_checkpoint()));
+        log_.append(
+            fmt::format(R"({{"step": {}, "epoch": {}, "loss": {}, "rate": {}, "seconds": {:.6f}, "wait": {:.6f}, )"
+                        R"("lesion_voxels": {}, "components": {}}})",
+                        done_, epoch, loss, rate, seconds, wait, content.lesion_voxels, content.components));
         events_.add_scalars(done_, {{"loss", static_cast<float>(loss)},
                                     {"learning_rate", static_cast<float>(rate)},
                                     {"time/step_seconds", static_cast<float>(seconds)},
@@ -252,8 +257,9 @@ class TrainingLoop {
     void require_usable_weights() {
         parameters_.download();
         if (const auto fault = unusable_weights(parameters_))
-            throw std::runtime_error(fmt::format("{} after the update of step {}, with learning_rate {}: try a lower one ({})",
-                                                 *fault, done_, config_.learning_rate_at(done_ - 1), kept_checkpoint()));
+            throw std::runtime_error(
+                fmt::format("{} after the update of step {}, with learning_rate {}: try a lower one ({})", *fault,
+                            done_, config_.learning_rate_at(done_ - 1), kept_checkpoint()));
     }
 
     void save() {
@@ -274,7 +280,7 @@ class TrainingLoop {
     EventWriter events_;
     TrainingValidation validation_;
     StepProfile profile_;
-    PatchContent next_content_;  ///< of the step that is prepared
+    PatchContent next_content_;                     ///< of the step that is prepared
     std::int64_t first_, prepared_, done_, saved_;  ///< steps
 };
 
@@ -321,8 +327,10 @@ Config config_of_run(const RunFolder& run, const std::optional<fs::path>& file,
     const Config config = resolve_config(file, settings, begun);
     for (const std::string& key : differing_keys(begun, config))
         if (!may_change(key))
-            throw InputError(fmt::format("the run in {} was begun with another {}: leave that key as it was, or give "
-                                         "another --out", run.root().string(), key));
+            throw InputError(
+                fmt::format("the run in {} was begun with another {}: leave that key as it was, or give "
+                            "another --out",
+                            run.root().string(), key));
     return config;
 }
 
@@ -334,7 +342,8 @@ Split read_split(const fs::path& file) {
         json.at("validation").get_to(split.validation);
         json.at("test").get_to(split.test);
     } catch (const nlohmann::json::exception&) {
-        throw InputError(file.string() + " is not a split: lists of case names train, validation and test were expected");
+        throw InputError(file.string() +
+                         " is not a split: lists of case names train, validation and test were expected");
     }
     return split;
 }
@@ -365,17 +374,19 @@ bool train(Context& context, const Config& config, const fs::path& dataset_folde
 
     const std::int64_t first_step = load_newest_checkpoint(run.checkpoints(), parameters);
     write_text(run.config(), config_toml(config));
-    write_text(run.split(), nlohmann::json{{"train", split.train}, {"validation", split.validation},
-                                           {"test", split.test}}.dump(2) + "\n");
+    write_text(
+        run.split(),
+        nlohmann::json{{"train", split.train}, {"validation", split.validation}, {"test", split.test}}.dump(2) + "\n");
     write_trained_on(run.trained_on(), dataset, split);
     if (first_step > 0) fmt::print("resumed  after step {} of {}\n", first_step, config.steps());
     std::fflush(stdout);
-    const SessionRecord record(run.sessions(), {.device = context.description(),
-                                                .first_step = first_step,
-                                                .arena_bytes = session.arena_bytes()});
+    const SessionRecord record(
+        run.sessions(),
+        {.device = context.description(), .first_step = first_step, .arena_bytes = session.arena_bytes()});
     const int workers = config.workers > 0 ? config.workers : std::clamp(context.threads() / 4, 1, 8);
     auto metadata = model_metadata(config, selected_names(dataset, preparation_options(config)));
-    TrainingLoop(config, run, parameters, session, sampler, validation, std::move(metadata), first_step, workers, profile_steps)
+    TrainingLoop(config, run, parameters, session, sampler, validation, std::move(metadata), first_step, workers,
+                 profile_steps)
         .run();
     fmt::print("trained  {}\n", run.model().string());
     return true;

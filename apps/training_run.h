@@ -18,8 +18,8 @@ PreparationOptions preparation_options(const Config& config);
 /// How its training samples patches, components and weights.
 SamplingOptions sampling_options(const Config& config);
 
-/// Metadata of model.safetensors: the version, the whole configuration, and as a JSON list the names of the channels that
-/// the network takes, so that the file can be used alone.
+/// Metadata of model.safetensors: the version, the whole configuration, and as a JSON list the names of the channels
+/// that the network takes, so that the file can be used alone.
 std::map<std::string, std::string> model_metadata(const Config& config, const std::vector<std::string>& channels);
 
 /// The configuration of a training in the run folder: that of the run where it exists, else the defaults, with the
@@ -29,7 +29,8 @@ std::map<std::string, std::string> model_metadata(const Config& config, const st
 Config config_of_run(const RunFolder& run, const std::optional<std::filesystem::path>& file,
                      const std::vector<std::string>& settings, bool resume);
 
-/// split.json: {"train": [...], "validation": [...], "test": [...]}. Throws InputError where it is missing or malformed.
+/// split.json: {"train": [...], "validation": [...], "test": [...]}. Throws InputError where it is missing or
+/// malformed.
 Split read_split(const std::filesystem::path& file);
 
 /// Trains in the run folder, from its newest checkpoint where there is one, until the last step; writes config.toml,

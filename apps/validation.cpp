@@ -185,9 +185,7 @@ void Validation::look_at(std::size_t index, std::int64_t step, Sums* sums, Opera
     const Instances instances = find_instances(evaluated, DetectionRule{}.threshold, context_.host());
     sums->records[scan.name] = lesion_records(evaluated, instances);
     sums->dice += Overlap{instances.shared_voxels(), instances.lesion_voxels(), instances.detection_voxels()}.dice();
-    sums->loss += loss_of(scan, prediction.logit, loss_,
-                          sampling_options(config_).weight_clip,
-                          context_.host());
+    sums->loss += loss_of(scan, prediction.logit, loss_, sampling_options(config_).weight_clip, context_.host());
 }
 
 ValidationScore Validation::score(Parameters& trained, std::int64_t step) {

@@ -74,15 +74,17 @@ std::string placement(const Geometry& geometry) {
 template <class T>
 void write_whole_meta(const path& file, const Volume<T>& volume) {
     if (!file.filename().string().ends_with(".mha"))
-        throw InputError(file.string() + " cannot be written: MetaImage is written as one file, whose name ends in .mha");
+        throw InputError(file.string() +
+                         " cannot be written: MetaImage is written as one file, whose name ends in .mha");
     AtomicFile out(file);  // first, so that a folder that cannot be written is known before the work
     const OutBytes packed = deflated(in_file_order(volume));
     const auto& shape = volume.geometry.shape;
-    out.write(fmt::format("ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = {}\n"
-                          "CompressedData = True\nCompressedDataSize = {}\n{}DimSize = {} {} {}\nElementType = {}\n"
-                          "ElementDataFile = LOCAL\n",
-                          std::endian::native == std::endian::big ? "True" : "False", packed.size(),
-                          placement(volume.geometry), shape[0], shape[1], shape[2], element_type<T>));
+    out.write(
+        fmt::format("ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = {}\n"
+                    "CompressedData = True\nCompressedDataSize = {}\n{}DimSize = {} {} {}\nElementType = {}\n"
+                    "ElementDataFile = LOCAL\n",
+                    std::endian::native == std::endian::big ? "True" : "False", packed.size(),
+                    placement(volume.geometry), shape[0], shape[1], shape[2], element_type<T>));
     out.write(packed);
     out.commit();
 }

@@ -8,8 +8,9 @@
 #include "engine/random.h"
 #include "kernels/extent.h"
 
-// A CT of nobody: what matters is that lesions of all sizes stand out from noise, and that vessels cut across, or spots,
-// look like small lesions. Each part draws from its own stream, so that changing one leaves the others as they were.
+// A CT of nobody: what matters is that lesions of all sizes stand out from noise, and that vessels cut across, or
+// spots, look like small lesions. Each part draws from its own stream, so that changing one leaves the others as they
+// were.
 
 namespace iwseg {
 namespace {
@@ -20,10 +21,10 @@ enum Part : std::uint32_t { anatomy, organ_shape, texture, vessels, lesions, noi
 constexpr double air = -1000, fat = -90, muscle = 45, bone = 420;  // Hounsfield units
 constexpr double noise_hu = 14, texture_hu = 10;
 constexpr double median_volume = 35, volume_spread = 2.0;  // voxels; deviation of its logarithm
-// Of fading phantoms: the share of the organs' contrast that is left, and the lesions' contrast in HU from the volume in
-// voxels where it begins to grow to that where it has grown.
+// Of fading phantoms: the share of the organs' contrast that is left, and the lesions' contrast in HU from the volume
+// in voxels where it begins to grow to that where it has grown.
 constexpr double organ_share = 0.25;
-constexpr double marrow = -20;  // of a spine that is no distractor
+constexpr double marrow = -20;               // of a spine that is no distractor
 constexpr std::int64_t smallest_fading = 6;  // voxels: smaller ones drown in the noise
 constexpr double faint = 55, bright = 135, faint_volume = 8, bright_volume = 400;
 
@@ -335,7 +336,9 @@ void blur(std::vector<float>& values, const Extent& shape, int axis) {
 
 }  // namespace
 
-const char* name_of(PhantomKind kind) { return kind == PhantomKind::even ? "even" : "fading"; }
+const char* name_of(PhantomKind kind) {
+    return kind == PhantomKind::even ? "even" : "fading";
+}
 
 PhantomScan make_phantom(std::uint64_t seed, std::int64_t number, std::int64_t size, PhantomKind kind) {
     Phantom phantom{seed, static_cast<std::uint64_t>(number), {size, size, size * 3 / 4}, {}, {}, kind};

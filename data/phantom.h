@@ -9,8 +9,8 @@
 namespace iwseg {
 
 /// What makes lesions hard to see. even: large and small ones differ from tissue alike, and organs from each other as
-/// much; the scans of docs/study.md. fading: the smaller a lesion the fainter, as by partial volume, in organs that differ
-/// little; the demo's.
+/// much; the scans of docs/study.md. fading: the smaller a lesion the fainter, as by partial volume, in organs that
+/// differ little; the demo's.
 enum class PhantomKind : std::uint8_t { even, fading };
 const char* name_of(PhantomKind kind);
 
@@ -28,8 +28,9 @@ struct PhantomScan {
     Volume<std::uint8_t> target;
 };
 
-/// One CT-like scan: a body with organs and texture, noise, false friends (bright vessels in even, faint spots in fading
-/// scans), and lesions whose volumes are log-normal over three decades. Depends on (seed, number, size, kind) alone.
+/// One CT-like scan: a body with organs and texture, noise, false friends (bright vessels in even, faint spots in
+/// fading scans), and lesions whose volumes are log-normal over three decades. Depends on (seed, number, size, kind)
+/// alone.
 PhantomScan make_phantom(std::uint64_t seed, std::int64_t number, std::int64_t size,
                          PhantomKind kind = PhantomKind::even);
 

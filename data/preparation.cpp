@@ -41,9 +41,10 @@ std::int64_t replace_not_finite(std::vector<float>& values, std::optional<float>
     for (std::size_t v = 0; v < values.size(); ++v) {
         if (std::isfinite(values[v])) continue;
         if (!replacement)
-            throw InputError(fmt::format("{} holds {} at voxel {} (in C order); images must be finite, or the "
-                                         "configuration says what such voxels become: nan = 0",
-                                         file.string(), values[v], v));
+            throw InputError(
+                fmt::format("{} holds {} at voxel {} (in C order); images must be finite, or the "
+                            "configuration says what such voxels become: nan = 0",
+                            file.string(), values[v], v));
         values[v] = *replacement;
         ++count;
     }
@@ -163,7 +164,8 @@ PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const Prepar
             return Channel{std::move(values), minimum};
         }));
     std::future<LabelOfCase> label;
-    if (options.with_label) label = std::async(when, [&] { return read_label(dataset, scan, prepared.geometry, options); });
+    if (options.with_label)
+        label = std::async(when, [&] { return read_label(dataset, scan, prepared.geometry, options); });
     for (std::future<Channel>& image : images) {
         Channel channel = image.get();
         prepared.minimum.push_back(channel.minimum);

@@ -25,7 +25,7 @@ struct Intensity {
 };
 
 struct PreparationOptions {
-    std::vector<std::string> channels;  ///< names or numbers; empty: every channel but mask_channel
+    std::vector<std::string> channels;          ///< names or numbers; empty: every channel but mask_channel
     std::vector<std::int64_t> channel_numbers;  ///< where there are any, in place of `channels`
     Intensity intensity;
     std::string mask_channel;  ///< name or number of a channel that is a mask; empty: none
@@ -44,9 +44,10 @@ struct PreparedCase {
     std::vector<float> image;    ///< (C, D, H, W)
     std::vector<float> minimum;  ///< of each channel: what patches are padded with
     ComponentList lesions;       ///< empty where labels were not read
-    /// (D, H, W), 1 where the label is the dataset's ignore: neither lesion nor background. Empty where that is nowhere.
+    /// (D, H, W), 1 where the label is the dataset's ignore: neither lesion nor background. Empty where that is
+    /// nowhere.
     std::vector<std::uint8_t> ignored{};
-    std::int64_t replaced = 0;   ///< values that were not finite and became options.nan (outside, in the mask channel)
+    std::int64_t replaced = 0;  ///< values that were not finite and became options.nan (outside, in the mask channel)
     /// How often patches are drawn from the scan, beside the others, where that is not the number of its lesions.
     std::optional<std::int64_t> lesion_count;
 
@@ -79,8 +80,8 @@ class ReplacedVoxels {
 /// Called after each case, from any thread but never twice at once.
 using CaseProgress = std::function<void(std::int64_t done, std::int64_t all)>;
 
-/// Bytes that the named cases take once prepared, images and, where the dataset has the label, what is ignored, from their headers alone. Throws InputError where one
-/// cannot be read.
+/// Bytes that the named cases take once prepared, images and, where the dataset has the label, what is ignored, from
+/// their headers alone. Throws InputError where one cannot be read.
 std::int64_t memory_of_cases(const Dataset& dataset, const std::vector<std::string>& names,
                              const PreparationOptions& options);
 

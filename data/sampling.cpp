@@ -133,7 +133,9 @@ PatchSampler::PatchSampler(std::vector<PreparedCase> cases, const SamplingOption
     if (lesions == 0) throw InputError("there is no lesion in any case to train on");
 }
 
-PatchCutting PatchSampler::cutting() const { return {scans_to_train_on(cases_), options_}; }
+PatchCutting PatchSampler::cutting() const {
+    return {scans_to_train_on(cases_), options_};
+}
 
 PatchPlace PatchSampler::place(std::uint64_t step, std::uint32_t sample) const {
     Random random(options_.seed, step, sample, Purpose::sampling);
@@ -144,8 +146,8 @@ PatchPlace PatchSampler::place(std::uint64_t step, std::uint32_t sample) const {
     const PreparedCase& scan = cases_[place.scan];
     const Extent& shape = scan.geometry.shape;
     Extent centre{};
-    // A scan may be drawn for lesions that its mask does not hold (annotated, but drawn by too few experts): then, as the
-    // original study does, every patch of it lies anywhere.
+    // A scan may be drawn for lesions that its mask does not hold (annotated, but drawn by too few experts): then, as
+    // the original study does, every patch of it lies anywhere.
     if (random.uniform() < options_.nonzero_fraction && scan.lesions.size() > 0) {
         const ComponentList& lesions = scan.lesions;
         const std::uint64_t component = random.below(static_cast<std::uint64_t>(lesions.size()));
@@ -190,7 +192,9 @@ PatchContent PatchSampler::content(const std::vector<PatchPlace>& places) const 
                 continue;
             }
             each_voxel_inside(lesions, component, scan.geometry.shape, place, options_.patch,
-                              [&](std::int64_t d, std::int64_t h, std::int64_t w) { voxels.push_back({d, h, w}); });
+                              [&](std::int64_t d, std::int64_t h, std::int64_t w) {
+                                  voxels.push_back({d, h, w});
+                              });
             if (apart) count_pieces();
         }
         count_pieces();

@@ -52,9 +52,10 @@ class PatchSampler {
 std::int64_t crop_components(const ComponentList& lesions, const std::array<std::int64_t, 3>& shape,
                              const PatchPlace& place, const std::array<std::int64_t, 3>& patch, std::int32_t* out);
 
-/// The same as the options say it, in a patch of their size: components that are cut from the scan's, or those of the patch
-/// itself. target: (D, H, W), 1 where there is lesion, else 0.
-std::int64_t label_patch(const ComponentList& lesions, const std::array<std::int64_t, 3>& shape, const PatchPlace& place,
-                         const SamplingOptions& options, std::uint8_t* target, std::int32_t* labels);
+/// The same as the options say it, in a patch of their size: components that are cut from the scan's, or those of the
+/// patch itself. target: (D, H, W), 1 where there is lesion, else 0.
+std::int64_t label_patch(const ComponentList& lesions, const std::array<std::int64_t, 3>& shape,
+                         const PatchPlace& place, const SamplingOptions& options, std::uint8_t* target,
+                         std::int32_t* labels);
 
 }  // namespace iwseg

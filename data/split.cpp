@@ -133,8 +133,10 @@ int count_folds(const path& dataset) {
     require_folder(dataset, "dataset folder");
     const path file = folds_file(dataset);
     if (!std::filesystem::exists(file))
-        throw InputError(fmt::format("{} is missing: folds are listed in it, as nnU-Net writes it, "
-                                     "[{{\"train\": [...], \"val\": [...]}}, ...]", file.string()));
+        throw InputError(
+            fmt::format("{} is missing: folds are listed in it, as nnU-Net writes it, "
+                        "[{{\"train\": [...], \"val\": [...]}}, ...]",
+                        file.string()));
     return static_cast<int>(read_folds(file).size());
 }
 

@@ -16,7 +16,9 @@
 namespace iwseg {
 namespace {
 
-std::string reason() { return std::strerror(errno); }
+std::string reason() {
+    return std::strerror(errno);
+}
 
 struct Descriptor {
     explicit Descriptor(int opened) : number(opened) {}
@@ -72,7 +74,9 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
     }
 }
 
-void AtomicFile::write(std::string_view text) { write(std::as_bytes(std::span(text.data(), text.size()))); }
+void AtomicFile::write(std::string_view text) {
+    write(std::as_bytes(std::span(text.data(), text.size())));
+}
 
 void AtomicFile::commit() {
     if (::fsync(descriptor_) != 0 && errno != EINVAL)
@@ -96,7 +100,8 @@ void write_text(const std::filesystem::path& file, std::string_view text) {
 
 std::string read_text(const std::filesystem::path& file) {
     std::error_code error;
-    if (std::filesystem::is_directory(file, error)) throw InputError("cannot read " + file.string() + ": it is a folder");
+    if (std::filesystem::is_directory(file, error))
+        throw InputError("cannot read " + file.string() + ": it is a folder");
     const Descriptor in(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
     if (in.number < 0) throw InputError("cannot read " + file.string() + ": " + reason());
     struct stat info {};

@@ -12,8 +12,8 @@
 namespace iwseg {
 
 struct CompileOptions {
-    bool training = false;  ///< batch statistics and gradients, else running statistics and none
-    bool bf16 = false;      ///< activations and convolution operands
+    bool training = false;              ///< batch statistics and gradients, else running statistics and none
+    bool bf16 = false;                  ///< activations and convolution operands
     std::optional<Layout> layout = {};  ///< of activations, where it is not to be the device's preferred one
     std::vector<Tensor> keep = {};      ///< to be read after a run, as (N, C, D, H, W) f32
     std::vector<Tensor> minimise = {};  ///< losses: their values are kept, and their gradients added up

@@ -10,14 +10,15 @@ namespace {
 
 constexpr Form kPlain{Type::f32, Layout::ncdhw};
 
-int number_of(const Form& form) { return static_cast<int>(form.type) * 16 + static_cast<int>(form.layout); }
+int number_of(const Form& form) {
+    return static_cast<int>(form.type) * 16 + static_cast<int>(form.layout);
+}
 
 }  // namespace
 
 Buffer Compiled::operator[](Tensor tensor) const {
     const auto found = buffers.find(tensor.id);
-    if (found == buffers.end())
-        throw std::logic_error("a tensor is read that compile() was not told to keep");
+    if (found == buffers.end()) throw std::logic_error("a tensor is read that compile() was not told to keep");
     return found->second;
 }
 
@@ -145,8 +146,9 @@ void Compiler::choose_forms() {
         for (const int output : node.outputs)
             if (const std::int64_t c = tensor_state(output).shape.c; !plain[output])
                 narrowest = narrowest ? std::min(narrowest, c) : c;
-    const Form usual{options_.bf16 ? Type::bf16 : Type::f32,
-                     options_.layout.value_or(context_.kernels().preferred_layout(std::max<std::int64_t>(1, narrowest)))};
+    const Form usual{
+        options_.bf16 ? Type::bf16 : Type::f32,
+        options_.layout.value_or(context_.kernels().preferred_layout(std::max<std::int64_t>(1, narrowest)))};
     std::vector<NodeState> nodes;
     for (NodeState& node : nodes_) {
         const Operation& operation = *node.operation;

@@ -27,8 +27,8 @@ class Compiler {
         Shape shape;
         Form form = {};
         Buffer buffer = {}, gradient = {}, rebuilt = {};
-        int producer = -1;            ///< node; -1: an input of the graph
-        bool wanted = false;          ///< outside: kept or minimised
+        int producer = -1;    ///< node; -1: an input of the graph
+        bool wanted = false;  ///< outside: kept or minimised
         bool wants_gradient = false;
     };
     struct NodeState {

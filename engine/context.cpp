@@ -27,7 +27,9 @@ Context::State::State(const Kernels& kernel_table, const ContextOptions& chosen)
       pool(threads.threads),
       stream(kernel_table.open_stream(&pool)) {}
 
-Context::State::~State() { kernels->close_stream(stream); }
+Context::State::~State() {
+    kernels->close_stream(stream);
+}
 
 std::string Context::description() const {
     const std::string device = kernels().device_description();

@@ -14,8 +14,9 @@ struct ContextOptions {
     std::string device = "auto";  ///< auto, cpu or cuda
     int threads = 0;              ///< that compute; 0: as count_threads of kernels/thread_count.h has it
     bool deterministic = true;
-    bool tf32 = false;           ///< on a GPU: convolutions of f32 may round their operands to 10 bits of fraction
-    /// On a GPU: where the plans of convolutions chosen for a run are kept, so that it goes on with them; empty: nowhere.
+    bool tf32 = false;  ///< on a GPU: convolutions of f32 may round their operands to 10 bits of fraction
+    /// On a GPU: where the plans of convolutions chosen for a run are kept, so that it goes on with them; empty:
+    /// nowhere.
     std::string plan_file = {};
     /// A plan's steps as one CUDA graph; false queues them one by one and waits for each, so that a failure names its
     /// step, for debugging.
@@ -45,8 +46,8 @@ class Context {
     bool tf32() const { return state_->options.tf32; }
     const std::string& plan_file() const { return state_->options.plan_file; }
     bool records() const { return state_->options.record; }
-    /// One line for people: what computes, and on how many threads and why so many; on the CPU of a machine with an NVIDIA
-    /// card also why that is not used.
+    /// One line for people: what computes, and on how many threads and why so many; on the CPU of a machine with an
+    /// NVIDIA card also why that is not used.
     std::string description() const;
 
   private:

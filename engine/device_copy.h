@@ -12,8 +12,8 @@ namespace iwseg {
 /// What a device's copy of an array starts as: the host's values, or zeros, of which none are sent.
 enum class DeviceStart : unsigned char { copied, zero };
 
-/// An array of the host's where the device works on it: the host's own memory on the CPU, else a copy. Of const T one that
-/// is only read.
+/// An array of the host's where the device works on it: the host's own memory on the CPU, else a copy. Of const T one
+/// that is only read.
 template <class T>
 class DeviceCopy {
   public:
@@ -31,9 +31,7 @@ class DeviceCopy {
 
     T* data() const { return memory_ ? reinterpret_cast<T*>(memory_->data()) : host_; }
     /// Waits for what is queued and makes the host's array what the device has.
-    void copy_back() const
-        requires(!std::is_const_v<T>)
-    {
+    void copy_back() const requires(!std::is_const_v<T>) {
         if (memory_) context_.kernels().copy_to_host(context_.stream(), memory_->data(), host_, bytes_);
         context_.kernels().synchronise(context_.stream());
     }

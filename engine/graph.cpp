@@ -4,7 +4,9 @@
 
 namespace iwseg {
 
-Shape Tensor::shape() const { return graph->tensors().at(static_cast<std::size_t>(id)).shape; }
+Shape Tensor::shape() const {
+    return graph->tensors().at(static_cast<std::size_t>(id)).shape;
+}
 
 std::string text_of(const Shape& shape) {
     std::string text = "(" + std::to_string(shape.n);

@@ -16,23 +16,47 @@ Compiler::TensorState& output_of(Compiler& compiler, int node, int number) {
 
 }  // namespace
 
-Context& Lowering::context() const { return compiler_.context(); }
-Program& Lowering::program() const { return compiler_.program(); }
-bool Lowering::training() const { return compiler_.training(); }
-const std::string& Lowering::name() const { return compiler_.node_state(node_).name; }
-Parameters& Lowering::parameters() const { return compiler_.parameters(); }
-PackedWeights& Lowering::packed_weights() const { return compiler_.packed(); }
-std::any& Lowering::state() const { return compiler_.node_state(node_).state; }
-int Lowering::inputs() const { return static_cast<int>(compiler_.node_state(node_).inputs.size()); }
+Context& Lowering::context() const {
+    return compiler_.context();
+}
+Program& Lowering::program() const {
+    return compiler_.program();
+}
+bool Lowering::training() const {
+    return compiler_.training();
+}
+const std::string& Lowering::name() const {
+    return compiler_.node_state(node_).name;
+}
+Parameters& Lowering::parameters() const {
+    return compiler_.parameters();
+}
+PackedWeights& Lowering::packed_weights() const {
+    return compiler_.packed();
+}
+std::any& Lowering::state() const {
+    return compiler_.node_state(node_).state;
+}
+int Lowering::inputs() const {
+    return static_cast<int>(compiler_.node_state(node_).inputs.size());
+}
 
 ParameterId Lowering::parameter(int number) const {
     return compiler_.declared(compiler_.node_state(node_).parameters + number);
 }
 
-Buffer Lowering::input(int number) const { return input_of(compiler_, node_, number).buffer; }
-Buffer Lowering::output(int number) const { return output_of(compiler_, node_, number).buffer; }
-bool Lowering::wants_gradient(int input) const { return input_of(compiler_, node_, input).wants_gradient; }
-Buffer Lowering::output_gradient(int number) const { return output_of(compiler_, node_, number).gradient; }
+Buffer Lowering::input(int number) const {
+    return input_of(compiler_, node_, number).buffer;
+}
+Buffer Lowering::output(int number) const {
+    return output_of(compiler_, node_, number).buffer;
+}
+bool Lowering::wants_gradient(int input) const {
+    return input_of(compiler_, node_, input).wants_gradient;
+}
+Buffer Lowering::output_gradient(int number) const {
+    return output_of(compiler_, node_, number).gradient;
+}
 
 GradientDestination Lowering::input_gradient(int number) const {
     Compiler::TensorState& tensor = input_of(compiler_, node_, number);

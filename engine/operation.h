@@ -29,9 +29,9 @@ struct InputForm {
     Form output;  ///< of the operation's own first output
 };
 
-/// A kind of node: what somebody derives from to add an operation of their own (docs/extending.md). It holds its options
-/// alone, and one object may stand in several graphs and plans: what a plan's calls need goes into these by value or by
-/// shared_ptr, or, between passes, into Lowering::state.
+/// A kind of node: what somebody derives from to add an operation of their own (docs/extending.md). It holds its
+/// options alone, and one object may stand in several graphs and plans: what a plan's calls need goes into these by
+/// value or by shared_ptr, or, between passes, into Lowering::state.
 class Operation {
   public:
     virtual ~Operation() = default;
@@ -50,7 +50,9 @@ class Operation {
     /// This operation followed by `next`, which takes its only output as its input number `operand`, in one; none where
     /// they do not fuse. The fused operation takes this one's inputs and then the other inputs of `next`, and has this
     /// one's parameters.
-    virtual std::shared_ptr<const Operation> followed_by(const Operation& /*next*/, int /*operand*/) const { return nullptr; }
+    virtual std::shared_ptr<const Operation> followed_by(const Operation& /*next*/, int /*operand*/) const {
+        return nullptr;
+    }
 
     /// Before the forward calls of all operations: makes what needs the device.
     virtual void prepare(const Lowering&) const {}

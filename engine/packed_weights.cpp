@@ -37,8 +37,8 @@ PackedBuffers PackedWeights::add(Program& program, const WeightForm& form, Param
         if (form.packed_bias) arrays_->values.push_back({added.weights, form.bias_at, bias, form.type});
     }
     if (form.packed_gradient && gradient) {
-        added.gradient = program.add_bytes("gradient of " + parameter.name + " packed",
-                                           parameter.elements * bytes_of(form.type));
+        added.gradient =
+            program.add_bytes("gradient of " + parameter.name + " packed", parameter.elements * bytes_of(form.type));
         arrays_->gradients.push_back({added.gradient, 0, weight, form.type});
     }
     return added;
@@ -77,7 +77,10 @@ std::vector<PackedArray> PackedWeights::Arrays::gradients_of(Type type, const Pl
 
 void PackedWeights::pack(Program& program) const {
     if (arrays_->values.empty()) return;
-    Call call{"weights packed", "weights packed", {}, Arrays::buffers_of(arrays_->values),
+    Call call{"weights packed",
+              "weights packed",
+              {},
+              Arrays::buffers_of(arrays_->values),
               [arrays = std::shared_ptr<const Arrays>(arrays_)](const Plan& plan) {
                   for (const Type type : {Type::f32, Type::bf16})
                       plan.device().pack_all_weights(plan.stream(), arrays->values_of(type, plan), type);
@@ -88,7 +91,10 @@ void PackedWeights::pack(Program& program) const {
 
 void PackedWeights::unpack(Program& program) const {
     if (arrays_->gradients.empty()) return;
-    Call call{"weight gradients unpacked", "weight gradients unpacked", Arrays::buffers_of(arrays_->gradients), {},
+    Call call{"weight gradients unpacked",
+              "weight gradients unpacked",
+              Arrays::buffers_of(arrays_->gradients),
+              {},
               [arrays = std::shared_ptr<const Arrays>(arrays_)](const Plan& plan) {
                   for (const Type type : {Type::f32, Type::bf16})
                       plan.device().unpack_all_weights(plan.stream(), arrays->gradients_of(type, plan), type);

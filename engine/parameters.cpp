@@ -74,8 +74,8 @@ ParameterId Parameters::declare(const ParameterSpec& spec) {
     if (const auto found = state_->index.find(spec.name); found != state_->index.end()) {
         const Parameter& known = state_->list[static_cast<std::size_t>(found->second)];
         if (known.shape != spec.shape)
-            throw std::invalid_argument("parameter " + spec.name + " has the shape " + shape_text(known.shape) + ", not " +
-                                        shape_text(spec.shape));
+            throw std::invalid_argument("parameter " + spec.name + " has the shape " + shape_text(known.shape) +
+                                        ", not " + shape_text(spec.shape));
         return {found->second};
     }
     Parameter parameter{spec.name, spec.shape, 0, 1, spec.learned, spec.initial};
@@ -111,20 +111,21 @@ void Parameters::place(const Kernels& device, Stream stream, bool training) {
     for (Flat* flat : {&state_->values, &state_->statistics, &state_->gradients, &state_->momentum})
         if (!flat->device && flat->bytes() > 0) flat->device = std::make_unique<DeviceMemory>(device, flat->bytes());
     // Of a parameter that no call writes, as of a part that is not compiled, the gradient is 0 as on the host.
-    if (state_->gradients.device)
-        device.set_zero(stream, state_->gradients.device->data(), state_->gradients.bytes());
+    if (state_->gradients.device) device.set_zero(stream, state_->gradients.device->data(), state_->gradients.bytes());
     upload();
 }
 
 void Parameters::upload() {
     for (const Flat* flat : {&state_->values, &state_->statistics, &state_->momentum})
-        if (flat->device) state_->device->copy_to_device(state_->stream, flat->host.data(), flat->device->data(), flat->bytes());
+        if (flat->device)
+            state_->device->copy_to_device(state_->stream, flat->host.data(), flat->device->data(), flat->bytes());
     if (state_->device) state_->device->synchronise(state_->stream);
 }
 
 void Parameters::download() {
     for (Flat* flat : {&state_->values, &state_->statistics, &state_->gradients, &state_->momentum})
-        if (flat->device) state_->device->copy_to_host(state_->stream, flat->device->data(), flat->host.data(), flat->bytes());
+        if (flat->device)
+            state_->device->copy_to_host(state_->stream, flat->device->data(), flat->host.data(), flat->bytes());
     if (state_->device) state_->device->synchronise(state_->stream);
 }
 
@@ -180,8 +181,8 @@ void Parameters::save(const std::filesystem::path& file, const std::map<std::str
         tensors.push_back(stored_view(parameter, flat.data() + parameter.offset));
         // PyTorch keeps a counter, a scalar, after each pair of running statistics and asks for it when it loads.
         if (parameter.name.ends_with(kVariance))
-            tensors.push_back({parameter.name.substr(0, parameter.name.size() - kVariance.size()) + kTracked, "I64", {},
-                               tracked});
+            tensors.push_back(
+                {parameter.name.substr(0, parameter.name.size() - kVariance.size()) + kTracked, "I64", {}, tracked});
     }
     write_safetensors(file, tensors, metadata);
 }

@@ -25,23 +25,23 @@ struct ParameterId {
 
 /// One array of a network: learned, or a running statistic.
 struct Parameter {
-    std::string name;                 ///< as in the original's state_dict
+    std::string name;  ///< as in the original's state_dict
     std::vector<std::int64_t> shape;
-    std::int64_t offset = 0;          ///< elements from the start of its flat buffer
+    std::int64_t offset = 0;  ///< elements from the start of its flat buffer
     std::int64_t elements = 0;
-    bool learned = true;              ///< else a running statistic
-    Initial initial = {};             ///< what initialise() sets
+    bool learned = true;   ///< else a running statistic
+    Initial initial = {};  ///< what initialise() sets
 };
 
-/// What makes an array's values unusable, as in "0.0.weight holds a value that is not finite" or "0.1.bn.running_var holds
-/// a negative variance"; nothing where they can be used. A network with such a value answers "not a number" for every
-/// voxel, which a mask shows as "no lesion".
+/// What makes an array's values unusable, as in "0.0.weight holds a value that is not finite" or "0.1.bn.running_var
+/// holds a negative variance"; nothing where they can be used. A network with such a value answers "not a number" for
+/// every voxel, which a mask shows as "no lesion".
 std::optional<std::string> unusable_values(const Parameter& parameter, std::span<const float> values);
 
 /// All of a network's arrays: learned values, their gradients and their momentum in three flat f32 buffers of one
 /// order, running statistics in a fourth. On a device with memory of its own each has a copy there, which calls read
-/// and write; upload() and download() make one like the other, loading and saving do so themselves. A copy of this object is a
-/// handle of the same arrays, which live as long as a handle or a plan that reads them.
+/// and write; upload() and download() make one like the other, loading and saving do so themselves. A copy of this
+/// object is a handle of the same arrays, which live as long as a handle or a plan that reads them.
 class Parameters {
   public:
     /// Adds it, zero, where it is new. Throws std::invalid_argument where the name has another shape.

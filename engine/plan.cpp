@@ -37,7 +37,7 @@ int root_of(const std::vector<Placement>& placements, int buffer) {
 
 /// Lets results alias memory that nothing reads any more. Returns which calls have nothing left to do.
 std::vector<bool> alias_in_place(const std::vector<BufferSpec>& buffers, const std::vector<Call>& calls,
-                            std::vector<Placement>& placements) {
+                                 std::vector<Placement>& placements) {
     std::vector<bool> idle(calls.size(), false);
     for (int i = 0; i < static_cast<int>(calls.size()); ++i) {
         if (!calls[i].in_place) continue;
@@ -56,7 +56,8 @@ std::vector<bool> alias_in_place(const std::vector<BufferSpec>& buffers, const s
 std::int64_t place(const std::vector<BufferSpec>& buffers, std::vector<Placement>& placements) {
     std::vector<int> order;
     for (int t = 0; t < static_cast<int>(buffers.size()); ++t)
-        if (!buffers[t].external && placements[t].root == t && placements[t].last >= placements[t].first) order.push_back(t);
+        if (!buffers[t].external && placements[t].root == t && placements[t].last >= placements[t].first)
+            order.push_back(t);
     std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return buffers[a].bytes() > buffers[b].bytes(); });
     std::vector<int> placed;  // by offset
     std::int64_t end = 0;
@@ -144,7 +145,9 @@ Plan::Plan(const Context& context, Program program)
     arena_ = std::make_unique<DeviceMemory>(context.kernels(), bytes_);
 }
 
-Plan::~Plan() { forget_recorded(); }
+Plan::~Plan() {
+    forget_recorded();
+}
 
 void Plan::forget_recorded() {
     if (recorded_.handle) context_.kernels().release_recorded(recorded_);

@@ -15,7 +15,7 @@ namespace iwseg {
 struct Placement {
     int root = -1;             ///< the buffer that this one aliases, or itself
     int first = 0, last = -1;  ///< calls; last < first: never used
-    std::int64_t offset = 0;    ///< bytes from the arena's start
+    std::int64_t offset = 0;   ///< bytes from the arena's start
 };
 
 /// What each call of a plan took on the device's own clock.
@@ -26,8 +26,8 @@ struct StepTimes {
     bool starved = false;
 };
 
-/// A program made ready to run: every buffer placed in one arena, so that a run allocates nothing. It owns its calls, and
-/// keeps the context's device at work; nothing it was made of needs to outlive it.
+/// A program made ready to run: every buffer placed in one arena, so that a run allocates nothing. It owns its calls,
+/// and keeps the context's device at work; nothing it was made of needs to outlive it.
 class Plan {
   public:
     /// Throws InputError where the device has less memory than the plan needs.
@@ -55,11 +55,12 @@ class Plan {
     /// buffer is not kept.
     void read(Buffer kept, void* host) const;
 
-    /// Queues all calls. Throws std::logic_error, naming it, where an external buffer that a call reads is not bound. Where the device can record them, they are from the second run on one piece of work (a CUDA
-    /// graph), recorded again when another memory is bound. What calls read by reference must stay where it is.
-    /// Throws std::runtime_error that names the call where the device refuses one. What fails only once the device is
-    /// at work, as a kernel that reads out of bounds, is found by a later call; where the context does not record, each
-    /// call is waited for, and the failure names it.
+    /// Queues all calls. Throws std::logic_error, naming it, where an external buffer that a call reads is not bound.
+    /// Where the device can record them, they are from the second run on one piece of work (a CUDA graph), recorded
+    /// again when another memory is bound. What calls read by reference must stay where it is. Throws
+    /// std::runtime_error that names the call where the device refuses one. What fails only once the device is at work,
+    /// as a kernel that reads out of bounds, is found by a later call; where the context does not record, each call is
+    /// waited for, and the failure names it.
     void run();
     /// Queues all calls one by one and waits.
     StepTimes run_timed();

@@ -48,9 +48,9 @@ struct Call {
     std::function<void(const Plan&)> run;
     /// The second may alias the first in place, where nothing reads the first afterwards.
     std::optional<std::pair<Buffer, Buffer>> in_place = {};
-    bool copies_only = false;         ///< nothing is left to do once its result lies where its source lay
-    std::int64_t operations = 0;      ///< multiplications and additions of a convolution, for measurements
-    std::int64_t bytes_outside = 0;   ///< moved beside the buffers named, for measurements
+    bool copies_only = false;        ///< nothing is left to do once its result lies where its source lay
+    std::int64_t operations = 0;     ///< multiplications and additions of a convolution, for measurements
+    std::int64_t bytes_outside = 0;  ///< moved beside the buffers named, for measurements
 };
 
 /// Everything one run does, in order: forward, loss, backward, update. Made by compiling a graph, executed by a plan.

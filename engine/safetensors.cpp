@@ -45,8 +45,8 @@ T load_at(const std::byte* bytes) {
 float half_to_float(std::uint16_t half) {
     const int exponent = half >> 10 & 31;
     const float mantissa = static_cast<float>(half & 1023);
-    float value = exponent == 31  ? (half & 1023 ? std::numeric_limits<float>::quiet_NaN()
-                                                 : std::numeric_limits<float>::infinity())
+    float value = exponent == 31
+                      ? (half & 1023 ? std::numeric_limits<float>::quiet_NaN() : std::numeric_limits<float>::infinity())
                   : exponent == 0 ? std::ldexp(mantissa, -24)
                                   : std::ldexp(mantissa + 1024.0f, exponent - 25);
     return half & 0x8000 ? -value : value;
@@ -129,9 +129,8 @@ Entry read_entry(const std::filesystem::path& file, const std::string& name, con
 /// Throws unless every byte behind the header belongs to one tensor, as the format asks: bytes of two tensors, or of
 /// none, are a damaged file.
 void require_covered(const std::filesystem::path& file, std::vector<Entry>& entries, std::size_t data) {
-    std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
-        return std::tie(a.begin, a.end) < std::tie(b.begin, b.end);
-    });
+    std::sort(entries.begin(), entries.end(),
+              [](const Entry& a, const Entry& b) { return std::tie(a.begin, a.end) < std::tie(b.begin, b.end); });
     std::uint64_t covered = 0;
     for (const Entry& entry : entries) {
         if (entry.begin != covered)
@@ -171,7 +170,8 @@ void read_metadata(const std::filesystem::path& file, const json& entry, std::ma
 }
 
 /// The header's length, from the first 8 of the file's bytes.
-std::uint64_t header_bytes_of(const std::filesystem::path& file, std::span<const std::byte> first, std::uint64_t file_bytes) {
+std::uint64_t header_bytes_of(const std::filesystem::path& file, std::span<const std::byte> first,
+                              std::uint64_t file_bytes) {
     if (file_bytes < 8) refuse(file, "it has " + std::to_string(file_bytes) + " bytes");
     const auto header_bytes = load_at<std::uint64_t>(first.data());
     if (header_bytes > most_header_bytes)
@@ -208,8 +208,12 @@ std::int64_t StoredTensor::elements() const {
     return count;
 }
 
-std::vector<float> StoredTensor::as_f32() const { return convert<float>(*this); }
-std::vector<std::int32_t> StoredTensor::as_i32() const { return convert<std::int32_t>(*this); }
+std::vector<float> StoredTensor::as_f32() const {
+    return convert<float>(*this);
+}
+std::vector<std::int32_t> StoredTensor::as_i32() const {
+    return convert<std::int32_t>(*this);
+}
 
 std::map<std::string, StoredTensor> read_safetensors(const std::filesystem::path& file,
                                                      std::map<std::string, std::string>* metadata) {
@@ -218,8 +222,7 @@ std::map<std::string, StoredTensor> read_safetensors(const std::filesystem::path
     const std::uint64_t header_bytes = header_bytes_of(file, bytes, bytes.size());
     const auto data = bytes.subspan(8 + header_bytes);
     std::map<std::string, StoredTensor> tensors;
-    for (Entry& entry :
-         read_entries(file, std::string_view(text).substr(8, header_bytes), data.size(), metadata)) {
+    for (Entry& entry : read_entries(file, std::string_view(text).substr(8, header_bytes), data.size(), metadata)) {
         const auto part = data.subspan(entry.begin, entry.end - entry.begin);
         entry.tensor.bytes.assign(part.begin(), part.end());
         tensors.emplace(std::move(entry.name), std::move(entry.tensor));
@@ -244,7 +247,8 @@ std::map<std::string, StoredTensor> read_safetensors_header(const std::filesyste
             throw InputError("cannot read " + file.string() + (in.eof() ? ": it ends early" : ""));
     };
     read(0, text.size());
-    const std::uint64_t header_bytes = header_bytes_of(file, std::as_bytes(std::span(text.data(), text.size())), file_bytes);
+    const std::uint64_t header_bytes =
+        header_bytes_of(file, std::as_bytes(std::span(text.data(), text.size())), file_bytes);
     text.resize(8 + header_bytes);
     read(8, header_bytes);
     std::map<std::string, StoredTensor> tensors;
@@ -259,9 +263,8 @@ void write_safetensors(const std::filesystem::path& file, const std::vector<Tens
     if (!metadata.empty()) header["__metadata__"] = metadata;
     std::uint64_t offset = 0;
     for (const TensorToStore& tensor : tensors) {
-        header[tensor.name] = {{"dtype", tensor.type},
-                               {"shape", tensor.shape},
-                               {"data_offsets", {offset, offset + tensor.bytes.size()}}};
+        header[tensor.name] = {
+            {"dtype", tensor.type}, {"shape", tensor.shape}, {"data_offsets", {offset, offset + tensor.bytes.size()}}};
         offset += tensor.bytes.size();
     }
     std::string text = header.dump();

@@ -16,15 +16,15 @@ struct StoredTensor {
     std::vector<std::byte> bytes;
 
     std::int64_t elements() const;
-    std::vector<float> as_f32() const;          ///< from F32, F64, BF16, F16, I64, I32, U8 or BOOL
+    std::vector<float> as_f32() const;  ///< from F32, F64, BF16, F16, I64, I32, U8 or BOOL
     /// From any type, fractions cut off. Throws InputError that gives the value where it is beyond 32 bits, or NaN.
     std::vector<std::int32_t> as_i32() const;
 };
 
 /// Reads a whole safetensors file, as strictly as the format's own library does
 /// (https://github.com/huggingface/safetensors). Throws InputError, naming the file and the tensor, where the header is
-/// longer than 100 MB, not JSON or of wrong types, a name comes twice, a shape needs more or less than its bytes, or the
-/// tensors overlap, leave a hole or do not end where the file does. A tensor need not be aligned.
+/// longer than 100 MB, not JSON or of wrong types, a name comes twice, a shape needs more or less than its bytes, or
+/// the tensors overlap, leave a hole or do not end where the file does. A tensor need not be aligned.
 std::map<std::string, StoredTensor> read_safetensors(const std::filesystem::path& file,
                                                      std::map<std::string, std::string>* metadata = nullptr);
 

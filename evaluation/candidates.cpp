@@ -168,11 +168,12 @@ CandidateMatches match_candidates(const std::vector<Candidate>& candidates, cons
     CandidateMatches matches = matcher.match(most);
     matches.elsewhere = elsewhere;
     if (matches.all_nodules() == 0)
-        throw InputError(fmt::format("none of the {} nodules lies in one of the {} scans evaluated", truth.nodules.size(),
-                                     truth.scans.size()));
+        throw InputError(fmt::format("none of the {} nodules lies in one of the {} scans evaluated",
+                                     truth.nodules.size(), truth.scans.size()));
     if (!candidates.empty() && elsewhere == static_cast<std::int64_t>(candidates.size()))
-        throw InputError(fmt::format("none of the {} candidates lies in one of the {} scans evaluated; the first names {}",
-                                     candidates.size(), truth.scans.size(), candidates.front().scan));
+        throw InputError(
+            fmt::format("none of the {} candidates lies in one of the {} scans evaluated; the first names {}",
+                        candidates.size(), truth.scans.size(), candidates.front().scan));
     return matches;
 }
 

@@ -37,10 +37,10 @@ struct CandidateTruth {
     std::vector<Finding> excluded;  ///< candidates on them are ignored
 };
 
-/// The candidates of the scans evaluated, matched to findings as LUNA16's evaluation script (noduleCADEvaluationLUNA16.py)
-/// does: a candidate hits a finding where it lies nearer to its centre than half its diameter. A nodule counts with the
-/// largest probability that hits it; its other candidates, and those on excluded findings, are ignored. One candidate
-/// may find two nodules.
+/// The candidates of the scans evaluated, matched to findings as LUNA16's evaluation script
+/// (noduleCADEvaluationLUNA16.py) does: a candidate hits a finding where it lies nearer to its centre than half its
+/// diameter. A nodule counts with the largest probability that hits it; its other candidates, and those on excluded
+/// findings, are ignored. One candidate may find two nodules.
 struct CandidateMatches {
     struct Event {
         double probability = 0;

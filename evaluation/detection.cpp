@@ -37,8 +37,7 @@ std::vector<std::uint8_t> detect(const float* probability, const std::array<std:
                                  const std::array<double, 3>& spacing, const DetectionRule& rule) {
     std::vector<std::uint8_t> mask(static_cast<std::size_t>(shape[0] * shape[1] * shape[2]));
     for (std::size_t v = 0; v < mask.size(); ++v) mask[v] = probability[v] > rule.threshold;
-    if (!rule.keeps(1, voxel_volume(spacing)))
-        remove_small(mask, shape, voxel_volume(spacing), rule);
+    if (!rule.keeps(1, voxel_volume(spacing))) remove_small(mask, shape, voxel_volume(spacing), rule);
     return mask;
 }
 

@@ -27,12 +27,12 @@ enum class FrocProtocol : std::uint8_t {
 
 struct FrocOptions {
     FrocProtocol protocol = FrocProtocol::corrected;
-    std::int64_t scans = 0;             ///< corrected: 0 is the number of scans in the records; paper: 0
-    int strata = 2;                     ///< by lesion size, of about equally many lesions each
+    std::int64_t scans = 0;                   ///< corrected: 0 is the number of scans in the records; paper: 0
+    int strata = 2;                           ///< by lesion size, of about equally many lesions each
     std::vector<double> stratum_bounds = {};  ///< largest diameter of each stratum, rising; empty: from the records
     std::optional<SizeUnit> size_unit = {};   ///< of diameters; as size_unit of the records where it is not given
-    int draws = 1000;                   ///< corrected; the paper has 50
-    std::uint64_t seed = 0;             ///< corrected; the paper has 42
+    int draws = 1000;                         ///< corrected; the paper has 50
+    std::uint64_t seed = 0;                   ///< corrected; the paper has 42
 };
 
 /// A value with what the draws say of it: deviation (population) and the bounds of a 95 % interval, in `paper` one
@@ -61,17 +61,17 @@ struct SizeStratum {
 struct Froc {
     std::int64_t scans = 0, records = 0, lesions = 0;
     SizeUnit size_unit = SizeUnit::voxels;
-    double volume_ratio = 0;               ///< evaluation/lesion_size.h
-    Estimate object_dice;                  ///< mean Dice of found lesions with their hit; deviation is over lesions
-    Estimate average_recall;               ///< mean recall at 0, 0.01, …, 5 false positives a scan
-    Estimate luna_score;                   ///< mean recall at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives a scan
-    std::vector<Estimate> sensitivity;     ///< at each of luna_rates
-    double all_false_positives = 0;        ///< a scan, at the lowest threshold
-    double all_recall = 0;                 ///< at the lowest threshold
-    double whole_set_average_recall = 0;   ///< of all scans at once; `paper` averages over its draws instead
-    std::vector<double> false_positives;   ///< a scan: 0, 0.01, …, 8
+    double volume_ratio = 0;              ///< evaluation/lesion_size.h
+    Estimate object_dice;                 ///< mean Dice of found lesions with their hit; deviation is over lesions
+    Estimate average_recall;              ///< mean recall at 0, 0.01, …, 5 false positives a scan
+    Estimate luna_score;                  ///< mean recall at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives a scan
+    std::vector<Estimate> sensitivity;    ///< at each of luna_rates
+    double all_false_positives = 0;       ///< a scan, at the lowest threshold
+    double all_recall = 0;                ///< at the lowest threshold
+    double whole_set_average_recall = 0;  ///< of all scans at once; `paper` averages over its draws instead
+    std::vector<double> false_positives;  ///< a scan: 0, 0.01, …, 8
     FrocCurve curve;
-    std::vector<SizeStratum> strata;       ///< smallest lesions first; empty in `paper`
+    std::vector<SizeStratum> strata;  ///< smallest lesions first; empty in `paper`
 };
 
 /// Throws InputError where there are no records with a lesion, options.scans is less than the scans in the records, or

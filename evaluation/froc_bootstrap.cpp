@@ -94,8 +94,7 @@ double FrocWalk::object_dice(const std::vector<double>& weights) const {
     return std::inner_product(dice_.begin(), dice_.end(), weights.begin(), 0.0) / all;
 }
 
-void FrocWalk::recall_at(const FrocGrid& grid, const std::vector<double>& weights, double scans,
-                         double* recall) const {
+void FrocWalk::recall_at(const FrocGrid& grid, const std::vector<double>& weights, double scans, double* recall) const {
     const std::size_t rates = grid.rates().size();
     std::vector<double> share(rows()), before(rows()), now(rows());  // share: of recall that one found lesion is
     for (std::size_t row = 0; row < rows(); ++row) share[row] = 1.0 / lesions(weights, row);
@@ -124,8 +123,7 @@ void FrocWalk::recall_at(const FrocGrid& grid, const std::vector<double>& weight
     for (; next != end; ++next)
         for (std::size_t row = 0; row < rows(); ++row) recall[row * rates + *next] = now[row] * share[row];
     for (std::size_t row = 0; row < rows(); ++row)
-        if (std::isinf(share[row]))
-            std::fill_n(recall + row * rates, rates, std::numeric_limits<double>::quiet_NaN());
+        if (std::isinf(share[row])) std::fill_n(recall + row * rates, rates, std::numeric_limits<double>::quiet_NaN());
 }
 
 /// The value of all scans with deviation and 95 % interval of the draws; without them where there are none.

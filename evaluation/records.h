@@ -13,11 +13,11 @@ namespace iwseg {
 /// overlaps with the highest Dice. Members carry the names they have in records.json, which are those of the original
 /// study's prc_records (Shirokikh et al., MICCAI 2020).
 struct Record {
-    std::string obj;         ///< tum_1, tum_2, … or pred_1, pred_2, …: components in raster order
-    bool is_tum = false;     ///< a lesion, else a detection
-    double diameter = 0;     ///< of the ball of equal volume, in voxels
-    double hit_dice = 0;     ///< 0: nothing is hit
-    double hit_max = 0;      ///< largest, median and 95th percentile probability of the object that is hit
+    std::string obj;      ///< tum_1, tum_2, … or pred_1, pred_2, …: components in raster order
+    bool is_tum = false;  ///< a lesion, else a detection
+    double diameter = 0;  ///< of the ball of equal volume, in voxels
+    double hit_dice = 0;  ///< 0: nothing is hit
+    double hit_max = 0;   ///< largest, median and 95th percentile probability of the object that is hit
     double hit_median = 0;
     double hit_q95 = 0;
     double hit_logit = 0;    ///< largest logit of the object that is hit; -infinity where nothing is

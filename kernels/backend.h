@@ -25,13 +25,13 @@ enum class Write : unsigned char { overwrite, accumulate };
 
 /// Declares the same functions for every backend: iwseg::cpu, iwseg::cuda, and iwseg::simt (the CUDA source run on
 /// the CPU, in tests).
-#define IWSEG_BACKENDS(...)    \
-    namespace iwseg::cpu {     \
-    __VA_ARGS__                \
-    }                          \
-    namespace iwseg::cuda {    \
-    __VA_ARGS__                \
-    }                          \
-    namespace iwseg::simt {    \
-    __VA_ARGS__                \
+#define IWSEG_BACKENDS(...) \
+    namespace iwseg::cpu {  \
+    __VA_ARGS__             \
+    }                       \
+    namespace iwseg::cuda { \
+    __VA_ARGS__             \
+    }                       \
+    namespace iwseg::simt { \
+    __VA_ARGS__             \
     }

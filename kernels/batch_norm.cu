@@ -9,10 +9,10 @@
 #include "kernels/launch.h"
 #include "kernels/pack.cuh"
 
-// Statistics read x once. A thread sums x - p and (x - p)^2 over at most 64 rows in f32, p its first row. As p is one of
-// the numbers summed, (p - mean)^2 is at most their summed squares about the mean: however large the mean, 64 numbers
-// cancel two digits at worst. Threads are then moved, in double, to one pivot a channel, the tensor's first voxel, and
-// from there on all sums are plain. The last block to end makes statistics of them: one launch.
+// Statistics read x once. A thread sums x - p and (x - p)^2 over at most 64 rows in f32, p its first row. As p is one
+// of the numbers summed, (p - mean)^2 is at most their summed squares about the mean: however large the mean, 64
+// numbers cancel two digits at worst. Threads are then moved, in double, to one pivot a channel, the tensor's first
+// voxel, and from there on all sums are plain. The last block to end makes statistics of them: one launch.
 //
 // Backward reads x and diff_y twice, in two launches: sums of g and g (x - mean), g being diff_y where the ReLU let
 // through, of which the last block makes the gradients of scale and shift, then
@@ -25,7 +25,8 @@ namespace {
 constexpr int kResidentBlocks = 4;           ///< on an SM, at least; one less for sums over two tensors
 constexpr int kAheadOne = 4, kAheadTwo = 2;  ///< packs under way of one tensor; of each of two
 
-// ---- statistics ------------------------------------------------------------------------------------------------------
+// ---- statistics
+// ------------------------------------------------------------------------------------------------------
 
 struct MomentsUse {
     double count;  ///< elements of a channel
@@ -63,8 +64,8 @@ __global__ void __launch_bounds__(kTableThreads, kResidentBlocks)
             sums[1][k] = square[k] + gap * (2.0 * sum[k] + static_cast<double>(count) * gap);
         });
     finish_sums(table, position, sums, blocks, [&](int c, const double(&all)[2]) {
-        Moments{static_cast<double>(to_f32(origin[c])), all[0], all[1], use.count}.finish(c, use.epsilon, use.statistics,
-                                                                                         use.running);
+        Moments{static_cast<double>(to_f32(origin[c])), all[0], all[1], use.count}.finish(c, use.epsilon,
+                                                                                          use.statistics, use.running);
     });
 }
 
@@ -73,10 +74,12 @@ __global__ void running_statistics_kernel(int channels, float epsilon, RunningSt
     const int c = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
     if (c >= channels) return;
     statistics.mean[c] = running.mean[c];
-    statistics.inverse_deviation[c] = static_cast<float>(1.0 / sqrt(static_cast<double>(running.variance[c]) + epsilon));
+    statistics.inverse_deviation[c] =
+        static_cast<float>(1.0 / sqrt(static_cast<double>(running.variance[c]) + epsilon));
 }
 
-// ---- apply and backward ----------------------------------------------------------------------------------------------
+// ---- apply and backward
+// ----------------------------------------------------------------------------------------------
 
 /// The normalisation of a thread's columns as x * scale + shift.
 template <int W>
@@ -146,12 +149,13 @@ __global__ void __launch_bounds__(kTableThreads, kResidentBlocks - 1)
     });
 }
 
-/// factor and offset, the gradient through variance and mean, follow from diff_scale and diff_shift. share: 1 / numbers of
-/// a channel.
+/// factor and offset, the gradient through variance and mean, follow from diff_scale and diff_shift. share: 1 / numbers
+/// of a channel.
 template <class T, int W>
 __global__ void __launch_bounds__(kTableThreads)
     gradient_kernel(const T* x, const T* diff_y, Table table, BatchNormStatistics statistics, BatchNormWeights weights,
-                    float floor, float share, const float* diff_scale, const float* diff_shift, bool accumulate, T* diff_x) {
+                    float floor, float share, const float* diff_scale, const float* diff_shift, bool accumulate,
+                    T* diff_x) {
     const Position position = position_of<W>(table);
     Affine<W> affine;
     float mean[W], factor[W], offset[W];
@@ -175,12 +179,19 @@ __global__ void __launch_bounds__(kTableThreads)
     });
 }
 
-// ---- launchers -------------------------------------------------------------------------------------------------------
+// ---- launchers
+// -------------------------------------------------------------------------------------------------------
 
-float floor_of(bool relu) { return relu ? 0.0f : -std::numeric_limits<float>::infinity(); }
+float floor_of(bool relu) {
+    return relu ? 0.0f : -std::numeric_limits<float>::infinity();
+}
 
-BatchNormStatistics from(const BatchNormStatistics& s, std::int64_t c) { return {s.mean + c, s.inverse_deviation + c}; }
-BatchNormWeights from(const BatchNormWeights& w, std::int64_t c) { return {w.scale + c, w.shift + c}; }
+BatchNormStatistics from(const BatchNormStatistics& s, std::int64_t c) {
+    return {s.mean + c, s.inverse_deviation + c};
+}
+BatchNormWeights from(const BatchNormWeights& w, std::int64_t c) {
+    return {w.scale + c, w.shift + c};
+}
 
 }  // namespace
 
@@ -188,8 +199,8 @@ std::int64_t batch_norm_scratch_bytes(const Shape& shape, Layout layout) {
     return block_sums_bytes(Tables(shape, layout, "batch_norm_scratch_bytes"), 2);
 }
 
-void batch_norm_statistics(Stream stream, View x, float epsilon, BatchNormStatistics statistics, RunningStatistics running,
-                           void* scratch) {
+void batch_norm_statistics(Stream stream, View x, float epsilon, BatchNormStatistics statistics,
+                           RunningStatistics running, void* scratch) {
     const Tables tables(x.shape, x.layout, "batch_norm_statistics");
     const BlockSums blocks{static_cast<double*>(scratch), counters_of(stream)};
     MomentsUse use{static_cast<double>(x.shape.n * x.shape.voxels()), epsilon, statistics, running};
@@ -198,8 +209,8 @@ void batch_norm_statistics(Stream stream, View x, float epsilon, BatchNormStatis
         for (std::int64_t c = 0; c < tables.groups; ++c) {
             use.statistics = from(statistics, c);
             if (running.mean) use.running.mean = running.mean + c, use.running.variance = running.variance + c;
-            launch(moments_kernel<T, width>, sum_grid(tables, table), stream, x.as<const T>() + c * tables.numbers, table,
-                   use, blocks);
+            launch(moments_kernel<T, width>, sum_grid(tables, table), stream, x.as<const T>() + c * tables.numbers,
+                   table, use, blocks);
         }
     });
 }
@@ -210,14 +221,15 @@ void batch_norm_running_statistics(Stream stream, std::int64_t channels, float e
     launch(running_statistics_kernel, grid, stream, channels, epsilon, running, statistics);
 }
 
-void batch_norm_apply(Stream stream, View x, BatchNormStatistics statistics, BatchNormWeights weights, bool relu, View y) {
+void batch_norm_apply(Stream stream, View x, BatchNormStatistics statistics, BatchNormWeights weights, bool relu,
+                      View y) {
     require_same(x, y, "batch_norm_apply");
     const Tables tables(x.shape, x.layout, "batch_norm_apply");
     with_table(x, tables, [&](auto real, auto width, const Table& table) {
         using T = decltype(real);
         tables.each([&](std::int64_t c, std::int64_t, std::int64_t first) {
-            launch(apply_kernel<T, width>, plain_grid(table), stream, x.as<const T>() + first, table, from(statistics, c),
-                   from(weights, c), floor_of(relu), y.as<T>() + first);
+            launch(apply_kernel<T, width>, plain_grid(table), stream, x.as<const T>() + first, table,
+                   from(statistics, c), from(weights, c), floor_of(relu), y.as<T>() + first);
         });
     });
 }

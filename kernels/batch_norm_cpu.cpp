@@ -159,7 +159,8 @@ void batch_norm_statistics(Stream stream, View x, float epsilon, BatchNormStatis
         double mean = 0, square = 0, seen = 0;
         for (std::int64_t n = 0; n < blocks.samples; ++n)
             for (std::int64_t k = 0; k < chunks; ++k) {
-                const std::int64_t i = ((n * blocks.blocks + c / blocks.block) * chunks + k) * blocks.block + c % blocks.block;
+                const std::int64_t i =
+                    ((n * blocks.blocks + c / blocks.block) * chunks + k) * blocks.block + c % blocks.block;
                 const auto voxels = static_cast<double>(
                     std::min(chunk_voxels(blocks.block), blocks.voxels - k * chunk_voxels(blocks.block)));
                 const double away = means[i] - mean;

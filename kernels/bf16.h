@@ -12,10 +12,16 @@ struct Bf16 {
     std::uint16_t bits;
 };
 
-IWSEG_HOST_DEVICE inline float to_f32(float value) { return value; }
-IWSEG_HOST_DEVICE inline float to_f32(Bf16 value) { return std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16); }
+IWSEG_HOST_DEVICE inline float to_f32(float value) {
+    return value;
+}
+IWSEG_HOST_DEVICE inline float to_f32(Bf16 value) {
+    return std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16);
+}
 
-IWSEG_HOST_DEVICE inline void store(float& to, float value) { to = value; }
+IWSEG_HOST_DEVICE inline void store(float& to, float value) {
+    to = value;
+}
 /// Rounds to nearest, ties to even; a NaN stays a NaN.
 IWSEG_HOST_DEVICE inline void store(Bf16& to, float value) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800

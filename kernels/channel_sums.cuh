@@ -5,10 +5,10 @@
 #include "kernels/channel_table.cuh"
 #include "kernels/last_block.cuh"
 
-// Sums a channel over a table, in one launch and in double, in an order that depends on the shape only: a block's rows by
-// halves, then, in the last block to end, the blocks in fixed groups. Blocks y hold other channels, as a rule, and those of
-// one y have a last block of their own; where several columns belong to one channel (C does not fill whole packs) one
-// block joins all.
+// Sums a channel over a table, in one launch and in double, in an order that depends on the shape only: a block's rows
+// by halves, then, in the last block to end, the blocks in fixed groups. Blocks y hold other channels, as a rule, and
+// those of one y have a last block of their own; where several columns belong to one channel (C does not fill whole
+// packs) one block joins all.
 namespace iwseg::IWSEG_BACKEND {
 
 /// What the blocks leave: partial[block][sum][column], blocks x and z counted together.
@@ -19,7 +19,8 @@ struct BlockSums {
 
 /// Adds up a block's rows; the sums of each column are then those of the threads of row 0.
 template <int S, int W>
-__device__ __forceinline__ void join_rows(const Table& table, const Position& position, double (&sums)[S][W], double* shared) {
+__device__ __forceinline__ void join_rows(const Table& table, const Position& position, double (&sums)[S][W],
+                                          double* shared) {
     constexpr int kHalf = kTableThreads / 2;
     for (int rows = table.rows_at_once; rows > 1;) {
         const int half = (rows + 1) / 2;
@@ -42,8 +43,8 @@ __device__ __forceinline__ void join_rows(const Table& table, const Position& po
 /// Joins the blocks' sums of channels `first` to `end`: threads side by side take channels, and groups of them every so
 /// many blocks; the groups are then added in their order. Calls finish(channel, sums) by one thread for each channel.
 template <int S, class Finish>
-__device__ __forceinline__ void join_blocks(const Table& table, const double* partial, int first, int end, double* shared,
-                                            Finish&& finish) {
+__device__ __forceinline__ void join_blocks(const Table& table, const double* partial, int first, int end,
+                                            double* shared, Finish&& finish) {
     const int blocks = static_cast<int>(gridDim.x * gridDim.z), thread = static_cast<int>(threadIdx.x);
     for (; first < end; first += kTableThreads) {
         const int here = min(end - first, kTableThreads), groups = kTableThreads / here;
@@ -75,34 +76,37 @@ __device__ __forceinline__ void join_blocks(const Table& table, const double* pa
 template <int S, int W, class Finish>
 __device__ __forceinline__ void finish_sums(const Table& table, const Position& position, double (&sums)[S][W],
                                             const BlockSums& blocks, Finish&& finish) {
-    SHARED(double, shared, S * (W > 1 ? W : 2) * kTableThreads / 2);
+    SHARED(double, shared, S*(W > 1 ? W : 2) * kTableThreads / 2);
     join_rows(table, position, sums, shared);
     if (position.row == 0 && position.taken) {
         const std::int64_t block = std::int64_t{blockIdx.z} * gridDim.x + blockIdx.x;
 #pragma unroll
         for (int i = 0; i < S * W; ++i)
-            relaxed_store(blocks.partial + (block * S + i / W) * table.columns + position.column + i % W, sums[i / W][i % W]);
+            relaxed_store(blocks.partial + (block * S + i / W) * table.columns + position.column + i % W,
+                          sums[i / W][i % W]);
     }
     const bool apart = table.columns == table.channels;
     const unsigned all = gridDim.x * gridDim.z;
     if (!is_last_block(blocks.counters + (apart ? blockIdx.y : 0), apart ? all : all * gridDim.y)) return;
     const int first = apart ? static_cast<int>(blockIdx.y) * table.block_packs * W : 0;
-    join_blocks<S>(table, blocks.partial, first, apart ? min(first + table.block_packs * W, table.channels) : table.channels,
-                   shared, finish);
+    join_blocks<S>(table, blocks.partial, first,
+                   apart ? min(first + table.block_packs * W, table.channels) : table.channels, shared, finish);
 }
 
-// ---- launchers -------------------------------------------------------------------------------------------------------
+// ---- launchers
+// -------------------------------------------------------------------------------------------------------
 
 /// Blocks of a sum, in all: an H100 holds 528 with four an SM. Fixed, so that sums do not depend on the card.
 constexpr std::int64_t kMostSumBlocks = 512;
 
-/// Blocks z take the tables of samples. At most 64 rows a thread, as f32 sums are to lose no more than two digits, as far as
-/// the most blocks do not already make it fewer; no block for under 8.
+/// Blocks z take the tables of samples. At most 64 rows a thread, as f32 sums are to lose no more than two digits, as
+/// far as the most blocks do not already make it fewer; no block for under 8.
 inline LaunchShape sum_grid(const Tables& tables, const Table& table) {
     const std::int64_t turns = (table.rows + table.rows_at_once - 1) / table.rows_at_once;
     const std::int64_t most = std::max<std::int64_t>(1, kMostSumBlocks / (column_blocks(table) * tables.samples));
     const std::int64_t blocks = std::max((turns + 63) / 64, std::min((turns + 7) / 8, most));
-    return {{static_cast<unsigned>(blocks), column_blocks(table), static_cast<unsigned>(tables.samples)}, kTableThreads};
+    return {{static_cast<unsigned>(blocks), column_blocks(table), static_cast<unsigned>(tables.samples)},
+            kTableThreads};
 }
 
 /// Bytes of BlockSums::partial for `sums` sums a channel of a tensor of any type.

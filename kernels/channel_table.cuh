@@ -33,7 +33,8 @@ struct Position {
 
 template <int W>
 __device__ __forceinline__ Position position_of(const Table& table) {
-    const int thread = static_cast<int>(threadIdx.x), row = thread / table.block_packs, pack = thread - row * table.block_packs;
+    const int thread = static_cast<int>(threadIdx.x), row = thread / table.block_packs,
+              pack = thread - row * table.block_packs;
     const int in_row = static_cast<int>(blockIdx.y) * table.block_packs + pack;
     return {row, pack, in_row * W, row < table.rows_at_once && in_row < table.packs};
 }
@@ -85,7 +86,8 @@ __device__ __forceinline__ void each_rows(const Table& table, const Position& po
     }
 }
 
-// ---- launchers -------------------------------------------------------------------------------------------------------
+// ---- launchers
+// -------------------------------------------------------------------------------------------------------
 
 /// How a tensor falls into tables: one where channels are innermost; else one for each sample and channel.
 struct Tables {
@@ -108,8 +110,8 @@ struct Tables {
         const int blocks = std::min((columns + kBlockColumns - 1) / kBlockColumns, kStreamCounters);
         const int block_packs = (packs + blocks - 1) / blocks;
         if (block_packs > kTableThreads) throw std::invalid_argument("a tensor of more channels than a launch takes");
-        return {numbers / columns, samples > 1 ? groups * numbers : 0, columns, channels, packs, block_packs,
-                kTableThreads / block_packs};
+        return {numbers / columns, samples > 1 ? groups * numbers : 0, columns, channels, packs,
+                block_packs,       kTableThreads / block_packs};
     }
     bool divides_by(int width) const { return numbers % std::lcm(channels, width) == 0; }
 

@@ -3,27 +3,28 @@
 #include <bit>
 #include <cstdint>
 
-#include "kernels/mask_cells.cuh"
 #include "kernels/dispatch.h"
+#include "kernels/mask_cells.cuh"
 #include "kernels/tally.cuh"
 
-// Four launches and one clearing of counters: find cells, join them, count voxels by root and label, weigh the roots. The
-// mask's byte a voxel is read, a byte a cell written; the rest is done for cells with foreground only. A label is one
-// more than the root's cell, and the table's place of that label holds the component's size until it is weighed.
+// Four launches and one clearing of counters: find cells, join them, count voxels by root and label, weigh the roots.
+// The mask's byte a voxel is read, a byte a cell written; the rest is done for cells with foreground only. A label is
+// one more than the root's cell, and the table's place of that label holds the component's size until it is weighed.
 namespace iwseg::IWSEG_BACKEND {
 namespace {
 
 enum Counter { listed, components, foreground, ignored, kCounters };
 
 /// The table while it holds sizes.
-__device__ __forceinline__ std::int32_t* sizes_in(float* table) { return reinterpret_cast<std::int32_t*>(table); }
+__device__ __forceinline__ std::int32_t* sizes_in(float* table) {
+    return reinterpret_cast<std::int32_t*>(table);
+}
 
 template <int W>
 __global__ void __launch_bounds__(kMaskThreads)
     find_kernel(MaskCells cells, const std::uint8_t* mask, float* table, std::int64_t stride) {
     std::int32_t* sizes = sizes_in(table) + blockIdx.y * stride + 1;
-    std::int32_t left_out =
-        find_cells<W, true>(cells, mask, [&](std::int32_t cell, std::uint8_t) { sizes[cell] = 0; });
+    std::int32_t left_out = find_cells<W, true>(cells, mask, [&](std::int32_t cell, std::uint8_t) { sizes[cell] = 0; });
     left_out = block_sum<kMaskThreads>(left_out);
     if (threadIdx.x == 0 && left_out > 0) atomicAdd(cells.listed + ignored * cells.shape.n + blockIdx.y, left_out);
 }
@@ -93,7 +94,8 @@ void component_weights(Stream stream, View mask, int connectivity, WeightClip cl
     const auto* voxels = mask.as<const std::uint8_t>();
     set_zero(stream, cells.listed, kCounters * mask.shape.n * static_cast<std::int64_t>(sizeof(std::int32_t)));
     const int at_once = cells_at_once(cells, voxels);
-    launch(at_once == 8 ? find_kernel<8> : find_kernel<1>, over_cells(cells, at_once), stream, cells, voxels, table, stride);
+    launch(at_once == 8 ? find_kernel<8> : find_kernel<1>, over_cells(cells, at_once), stream, cells, voxels, table,
+           stride);
     join_cells(stream, cells, connectivity);
     launch(count_kernel, over_list(cells), stream, cells, labels.as<std::int32_t>(), table, stride);
     launch(weigh_kernel, over_list(cells), stream, cells, clip, table, stride);

@@ -22,11 +22,10 @@ constexpr std::int64_t component_label_bound(const Shape& mask, int connectivity
 /// mask: (N, 1, D, H, W) u8, nonzero is foreground but for kIgnored, which is in no component, no background and not
 /// among the voxels of the patch. connectivity: 6, 18 or 26.
 /// labels: same shape, i32. A voxel of foreground receives the label of its component, a number from 1 to
-/// component_label_bound - 1 that need not follow on others. Background and what is ignored are 0, or left as they were.
-/// table: (N, component_label_bound) f32, memory of the device; table[n][l] receives the weight of label l in patch n,
-/// table[n][0] that of background. Places of labels that are not given are left as they were.
-/// Throws std::invalid_argument as label_components does.
-IWSEG_BACKENDS(
-    std::int64_t component_weights_scratch_bytes(const Shape& mask, int connectivity);
-    void component_weights(Stream stream, View mask, int connectivity, WeightClip clip, View labels, float* table,
-                           void* scratch);)
+/// component_label_bound - 1 that need not follow on others. Background and what is ignored are 0, or left as they
+/// were. table: (N, component_label_bound) f32, memory of the device; table[n][l] receives the weight of label l in
+/// patch n, table[n][0] that of background. Places of labels that are not given are left as they were. Throws
+/// std::invalid_argument as label_components does.
+IWSEG_BACKENDS(std::int64_t component_weights_scratch_bytes(const Shape& mask, int connectivity);
+               void component_weights(Stream stream, View mask, int connectivity, WeightClip clip, View labels,
+                                      float* table, void* scratch);)

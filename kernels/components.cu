@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <stdexcept>
 
-#include "kernels/mask_cells.cuh"
 #include "kernels/dispatch.h"
+#include "kernels/mask_cells.cuh"
 #include "kernels/prefix_sum.h"
 
 // After the union-find of mask_cells.cuh, consecutive numbers in raster order. A component's first voxel need not
@@ -16,9 +16,10 @@ namespace iwseg::IWSEG_BACKEND {
 namespace {
 
 struct Ranks {
-    std::int32_t* firsts;  ///< (N, cells): the smallest voxel, of roots that of the component; null where cells are voxels
-    std::uint32_t* marks;  ///< (N, words): a bit a voxel
-    std::uint32_t* before; ///< (N, words): marks in earlier words, of earlier volumes too
+    std::int32_t*
+        firsts;  ///< (N, cells): the smallest voxel, of roots that of the component; null where cells are voxels
+    std::uint32_t* marks;   ///< (N, words): a bit a voxel
+    std::uint32_t* before;  ///< (N, words): marks in earlier words, of earlier volumes too
     std::int64_t words;
 };
 

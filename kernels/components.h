@@ -15,10 +15,9 @@
 /// counts: N numbers of components, memory of the device. connectivity: 6, 18 or 26. At most 2^31 - 1 voxels a volume.
 /// scratch: as many bytes as components_scratch_bytes says; on the CPU that is none.
 /// Throws std::invalid_argument on other connectivities, on shapes that differ and on larger volumes.
-IWSEG_BACKENDS(
-    std::int64_t components_scratch_bytes(const Shape& mask, int connectivity);
-    void label_components(Stream stream, View mask, View labels, std::int32_t* counts, int connectivity,
-                          void* scratch);)
+IWSEG_BACKENDS(std::int64_t components_scratch_bytes(const Shape& mask, int connectivity);
+               void label_components(Stream stream, View mask, View labels, std::int32_t* counts, int connectivity,
+                                     void* scratch);)
 
 namespace iwseg {
 
@@ -44,8 +43,7 @@ inline void require_mask(const ConstView& mask, int connectivity, const char* op
         throw std::invalid_argument(std::string(operation) + ": expected a u8 mask of one channel");
     if (mask.shape.voxels() > kMostVoxels)
         throw std::invalid_argument(std::string(operation) + ": a volume of " + std::to_string(mask.shape.voxels()) +
-                                    " voxels; at most " + std::to_string(kMostVoxels) +
-                                    " can be labelled");
+                                    " voxels; at most " + std::to_string(kMostVoxels) + " can be labelled");
 }
 
 }  // namespace iwseg

@@ -24,8 +24,8 @@ struct ConvolutionOptions {
     bool bias = false;
     Write write = Write::overwrite;  ///< accumulate: the result is added to a summand, a residual sum for free
     Bf16Operands bf16_operands = Bf16Operands::fastest;
-    bool deterministic = true;  ///< on CUDA: two runs give the same bits; off, cuDNN may sum in any order
-    bool tf32 = false;          ///< on CUDA: f32 operands may be rounded to 10 bits of fraction
+    bool deterministic = true;   ///< on CUDA: two runs give the same bits; off, cuDNN may sum in any order
+    bool tf32 = false;           ///< on CUDA: f32 operands may be rounded to 10 bits of fraction
     std::string plan_file = {};  ///< on CUDA: the plans chosen for a run, read first and added to; empty: none
 
     Shape dst() const { return {src.n, dst_channels, src.d, src.h, src.w}; }
@@ -48,8 +48,8 @@ class Convolution {
   public:
     virtual ~Convolution() = default;
 
-    virtual std::string implementation() const = 0;   ///< of the three passes, for people
-    virtual std::int64_t scratch_bytes() const = 0;   ///< the largest that any call needs
+    virtual std::string implementation() const = 0;  ///< of the three passes, for people
+    virtual std::int64_t scratch_bytes() const = 0;  ///< the largest that any call needs
     virtual WeightForm weight_form() const { return {}; }
     /// From here on packed weights are read from there, and packed gradients left there, by whoever packs and unpacks
     /// them for all; a null one: the convolution does so for itself. What is not packed goes by the calls' own

@@ -21,7 +21,9 @@ struct Voxel {
     std::int64_t n, d, h, w;
 };
 
-Voxel voxel_of(const Shape& s, std::int64_t at) { return {at / s.w / s.h / s.d, at / s.w / s.h % s.d, at / s.w % s.h, at % s.w}; }
+Voxel voxel_of(const Shape& s, std::int64_t at) {
+    return {at / s.w / s.h / s.d, at / s.w / s.h % s.d, at / s.w % s.h, at % s.w};
+}
 
 /// Calls body(voxel, tap) for the neighbours within the tensor; mirrored: for those whose neighbour the voxel is.
 template <class Body>
@@ -29,7 +31,8 @@ void each_neighbour(const NoiseConvolution& c, std::int64_t voxel, bool mirrored
     const Voxel at = voxel_of(c.src, voxel);
     const int k = c.kernel, r = k / 2, side = mirrored ? -1 : 1;
     for (int tap = 0; tap < k * k * k; ++tap) {
-        const std::int64_t d = at.d + side * (tap / k / k - r), h = at.h + side * (tap / k % k - r), w = at.w + side * (tap % k - r);
+        const std::int64_t d = at.d + side * (tap / k / k - r), h = at.h + side * (tap / k % k - r),
+                           w = at.w + side * (tap % k - r);
         if (d < 0 || d >= c.src.d || h < 0 || h >= c.src.h || w < 0 || w >= c.src.w) continue;
         body(((at.n * c.src.d + d) * c.src.h + h) * c.src.w + w, tap);
     }
@@ -93,7 +96,8 @@ std::vector<ExpectedNumber> expected_weight_gradient(const NoiseConvolution& c, 
     return numbers;
 }
 
-std::string first_difference(const std::vector<ExpectedNumber>& expected, const std::vector<double>& got, double allowed) {
+std::string first_difference(const std::vector<ExpectedNumber>& expected, const std::vector<double>& got,
+                             double allowed) {
     double largest = 1e-30, worst = 0;
     std::size_t at = 0;
     for (const ExpectedNumber& one : expected) largest = std::max(largest, std::abs(one.value));

@@ -43,6 +43,7 @@ std::vector<ExpectedNumber> expected_data_gradient(const NoiseConvolution& convo
 std::vector<ExpectedNumber> expected_weight_gradient(const NoiseConvolution& convolution, int count);
 
 /// Empty where all numbers lie within `allowed` of the largest expected one, else the worst of them in words.
-std::string first_difference(const std::vector<ExpectedNumber>& expected, const std::vector<double>& got, double allowed);
+std::string first_difference(const std::vector<ExpectedNumber>& expected, const std::vector<double>& got,
+                             double allowed);
 
 }  // namespace iwseg

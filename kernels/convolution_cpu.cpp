@@ -44,7 +44,8 @@ Descriptor describe(const Shape& shape, Type type, Layout layout) {
                     : layout == Layout::blocked8 ? Tag::nCdhw8c
                                                  : Tag::nCdhw16c;
     return {{shape.n, padded_channels(layout, shape.c), shape.d, shape.h, shape.w},
-            type == Type::f32 ? dnnl::memory::data_type::f32 : dnnl::memory::data_type::bf16, tag};
+            type == Type::f32 ? dnnl::memory::data_type::f32 : dnnl::memory::data_type::bf16,
+            tag};
 }
 
 dnnl::primitive_attr user_scratchpad() {
@@ -103,8 +104,8 @@ Type operand_type(const ConvolutionOptions& options) {
     if (options.src_type != Type::bf16) return Type::f32;
     // Emulated bf16 was measured at a third of the speed of f32 (oneDNN 2.6 on AVX-512 without its bf16 extension).
     const bool fast = processor_has(dnnl::cpu_isa::avx512_core_bf16), able = processor_has(dnnl::cpu_isa::avx512_core);
-    const bool native = options.bf16_operands == Bf16Operands::native ||
-                        (options.bf16_operands == Bf16Operands::fastest && fast);
+    const bool native =
+        options.bf16_operands == Bf16Operands::native || (options.bf16_operands == Bf16Operands::fastest && fast);
     return native && able && options.dst_layout == Layout::blocked16 ? Type::bf16 : Type::f32;
 }
 
@@ -116,7 +117,8 @@ class OneDnnConvolution final : public Convolution {
     std::int64_t scratch_bytes() const override { return places_.end; }
     void forward(Stream, View src, const float* weights, const float* bias, View dst, void* scratch) override;
     void backward_data(Stream, View diff_dst, const float* weights, View diff_src, void* scratch) override;
-    void backward_weights(Stream, View src, View diff_dst, float* diff_weights, float* diff_bias, void* scratch) override;
+    void backward_weights(Stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
+                          void* scratch) override;
 
   private:
     /// Where things lie in scratch: bytes from its start.
@@ -127,7 +129,8 @@ class OneDnnConvolution final : public Convolution {
     bool flat_source_works() const;
     dnnl::convolution_forward::primitive_desc forward_descriptor(const Descriptor& src) const;
     Pass make_pass(const dnnl::primitive& primitive, const std::string& name, const Descriptor& plain_weights,
-                   const Descriptor& packed, bool unpack, std::vector<std::pair<int, Descriptor>> arguments, const Descriptor& scratchpad) const;
+                   const Descriptor& packed, bool unpack, std::vector<std::pair<int, Descriptor>> arguments,
+                   const Descriptor& scratchpad) const;
     void lay_out_scratch();
     std::int64_t weight_count() const { return outputs_ * inputs_ * taps_; }
     Descriptor plain_weights() const;
@@ -136,8 +139,8 @@ class OneDnnConvolution final : public Convolution {
     View staged(View view, Layout layout, std::int64_t place, char* scratch) const;
 
     ConvolutionOptions options_;
-    Type operand_;       ///< what oneDNN multiplies
-    Layout src_layout_;  ///< what oneDNN reads, after staging
+    Type operand_;                                      ///< what oneDNN multiplies
+    Layout src_layout_;                                 ///< what oneDNN reads, after staging
     std::int64_t inputs_ = 0, outputs_ = 0, taps_ = 1;  ///< channels as oneDNN is told them
     dnnl::engine engine_{dnnl::engine::kind::cpu, 0};
     dnnl::stream stream_{engine_};
@@ -157,14 +160,17 @@ OneDnnConvolution::OneDnnConvolution(const ConvolutionOptions& options, Convolut
     const Descriptor src = describe(options_.src, operand_, src_layout_);
     const Descriptor dst = describe(options_.dst(), operand_, options_.dst_layout);
     const dnnl::memory::dims strides{1, 1, 1}, padding(3, options_.kernel / 2);
-    const Descriptor any({outputs_, inputs_, options_.kernel, options_.kernel, options_.kernel}, src.data_type(), Tag::any);
+    const Descriptor any({outputs_, inputs_, options_.kernel, options_.kernel, options_.kernel}, src.data_type(),
+                         Tag::any);
     const auto ahead = forward_descriptor(src);
     const auto kind = dnnl::algorithm::convolution_direct;
-    forward_ = make_pass(dnnl::convolution_forward(ahead), ahead.impl_info_str(), plain_weights(), ahead.weights_desc(),
-                         false,
-                         {{DNNL_ARG_SRC, src}, {DNNL_ARG_WEIGHTS, ahead.weights_desc()}, {DNNL_ARG_DST, dst},
-                          {DNNL_ARG_BIAS, ahead.bias_desc()}},
-                         ahead.scratchpad_desc());
+    forward_ =
+        make_pass(dnnl::convolution_forward(ahead), ahead.impl_info_str(), plain_weights(), ahead.weights_desc(), false,
+                  {{DNNL_ARG_SRC, src},
+                   {DNNL_ARG_WEIGHTS, ahead.weights_desc()},
+                   {DNNL_ARG_DST, dst},
+                   {DNNL_ARG_BIAS, ahead.bias_desc()}},
+                  ahead.scratchpad_desc());
     if (passes.backward_data) {
         const dnnl::convolution_backward_data::primitive_desc back({kind, src, any, dst, strides, padding, padding},
                                                                    user_scratchpad(), engine_, ahead);
@@ -181,11 +187,10 @@ OneDnnConvolution::OneDnnConvolution(const ConvolutionOptions& options, Convolut
                               dnnl::memory::data_type::f32, Tag::any);
         const dnnl::convolution_backward_weights::primitive_desc back({kind, src, wide, dst, strides, padding, padding},
                                                                       user_scratchpad(), engine_, ahead);
-        weights_ = make_pass(dnnl::convolution_backward_weights(back), back.impl_info_str(), plain_weights(),
-                             back.diff_weights_desc(), true,
-                             {{DNNL_ARG_SRC, src}, {DNNL_ARG_DIFF_WEIGHTS, back.diff_weights_desc()},
-                              {DNNL_ARG_DIFF_DST, dst}},
-                             back.scratchpad_desc());
+        weights_ = make_pass(
+            dnnl::convolution_backward_weights(back), back.impl_info_str(), plain_weights(), back.diff_weights_desc(),
+            true, {{DNNL_ARG_SRC, src}, {DNNL_ARG_DIFF_WEIGHTS, back.diff_weights_desc()}, {DNNL_ARG_DIFF_DST, dst}},
+            back.scratchpad_desc());
     }
     lay_out_scratch();
 }
@@ -202,9 +207,17 @@ dnnl::convolution_forward::primitive_desc OneDnnConvolution::forward_descriptor(
         attributes.set_post_ops(sum);
     }
     const dnnl::memory::dims padding(3, k / 2);
-    return {{dnnl::prop_kind::forward_training, dnnl::algorithm::convolution_direct, src, weights, bias,
-             describe(options_.dst(), operand_, options_.dst_layout), {1, 1, 1}, padding, padding},
-            attributes, engine_};
+    return {{dnnl::prop_kind::forward_training,
+             dnnl::algorithm::convolution_direct,
+             src,
+             weights,
+             bias,
+             describe(options_.dst(), operand_, options_.dst_layout),
+             {1, 1, 1},
+             padding,
+             padding},
+            attributes,
+            engine_};
 }
 
 /// oneDNN's vectorised code takes plain source channels where they are very few, the network's first convolution.
@@ -220,7 +233,8 @@ bool OneDnnConvolution::flat_source_works() const {
 }
 
 Descriptor OneDnnConvolution::plain_weights() const {
-    return {{outputs_, inputs_, options_.kernel, options_.kernel, options_.kernel}, dnnl::memory::data_type::f32,
+    return {{outputs_, inputs_, options_.kernel, options_.kernel, options_.kernel},
+            dnnl::memory::data_type::f32,
             Tag::oidhw};
 }
 
@@ -298,7 +312,8 @@ View OneDnnConvolution::staged(View view, Layout layout, std::int64_t place, cha
     return {scratch + place, view.shape, operand_, layout};
 }
 
-void OneDnnConvolution::forward(Stream stream, View src, const float* weights, const float* bias, View dst, void* scratch) {
+void OneDnnConvolution::forward(Stream stream, View src, const float* weights, const float* bias, View dst,
+                                void* scratch) {
     auto* base = static_cast<char*>(scratch);
     const View from = staged(src, src_layout_, places_.src, base);
     const View to = staged(dst, options_.dst_layout, places_.dst, base);
@@ -318,7 +333,8 @@ void OneDnnConvolution::forward(Stream stream, View src, const float* weights, c
     if (to.data != dst.data) copy(stream, to, dst);
 }
 
-void OneDnnConvolution::backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) {
+void OneDnnConvolution::backward_data(Stream stream, View diff_dst, const float* weights, View diff_src,
+                                      void* scratch) {
     auto* base = static_cast<char*>(scratch);
     const View from = staged(diff_dst, options_.dst_layout, places_.dst, base);
     const View to = staged(diff_src, src_layout_, places_.src, base);
@@ -376,9 +392,11 @@ std::unique_ptr<Convolution> make_convolution(Stream stream, const ConvolutionOp
     if (options.kernel == 1 && options.dst_layout == Layout::ncdhw && options.dst_type == Type::f32 &&
         options.dst_channels < 8)
         return make_projection(options);
-    if (operand_type(options) == Type::f32 && row_convolution_works(options)) return make_row_convolution(options, passes);
+    if (operand_type(options) == Type::f32 && row_convolution_works(options))
+        return make_row_convolution(options, passes);
     if (options.dst_layout != options.src_layout && options.src_layout != Layout::ncdhw)
-        throw std::invalid_argument("convolution: a plain result of a blocked source is for few channels and a kernel of 1");
+        throw std::invalid_argument(
+            "convolution: a plain result of a blocked source is for few channels and a kernel of 1");
     try {
         const OneDnnThreads on(threads_of(stream), OneDnnWork::independent);
         return std::make_unique<OneDnnConvolution>(options, passes);

@@ -9,9 +9,9 @@
 #include "kernels/launch.h"
 
 // Convolutions on a GPU: the network's two ends by own kernels, all others by plans of cuDNN's, with channels
-// innermost, or, of few channels, by the narrow kernels where these were measured to be faster. Weights are packed as they
-// change, at each step: for all convolutions at once where the caller does that, else at each call. A sum is part of the
-// convolution, a bias too where cuDNN offers it.
+// innermost, or, of few channels, by the narrow kernels where these were measured to be faster. Weights are packed as
+// they change, at each step: for all convolutions at once where the caller does that, else at each call. A sum is part
+// of the convolution, a bias too where cuDNN offers it.
 namespace iwseg::cuda {
 namespace {
 
@@ -33,7 +33,8 @@ class CudnnConvolution final : public Convolution {
     void forward_sum(Stream, View src, const float* weights, const float* bias, View summand, View dst,
                      void* scratch) override;
     void backward_data(Stream, View diff_dst, const float* weights, View diff_src, void* scratch) override;
-    void backward_weights(Stream, View src, View diff_dst, float* diff_weights, float* diff_bias, void* scratch) override;
+    void backward_weights(Stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
+                          void* scratch) override;
 
   private:
     using Chosen = std::shared_ptr<const ChosenPlan>;
@@ -91,7 +92,8 @@ PassTensors CudnnConvolution::tensors(View src, View dst, void* scratch) const {
     return {src, dst, base, nullptr, base + bias_at_, base + workspace_at_, {}, nullptr};
 }
 
-void CudnnConvolution::forward(Stream stream, View src, const float* weights, const float* bias, View dst, void* scratch) {
+void CudnnConvolution::forward(Stream stream, View src, const float* weights, const float* bias, View dst,
+                               void* scratch) {
     if (!forward_) return direct_->forward(stream, src, weights, bias, dst, scratch);
     run_forward(stream, weights, bias, tensors(src, dst, scratch));
 }
@@ -171,10 +173,13 @@ std::unique_ptr<Convolution> make_convolution(Stream, const ConvolutionOptions& 
     if (options.src_type == Type::bf16 || options.dst_type == Type::bf16) refuse_bf16_without_support();
     if (!is_for_cudnn(options, passes)) return make_direct_convolution(options, passes);
     if ((options.kernel != 1 && options.kernel != 3) || options.src.elements() <= 0 || options.dst_channels <= 0)
-        throw std::invalid_argument("convolution: expected a kernel of 1 or 3 and a source and channels of at least one");
+        throw std::invalid_argument(
+            "convolution: expected a kernel of 1 or 3 and a source and channels of at least one");
     return std::make_unique<CudnnConvolution>(options, passes);
 }
 
-Layout preferred_layout(std::int64_t) { return Layout::ndhwc; }
+Layout preferred_layout(std::int64_t) {
+    return Layout::ndhwc;
+}
 
 }  // namespace iwseg::cuda

@@ -12,8 +12,8 @@
 // ones. The data gradient is the same kernel on mirrored, transposed weights. It is what the fast paths, and cuDNN's
 // plans, are compared with, and what is used where they take nothing; it is not fast.
 //
-// Weight gradients are summed in parts, each over every so-manieth row of voxels, then joined in order: the parts depend
-// on the shape alone, so two runs agree to the bit.
+// Weight gradients are summed in parts, each over every so-manieth row of voxels, then joined in order: the parts
+// depend on the shape alone, so two runs agree to the bit.
 namespace iwseg::IWSEG_BACKEND {
 namespace {
 
@@ -55,7 +55,8 @@ __global__ void gather_kernel(Gather p, const From* from, const float* packed, c
         for (int kd = max(0, r - d); kd < min(p.kernel, p.size.d + r - d); ++kd)
             for (int kh = max(0, r - h); kh < min(p.kernel, p.size.h + r - h); ++kh)
                 for (int kw = max(0, r - w); kw < min(p.kernel, p.size.w + r - w); ++kw) {
-                    const std::int64_t neighbour = voxel + (std::int64_t{kd - r} * p.size.h + (kh - r)) * p.size.w + (kw - r);
+                    const std::int64_t neighbour =
+                        voxel + (std::int64_t{kd - r} * p.size.h + (kh - r)) * p.size.w + (kw - r);
                     const From* numbers = from + sample * p.from.sample + neighbour * p.from.voxel;
                     const float* weights = packed + ((kd * p.kernel + kh) * p.kernel + kw) * p.inputs * p.outputs + out;
                     for (std::int64_t c = 0; c < p.inputs; ++c)
@@ -112,7 +113,8 @@ __global__ void sum_outputs_kernel(Correlation p, const Diff* diff, float* parti
         float sum = 0;
         for (std::int64_t row = blockIdx.y; row < p.samples * p.size.d * p.size.h; row += p.parts) {
             const std::int64_t first = row * p.size.w;
-            const Diff* from = diff + first / voxels * p.diff.sample + o * p.diff.channel + first % voxels * p.diff.voxel;
+            const Diff* from =
+                diff + first / voxels * p.diff.sample + o * p.diff.channel + first % voxels * p.diff.voxel;
             float row_sum = 0;
             for (std::int64_t w = 0; w < p.size.w; ++w) row_sum += to_f32(from[w * p.diff.voxel]);
             sum += row_sum;
@@ -141,7 +143,8 @@ __global__ void join_kernel(const float* partial, int parts, std::int64_t count,
 
 void require(const View& view, const Shape& shape, Type type, Layout layout, const char* what) {
     if (view.shape == shape && view.type == type && (view.layout == layout || shape.c == 1)) return;
-    throw std::invalid_argument(std::string("convolution: ") + what + " is not of the shape, type or layout it was made for");
+    throw std::invalid_argument(std::string("convolution: ") + what +
+                                " is not of the shape, type or layout it was made for");
 }
 
 /// Parts of a weight gradient: enough to fill a card where the weights are few, and few where their copies are large.
@@ -154,14 +157,17 @@ class DirectConvolution final : public Convolution {
   public:
     DirectConvolution(const ConvolutionOptions& options, ConvolutionPasses passes);
 
-    std::string implementation() const override { return first_ ? "direct, few to many" : last_ ? "direct, many to few" : "direct"; }
+    std::string implementation() const override {
+        return first_ ? "direct, few to many" : last_ ? "direct, many to few" : "direct";
+    }
     std::int64_t scratch_bytes() const override { return scratch_bytes_; }
     bool adds_elsewhere() const override { return !first_ && !last_; }
     void forward(Stream, View src, const float* weights, const float* bias, View dst, void* scratch) override;
     void forward_sum(Stream, View src, const float* weights, const float* bias, View summand, View dst,
                      void* scratch) override;
     void backward_data(Stream, View diff_dst, const float* weights, View diff_src, void* scratch) override;
-    void backward_weights(Stream, View src, View diff_dst, float* diff_weights, float* diff_bias, void* scratch) override;
+    void backward_weights(Stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
+                          void* scratch) override;
 
   private:
     std::int64_t weight_count() const { return options_.src.c * options_.dst_channels * taps_; }
@@ -219,7 +225,8 @@ void DirectConvolution::gather(Stream stream, View from, const float* packed, co
     });
 }
 
-void DirectConvolution::forward(Stream stream, View src, const float* weights, const float* bias, View dst, void* scratch) {
+void DirectConvolution::forward(Stream stream, View src, const float* weights, const float* bias, View dst,
+                                void* scratch) {
     require(src, options_.src, options_.src_type, options_.src_layout, "src");
     require(dst, options_.dst(), options_.dst_type, options_.dst_layout, "dst");
     const float* shift = options_.bias ? bias : nullptr;
@@ -239,7 +246,8 @@ void DirectConvolution::forward_sum(Stream stream, View src, const float* weight
     gather(stream, src, pack(stream, weights, false, scratch), options_.bias ? bias : nullptr, summand.data, dst);
 }
 
-void DirectConvolution::backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) {
+void DirectConvolution::backward_data(Stream stream, View diff_dst, const float* weights, View diff_src,
+                                      void* scratch) {
     require(diff_dst, options_.dst(), options_.dst_type, options_.dst_layout, "diff_dst");
     require(diff_src, options_.src, options_.src_type, options_.src_layout, "diff_src");
     if (last_) return last_data_gradient(stream, options_, diff_dst, weights, diff_src);
@@ -278,7 +286,8 @@ void DirectConvolution::sum_outputs(Stream stream, const Correlation& p, View di
     auto* partial = static_cast<float*>(scratch);
     with_real(diff_dst.type, [&](auto real) {
         using Diff = decltype(real);
-        launch(sum_outputs_kernel<Diff>, {{1, static_cast<unsigned>(parts_)}, 32}, stream, p, diff_dst.as<const Diff>(), partial);
+        launch(sum_outputs_kernel<Diff>, {{1, static_cast<unsigned>(parts_)}, 32}, stream, p, diff_dst.as<const Diff>(),
+               partial);
     });
     join_partial_sums(stream, partial, parts_, p.outputs, diff_bias);
 }

@@ -15,17 +15,18 @@ IWSEG_BACKENDS(
 IWSEG_BACKENDS(
     /// From few plain channels to a multiple of 8 that lie innermost, kernel 3: the network's first convolution.
     bool takes_first(const ConvolutionOptions& options);
-    void first_forward(Stream stream, const ConvolutionOptions& options, View src, const float* weights, const float* bias,
-                       View dst);
+    void first_forward(Stream stream, const ConvolutionOptions& options, View src, const float* weights,
+                       const float* bias, View dst);
     std::int64_t first_gradient_scratch_bytes(const ConvolutionOptions& options);
     void first_weight_gradient(Stream stream, const ConvolutionOptions& options, View src, View diff_dst,
                                float* diff_weights, void* scratch);)
 
 IWSEG_BACKENDS(
-    /// From a multiple of 8 innermost channels to at most 4 plain ones in f32, kernel 1: the network's last convolution.
+    /// From a multiple of 8 innermost channels to at most 4 plain ones in f32, kernel 1: the network's last
+    /// convolution.
     bool takes_last(const ConvolutionOptions& options);
-    void last_forward(Stream stream, const ConvolutionOptions& options, View src, const float* weights, const float* bias,
-                      View dst);
+    void last_forward(Stream stream, const ConvolutionOptions& options, View src, const float* weights,
+                      const float* bias, View dst);
     void last_data_gradient(Stream stream, const ConvolutionOptions& options, View diff_dst, const float* weights,
                             View diff_src);
     std::int64_t last_gradient_scratch_bytes(const ConvolutionOptions& options);

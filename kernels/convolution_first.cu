@@ -13,7 +13,8 @@
 // through all tiles of its block; lanes, warps and blocks are then summed in that order.
 //
 // dst, or diff_dst, is moved once in 16-byte accesses (warps of a block share a line while it is in the first cache),
-// src once but for halos: for 1 to 16 channels at 2x128^3 in bf16, 134 MB and 2.4 (forward) or 1.8 (gradient) times 8 MB.
+// src once but for halos: for 1 to 16 channels at 2x128^3 in bf16, 134 MB and 2.4 (forward) or 1.8 (gradient) times 8
+// MB.
 namespace iwseg::IWSEG_BACKEND {
 namespace {
 
@@ -41,7 +42,8 @@ struct Corner {
 
 template <int D, int H>
 __device__ Corner corner_of(const Few& p, std::int64_t tile) {
-    const std::int64_t across = Few::along(p.size.w, kTileW), down = Few::along(p.size.h, H), deep = Few::along(p.size.d, D);
+    const std::int64_t across = Few::along(p.size.w, kTileW), down = Few::along(p.size.h, H),
+                       deep = Few::along(p.size.d, D);
     return {tile / across / down / deep, static_cast<int>(tile / across / down % deep) * D,
             static_cast<int>(tile / across % down) * H, static_cast<int>(tile % across) * kTileW};
 }
@@ -51,7 +53,8 @@ template <int D, int H, class T>
 __device__ void load_tile(const Few& p, const Corner& corner, const T* channel, float* tile) {
     const T* sample = channel + corner.sample * p.src.sample;
     for (int i = static_cast<int>(threadIdx.x); i < (D + 2) * (H + 2) * kRow; i += static_cast<int>(blockDim.x)) {
-        const int w = corner.w + i % kRow - 1, h = corner.h + i / kRow % (H + 2) - 1, d = corner.d + i / kRow / (H + 2) - 1;
+        const int w = corner.w + i % kRow - 1, h = corner.h + i / kRow % (H + 2) - 1,
+                  d = corner.d + i / kRow / (H + 2) - 1;
         const bool inside = d >= 0 && d < p.size.d && h >= 0 && h < p.size.h && w >= 0 && w < p.size.w;
         tile[i] = inside ? to_f32(sample[((std::int64_t{d} * p.size.h + h) * p.size.w + w) * p.src.voxel]) : 0.0f;
     }
@@ -179,7 +182,8 @@ __device__ __forceinline__ void sum_lanes(float (&sum)[kPlane * kEight], float* 
     halve<72>(sum, 16);
     halve<36>(sum, 8);
     halve<18>(sum, 4);
-    const int lane = static_cast<int>(threadIdx.x) % 32, first = (lane & 16 ? 36 : 0) + (lane & 8 ? 18 : 0) + (lane & 4 ? 9 : 0);
+    const int lane = static_cast<int>(threadIdx.x) % 32,
+              first = (lane & 16 ? 36 : 0) + (lane & 8 ? 18 : 0) + (lane & 4 ? 9 : 0);
 #pragma unroll
     for (int i = 0; i < 9; ++i) {
         const float all = sum[i] + __shfl_xor_sync(0xFFFFFFFFu, sum[i], 2);
@@ -191,8 +195,8 @@ __device__ __forceinline__ void sum_lanes(float (&sum)[kPlane * kEight], float* 
 template <class Src, class Diff>
 __global__ void __launch_bounds__(kGradientWarps * 32)
     first_gradient_kernel(Few p, const Src* src, const Diff* diff, float* partial) {
-    SHARED(float, tiles, kMostInputs * kGradientTile);
-    SHARED(float, sums, kGradientWarps * kWarpSums);
+    SHARED(float, tiles, kMostInputs* kGradientTile);
+    SHARED(float, sums, kGradientWarps* kWarpSums);
     const int inputs = static_cast<int>(p.inputs), rows = kMostInputs / inputs;
     const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
     const int kd = warp % 3, c = warp / 3 % inputs, row = warp / 3 / inputs;
@@ -231,7 +235,9 @@ int gradient_blocks(const Few& p) {
     return static_cast<int>(std::min<std::int64_t>(p.tiles<kGradientD, kGradientH>(), kGradientBlocks));
 }
 
-unsigned output_blocks(const Few& p) { return static_cast<unsigned>((p.outputs + kOutputs - 1) / kOutputs); }
+unsigned output_blocks(const Few& p) {
+    return static_cast<unsigned>((p.outputs + kOutputs - 1) / kOutputs);
+}
 
 }  // namespace
 
@@ -243,7 +249,8 @@ bool takes_first(const ConvolutionOptions& options) {
 void first_forward(Stream stream, const ConvolutionOptions& options, View src, const float* weights, const float* bias,
                    View dst) {
     const Few p = few_of(options);
-    const LaunchShape shape{{static_cast<unsigned>(p.tiles<kForwardD, kForwardH>()), output_blocks(p)}, kForwardThreads};
+    const LaunchShape shape{{static_cast<unsigned>(p.tiles<kForwardD, kForwardH>()), output_blocks(p)},
+                            kForwardThreads};
     const bool accumulate = options.write == Write::accumulate;
     with_real(src.type, [&](auto real_src) {
         with_real(dst.type, [&](auto real_dst) {
@@ -260,8 +267,8 @@ std::int64_t first_gradient_scratch_bytes(const ConvolutionOptions& options) {
     return gradient_blocks(p) * p.outputs * p.inputs * kTaps * static_cast<std::int64_t>(sizeof(float));
 }
 
-void first_weight_gradient(Stream stream, const ConvolutionOptions& options, View src, View diff_dst, float* diff_weights,
-                           void* scratch) {
+void first_weight_gradient(Stream stream, const ConvolutionOptions& options, View src, View diff_dst,
+                           float* diff_weights, void* scratch) {
     const Few p = few_of(options);
     const int blocks = gradient_blocks(p);
     auto* partial = static_cast<float*>(scratch);
@@ -270,7 +277,8 @@ void first_weight_gradient(Stream stream, const ConvolutionOptions& options, Vie
         with_real(diff_dst.type, [&](auto real_diff) {
             using Src = decltype(real_src);
             using Diff = decltype(real_diff);
-            launch(first_gradient_kernel<Src, Diff>, shape, stream, p, src.as<const Src>(), diff_dst.as<const Diff>(), partial);
+            launch(first_gradient_kernel<Src, Diff>, shape, stream, p, src.as<const Src>(), diff_dst.as<const Diff>(),
+                   partial);
         });
     });
     join_partial_sums(stream, partial, blocks, p.outputs * p.inputs * kTaps, diff_weights);

@@ -5,8 +5,8 @@
 #include "kernels/dispatch.h"
 
 // The network's last convolution, 1x1x1 from many channels to at most four plain ones: a dot product a voxel. All three
-// passes move the wide tensor once, in 16-byte accesses, and the narrow one once: at 16 to 1 channels, 2x128^3 and bf16,
-// 134 and 17 MB. The weights of all outputs fit shared memory.
+// passes move the wide tensor once, in 16-byte accesses, and the narrow one once: at 16 to 1 channels, 2x128^3 and
+// bf16, 134 and 17 MB. The weights of all outputs fit shared memory.
 namespace iwseg::IWSEG_BACKEND {
 namespace {
 
@@ -20,8 +20,8 @@ struct Dot {
     int inputs, outputs;
 };
 
-/// shared[o][c], zero for outputs that are not there. kByEights: shared[o][c % 8][c / 8], so that lanes which read the same
-/// of other eights meet different banks.
+/// shared[o][c], zero for outputs that are not there. kByEights: shared[o][c % 8][c / 8], so that lanes which read the
+/// same of other eights meet different banks.
 template <class Operand, bool kByEights = false>
 __device__ void load_weights(const Dot& p, const float* weights, int outputs, float* shared) {
     const int eights = p.inputs / kEight;
@@ -36,7 +36,7 @@ __device__ void load_weights(const Dot& p, const float* weights, int outputs, fl
 template <int kCount, class Src>
 __global__ void last_forward_kernel(Dot p, const Src* src, const float* weights, const float* bias, bool accumulate,
                                     float* dst) {
-    SHARED(float, shared, kCount * kMostInputs);
+    SHARED(float, shared, kCount* kMostInputs);
     load_weights<Src>(p, weights, kCount, shared);
     const std::int64_t sample = blockIdx.y, step = std::int64_t{gridDim.x} * kThreads;
     for (std::int64_t v = std::int64_t{blockIdx.x} * kThreads + threadIdx.x; v < p.voxels; v += step) {
@@ -61,7 +61,7 @@ __global__ void last_forward_kernel(Dot p, const Src* src, const float* weights,
 
 template <class Src>
 __global__ void last_data_kernel(Dot p, const float* diff_dst, const float* weights, Src* diff_src) {
-    SHARED(float, shared, kMostOutputs * kMostInputs);
+    SHARED(float, shared, kMostOutputs* kMostInputs);
     load_weights<Src, true>(p, weights, p.outputs, shared);
     const int eights = p.inputs / kEight;
     const std::int64_t sample = blockIdx.y, step = std::int64_t{gridDim.x} * kThreads, count = p.voxels * eights;
@@ -83,13 +83,14 @@ template <int kCount, class Src>
 __global__ void last_weight_kernel(Dot p, const Src* src, const float* diff_dst, float* partial) {
     // shared[c % 8][thread]: lanes write side by side, and with four more a row those that read meet different banks.
     constexpr int kPitch = kThreads + 4;
-    SHARED(float, shared, kEight * kPitch);
+    SHARED(float, shared, kEight* kPitch);
     const int eights = p.inputs / kEight, rows = kThreads / eights, number = static_cast<int>(threadIdx.x);
     const int c = number % eights * kEight, row = number / eights;
     float sum[kCount][kEight] = {};
     if (row < rows)
         for (std::int64_t sample = 0; sample < p.samples; ++sample)
-            for (std::int64_t v = std::int64_t{blockIdx.x} * rows + row; v < p.voxels; v += std::int64_t{gridDim.x} * rows) {
+            for (std::int64_t v = std::int64_t{blockIdx.x} * rows + row; v < p.voxels;
+                 v += std::int64_t{gridDim.x} * rows) {
                 float numbers[kEight];
                 load_eight(src + (sample * p.voxels + v) * p.inputs + c, numbers);
 #pragma unroll
@@ -118,7 +119,8 @@ __global__ void last_weight_kernel(Dot p, const Src* src, const float* diff_dst,
 // ----------------------------------------------------------------------------------------------------------------------
 
 Dot dot_of(const ConvolutionOptions& options) {
-    return {options.src.n, options.src.voxels(), static_cast<int>(options.src.c), static_cast<int>(options.dst_channels)};
+    return {options.src.n, options.src.voxels(), static_cast<int>(options.src.c),
+            static_cast<int>(options.dst_channels)};
 }
 
 LaunchShape shape_for(const Dot& p, std::int64_t threads) {
@@ -141,9 +143,10 @@ void with_outputs(const Dot& p, Body&& body) {
 
 bool takes_last(const ConvolutionOptions& options) {
     const bool plain = options.dst_layout == Layout::ncdhw || options.dst_channels == 1;
-    const bool innermost = options.src_layout == Layout::ndhwc && options.src.c % kEight == 0 && options.src.c <= kMostInputs;
-    return options.kernel == 1 && innermost && plain && options.dst_channels <= kMostOutputs && options.dst_type == Type::f32 &&
-           options.src.n <= 65535;
+    const bool innermost =
+        options.src_layout == Layout::ndhwc && options.src.c % kEight == 0 && options.src.c <= kMostInputs;
+    return options.kernel == 1 && innermost && plain && options.dst_channels <= kMostOutputs &&
+           options.dst_type == Type::f32 && options.src.n <= 65535;
 }
 
 void last_forward(Stream stream, const ConvolutionOptions& options, View src, const float* weights, const float* bias,
@@ -152,18 +155,19 @@ void last_forward(Stream stream, const ConvolutionOptions& options, View src, co
     with_real(src.type, [&](auto real) {
         with_outputs(p, [&](auto count) {
             using Src = decltype(real);
-            launch(last_forward_kernel<count(), Src>, shape_for(p, p.voxels), stream, p, src.as<const Src>(), weights, bias,
-                   options.write == Write::accumulate, dst.as<float>());
+            launch(last_forward_kernel<count(), Src>, shape_for(p, p.voxels), stream, p, src.as<const Src>(), weights,
+                   bias, options.write == Write::accumulate, dst.as<float>());
         });
     });
 }
 
-void last_data_gradient(Stream stream, const ConvolutionOptions& options, View diff_dst, const float* weights, View diff_src) {
+void last_data_gradient(Stream stream, const ConvolutionOptions& options, View diff_dst, const float* weights,
+                        View diff_src) {
     const Dot p = dot_of(options);
     with_real(diff_src.type, [&](auto real) {
         using Src = decltype(real);
-        launch(last_data_kernel<Src>, shape_for(p, p.voxels * (p.inputs / kEight)), stream, p, diff_dst.as<const float>(),
-               weights, diff_src.as<Src>());
+        launch(last_data_kernel<Src>, shape_for(p, p.voxels * (p.inputs / kEight)), stream, p,
+               diff_dst.as<const float>(), weights, diff_src.as<Src>());
     });
 }
 
@@ -172,8 +176,8 @@ std::int64_t last_gradient_scratch_bytes(const ConvolutionOptions& options) {
     return std::int64_t{gradient_blocks(p)} * p.outputs * p.inputs * static_cast<std::int64_t>(sizeof(float));
 }
 
-void last_weight_gradient(Stream stream, const ConvolutionOptions& options, View src, View diff_dst, float* diff_weights,
-                          void* scratch) {
+void last_weight_gradient(Stream stream, const ConvolutionOptions& options, View src, View diff_dst,
+                          float* diff_weights, void* scratch) {
     const Dot p = dot_of(options);
     auto* partial = static_cast<float*>(scratch);
     const int blocks = gradient_blocks(p);

@@ -161,7 +161,8 @@ __device__ __forceinline__ void store_rows(const NarrowPass& p, const TileOrigin
             const std::int64_t voxel = ((std::int64_t{from.sample} * p.size.d + from.d) * p.size.h + h) * p.size.w + w;
             Bf16* to = y + voxel * kOutputs + first;
             float values[kOfLane] = {};
-            if (epilogue.write == Write::accumulate) load_pack<kOfLane>(epilogue.summand ? summand + (to - y) : to, values);
+            if (epilogue.write == Write::accumulate)
+                load_pack<kOfLane>(epilogue.summand ? summand + (to - y) : to, values);
 #pragma unroll
             for (int k = 0; k < kOfLane; ++k) values[k] += sum[row][k / 2][2 * half + k % 2] + bias[k];
             store_pack<kOfLane>(to, values);

@@ -44,7 +44,8 @@ class NarrowConvolution final : public Convolution {
                      void* scratch) override {
         require(src, dst);
         require(src, summand);
-        if (options_.write != Write::accumulate) throw std::logic_error("convolution: a summand for one that does not add");
+        if (options_.write != Write::accumulate)
+            throw std::logic_error("convolution: a summand for one that does not add");
         NarrowEpilogue epilogue;
         epilogue.bias = options_.bias ? bias : nullptr;
         epilogue.write = options_.write;

@@ -61,7 +61,7 @@ __device__ __forceinline__ Part part_of(const List& list, int& number) {
 
 template <class T>
 __global__ void __launch_bounds__(kThreads) pack_kernel(List list) {
-    SHARED(float, tile, kChannels * kMostTaps);
+    SHARED(float, tile, kChannels* kMostTaps);
     int number;
     const Part part = part_of(list, number);
     T* packed = static_cast<T*>(list.arrays[number].packed) + part.packed;
@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(kThreads) pack_kernel(List list) {
 
 template <class T>
 __global__ void __launch_bounds__(kThreads) unpack_kernel(List list) {
-    SHARED(float, tile, kChannels * kMostTaps);
+    SHARED(float, tile, kChannels* kMostTaps);
     int number;
     const Part part = part_of(list, number);
     const T* packed = static_cast<const T*>(list.arrays[number].packed) + part.packed;

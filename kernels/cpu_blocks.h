@@ -27,7 +27,9 @@ struct Blocks {
 };
 
 /// Voxels of one chunk of work: 16,384 numbers, 64 KB as f32.
-constexpr std::int64_t chunk_voxels(std::int64_t block) { return 16384 / block; }
+constexpr std::int64_t chunk_voxels(std::int64_t block) {
+    return 16384 / block;
+}
 constexpr std::int64_t chunks_in(std::int64_t voxels, std::int64_t block) {
     return (voxels + chunk_voxels(block) - 1) / chunk_voxels(block);
 }
@@ -36,9 +38,12 @@ constexpr std::int64_t chunks_in(std::int64_t voxels, std::int64_t block) {
 template <class Body>
 void with_block(std::int64_t block, Body&& body) {
     switch (block) {
-        case 1: return body(std::integral_constant<int, 1>{});
-        case 8: return body(std::integral_constant<int, 8>{});
-        case 16: return body(std::integral_constant<int, 16>{});
+        case 1:
+            return body(std::integral_constant<int, 1>{});
+        case 8:
+            return body(std::integral_constant<int, 8>{});
+        case 16:
+            return body(std::integral_constant<int, 16>{});
     }
     throw std::invalid_argument("the CPU kernels take channel blocks of 1, 8 or 16, not " + std::to_string(block));
 }

@@ -54,7 +54,8 @@ inline constexpr auto kAttributeType<cudnnBackendBehaviorNote_t> = CUDNN_TYPE_BE
 
 template <class T>
 void set(const CudnnDescriptor& of, cudnnBackendAttributeName_t attribute, const std::vector<T>& values) {
-    check(cudnnBackendSetAttribute(of.get(), attribute, kAttributeType<T>, static_cast<std::int64_t>(values.size()), values.data()),
+    check(cudnnBackendSetAttribute(of.get(), attribute, kAttributeType<T>, static_cast<std::int64_t>(values.size()),
+                                   values.data()),
           "setting attribute " + std::to_string(attribute));
 }
 

@@ -29,7 +29,7 @@ struct CudnnProblem {
     bool bias = false;        ///< forward: + bias (O), of the operands' type
     bool accumulate = false;  ///< forward: dst += the result, by the convolution itself
     bool residual = false;    ///< forward: + a tensor like dst, which may be dst, by an operation behind it
-    bool tf32 = false;      ///< f32 operands may be rounded to 10 bits of fraction
+    bool tf32 = false;        ///< f32 operands may be rounded to 10 bits of fraction
     bool deterministic = true;
 
     Shape dst() const { return {src.n, outputs, src.d, src.h, src.w}; }
@@ -115,8 +115,8 @@ class CudnnPlanSearch {
   public:
     CudnnPlanSearch(const CudnnTarget& target, CudnnProblem problem);
 
-    /// The engines that do what the problem asks for, no less exact and as deterministic, the likely fastest first; empty
-    /// where cuDNN has none.
+    /// The engines that do what the problem asks for, no less exact and as deterministic, the likely fastest first;
+    /// empty where cuDNN has none.
     std::vector<CudnnEngine> engines() const;
     /// Nothing, and why not, where the engine turns out not to take the problem, or takes too much workspace.
     std::optional<CudnnPlan> plan(const CudnnEngine& engine, std::string& why_not) const;

@@ -15,11 +15,13 @@ CudnnError::CudnnError(cudnnStatus_t status, const std::string& doing)
     : std::runtime_error([&] {
           char words[1024] = "";
           cudnnGetLastErrorString(words, sizeof words);
-          return "cuDNN failed while " + doing + ": " + cudnnGetErrorString(status) + (*words ? std::string(", ") + words : "");
+          return "cuDNN failed while " + doing + ": " + cudnnGetErrorString(status) +
+                 (*words ? std::string(", ") + words : "");
       }()) {}
 
 CudnnDescriptor::CudnnDescriptor(int kind) {
-    check(cudnnBackendCreateDescriptor(static_cast<cudnnBackendDescriptorType_t>(kind), &descriptor_), "making a descriptor");
+    check(cudnnBackendCreateDescriptor(static_cast<cudnnBackendDescriptorType_t>(kind), &descriptor_),
+          "making a descriptor");
 }
 
 CudnnDescriptor::~CudnnDescriptor() {
@@ -43,10 +45,13 @@ std::vector<CudnnDescriptor> get_descriptors(void* of, cudnnBackendAttributeName
 std::string CudnnProblem::name() const {
     const char* passes[] = {"forward", "data gradient", "weight gradient"};
     std::ostringstream out;
-    out << passes[static_cast<int>(pass)] << " " << src.n << "x" << src.c << "x" << src.d << "x" << src.h << "x" << src.w
-        << " to " << outputs << ", kernel " << kernel << ", " << (type == Type::bf16 ? "bf16" : tf32 ? "tf32" : "f32")
-        << (bias ? ", bias" : "") << (accumulate ? ", sum" : "")
-        << (residual ? ", sum behind" : "") << (deterministic ? "" : ", any order");
+    out << passes[static_cast<int>(pass)] << " " << src.n << "x" << src.c << "x" << src.d << "x" << src.h << "x"
+        << src.w << " to " << outputs << ", kernel " << kernel << ", "
+        << (type == Type::bf16 ? "bf16"
+            : tf32             ? "tf32"
+                               : "f32")
+        << (bias ? ", bias" : "") << (accumulate ? ", sum" : "") << (residual ? ", sum behind" : "")
+        << (deterministic ? "" : ", any order");
     return out.str();
 }
 
@@ -99,7 +104,8 @@ CudnnTarget::CudnnTarget(const std::string& description) : description_(CUDNN_BA
     capability_ = std::atoi(description.c_str() + after("deviceVer")) / 10;
     const std::size_t name = after("deviceName") + 1;
     name_ = description.substr(name, description.find('"', name) - name);
-    set(description_, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, std::vector<char>(description.begin(), description.end()));
+    set(description_, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION,
+        std::vector<char>(description.begin(), description.end()));
     finalise(description_, "a device description");
 }
 
@@ -150,13 +156,15 @@ class GraphBuilder {
         const Shape weights{problem_.outputs, problem_.src.c, k, k, k};
         const cudnnDataType_t type = problem_.type == Type::bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
         const bool fused = problem_.bias || problem_.residual;
-        std::size_t result = tensor(fused ? kFirstBetween : kDst, problem_.dst(), fused ? CUDNN_DATA_FLOAT : type, fused);
+        std::size_t result =
+            tensor(fused ? kFirstBetween : kDst, problem_.dst(), fused ? CUDNN_DATA_FLOAT : type, fused);
         const std::size_t src = tensor(kSrc, problem_.src, type), weight = tensor(kWeights, weights, type);
         std::vector<void*> operations{parts_[convolution(src, weight, result)].get()};
         if (problem_.bias) {
             const bool last = !problem_.residual;
             const std::size_t bias = tensor(kBias, {1, problem_.outputs, 1, 1, 1}, type);
-            const std::size_t sum = tensor(last ? kDst : kFirstBetween + 1, problem_.dst(), last ? type : CUDNN_DATA_FLOAT, !last);
+            const std::size_t sum =
+                tensor(last ? kDst : kFirstBetween + 1, problem_.dst(), last ? type : CUDNN_DATA_FLOAT, !last);
             operations.push_back(parts_[add(result, bias, sum)].get());
             result = sum;
         }
@@ -213,10 +221,10 @@ class GraphBuilder {
              CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY,
              CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
              CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA},
-            {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X,
-             CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY,
-             CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA,
-             CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA}};
+            {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
+             CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
+             CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
+             CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA}};
         const Names& names = kNames[static_cast<int>(problem_.pass)];
         CudnnDescriptor one(names.operation);
         set(one, names.src, parts_[src]);
@@ -252,7 +260,8 @@ bool has(const std::vector<Note>& notes, Note note) {
 
 }  // namespace
 
-CudnnPlanSearch::CudnnPlanSearch(const CudnnTarget& target, CudnnProblem problem) : target_(target), problem_(std::move(problem)) {
+CudnnPlanSearch::CudnnPlanSearch(const CudnnTarget& target, CudnnProblem problem)
+    : target_(target), problem_(std::move(problem)) {
     if (problem_.type == Type::bf16) require_bf16(target.capability(), target.name());
     try {
         const std::vector<void*> operations = GraphBuilder(problem_, parts_).build();
@@ -269,8 +278,8 @@ CudnnPlanSearch::CudnnPlanSearch(const CudnnTarget& target, CudnnProblem problem
 
 /// A copy of both tensors, which engines that turn layouts take, and a little; more is not worth its place in memory.
 std::int64_t CudnnPlanSearch::most_workspace() const {
-    return bytes_of(problem_.src, problem_.type, Layout::ndhwc) + bytes_of(problem_.dst(), problem_.type, Layout::ndhwc) +
-           (std::int64_t{32} << 20);
+    return bytes_of(problem_.src, problem_.type, Layout::ndhwc) +
+           bytes_of(problem_.dst(), problem_.type, Layout::ndhwc) + (std::int64_t{32} << 20);
 }
 
 std::vector<CudnnEngine> CudnnPlanSearch::engines() const {
@@ -292,9 +301,8 @@ std::vector<CudnnEngine> CudnnPlanSearch::engines(int mode) const {
         const cudnnStatus_t status = cudnnBackendFinalize(heuristics.get());
         if (status >= CUDNN_STATUS_NOT_SUPPORTED && status < CUDNN_STATUS_INTERNAL_ERROR) return engines;
         check(status, "asking for engines");
-        for (const CudnnDescriptor& configuration :
-             get_descriptors(heuristics.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR,
-                             kMostEngines))
+        for (const CudnnDescriptor& configuration : get_descriptors(heuristics.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS,
+                                                                    CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, kMostEngines))
             if (auto engine = admitted(configuration.get())) engines.push_back(std::move(*engine));
     } catch (const CudnnError& error) {
         throw std::runtime_error("convolution " + problem_.name() + ": " + error.what());
@@ -303,23 +311,26 @@ std::vector<CudnnEngine> CudnnPlanSearch::engines(int mode) const {
 }
 
 std::optional<CudnnEngine> CudnnPlanSearch::admitted(void* configuration) const {
-    const auto engines = get_descriptors(configuration, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_BACKEND_ENGINE_DESCRIPTOR, 1);
+    const auto engines =
+        get_descriptors(configuration, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_BACKEND_ENGINE_DESCRIPTOR, 1);
     if (engines.size() != 1) return std::nullopt;
     void* engine = engines[0].get();
-    const auto numerical = get<cudnnBackendNumericalNote_t>(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_NUMERICAL_NOTE_TYPE_COUNT);
-    const auto behaviour = get<cudnnBackendBehaviorNote_t>(engine, CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_BEHAVIOR_NOTE_TYPE_COUNT);
+    const auto numerical =
+        get<cudnnBackendNumericalNote_t>(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_NUMERICAL_NOTE_TYPE_COUNT);
+    const auto behaviour =
+        get<cudnnBackendBehaviorNote_t>(engine, CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_BEHAVIOR_NOTE_TYPE_COUNT);
     if (problem_.deterministic && has(numerical, CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC)) return std::nullopt;
     if (has(numerical, CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION)) return std::nullopt;
     const bool exact = problem_.type == Type::f32 && !problem_.tf32;
     // f32 goes through tensor cores as TF32 only.
-    if (exact && (has(numerical, CUDNN_NUMERICAL_NOTE_TENSOR_CORE) || has(numerical, CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)))
+    if (exact &&
+        (has(numerical, CUDNN_NUMERICAL_NOTE_TENSOR_CORE) || has(numerical, CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)))
         return std::nullopt;
     CudnnEngine one;
     one.index = get<std::int64_t>(engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX).at(0);
     one.compiled_at_run_time = has(behaviour, CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION);
-    for (const CudnnDescriptor& choice :
-         get_descriptors(configuration, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES, CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR,
-                         CUDNN_KNOB_TYPE_COUNTS))
+    for (const CudnnDescriptor& choice : get_descriptors(configuration, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES,
+                                                         CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR, CUDNN_KNOB_TYPE_COUNTS))
         one.knobs.emplace_back(get<cudnnBackendKnobType_t>(choice.get(), CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE).at(0),
                                get<std::int64_t>(choice.get(), CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE).at(0));
     return one;
@@ -343,8 +354,9 @@ std::optional<CudnnPlan> CudnnPlanSearch::plan(const CudnnEngine& engine, std::s
             pointers.push_back(choice.get());
         }
         if (!pointers.empty())
-            check(cudnnBackendSetAttribute(configuration.get(), CUDNN_ATTR_ENGINECFG_KNOB_CHOICES, CUDNN_TYPE_BACKEND_DESCRIPTOR,
-                                           static_cast<std::int64_t>(pointers.size()), pointers.data()),
+            check(cudnnBackendSetAttribute(configuration.get(), CUDNN_ATTR_ENGINECFG_KNOB_CHOICES,
+                                           CUDNN_TYPE_BACKEND_DESCRIPTOR, static_cast<std::int64_t>(pointers.size()),
+                                           pointers.data()),
                   "setting an engine's knobs");
         finalise(configuration, "an engine's configuration");
         CudnnPlan made{CudnnDescriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR), engine};

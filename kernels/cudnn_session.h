@@ -14,8 +14,8 @@ namespace iwseg::cuda {
 
 /// The plan of one pass of a convolution.
 struct ChosenPlan {
-    CudnnProblem problem;        ///< what cuDNN computes
-    bool adds_bias = false;      ///< an own kernel adds the bias behind it
+    CudnnProblem problem;    ///< what cuDNN computes
+    bool adds_bias = false;  ///< an own kernel adds the bias behind it
     CudnnPlan plan;
     bool narrow = false;  ///< own kernels compute it (kernels/narrow_engine.h): of plan, the workspace alone is set
 
@@ -25,15 +25,15 @@ struct ChosenPlan {
     bool packs_bias() const { return problem.bias && !narrow; }
 };
 
-/// The addresses of one pass' tensors: weights are packed, (O, k, k, k, C) in the operands' type, and the bias both plain
-/// and rounded to it.
+/// The addresses of one pass' tensors: weights are packed, (O, k, k, k, C) in the operands' type, and the bias both
+/// plain and rounded to it.
 struct PassTensors {
     View src, dst;
     void* weights = nullptr;
     const float* bias = nullptr;
     void* packed_bias = nullptr;
     void* workspace = nullptr;
-    View summand = {};  ///< what a forward pass that accumulates adds to; without data: dst
+    View summand = {};               ///< what a forward pass that accumulates adds to; without data: dst
     float* plain_weights = nullptr;  ///< (O, C, k, k, k): where own kernels leave the gradient of weights
 };
 

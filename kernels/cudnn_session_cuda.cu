@@ -124,7 +124,8 @@ CudnnSession::Chosen CudnnSession::restore(const PlanFile& file, const std::vect
     return std::make_shared<ChosenPlan>(ChosenPlan{forms[form], wanted.bias && !forms[form].bias, std::move(*plan)});
 }
 
-std::vector<ChosenPlan> CudnnSession::candidates(const std::vector<CudnnProblem>& forms, const CudnnProblem& wanted) const {
+std::vector<ChosenPlan> CudnnSession::candidates(const std::vector<CudnnProblem>& forms,
+                                                 const CudnnProblem& wanted) const {
     std::vector<ChosenPlan> all;
     for (const CudnnProblem& form : forms) {
         const CudnnPlanSearch search(target_, form);
@@ -180,8 +181,8 @@ CudnnSession::Chosen CudnnSession::fastest(std::vector<ChosenPlan>& all, const C
         [&](std::size_t i) { return trial.wrong(all[i]); },
         [&](std::size_t i, const std::string& what) {
             std::fprintf(stderr, "iwseg: %sengine %s is wrong for convolution %s (%s); it is not used\n",
-                         all[i].narrow ? "own " : "cuDNN's ",
-                         all[i].engine().c_str(), all[i].problem.name().c_str(), what.c_str());
+                         all[i].narrow ? "own " : "cuDNN's ", all[i].engine().c_str(), all[i].problem.name().c_str(),
+                         what.c_str());
         });
     return best ? std::make_shared<ChosenPlan>(std::move(all[*best])) : nullptr;
 }
@@ -194,15 +195,16 @@ void CudnnSession::announce() {
 
 void CudnnSession::keep(const PlanFile& file, const std::vector<CudnnProblem>& forms, const CudnnProblem& wanted,
                         const ChosenPlan& chosen) {
-    const auto form = std::find_if(forms.begin(), forms.end(), [&](const CudnnProblem& one) {
-        return one.name() == chosen.problem.name();
-    });
+    const auto form = std::find_if(forms.begin(), forms.end(),
+                                   [&](const CudnnProblem& one) { return one.name() == chosen.problem.name(); });
     const auto number = chosen.narrow ? 0 : form - forms.begin();
     if (file.store(key(wanted), std::to_string(number) + " " + chosen.engine())) return;
     if (std::exchange(complained_of_file_, true)) return;
     const std::string place = file.path().empty() ? "a file, as HOME is not set" : file.path();
-    std::fprintf(stderr, "iwseg: the choice cannot be kept in %s: convolutions are measured again at each start, and results "
-                         "may differ in rounding from one start to the next\n", place.c_str());
+    std::fprintf(stderr,
+                 "iwseg: the choice cannot be kept in %s: convolutions are measured again at each start, and results "
+                 "may differ in rounding from one start to the next\n",
+                 place.c_str());
 }
 
 }  // namespace iwseg::cuda

@@ -19,9 +19,13 @@ constexpr double kTooSlow = 1.5;
 
 /// Of the largest number. What is wrong is wrong by far more: this only has to lie above rounding, of results to bf16
 /// (2^-9), of operands to TF32 (2^-11), and of f32 sums over millions of voxels.
-double allowed(const CudnnProblem& problem) { return problem.type == Type::bf16 ? 1e-2 : problem.tf32 ? 3e-3 : 1e-3; }
+double allowed(const CudnnProblem& problem) {
+    return problem.type == Type::bf16 ? 1e-2 : problem.tf32 ? 3e-3 : 1e-3;
+}
 
-NoiseConvolution noise_of(const CudnnProblem& p) { return {p.src, p.outputs, p.kernel, p.bias, p.accumulate}; }
+NoiseConvolution noise_of(const CudnnProblem& p) {
+    return {p.src, p.outputs, p.kernel, p.bias, p.accumulate};
+}
 
 class Event {
   public:
@@ -55,7 +59,8 @@ std::vector<double> read(const void* from, Type type, const std::vector<Expected
         float value = 0;
         Bf16 half{};
         void* to = type == Type::bf16 ? static_cast<void*>(&half) : &value;
-        check(cudaMemcpy(to, address, static_cast<std::size_t>(bytes_of(type)), cudaMemcpyDeviceToHost), "reading a result");
+        check(cudaMemcpy(to, address, static_cast<std::size_t>(bytes_of(type)), cudaMemcpyDeviceToHost),
+              "reading a result");
         numbers.push_back(type == Type::bf16 ? to_f32(half) : value);
     }
     return numbers;
@@ -69,7 +74,9 @@ TrialStream::~TrialStream() {
 }
 
 TrialMemory::TrialMemory(std::int64_t bytes) : data_(allocate(bytes)), bytes_(bytes) {}
-TrialMemory::~TrialMemory() { release(data_, bytes_); }
+TrialMemory::~TrialMemory() {
+    release(data_, bytes_);
+}
 
 CudnnTrial::CudnnTrial(const CudnnSession& session, const CudnnProblem& problem, std::int64_t workspace_bytes)
     : session_(session),

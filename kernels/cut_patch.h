@@ -5,8 +5,8 @@
 #include <stdexcept>
 
 #include "kernels/backend.h"
-#include "kernels/ignored.h"
 #include "kernels/const_view.h"
+#include "kernels/ignored.h"
 #include "kernels/view.h"
 
 namespace iwseg {
@@ -14,10 +14,11 @@ namespace iwseg {
 /// A scan, and where in it a patch lies, its axes permuted and reversed at will: voxel x of the patch is voxel
 /// start + strides . x of the scan where inside_first <= x < inside_end along each axis, else it is padding.
 struct PatchSource {
-    const float* image = nullptr;          ///< (C, D, H, W)
-    const std::int32_t* labels = nullptr;  ///< (D, H, W), 0 background or kIgnoredLabel; not read where only the image is cut
-    const float* padding = nullptr;        ///< C values
-    std::int64_t voxels = 0;               ///< of the scan: from one channel to the next
+    const float* image = nullptr;  ///< (C, D, H, W)
+    const std::int32_t* labels =
+        nullptr;                     ///< (D, H, W), 0 background or kIgnoredLabel; not read where only the image is cut
+    const float* padding = nullptr;  ///< C values
+    std::int64_t voxels = 0;         ///< of the scan: from one channel to the next
     std::int64_t start = 0;
     std::array<std::int64_t, 3> strides{};
     std::array<std::int32_t, 3> inside_first{}, inside_end{};
@@ -27,9 +28,9 @@ struct PatchSource {
 
 /// Cuts a batch of patches from scans.
 /// sources: N of them, in memory of the device, as everything they point to. image: (N, C, D, H, W) f32, ncdhw.
-/// target: (N, D, H, W), 1 where the scan's label is above 0, kIgnored where it is kIgnoredLabel; labels: (N, D, H, W), the scan's label; outside the scan
-/// both are 0. Either may be null.
-/// Throws std::invalid_argument on an image of another type or layout.
+/// target: (N, D, H, W), 1 where the scan's label is above 0, kIgnored where it is kIgnoredLabel; labels: (N, D, H, W),
+/// the scan's label; outside the scan both are 0. Either may be null. Throws std::invalid_argument on an image of
+/// another type or layout.
 IWSEG_BACKENDS(void cut_patches(Stream stream, const PatchSource* sources, View image, std::uint8_t* target,
                                 std::int32_t* labels);)
 

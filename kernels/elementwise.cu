@@ -47,7 +47,8 @@ void launch_copy(Stream stream, View from, View to) {
 // ----------------------------------------------------------------------------------------------------------------------
 
 template <class T, int W>
-__global__ void __launch_bounds__(kTableThreads) channel_sum_kernel(const T* x, Table table, float* sums, BlockSums blocks) {
+__global__ void __launch_bounds__(kTableThreads)
+    channel_sum_kernel(const T* x, Table table, float* sums, BlockSums blocks) {
     const Position position = position_of<W>(table);
     x += blockIdx.z * table.next;
     constexpr int kAhead = 4;
@@ -62,7 +63,8 @@ __global__ void __launch_bounds__(kTableThreads) channel_sum_kernel(const T* x, 
     double of_thread[1][W];
 #pragma unroll
     for (int k = 0; k < W; ++k) of_thread[0][k] = sum[k];
-    finish_sums(table, position, of_thread, blocks, [&](int c, const double(&all)[1]) { sums[c] = static_cast<float>(all[0]); });
+    finish_sums(table, position, of_thread, blocks,
+                [&](int c, const double(&all)[1]) { sums[c] = static_cast<float>(all[0]); });
 }
 
 }  // namespace
@@ -76,9 +78,8 @@ void add(Stream stream, View from, View to) {
 void copy(Stream stream, View from, View to) {
     require_same(from, to, "copy");
     with_real(from.type, [&](auto real_from) {
-        with_real(to.type, [&](auto real_to) {
-            launch_copy<decltype(real_from), decltype(real_to), false>(stream, from, to);
-        });
+        with_real(to.type,
+                  [&](auto real_to) { launch_copy<decltype(real_from), decltype(real_to), false>(stream, from, to); });
     });
 }
 
@@ -92,8 +93,8 @@ void channel_sum(Stream stream, View x, float* sums, void* scratch) {
     with_table(x, tables, [&](auto real, auto width, const Table& table) {
         using T = decltype(real);
         for (std::int64_t c = 0; c < tables.groups; ++c)
-            launch(channel_sum_kernel<T, width>, sum_grid(tables, table), stream, x.as<const T>() + c * tables.numbers, table,
-                   sums + c, blocks);
+            launch(channel_sum_kernel<T, width>, sum_grid(tables, table), stream, x.as<const T>() + c * tables.numbers,
+                   table, sums + c, blocks);
     });
 }
 

@@ -64,7 +64,8 @@ void copy(Stream stream, View from, View to) {
 
 std::int64_t channel_sum_scratch_bytes(const Shape& shape, Layout layout) {
     const Blocks blocks(View{nullptr, shape, Type::f32, layout});
-    return blocks.rows() * chunks_in(blocks.voxels, blocks.block) * blocks.block * static_cast<std::int64_t>(sizeof(double));
+    return blocks.rows() * chunks_in(blocks.voxels, blocks.block) * blocks.block *
+           static_cast<std::int64_t>(sizeof(double));
 }
 
 void channel_sum(Stream stream, View x, float* sums, void* scratch) {
@@ -85,7 +86,8 @@ void channel_sum(Stream stream, View x, float* sums, void* scratch) {
         double total = 0;
         for (std::int64_t n = 0; n < blocks.samples; ++n)
             for (std::int64_t k = 0; k < chunks; ++k)
-                total += partial[((n * blocks.blocks + c / blocks.block) * chunks + k) * blocks.block + c % blocks.block];
+                total +=
+                    partial[((n * blocks.blocks + c / blocks.block) * chunks + k) * blocks.block + c % blocks.block];
         sums[c] = static_cast<float>(total);
     }
 }

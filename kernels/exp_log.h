@@ -69,6 +69,8 @@ IWSEG_INLINE Sigmoid sigmoid(float z) {
 }
 
 /// log(1 + exp(z)), given sigmoid(z) or sigmoid(-z).
-IWSEG_INLINE float softplus(float z, const Sigmoid& s) { return (z > 0.0f ? z : 0.0f) + s.rest; }
+IWSEG_INLINE float softplus(float z, const Sigmoid& s) {
+    return (z > 0.0f ? z : 0.0f) + s.rest;
+}
 
 }  // namespace iwseg

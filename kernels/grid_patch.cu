@@ -21,7 +21,9 @@ __device__ __forceinline__ float from_ordered(int bits) {
     return __uint_as_float(static_cast<unsigned>(bits >= 0 ? bits : bits ^ INT_MAX));
 }
 
-__global__ void start_minimum_kernel(int* lowest) { lowest[threadIdx.x] = INT_MAX; }
+__global__ void start_minimum_kernel(int* lowest) {
+    lowest[threadIdx.x] = INT_MAX;
+}
 
 __global__ void copy_patch_kernel(const float* scan, GridPatch p, float* seen, int* lowest) {
     const std::int64_t d = blockIdx.y, h = blockIdx.x, c = blockIdx.z;
@@ -96,7 +98,8 @@ void extract_patch(Stream stream, View scan, const GridPatch& patch, View seen, 
     launch(copy_patch_kernel, {rows_of(patch.patch, channels), kThreads}, stream, scan.as<const float>(), patch,
            seen.as<float>(), lowest);
     if (patch.padded > patch.patch)
-        launch(fill_margin_kernel, {rows_of(patch.padded, channels), kThreads}, stream, patch, lowest, seen.as<float>());
+        launch(fill_margin_kernel, {rows_of(patch.padded, channels), kThreads}, stream, patch, lowest,
+               seen.as<float>());
 }
 
 void accumulate_patch(Stream stream, View logit, const GridPatch& patch, float* logit_sum, float* probability_sum) {

@@ -37,8 +37,8 @@ IWSEG_HOST_DEVICE constexpr std::int64_t cover_along(const GridCover& grid, int 
 
 /// Prediction by a grid of patches, between scan and network (docs/design.md, section 10).
 IWSEG_BACKENDS(
-    /// scan: (1, C, D, H, W) f32. seen: (1, C, P, P, P) f32, P = padded: the patch, 0 outside the scan, in a margin of its
-    /// channel's minimum. scratch: extract_patch_scratch_bytes.
+    /// scan: (1, C, D, H, W) f32. seen: (1, C, P, P, P) f32, P = padded: the patch, 0 outside the scan, in a margin of
+    /// its channel's minimum. scratch: extract_patch_scratch_bytes.
     void extract_patch(Stream stream, View scan, const GridPatch& patch, View seen, void* scratch);
     std::int64_t extract_patch_scratch_bytes(std::int64_t channels);
     /// Adds the patch's part of `logit`, (1, 1, P, P, P) f32, and its sigmoid to the scan's sums, (D, H, W) each.

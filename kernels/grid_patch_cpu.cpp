@@ -21,11 +21,15 @@ struct Range {
     bool holds(std::int64_t v) const { return v >= low && v < high; }
 };
 
-float sigmoid(float z) { return static_cast<float>(1.0 / (1.0 + std::exp(-static_cast<double>(z)))); }
+float sigmoid(float z) {
+    return static_cast<float>(1.0 / (1.0 + std::exp(-static_cast<double>(z))));
+}
 
 }  // namespace
 
-std::int64_t extract_patch_scratch_bytes(std::int64_t) { return 0; }
+std::int64_t extract_patch_scratch_bytes(std::int64_t) {
+    return 0;
+}
 
 void extract_patch(Stream stream, View scan, const GridPatch& patch, View seen, void*) {
     const Range rd(patch, 0), rh(patch, 1), rw(patch, 2);
@@ -40,8 +44,9 @@ void extract_patch(Stream stream, View scan, const GridPatch& patch, View seen, 
                 float* row = to + ((margin + d) * p + margin + h) * p + margin;
                 std::fill_n(row, side, 0.0f);
                 if (rd.holds(d) && rh.holds(h) && rw.high > rw.low)
-                    std::copy_n(from + ((rd.start + d) * scan.shape.h + rh.start + h) * scan.shape.w + rw.start + rw.low,
-                                rw.high - rw.low, row + rw.low);
+                    std::copy_n(
+                        from + ((rd.start + d) * scan.shape.h + rh.start + h) * scan.shape.w + rw.start + rw.low,
+                        rw.high - rw.low, row + rw.low);
                 lowest_in[d] = std::min(lowest_in[d], *std::min_element(row, row + side));
             }
         });
@@ -76,8 +81,8 @@ void average_patches(Stream stream, const GridCover& grid, float* logit_sum, flo
     parallel_for(stream, grid.scan[0], [&](std::int64_t i) {
         for (std::int64_t j = 0; j < height; ++j)
             for (std::int64_t k = 0; k < width; ++k) {
-                const auto share =
-                    1.0f / static_cast<float>(cover_along(grid, 0, i) * cover_along(grid, 1, j) * cover_along(grid, 2, k));
+                const auto share = 1.0f / static_cast<float>(cover_along(grid, 0, i) * cover_along(grid, 1, j) *
+                                                             cover_along(grid, 2, k));
                 logit_sum[(i * height + j) * width + k] *= share;
                 probability_sum[(i * height + j) * width + k] *= share;
             }

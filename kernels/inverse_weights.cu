@@ -12,8 +12,8 @@
 #include "kernels/reduce.cuh"
 #include "kernels/tally.cuh"
 
-// The table is the histogram until it becomes the weights: cleared, counted with integer atomics, and turned over by one
-// block a patch. Labels are read once, 4 bytes a voxel. Most voxels are background, and the others come in runs: a
+// The table is the histogram until it becomes the weights: cleared, counted with integer atomics, and turned over by
+// one block a patch. Labels are read once, 4 bytes a voxel. Most voxels are background, and the others come in runs: a
 // thread counts background in a register and keeps one label with its count, so that atomics are few.
 namespace iwseg::IWSEG_BACKEND {
 namespace {
@@ -21,7 +21,9 @@ namespace {
 constexpr int kThreads = 256, kTableThreads = 512;
 
 /// The table while it holds sizes.
-__device__ __forceinline__ std::uint32_t* sizes_in(float* table) { return reinterpret_cast<std::uint32_t*>(table); }
+__device__ __forceinline__ std::uint32_t* sizes_in(float* table) {
+    return reinterpret_cast<std::uint32_t*>(table);
+}
 
 /// W labels a thread at once; `labels` is then aligned to 4 W bytes, and the voxels of a patch a multiple of W.
 template <int W>
@@ -55,8 +57,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 /// One block a patch.
-__global__ void __launch_bounds__(kTableThreads)
-    weigh_kernel(std::int64_t stride, WeightClip clip, float* table) {
+__global__ void __launch_bounds__(kTableThreads) weigh_kernel(std::int64_t stride, WeightClip clip, float* table) {
     SHARED(double, of_patch, 2);  // how many labels it has, and how many voxels of these
     table += blockIdx.x * stride;
     double present = 0, voxels = 0;
@@ -78,8 +79,8 @@ __global__ void __launch_bounds__(kTableThreads)
     }
 }
 
-__global__ void __launch_bounds__(kThreads)
-    look_up_kernel(const std::int32_t* labels, std::int64_t voxels, const float* table, std::int64_t stride, float* weights) {
+__global__ void __launch_bounds__(kThreads) look_up_kernel(const std::int32_t* labels, std::int64_t voxels,
+                                                           const float* table, std::int64_t stride, float* weights) {
     const std::int64_t n = blockIdx.y;
     for (std::int64_t v = std::int64_t{blockIdx.x} * kThreads + threadIdx.x; v < voxels;
          v += std::int64_t{gridDim.x} * kThreads) {

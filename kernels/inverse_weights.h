@@ -5,8 +5,8 @@
 #include <string>
 
 #include "kernels/backend.h"
-#include "kernels/ignored.h"
 #include "kernels/const_view.h"
+#include "kernels/ignored.h"
 #include "kernels/view.h"
 
 namespace iwseg {
@@ -26,13 +26,13 @@ IWSEG_HOST_DEVICE inline float inverse_weight(double voxels, double present, dou
 /// Inverse weights of a patch (Shirokikh et al., MICCAI 2020): a voxel of component C weighs V / ((K + 1) |C|),
 /// clipped, background counting as one more component; V voxels and K components in the patch, |C| voxels of C in it.
 /// A patch without background has K = its label count less one, as the original. Ignored voxels are none of the V.
-/// labels: (N, 1, D, H, W) i32, 0 background, any nonnegative values up to `stride - 1`, or kIgnoredLabel. Other values are refused on the
-/// CPU; a GPU, which is not waited for, counts them nowhere, and look_up_weights gives them NaN.
+/// labels: (N, 1, D, H, W) i32, 0 background, any nonnegative values up to `stride - 1`, or kIgnoredLabel. Other values
+/// are refused on the CPU; a GPU, which is not waited for, counts them nowhere, and look_up_weights gives them NaN.
 /// table: (N, stride) f32, table[n][l] the weight of label l in patch n, 0 for labels that do not occur.
-IWSEG_BACKENDS(
-    void inverse_weight_table(Stream stream, View labels, float* table, std::int64_t stride, WeightClip clip);
-    /// weights[v] = table[n][labels[v]], 0 where ignored; weights: (N, 1, D, H, W) f32.
-    void look_up_weights(Stream stream, View labels, const float* table, std::int64_t stride, View weights);)
+IWSEG_BACKENDS(void inverse_weight_table(Stream stream, View labels, float* table, std::int64_t stride,
+                                         WeightClip clip);
+               /// weights[v] = table[n][labels[v]], 0 where ignored; weights: (N, 1, D, H, W) f32.
+               void look_up_weights(Stream stream, View labels, const float* table, std::int64_t stride, View weights);)
 
 namespace iwseg {
 

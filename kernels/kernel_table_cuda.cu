@@ -60,7 +60,9 @@ std::string why_unavailable() {
     return name + " cannot be used" + failure;
 }
 
-bool available() { return why_unavailable().empty(); }
+bool available() {
+    return why_unavailable().empty();
+}
 
 const Kernels& kernels() {
     if (const std::string reason = why_unavailable(); !reason.empty())

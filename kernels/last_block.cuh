@@ -4,12 +4,12 @@
 
 #include "kernels/launch.h"
 
-// Sums over a whole launch, in that launch: every block leaves its own in memory, and the one that ends last reads them all,
-// in the order of blocks and not of their ending, so that the result is the same whichever it is. A kernel of its own that
-// joins them would wait for the whole card to run dry, and cost what a launch does.
+// Sums over a whole launch, in that launch: every block leaves its own in memory, and the one that ends last reads them
+// all, in the order of blocks and not of their ending, so that the result is the same whichever it is. A kernel of its
+// own that joins them would wait for the whole card to run dry, and cost what a launch does.
 //
-// What blocks leave is written by relaxed_store and read by relaxed_load: past the SM's own cache, which other blocks do
-// not write to.
+// What blocks leave is written by relaxed_store and read by relaxed_load: past the SM's own cache, which other blocks
+// do not write to.
 namespace iwseg::IWSEG_BACKEND {
 
 /// Called by all threads of `blocks` blocks, when what each leaves is written. True in all threads of the last to call;

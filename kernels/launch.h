@@ -49,8 +49,8 @@ namespace cuda {
 /// Throws std::runtime_error that names the operation, where a CUDA call failed.
 void check(cudaError_t status, const char* operation);
 
-/// Queues a kernel. Arguments are converted to the kernel's parameters. Throws, naming the launching function, where the
-/// launch is refused.
+/// Queues a kernel. Arguments are converted to the kernel's parameters. Throws, naming the launching function, where
+/// the launch is refused.
 template <class... P, class... A>
 void launch(void (*kernel)(P...), const LaunchShape& shape, Stream stream, const A&... arguments) {
     static_assert(sizeof...(P) == sizeof...(A), "as many arguments as the kernel has parameters");

@@ -7,6 +7,6 @@
 IWSEG_BACKENDS(
     /// y may be x. A NaN stays one.
     void leaky_relu(Stream stream, View x, float slope, View y);
-    /// By y, whose sign is x's: x need not be kept. At 0 the gradient is slope times diff_y, as PyTorch's. diff_x may be
-    /// diff_y.
+    /// By y, whose sign is x's: x need not be kept. At 0 the gradient is slope times diff_y, as PyTorch's. diff_x may
+    /// be diff_y.
     void leaky_relu_backward(Stream stream, View y, View diff_y, float slope, View diff_x, Write write);)

@@ -40,9 +40,8 @@ void leaky_relu(Stream stream, View x, float slope, View y) {
     if (x.type != y.type) throw std::invalid_argument("leaky_relu: tensors of different type");
     with_real(x.type, [&](auto real) {
         using T = decltype(real);
-        over_chunks(stream, numbers_of(x), [&](std::int64_t i, std::int64_t n) {
-            apply_chunk(x.as<const T>() + i, n, slope, y.as<T>() + i);
-        });
+        over_chunks(stream, numbers_of(x),
+                    [&](std::int64_t i, std::int64_t n) { apply_chunk(x.as<const T>() + i, n, slope, y.as<T>() + i); });
     });
 }
 

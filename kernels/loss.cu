@@ -11,10 +11,11 @@
 #include "kernels/pack.cuh"
 #include "kernels/reduce.cuh"
 
-// Two passes over the logits and the target, each one launch: the last block of the first joins the sums. Labels and weights are
-// looked up where the target is a lesion, elsewhere the weight is that of background, a number the thread holds: what is
-// moved is 5 bytes a voxel for the sums and 9 for the gradient (f32; 3 and 5 for bf16), and 8 more a voxel of lesion.
-// Terms are f32; a thread adds those of 4 or 8 voxels as f32 and the rest, and blocks, in double and in fixed order.
+// Two passes over the logits and the target, each one launch: the last block of the first joins the sums. Labels and
+// weights are looked up where the target is a lesion, elsewhere the weight is that of background, a number the thread
+// holds: what is moved is 5 bytes a voxel for the sums and 9 for the gradient (f32; 3 and 5 for bf16), and 8 more a
+// voxel of lesion. Terms are f32; a thread adds those of 4 or 8 voxels as f32 and the rest, and blocks, in double and
+// in fixed order.
 namespace iwseg::IWSEG_BACKEND {
 namespace {
 
@@ -94,7 +95,7 @@ __device__ __forceinline__ void join_rows(const Sums& out, const Shape& shape, c
         if (threadIdx.x != 0) continue;
         double c[kMostCoefficients] = {};
         total += loss::value_of_group(formula, sums, static_cast<double>(members * shape.voxels()), ignored,
-                                     1 / static_cast<double>(groups), c);
+                                      1 / static_cast<double>(groups), c);
         for (std::int64_t n = g * members; n < (g + 1) * members; ++n)
 #pragma unroll
             for (int k = 0; k < kMostCoefficients; ++k)
@@ -103,7 +104,8 @@ __device__ __forceinline__ void join_rows(const Sums& out, const Shape& shape, c
     if (threadIdx.x == 0) *out.value = total;
 }
 
-/// Blocks y are samples. At least four blocks are to be resident on an SM: without a word ptxas aims at eight and spills.
+/// Blocks y are samples. At least four blocks are to be resident on an SM: without a word ptxas aims at eight and
+/// spills.
 template <class F, class T, int W>
 __global__ void __launch_bounds__(kThreads, 4) sum_kernel(Voxels<T> in, F formula, Shape shape, Sums out) {
     const std::int64_t n = blockIdx.y, step = std::int64_t{gridDim.x} * kThreads * W;
@@ -162,10 +164,14 @@ Voxels<T> voxels_of(const LossParameters& parameters, const LossInput& input) {
 }
 
 /// Blocks that work on a sample. By the sample's size alone.
-int blocks_of(std::int64_t voxels) { return std::max(1, static_cast<int>(blocks_for(voxels, kThreads * 4, kMostBlocks))); }
+int blocks_of(std::int64_t voxels) {
+    return std::max(1, static_cast<int>(blocks_for(voxels, kThreads * 4, kMostBlocks)));
+}
 
 /// Scratch: the coefficients of each sample, then the rows of each block.
-float* coefficients_in(void* scratch) { return static_cast<float*>(scratch); }
+float* coefficients_in(void* scratch) {
+    return static_cast<float*>(scratch);
+}
 double* rows_in(void* scratch, std::int64_t samples) {
     static_assert(kMostCoefficients * sizeof(float) % sizeof(double) == 0);
     return reinterpret_cast<double*>(static_cast<float*>(scratch) + samples * kMostCoefficients);
@@ -209,8 +215,9 @@ void loss_gradient(Stream stream, const LossParameters& parameters, const LossIn
     with_kernel(parameters, input, [&](auto real, auto formula, auto width) {
         using T = decltype(real);
         const unsigned blocks = blocks_for(shape.voxels(), kThreads * width());
-        launch(gradient_kernel<decltype(formula), T, width()>, {{blocks, static_cast<unsigned>(shape.n)}, kThreads}, stream,
-               voxels_of<T>(parameters, input), formula, static_cast<const float*>(scratch), diff_logit.as<T>());
+        launch(gradient_kernel<decltype(formula), T, width()>, {{blocks, static_cast<unsigned>(shape.n)}, kThreads},
+               stream, voxels_of<T>(parameters, input), formula, static_cast<const float*>(scratch),
+               diff_logit.as<T>());
     });
 }
 

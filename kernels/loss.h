@@ -19,18 +19,18 @@ struct LossTerms {
 
 struct LossParameters {
     LossFormula formula = LossFormula::bce;
-    float beta2 = 1.0f;  ///< overlap: beta squared; 1 is Dice, 2.25 the asymmetric similarity loss
-    float gamma = 2.0f;  ///< focal
-    float alpha = 0.75f; ///< focal
+    float beta2 = 1.0f;    ///< overlap: beta squared; 1 is Dice, 2.25 the asymmetric similarity loss
+    float gamma = 2.0f;    ///< focal
+    float alpha = 0.75f;   ///< focal
     LossTerms terms = {};  ///< sum
 };
 
 /// What a loss is computed from. N samples of V voxels, one output channel.
 struct LossInput {
-    View logit;                             ///< (N, 1, D, H, W) f32 or bf16, ncdhw
-    const std::uint8_t* target = nullptr;   ///< (N, D, H, W): 0, 1 or kIgnored
-    const std::int32_t* labels = nullptr;   ///< (N, D, H, W), or null: every weight is 1; read where the target is 1
-    const float* weights = nullptr;         ///< (N, stride): the weight of each label; of background it is that of label 0
+    View logit;                            ///< (N, 1, D, H, W) f32 or bf16, ncdhw
+    const std::uint8_t* target = nullptr;  ///< (N, D, H, W): 0, 1 or kIgnored
+    const std::int32_t* labels = nullptr;  ///< (N, D, H, W), or null: every weight is 1; read where the target is 1
+    const float* weights = nullptr;  ///< (N, stride): the weight of each label; of background it is that of label 0
     std::int64_t stride = 0;
 };
 
@@ -41,11 +41,10 @@ struct LossInput {
 /// loss_gradient: one fused pass; diff_logit: like logit, f32 or bf16; receives d loss / d logit.
 /// A sample with a zero denominator gives loss 0 and gradient 0; so does a batch of which every voxel is ignored.
 /// Means are over the voxels that are not ignored; losses that are a mean over samples count every sample.
-/// Throws std::invalid_argument on logits of more than one channel, labels without weights, and labels where the formula
-/// takes no inverse weights.
-IWSEG_BACKENDS(
-    std::int64_t loss_scratch_bytes(const LossParameters& parameters, const Shape& logit);
-    void loss_value(Stream stream, const LossParameters& parameters, const LossInput& input, void* scratch,
-                    double* value);
-    void loss_gradient(Stream stream, const LossParameters& parameters, const LossInput& input,
-                       const void* scratch, View diff_logit);)
+/// Throws std::invalid_argument on logits of more than one channel, labels without weights, and labels where the
+/// formula takes no inverse weights.
+IWSEG_BACKENDS(std::int64_t loss_scratch_bytes(const LossParameters& parameters, const Shape& logit);
+               void loss_value(Stream stream, const LossParameters& parameters, const LossInput& input, void* scratch,
+                               double* value);
+               void loss_gradient(Stream stream, const LossParameters& parameters, const LossInput& input,
+                                  const void* scratch, View diff_logit);)

@@ -10,7 +10,8 @@
 namespace iwseg::loss {
 
 using DiceAndCrossEntropy = Sum<Scaled<SoftDice>, Scaled<CrossEntropy>>;
-using MixedDiceAndCrossEntropy = Sum<Sum<Scaled<Unweighted<SoftDice>>, Scaled<Unweighted<CrossEntropy>>>, DiceAndCrossEntropy>;
+using MixedDiceAndCrossEntropy =
+    Sum<Sum<Scaled<Unweighted<SoftDice>>, Scaled<Unweighted<CrossEntropy>>>, DiceAndCrossEntropy>;
 
 constexpr int kMostSums = MixedDiceAndCrossEntropy::kSums, kMostCoefficients = MixedDiceAndCrossEntropy::kCoefficients;
 static_assert(kMostSums >= GeneralisedDice::kSums && kMostCoefficients >= GeneralisedDice::kCoefficients);
@@ -31,10 +32,14 @@ inline const std::int32_t* labels_read(const LossParameters& p, const LossInput&
 template <class Body>
 void with_formula(const LossParameters& p, Body&& body) {
     switch (p.formula) {
-        case LossFormula::bce: return body(CrossEntropy{});
-        case LossFormula::wce: return body(BalancedCrossEntropy{});
-        case LossFormula::overlap: return body(Overlap{p.beta2});
-        case LossFormula::generalised_dice: return body(GeneralisedDice{});
+        case LossFormula::bce:
+            return body(CrossEntropy{});
+        case LossFormula::wce:
+            return body(BalancedCrossEntropy{});
+        case LossFormula::overlap:
+            return body(Overlap{p.beta2});
+        case LossFormula::generalised_dice:
+            return body(GeneralisedDice{});
         case LossFormula::focal:
             return p.gamma == 2.0f ? body(Focal<true>{p.alpha, p.gamma}) : body(Focal<false>{p.alpha, p.gamma});
         case LossFormula::sum: {

@@ -17,8 +17,8 @@ namespace {
 using loss::kMostCoefficients, loss::kMostSums, loss::Voxel;
 
 constexpr int kRow = kMostSums + 1;  ///< what is kept of a chunk: its sums, and how many of its voxels are ignored
-constexpr int kPiece = 64;     ///< voxels held in cache between the loops of a pass
-constexpr int kTogether = 16;  ///< pieces whose terms are added in f32, before they are in double
+constexpr int kPiece = 64;           ///< voxels held in cache between the loops of a pass
+constexpr int kTogether = 16;        ///< pieces whose terms are added in f32, before they are in double
 
 /// Where one chunk of voxels of one sample lies.
 template <class T>
@@ -94,8 +94,8 @@ template <class F>
         formula.terms(piece.at(i), sigmoid(piece.z[i]), of_voxel);
         for (int k = 0; k < F::kSums; ++k) terms[k][i] = of_voxel[k];
     }
-    // Where it is free to, the compiler fuses some products with their sums and not others, and the last bits change from
-    // one version of this file to the next. Generalised Dice's are kept as they were: stored, then added.
+    // Where it is free to, the compiler fuses some products with their sums and not others, and the last bits change
+    // from one version of this file to the next. Generalised Dice's are kept as they were: stored, then added.
     if constexpr (std::is_same_v<F, loss::GeneralisedDice>) asm("" : "+m"(terms));
     for (int k = 0; k < F::kSums; ++k)
         for (int i = 0; i < kPiece; ++i) sums[k][i] += terms[k][i];
@@ -132,8 +132,7 @@ IWSEG_VECTOR_CLONES void gradient_of_chunk(const Chunk<T>& chunk, const F& formu
     for (std::int64_t first = 0; first < chunk.voxels; first += kPiece) {
         const std::int64_t count = std::min<std::int64_t>(kPiece, chunk.voxels - first);
         load(chunk, first, count, piece);
-        for (int i = 0; i < kPiece; ++i)
-            gradient[i] = formula.gradient(piece.at(i), sigmoid(piece.z[i]), coefficients);
+        for (int i = 0; i < kPiece; ++i) gradient[i] = formula.gradient(piece.at(i), sigmoid(piece.z[i]), coefficients);
         if (count == kPiece)
             store_some(gradient, kPiece, diff_logit + first);
         else
@@ -145,8 +144,12 @@ template <class T>
 Chunk<T> chunk_of(const LossInput& input, const std::int32_t* labels, std::int64_t n, std::int64_t chunk) {
     const std::int64_t voxels = input.logit.shape.voxels(), first = chunk * chunk_voxels(1), at = n * voxels + first;
     const std::int64_t count = std::min(chunk_voxels(1), voxels - first);
-    return {input.logit.as<const T>() + at, input.target + at, labels ? labels + at : nullptr,
-            labels ? input.weights + n * input.stride : nullptr, count, std::memchr(input.target + at, kIgnored, static_cast<std::size_t>(count)) != nullptr};
+    return {input.logit.as<const T>() + at,
+            input.target + at,
+            labels ? labels + at : nullptr,
+            labels ? input.weights + n * input.stride : nullptr,
+            count,
+            std::memchr(input.target + at, kIgnored, static_cast<std::size_t>(count)) != nullptr};
 }
 
 /// Scratch: the coefficients of each sample, then the rows of each chunk.
@@ -171,7 +174,7 @@ double join_chunks(const F& formula, const Shape& shape, const double* rows, flo
             ignored += rows[i * kRow + kMostSums];
         }
         total += loss::value_of_group(formula, sums, static_cast<double>(members * shape.voxels()), ignored,
-                                     1 / static_cast<double>(groups), c);
+                                      1 / static_cast<double>(groups), c);
         for (std::int64_t n = g * members; n < (g + 1) * members; ++n)
             for (int k = 0; k < kMostCoefficients; ++k)
                 coefficients[n * kMostCoefficients + k] = loss::as_coefficient(c[k]);

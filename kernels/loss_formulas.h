@@ -8,8 +8,8 @@
 #include "kernels/exp_log.h"
 
 // The losses' formulas, which every backend shares, one struct each. A loss is a function of a few sums over voxels, so
-// that its gradient is a short expression in the voxel's own p, t and w with coefficients made of those sums. Numerators
-// are summed as errors, (p - t)^2, not as 1 minus an agreement: small losses keep their digits.
+// that its gradient is a short expression in the voxel's own p, t and w with coefficients made of those sums.
+// Numerators are summed as errors, (p - t)^2, not as 1 minus an agreement: small losses keep their digits.
 //
 //   kSums, kCoefficients     how many
 //   kOfBatch                 sums are of the whole batch, else of each sample
@@ -130,8 +130,8 @@ struct GeneralisedDice {
     }
 };
 
-/// The mean of w a miss^gamma times the cross-entropy; a: alpha of lesion, 1 - alpha of the rest. kSquare: gamma is 2; a
-/// loop over voxels then has no exponential of its own.
+/// The mean of w a miss^gamma times the cross-entropy; a: alpha of lesion, 1 - alpha of the rest. kSquare: gamma is 2;
+/// a loop over voxels then has no exponential of its own.
 template <bool kSquare>
 struct Focal {
     static constexpr int kSums = 1, kCoefficients = 1;
@@ -155,8 +155,7 @@ struct Focal {
         const float balance = v.t > 0 ? alpha : 1.0f - alpha, right = v.t > 0 ? s.p : s.q;
         const float error = softplus(v.t > 0 ? -v.z : v.z, s);
         // Above 104 `right` is 0, and infinity times it would not be.
-        const float derivative =
-            (kSquare ? 2.0f : gamma) * right * (error > 128.0f ? 128.0f : error) + v.miss(s);
+        const float derivative = (kSquare ? 2.0f : gamma) * right * (error > 128.0f ? 128.0f : error) + v.miss(s);
         return c[0] * v.w * v.sign() * balance * power(v, s) * derivative;
     }
 };
@@ -164,11 +163,11 @@ struct Focal {
 // ----------------------------------------------------------------------------------------------------------------------
 // Base terms of sums, and what sums are made of.
 
-/// 1 - (2 sum wpt + s) / (sum w(p + t) + s) over the batch, s = 1e-5: soft Dice as nnU-Net (batch_dice, its plan where a
-/// patch is less than a scan) and MONAI (batch = true, squared_pred = false) have it. p, not p^2: the gradient of a faint
-/// false alarm does not vanish with it. The batch, not the sample: a patch without lesion then counts its false alarms in
-/// the same denominator, where alone it would give 1, and nothing to learn.
-/// Sums: wpt, and the error w(p(1 - t) + (1 - p)t).
+/// 1 - (2 sum wpt + s) / (sum w(p + t) + s) over the batch, s = 1e-5: soft Dice as nnU-Net (batch_dice, its plan where
+/// a patch is less than a scan) and MONAI (batch = true, squared_pred = false) have it. p, not p^2: the gradient of a
+/// faint false alarm does not vanish with it. The batch, not the sample: a patch without lesion then counts its false
+/// alarms in the same denominator, where alone it would give 1, and nothing to learn. Sums: wpt, and the error w(p(1 -
+/// t) + (1 - p)t).
 struct SoftDice {
     static constexpr int kSums = 2, kCoefficients = 2;
     static constexpr bool kOfBatch = true;
@@ -245,8 +244,8 @@ IWSEG_HOST_DEVICE inline float as_coefficient(double c) {
 
 /// The loss of a group of `voxels` of which `ignored` do not count.
 template <class F>
-IWSEG_HOST_DEVICE double value_of_group(const F& formula, const double* sums, double voxels, double ignored, double share,
-                                        double* c) {
+IWSEG_HOST_DEVICE double value_of_group(const F& formula, const double* sums, double voxels, double ignored,
+                                        double share, double* c) {
     const Group group{voxels - ignored, share};
     return group.voxels == 0 ? 0.0 : formula.value(sums, group, c);
 }

@@ -30,18 +30,20 @@ constexpr int kMaskThreads = 256;
 
 /// The cells of N volumes, and where their state lies. Indices of cells are within a volume.
 struct MaskCells {
-    Shape shape;             ///< of the mask
-    int edge;                ///< 1 or 2 voxels
+    Shape shape;               ///< of the mask
+    int edge;                  ///< 1 or 2 voxels
     int depth, height, width;  ///< of a volume, in cells
-    std::uint8_t* bytes;     ///< (N, cells): which of a cell's voxels are foreground
-    std::int32_t* parents;   ///< (N, cells): a cell's parent; of cells with foreground
-    std::int32_t* list;      ///< (N, cells): the cells with foreground, in any order
-    std::int32_t* listed;    ///< (N): how many those are; behind it what else the caller counts, N numbers of each
+    std::uint8_t* bytes;       ///< (N, cells): which of a cell's voxels are foreground
+    std::int32_t* parents;     ///< (N, cells): a cell's parent; of cells with foreground
+    std::int32_t* list;        ///< (N, cells): the cells with foreground, in any order
+    std::int32_t* listed;      ///< (N): how many those are; behind it what else the caller counts, N numbers of each
 
     IWSEG_HOST_DEVICE std::int64_t count() const { return std::int64_t{depth} * height * width; }
 };
 
-inline int edge_of(int connectivity) { return connectivity == 26 ? 2 : 1; }
+inline int edge_of(int connectivity) {
+    return connectivity == 26 ? 2 : 1;
+}
 
 /// Hands out scratch piece by piece, each aligned to 256 bytes; given null it only counts.
 class ScratchPieces {
@@ -73,7 +75,8 @@ inline MaskCells cells_in(ScratchPieces& scratch, const Shape& shape, int edge, 
 
 /// Place of a cell's first voxel, bit 0 of its byte, in its volume.
 __device__ __forceinline__ std::int64_t first_voxel_of(const MaskCells& cells, std::int32_t cell) {
-    const std::int32_t x = cell % cells.width, y = cell / cells.width % cells.height, z = cell / cells.width / cells.height;
+    const std::int32_t x = cell % cells.width, y = cell / cells.width % cells.height,
+                       z = cell / cells.width / cells.height;
     return ((std::int64_t{z} * cells.edge) * cells.shape.h + std::int64_t{y} * cells.edge) * cells.shape.w +
            std::int64_t{x} * cells.edge;
 }
@@ -125,7 +128,10 @@ __device__ __forceinline__ Pack<std::uint8_t, 8> cells_of_rows(const uint4 (&row
         unsigned pairs = 0;  // of each voxel the bits of its column: 0, 2, 4, 6
 #pragma unroll
         for (int row = 0; row < 4; ++row) {
-            const unsigned bytes = word == 0 ? rows[row].x : word == 1 ? rows[row].y : word == 2 ? rows[row].z : rows[row].w;
+            const unsigned bytes = word == 0   ? rows[row].x
+                                   : word == 1 ? rows[row].y
+                                   : word == 2 ? rows[row].z
+                                               : rows[row].w;
             pairs |= foreground_bytes<kIgnoring>(bytes, ignored) << 2 * row;
         }
         pairs |= pairs >> 7;  // odd voxels, a byte further, to bits 1, 3, 5, 7 of the even ones
@@ -137,13 +143,15 @@ __device__ __forceinline__ Pack<std::uint8_t, 8> cells_of_rows(const uint4 (&row
 
 /// A cell's byte, voxel by voxel; parts outside of the volume are background.
 template <bool kIgnoring>
-__device__ __forceinline__ std::uint8_t cell_of_voxels(const MaskCells& cells, const std::uint8_t* mask, std::int32_t cell,
-                                                       std::int32_t& ignored) {
-    const std::int32_t x = cell % cells.width, y = cell / cells.width % cells.height, z = cell / cells.width / cells.height;
+__device__ __forceinline__ std::uint8_t cell_of_voxels(const MaskCells& cells, const std::uint8_t* mask,
+                                                       std::int32_t cell, std::int32_t& ignored) {
+    const std::int32_t x = cell % cells.width, y = cell / cells.width % cells.height,
+                       z = cell / cells.width / cells.height;
     mask += first_voxel_of(cells, cell);
     unsigned bits = 0;
     for (int bit = 0; bit < cells.edge * cells.edge * cells.edge; ++bit) {
-        const bool inside = (bit & 1) + x * cells.edge < cells.shape.w && (bit >> 1 & 1) + y * cells.edge < cells.shape.h &&
+        const bool inside = (bit & 1) + x * cells.edge < cells.shape.w &&
+                            (bit >> 1 & 1) + y * cells.edge < cells.shape.h &&
                             (bit >> 2) + z * cells.edge < cells.shape.d;
         if (!inside || mask[offset_of(cells, bit)] == 0) continue;
         if (kIgnoring && mask[offset_of(cells, bit)] == kIgnored)

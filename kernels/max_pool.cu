@@ -19,7 +19,8 @@ struct Window {
         const std::int64_t sample = cell.n, pack = std::int64_t{cell.pack} * pack_width;
         in_x = (sample * cells.d + cell.d) * 2 * d + cell.h * 2 * h + cell.w * 2 * w + pack;
         // Counted in packs: so nvcc sees that a pack is aligned, and stores it at once.
-        in_y = ((((sample * cells.d + cell.d) * cells.h + cell.h) * cells.w + cell.w) * cells.packs + cell.pack) * pack_width;
+        in_y = ((((sample * cells.d + cell.d) * cells.h + cell.h) * cells.w + cell.w) * cells.packs + cell.pack) *
+               pack_width;
     }
     /// The window's voxels in raster order.
     __device__ __forceinline__ std::int64_t voxel(int i) const {
@@ -111,8 +112,8 @@ void max_pool_backward(Stream stream, View x, View diff_y, View diff_x, Write wr
         using T = decltype(real);
         with_pack<T>(shape.c, [&](auto width) {
             const Cells cells = cells_of(shape, width);
-            launch(pool_gradient_kernel<T, width>, grid_of(cells, shape.n), stream, x.as<const T>(), diff_y.as<const T>(),
-                   cells, write == Write::accumulate, diff_x.as<T>());
+            launch(pool_gradient_kernel<T, width>, grid_of(cells, shape.n), stream, x.as<const T>(),
+                   diff_y.as<const T>(), cells, write == Write::accumulate, diff_x.as<T>());
         });
     });
 }

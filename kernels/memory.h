@@ -22,7 +22,8 @@ IWSEG_BACKENDS(
     /// Aligned to 256 bytes, at least. Throws InputError where the device has less, saying how much was asked for and
     /// how much is free.
     void* allocate(std::int64_t bytes); void release(void* memory, std::int64_t bytes) noexcept;
-    /// Bytes the device can still give to plans and scans; on a GPU half a gigabyte less than is free, for kernels' code.
+    /// Bytes the device can still give to plans and scans; on a GPU half a gigabyte less than is free, for kernels'
+    /// code.
     std::int64_t free_memory();
     /// Host memory that copies to and from the device without an extra copy.
     void* allocate_host(std::int64_t bytes); void release_host(void* memory, std::int64_t bytes) noexcept;

@@ -49,7 +49,8 @@ void* allocate(std::int64_t bytes) {
     if (const std::int64_t free = free_memory(); bytes > free)
         throw InputError("the plan needs " + gigabytes(bytes) + " of memory, but " + gigabytes(free) +
                          " are free; a smaller patch or batch needs less");
-    void* memory = ::mmap(nullptr, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* memory =
+        ::mmap(nullptr, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         throw InputError("cannot allocate " + gigabytes(bytes) + " of memory: " + std::strerror(errno));
     // Advice only: without huge pages everything works, with more misses in the translation buffer.
@@ -61,8 +62,12 @@ void release(void* memory, std::int64_t bytes) noexcept {
     if (memory) ::munmap(memory, static_cast<std::size_t>(bytes));
 }
 
-void* allocate_host(std::int64_t bytes) { return allocate(bytes); }
-void release_host(void* memory, std::int64_t bytes) noexcept { release(memory, bytes); }
+void* allocate_host(std::int64_t bytes) {
+    return allocate(bytes);
+}
+void release_host(void* memory, std::int64_t bytes) noexcept {
+    release(memory, bytes);
+}
 
 void copy_to_device(Stream, const void* from, void* to, std::int64_t bytes) {
     if (bytes > 0) std::memcpy(to, from, static_cast<std::size_t>(bytes));
@@ -80,8 +85,12 @@ Stream open_stream(ThreadPool* threads) {
 }
 void close_stream(Stream) noexcept {}
 
-bool begin_recording(Stream) { return false; }
-RecordedWork end_recording(Stream) { return {}; }
+bool begin_recording(Stream) {
+    return false;
+}
+RecordedWork end_recording(Stream) {
+    return {};
+}
 void replay(Stream, RecordedWork) {}
 void release_recorded(RecordedWork) noexcept {}
 

@@ -12,7 +12,9 @@ namespace {
 /// Left to the driver: it loads each kernel's code when it is first launched, and so does cuDNN.
 constexpr std::int64_t kKeptForModules = std::int64_t{512} << 20;
 
-cudaStream_t queue(Stream stream) { return static_cast<cudaStream_t>(stream.handle); }
+cudaStream_t queue(Stream stream) {
+    return static_cast<cudaStream_t>(stream.handle);
+}
 
 }  // namespace
 
@@ -71,7 +73,9 @@ void set_zero(Stream stream, void* memory, std::int64_t bytes) {
     check(cudaMemsetAsync(memory, 0, static_cast<std::size_t>(bytes), queue(stream)), "filling memory with zeros");
 }
 
-void synchronise(Stream stream) { check(cudaStreamSynchronize(queue(stream)), "waiting for the GPU"); }
+void synchronise(Stream stream) {
+    check(cudaStreamSynchronize(queue(stream)), "waiting for the GPU");
+}
 
 Stream open_stream(ThreadPool*) {
     Stream opened;

@@ -5,7 +5,9 @@
 
 namespace iwseg::cuda {
 
-bool available() { return false; }
+bool available() {
+    return false;
+}
 
 int device_count() {
     return 0;
@@ -29,12 +31,20 @@ std::unique_ptr<Convolution> make_narrow_convolution(const ConvolutionOptions&, 
     return nullptr;
 }
 
-void narrow_forward(Stream, View, const NarrowWeights&, const NarrowPrologue&, const NarrowEpilogue&, View, void*) { kernels(); }
+void narrow_forward(Stream, View, const NarrowWeights&, const NarrowPrologue&, const NarrowEpilogue&, View, void*) {
+    kernels();
+}
 
-void narrow_data_gradient(Stream, View, const NarrowWeights&, View, void*) { kernels(); }
+void narrow_data_gradient(Stream, View, const NarrowWeights&, View, void*) {
+    kernels();
+}
 
-void narrow_weight_gradient(Stream, View, const NarrowPrologue&, View, float*, void*) { kernels(); }
+void narrow_weight_gradient(Stream, View, const NarrowPrologue&, View, float*, void*) {
+    kernels();
+}
 
-void narrow_statistics(Stream, std::int64_t, const NarrowSums&, float, BatchNormStatistics, RunningStatistics) { kernels(); }
+void narrow_statistics(Stream, std::int64_t, const NarrowSums&, float, BatchNormStatistics, RunningStatistics) {
+    kernels();
+}
 
 }  // namespace iwseg::cuda

@@ -29,7 +29,8 @@ std::map<std::string, std::string> read(const std::string& path) {
     std::map<std::string, std::string> choices;
     std::ifstream in(path);
     for (std::string line; std::getline(in, line);)
-        if (const std::size_t tab = line.find('\t'); tab != std::string::npos) choices[line.substr(0, tab)] = line.substr(tab + 1);
+        if (const std::size_t tab = line.find('\t'); tab != std::string::npos)
+            choices[line.substr(0, tab)] = line.substr(tab + 1);
     return choices;
 }
 

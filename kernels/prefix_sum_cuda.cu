@@ -7,7 +7,8 @@ namespace iwseg::cuda {
 
 std::int64_t prefix_sum_scratch_bytes(std::int64_t count) {
     std::size_t bytes = 0;
-    check(cub::DeviceScan::ExclusiveSum(nullptr, bytes, static_cast<std::uint32_t*>(nullptr), count), "sizing a prefix sum");
+    check(cub::DeviceScan::ExclusiveSum(nullptr, bytes, static_cast<std::uint32_t*>(nullptr), count),
+          "sizing a prefix sum");
     return static_cast<std::int64_t>(bytes);
 }
 

@@ -81,8 +81,9 @@ class Projection final : public Convolution {
                 for (std::int64_t o = 0; o < options_.dst_channels; ++o)
                     typed([&](auto real, auto width) {
                         spread_chunk<width.value>(
-                            diff_dst.as<const float>() + (n * options_.dst_channels + o) * blocks_.voxels + first, voxels,
-                            block_weights(weights, o, b).data, o == 0, at<decltype(real)>(diff_src, n, b, first));
+                            diff_dst.as<const float>() + (n * options_.dst_channels + o) * blocks_.voxels + first,
+                            voxels, block_weights(weights, o, b).data, o == 0,
+                            at<decltype(real)>(diff_src, n, b, first));
                     });
         });
     }
@@ -106,7 +107,8 @@ class Projection final : public Convolution {
                 double total = 0;
                 for (std::int64_t n = 0; n < blocks_.samples; ++n)
                     for (std::int64_t k = 0; k < chunks(); ++k)
-                        total += partials[(((n * blocks_.blocks + c / block) * chunks() + k) * outputs + o) * block + c % block];
+                        total += partials[(((n * blocks_.blocks + c / block) * chunks() + k) * outputs + o) * block +
+                                          c % block];
                 diff_weights[o * options_.src.c + c] = static_cast<float>(total);
             }
         if (diff_bias) channel_sum(stream, diff_dst, diff_bias, scratch);
@@ -133,7 +135,8 @@ class Projection final : public Convolution {
 
     template <class Body>
     void typed(Body&& body) const {
-        with_real(options_.src_type, [&](auto real) { with_block(blocks_.block, [&](auto width) { body(real, width); }); });
+        with_real(options_.src_type,
+                  [&](auto real) { with_block(blocks_.block, [&](auto width) { body(real, width); }); });
     }
 
     template <class Body>

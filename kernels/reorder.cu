@@ -6,9 +6,9 @@
 #include "kernels/elementwise.h"
 #include "kernels/launch.h"
 
-// Between ncdhw and ndhwc each sample is a C x V matrix transposed: tiles go through shared memory, so that both tensors
-// are walked side by side, each once. A tile holds up to 32 channels and as many voxels as fit, so that few channels do
-// not leave it empty. Where the two layouts lie alike in memory, it is a copy.
+// Between ncdhw and ndhwc each sample is a C x V matrix transposed: tiles go through shared memory, so that both
+// tensors are walked side by side, each once. A tile holds up to 32 channels and as many voxels as fit, so that few
+// channels do not leave it empty. Where the two layouts lie alike in memory, it is a copy.
 namespace iwseg::IWSEG_BACKEND {
 namespace {
 
@@ -35,12 +35,14 @@ struct Tile {
 
 /// Blocks x take voxels, tiles of each sample after another; y channels.
 template <class From, class To>
-__global__ void __launch_bounds__(kThreads) transpose_kernel(const From* from, bool from_plain, std::int64_t channels,
-                                                             std::int64_t voxels, int tile_voxels, unsigned tiles, To* to) {
+__global__ void __launch_bounds__(kThreads)
+    transpose_kernel(const From* from, bool from_plain, std::int64_t channels, std::int64_t voxels, int tile_voxels,
+                     unsigned tiles, To* to) {
     SHARED(float, numbers, kTileNumbers + kTileChannels);
     const unsigned n = blockIdx.x / tiles;
-    Tile tile{channels, voxels, std::int64_t{blockIdx.y} * kTileChannels, std::int64_t{blockIdx.x - n * tiles} * tile_voxels,
-              0, 0};
+    Tile tile{
+        channels, voxels, std::int64_t{blockIdx.y} * kTileChannels, std::int64_t{blockIdx.x - n * tiles} * tile_voxels,
+        0,        0};
     tile.tile_channels = static_cast<int>(min(std::int64_t{kTileChannels}, channels - tile.first_channel));
     tile.tile_voxels = static_cast<int>(min(std::int64_t{tile_voxels}, voxels - tile.first_voxel));
     const int count = tile.tile_channels * tile.tile_voxels, thread = static_cast<int>(threadIdx.x);
@@ -58,7 +60,9 @@ __global__ void __launch_bounds__(kThreads) transpose_kernel(const From* from, b
 
 // ----------------------------------------------------------------------------------------------------------------------
 
-bool is_plain_or_innermost(const View& view) { return view.layout == Layout::ncdhw || view.layout == Layout::ndhwc; }
+bool is_plain_or_innermost(const View& view) {
+    return view.layout == Layout::ncdhw || view.layout == Layout::ndhwc;
+}
 
 }  // namespace
 
@@ -74,16 +78,17 @@ void reorder(Stream stream, View from, View to) {
     const auto tile_channels = std::min<std::int64_t>(channels, kTileChannels);
     const int tile_voxels = static_cast<int>(kTileNumbers / tile_channels / 32 * 32);
     const std::int64_t tiles = (voxels + tile_voxels - 1) / tile_voxels;
-    if (samples * tiles > 0x7FFFFFFF) throw std::invalid_argument("reorder: a tensor of more tiles than one launch takes");
-    const LaunchShape shape{{static_cast<unsigned>(samples * tiles),
-                             static_cast<unsigned>((channels + kTileChannels - 1) / kTileChannels)},
-                            kThreads};
+    if (samples * tiles > 0x7FFFFFFF)
+        throw std::invalid_argument("reorder: a tensor of more tiles than one launch takes");
+    const LaunchShape shape{
+        {static_cast<unsigned>(samples * tiles), static_cast<unsigned>((channels + kTileChannels - 1) / kTileChannels)},
+        kThreads};
     with_real(from.type, [&](auto real_from) {
         with_real(to.type, [&](auto real_to) {
             using From = decltype(real_from);
             using To = decltype(real_to);
-            launch(transpose_kernel<From, To>, shape, stream, from.as<const From>(), from.layout == Layout::ncdhw, channels,
-                   voxels, tile_voxels, tiles, to.as<To>());
+            launch(transpose_kernel<From, To>, shape, stream, from.as<const From>(), from.layout == Layout::ncdhw,
+                   channels, voxels, tile_voxels, tiles, to.as<To>());
         });
     });
 }

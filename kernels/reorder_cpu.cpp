@@ -11,7 +11,8 @@ void reorder(Stream stream, View from, View to) {
     if (from.layout == to.layout) return copy(stream, from, to);
     const std::int64_t voxels = to.shape.voxels(), channels = to.shape.c;
     const std::int64_t from_block = block_of(from.layout, channels), to_block = block_of(to.layout, channels);
-    const std::int64_t from_padded = padded_channels(from.layout, channels), to_padded = padded_channels(to.layout, channels);
+    const std::int64_t from_padded = padded_channels(from.layout, channels),
+                       to_padded = padded_channels(to.layout, channels);
     with_real(from.type, [&](auto real_from) {
         with_real(to.type, [&](auto real_to) {
             const auto* source = from.as<const decltype(real_from)>();

@@ -3,8 +3,8 @@
 #include "kernels/launch.h"
 #include "kernels/pack.cuh"
 
-// All parameters in one launch: reads gradient, momentum and value and writes the last two, 20 bytes a parameter, 16 bytes
-// a thread at a time.
+// All parameters in one launch: reads gradient, momentum and value and writes the last two, 20 bytes a parameter, 16
+// bytes a thread at a time.
 namespace iwseg::IWSEG_BACKEND {
 namespace {
 
@@ -21,8 +21,9 @@ struct Update {
 };
 
 template <int W>
-__global__ void __launch_bounds__(kThreads) sgd_kernel(SgdOptions options, const float* learning_rate, std::int64_t count,
-                                                       const float* gradient, float* momentum, float* value) {
+__global__ void __launch_bounds__(kThreads)
+    sgd_kernel(SgdOptions options, const float* learning_rate, std::int64_t count, const float* gradient,
+               float* momentum, float* value) {
     // Plain or Nesterov as one formula.
     const Update update{*learning_rate, options.momentum, options.weight_decay, options.nesterov ? 1.0f : 0.0f,
                         options.nesterov ? options.momentum : 1.0f};
@@ -43,7 +44,9 @@ __global__ void __launch_bounds__(kThreads) sgd_kernel(SgdOptions options, const
 
 // ----------------------------------------------------------------------------------------------------------------------
 
-bool is_aligned(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0; }
+bool is_aligned(const void* pointer) {
+    return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0;
+}
 
 }  // namespace
 
@@ -51,8 +54,8 @@ void sgd_update(Stream stream, const SgdOptions& options, const float* learning_
                 const float* gradient, float* momentum, float* value) {
     const bool aligned = is_aligned(gradient) && is_aligned(momentum) && is_aligned(value);
     const LaunchShape shape{blocks_for((count + 3) / 4, kThreads), kThreads};
-    launch(aligned ? sgd_kernel<kPackWidth<float>> : sgd_kernel<1>, shape, stream, options, learning_rate, count, gradient,
-           momentum, value);
+    launch(aligned ? sgd_kernel<kPackWidth<float>> : sgd_kernel<1>, shape, stream, options, learning_rate, count,
+           gradient, momentum, value);
 }
 
 }  // namespace iwseg::IWSEG_BACKEND

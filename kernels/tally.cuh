@@ -6,8 +6,9 @@
 
 namespace iwseg::IWSEG_BACKEND {
 
-/// counts[key] += amount, by the whole warp; a lane with nothing has a key below 0. Lanes mostly share a key, and atomics
-/// at one place wait for each other: what the warp's first two keys receive is summed first, the rest goes one by one.
+/// counts[key] += amount, by the whole warp; a lane with nothing has a key below 0. Lanes mostly share a key, and
+/// atomics at one place wait for each other: what the warp's first two keys receive is summed first, the rest goes one
+/// by one.
 template <class T>
 __device__ __forceinline__ void tally(T* counts, std::int32_t key, T amount) {
     const int lane = static_cast<int>(threadIdx.x) % 32;

@@ -15,11 +15,14 @@
 namespace iwseg::cuda {
 namespace {
 
-cudaEvent_t event_of(Mark mark) { return static_cast<cudaEvent_t>(mark.handle); }
+cudaEvent_t event_of(Mark mark) {
+    return static_cast<cudaEvent_t>(mark.handle);
+}
 
 void check_blas(cublasStatus_t status, const char* operation) {
     if (status != CUBLAS_STATUS_SUCCESS)
-        throw std::runtime_error(std::string("cuBLAS failed while ") + operation + ": " + cublasGetStatusString(status));
+        throw std::runtime_error(std::string("cuBLAS failed while ") + operation + ": " +
+                                 cublasGetStatusString(status));
 }
 
 struct Released {
@@ -27,8 +30,8 @@ struct Released {
     void operator()(void* memory) const { cudaFree(memory); }
 };
 
-/// Fills memory with values around zero: multiplying zeros takes less power than numbers do, so that a card runs it at a
-/// higher clock than it has for real work. bytes: a multiple of the pattern's.
+/// Fills memory with values around zero: multiplying zeros takes less power than numbers do, so that a card runs it at
+/// a higher clock than it has for real work. bytes: a multiple of the pattern's.
 void fill_with_noise(Stream stream, void* memory, std::size_t bytes, bool bf16) {
     constexpr std::size_t kPattern = std::size_t{1} << 20;
     std::vector<std::uint32_t> pattern(kPattern / 4);
@@ -82,8 +85,12 @@ bool reached(Mark mark) {
     return true;
 }
 
-void begin_range(const char* name) { nvtxRangePushA(name); }
-void end_range() { nvtxRangePop(); }
+void begin_range(const char* name) {
+    nvtxRangePushA(name);
+}
+void end_range() {
+    nvtxRangePop();
+}
 
 double arithmetic_peak(Stream stream, bool bf16) {
     constexpr int kSide = 8192;
@@ -103,9 +110,10 @@ double arithmetic_peak(Stream stream, bool bf16) {
     Mark begin, end;
     for (int round = 0; round < 10; ++round) {
         begin = set_mark(stream, begin);
-        check_blas(cublasGemmEx(raw, CUBLAS_OP_N, CUBLAS_OP_N, kSide, kSide, kSide, &one, a, type, kSide, a + bytes, type,
-                                kSide, &zero, a + 2 * bytes, type, kSide, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
-                   "multiplying matrices");
+        check_blas(
+            cublasGemmEx(raw, CUBLAS_OP_N, CUBLAS_OP_N, kSide, kSide, kSide, &one, a, type, kSide, a + bytes, type,
+                         kSide, &zero, a + 2 * bytes, type, kSide, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
+            "multiplying matrices");
         end = set_mark(stream, end);
         wait_for(end);
         best = std::max(best, 2.0 * kSide * kSide * kSide / seconds_between(begin, end));

@@ -14,8 +14,8 @@
 //
 // Forward, a thread takes such a cell along all three axes: eight packs in, eight out; x is read eight times, from the
 // cache, and y written once. Backward, an input gathers from four outputs an axis, 2i - 1 to 2i + 2. A thread marches
-// along d through kRun inputs and adds up each plane of diff_y in its window once, for both inputs beside it: 40 reads an
-// input instead of 64, from the cache; diff_y comes from memory once.
+// along d through kRun inputs and adds up each plane of diff_y in its window once, for both inputs beside it: 40 reads
+// an input instead of 64, from the cache; diff_y comes from memory once.
 namespace iwseg::IWSEG_BACKEND {
 namespace {
 
@@ -32,8 +32,8 @@ struct Shares {
 
 /// Outputs 2i + 1 and 2i + 2 between two inputs.
 template <int W>
-__device__ __forceinline__ void interpolate(const Shares& s, const float (&near)[W], const float (&far)[W], float (&odd)[W],
-                                            float (&even)[W]) {
+__device__ __forceinline__ void interpolate(const Shares& s, const float (&near)[W], const float (&far)[W],
+                                            float (&odd)[W], float (&even)[W]) {
 #pragma unroll
     for (int k = 0; k < W; ++k) {
         odd[k] = (1.0f - s.odd_far) * near[k] + s.odd_far * far[k];
@@ -46,7 +46,8 @@ struct Axis {
     int near, far, odd;  ///< odd: the output 2i + 1; it or the next may lie outside
     Shares shares;
 
-    __device__ __forceinline__ Axis(int i, int n) : near(max(i, 0)), far(min(i + 1, n - 1)), odd(2 * i + 1), shares(i, n) {}
+    __device__ __forceinline__ Axis(int i, int n)
+        : near(max(i, 0)), far(min(i + 1, n - 1)), odd(2 * i + 1), shares(i, n) {}
 };
 
 /// x: (N, d, h, w, C); cells are one more than that along each axis.
@@ -79,7 +80,8 @@ __global__ void __launch_bounds__(kCellThreads) upsample_kernel(const T* x, Cell
         float odd[W], even[W];
         interpolate(along_d.shares, planes[0][i], planes[1][i], odd, even);
         const std::int64_t plane = std::int64_t{4} * h * w * channels;
-        T* to = y + (std::int64_t{cell.n} * 2 * d + along_d.odd) * plane + (std::int64_t{2} * w * v + u) * channels + pack;
+        T* to =
+            y + (std::int64_t{cell.n} * 2 * d + along_d.odd) * plane + (std::int64_t{2} * w * v + u) * channels + pack;
         if (along_d.odd >= 0) store_pack<W>(to, odd);
         if (along_d.odd + 1 < 2 * d) store_pack<W>(to + plane, even);
     }
@@ -106,8 +108,8 @@ struct Readers {
 
 /// What an input gathers from one plane of outputs; `plane` points to the thread's pack of its first voxel.
 template <int W, class T>
-__device__ __forceinline__ void gather_plane(const T* plane, std::int64_t row, std::int64_t voxel, const Readers& along_h,
-                                             const Readers& along_w, float (&sum)[W]) {
+__device__ __forceinline__ void gather_plane(const T* plane, std::int64_t row, std::int64_t voxel,
+                                             const Readers& along_h, const Readers& along_w, float (&sum)[W]) {
 #pragma unroll
     for (int k = 0; k < W; ++k) sum[k] = 0;
 #pragma unroll
@@ -189,8 +191,8 @@ void upsample_backward(Stream stream, View diff_y, View diff_x, Write write) {
         using T = decltype(real);
         with_pack<T>(shape.c, [&](auto width) {
             const Cells cells = cells_of(runs, width);
-            launch(upsample_gradient_kernel<T, width>, grid_of(cells, shape.n), stream, diff_y.as<const T>(), cells, shape.d,
-                   write == Write::accumulate, diff_x.as<T>());
+            launch(upsample_gradient_kernel<T, width>, grid_of(cells, shape.n), stream, diff_y.as<const T>(), cells,
+                   shape.d, write == Write::accumulate, diff_x.as<T>());
         });
     });
 }

@@ -43,10 +43,14 @@ constexpr std::int64_t bytes_of(Type type) {
 /// Channels that lie next to each other for one voxel: 1 for ncdhw, C for ndhwc, else 8 or 16.
 constexpr std::int64_t block_of(Layout layout, std::int64_t channels) {
     switch (layout) {
-        case Layout::ncdhw: return 1;
-        case Layout::ndhwc: return channels;
-        case Layout::blocked8: return 8;
-        case Layout::blocked16: return 16;
+        case Layout::ncdhw:
+            return 1;
+        case Layout::ndhwc:
+            return channels;
+        case Layout::blocked8:
+            return 8;
+        case Layout::blocked16:
+            return 16;
     }
     return 1;
 }

@@ -26,7 +26,7 @@ void require_options(const LossOptions& options) {
 }  // namespace
 
 const std::vector<std::string>& loss_names() {
-    static const std::vector<std::string> names = {"bce", "iwbce", "wce", "dl",   "iwdl",
+    static const std::vector<std::string> names = {"bce", "iwbce", "wce",   "dl", "iwdl",
                                                    "gdl", "asl",   "iwasl", "fl", "iwfl"};
     return names;
 }

@@ -7,8 +7,8 @@
 
 namespace iwseg {
 
-/// A loss as a configuration names it: one of the study's ten, bce, iwbce, wce, dl, iwdl, gdl, asl, iwasl, fl, iwfl, or a
-/// sum of base terms, `dice + ce`, `iwdice + 0.5*iwce` (losses/loss_sum.h).
+/// A loss as a configuration names it: one of the study's ten, bce, iwbce, wce, dl, iwdl, gdl, asl, iwasl, fl, iwfl, or
+/// a sum of base terms, `dice + ce`, `iwdice + 0.5*iwce` (losses/loss_sum.h).
 struct Loss {
     std::string name;  ///< one spelling, however it was given: loss_sum_text
     LossParameters parameters;

@@ -29,10 +29,13 @@ class LossOperation final : public Operation {
     void forward(const Lowering& lowering) const override {
         const Buffer logit = lowering.input(0), value = lowering.output();
         const Shape shape = lowering.program()[logit].shape;
-        const Buffer sums = lowering.program().add_bytes(name_ + " sums",
-                                                         lowering.device().loss_scratch_bytes(parameters_, shape));
+        const Buffer sums =
+            lowering.program().add_bytes(name_ + " sums", lowering.device().loss_scratch_bytes(parameters_, shape));
         lowering.state() = sums;
-        lowering.add({name_, "loss", {logit}, {sums, value},
+        lowering.add({name_,
+                      "loss",
+                      {logit},
+                      {sums, value},
                       [=, parameters = parameters_, targets = targets_](const Plan& plan) {
                           plan.device().loss_value(plan.stream(), parameters, input(plan[logit], *targets),
                                                    plan[sums].data, plan.data<double>(value));
@@ -48,7 +51,10 @@ class LossOperation final : public Operation {
             spec.name += ", one part";
             part = lowering.program().add(spec);
         }
-        lowering.add({name_ + " gradient", "loss gradient", {logit, sums}, {part},
+        lowering.add({name_ + " gradient",
+                      "loss gradient",
+                      {logit, sums},
+                      {part},
                       [=, parameters = parameters_, targets = targets_](const Plan& plan) {
                           plan.device().loss_gradient(plan.stream(), parameters, input(plan[logit], *targets),
                                                       plan[sums].data, plan[part]);

@@ -16,8 +16,8 @@ struct LossTargets {
     std::int64_t stride = 0;
 };
 
-/// The loss of logits (N, 1, D, H, W), one f64, to be given to CompileOptions::minimise. What `targets` holds is read at
-/// each run. Throws std::invalid_argument on logits of several channels.
+/// The loss of logits (N, 1, D, H, W), one f64, to be given to CompileOptions::minimise. What `targets` holds is read
+/// at each run. Throws std::invalid_argument on logits of several channels.
 Tensor loss(Tensor logit, const LossParameters& parameters, std::shared_ptr<const LossTargets> targets);
 
 }  // namespace iwseg

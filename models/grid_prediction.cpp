@@ -87,8 +87,8 @@ struct GridPredictor::State {
     std::int64_t arena_bytes = 0;
     std::unique_ptr<Plan> plan;
     std::unique_ptr<DeviceMemory> patch, scratch;  ///< what the network sees of a patch
-    std::mutex turn;                              ///< held while a scan is predicted
-    std::atomic<std::thread::id> predicting;      ///< whose turn it is
+    std::mutex turn;                               ///< held while a scan is predicted
+    std::atomic<std::thread::id> predicting;       ///< whose turn it is
 };
 
 /// A thread's turn to predict; it waits for those of others. Throws where the thread has it already.
@@ -96,7 +96,8 @@ class GridPredictor::Turn {
   public:
     explicit Turn(State& state) : state_(state) {
         if (state.predicting == std::this_thread::get_id())
-            throw std::logic_error("GridPredictor::predict was called from its own progress: a scan at a time is predicted");
+            throw std::logic_error(
+                "GridPredictor::predict was called from its own progress: a scan at a time is predicted");
         state.turn.lock();
         state.predicting = std::this_thread::get_id();
     }
@@ -111,10 +112,12 @@ class GridPredictor::Turn {
     State& state_;
 };
 
-GridPredictor::GridPredictor(Context& context, Parameters& parameters, const UnetOptions& network, const GridOptions& grid)
+GridPredictor::GridPredictor(Context& context, Parameters& parameters, const UnetOptions& network,
+                             const GridOptions& grid)
     : state_(std::make_unique<State>(context, parameters, network, grid)) {
     if (network.out_channels != 1)
-        throw InputError("prediction takes networks of one output channel, not " + std::to_string(network.out_channels));
+        throw InputError("prediction takes networks of one output channel, not " +
+                         std::to_string(network.out_channels));
 }
 
 GridPredictor::~GridPredictor() = default;
@@ -163,8 +166,8 @@ Prediction GridPredictor::predict(const float* image, std::int64_t d, std::int64
         const std::int64_t place[] = {i / axes[2].patches / axes[1].patches, i / axes[2].patches % axes[1].patches,
                                       i % axes[2].patches};
         for (unsigned axis = 0; axis < 3; ++axis) patch.start[axis] = place[axis] * s.grid.stride - axes[axis].before;
-        device.extract_patch(stream, to_read({scan.data(), {1, channels, d, h, w}}), patch, {s.patch->data(), seen_shape},
-                             s.scratch->data());
+        device.extract_patch(stream, to_read({scan.data(), {1, channels, d, h, w}}), patch,
+                             {s.patch->data(), seen_shape}, s.scratch->data());
         s.plan->run();
         device.accumulate_patch(stream, (*s.plan)[s.logit], patch, logits.data(), probabilities.data());
         device.synchronise(stream);  // so that progress is true, and an interruption is heard

@@ -56,8 +56,8 @@ class GridPredictor {
     /// Bytes the prediction of a scan of (D, H, W) voxels takes: those, the image and the results.
     std::int64_t bytes(std::int64_t d, std::int64_t h, std::int64_t w) const;
     std::int64_t patches(std::int64_t d, std::int64_t h, std::int64_t w) const;
-    /// image: (C, D, H, W). One output channel. Throws NotFinite where the result is not finite, and std::logic_error where
-    /// it is called from its own progress.
+    /// image: (C, D, H, W). One output channel. Throws NotFinite where the result is not finite, and std::logic_error
+    /// where it is called from its own progress.
     Prediction predict(const float* image, std::int64_t d, std::int64_t h, std::int64_t w,
                        const PatchProgress& progress = {});
 

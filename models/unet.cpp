@@ -67,7 +67,8 @@ UnetOptions unet_of_weights(const std::string& file, std::map<std::string, std::
     options.in_channels = side("0.0.weight", 1);
     options.out_channels = side("2.1.layer.weight", 0);
     options.widths = {side("0.0.weight", 0), side("1.down_path.1.0.conv_path.0.layer.weight", 0),
-                      side("1.down_path.2.0.conv_path.0.layer.weight", 0), side("1.bridge.0.conv_path.0.layer.weight", 0)};
+                      side("1.down_path.2.0.conv_path.0.layer.weight", 0),
+                      side("1.bridge.0.conv_path.0.layer.weight", 0)};
     return options;
 }
 

@@ -16,8 +16,8 @@ struct UnetOptions {
     std::array<int, 4> widths{16, 64, 128, 256};
 };
 
-/// The network's logits (N, out, D, H, W) of an image (N, in, D, H, W). Parameters have the original's state_dict names.
-/// Throws InputError where a size is not a multiple of 8.
+/// The network's logits (N, out, D, H, W) of an image (N, in, D, H, W). Parameters have the original's state_dict
+/// names. Throws InputError where a size is not a multiple of 8.
 Tensor unet(Tensor image, const UnetOptions& options);
 
 /// The network that a weights file was written for, read from the shapes in its header, and what its metadata say. The

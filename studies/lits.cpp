@@ -117,9 +117,9 @@ StudyCase Lits::prepare(const RawCase& scan) const {
 std::map<std::string, Split> Lits::splits(const std::map<std::string, int>& parts) const {
     Split holdout;
     for (const auto& [name, number] : parts)
-        (number <= last_test         ? holdout.test
+        (number <= last_test                ? holdout.test
          : number <= last_validation_number ? holdout.validation
-                                     : holdout.train)
+                                            : holdout.train)
             .push_back(name);
     return {{"holdout", holdout}};
 }

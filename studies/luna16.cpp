@@ -57,8 +57,8 @@ std::int64_t contours_in(const fs::path& reading) {
     return contours;
 }
 
-/// The readings by the series UID they are about; of several about one, that with the most contours, the first by path of
-/// these, which is noted. What cannot be read is noted: it is a reason to leave out one scan, not all.
+/// The readings by the series UID they are about; of several about one, that with the most contours, the first by path
+/// of these, which is noted. What cannot be read is noted: it is a reason to leave out one scan, not all.
 std::map<std::string, fs::path> find_readings(const fs::path& folder, const std::map<std::string, RawCase>& scans,
                                               std::vector<std::string>& notes) {
     std::vector<fs::path> files;
@@ -87,7 +87,8 @@ std::map<std::string, fs::path> find_readings(const fs::path& folder, const std:
             if (contours > most) taken = file, most = contours;
         }
         notes.push_back(fmt::format("{} has {} readings, {}: {} is taken, the first with the most contours", uid,
-                                    of_scan.size(), fmt::join(counts, ", "), taken.lexically_relative(folder).string()));
+                                    of_scan.size(), fmt::join(counts, ", "),
+                                    taken.lexically_relative(folder).string()));
     }
     return readings;
 }

@@ -9,8 +9,8 @@
 #include "kernels/kernel_table.h"
 #include "tests/simt_backend.h"
 
-// Tests of kernels run on every backend: the CPU's, the CUDA kernels on the executor, and a GPU where there is one; where
-// there is none they are skipped, never passed.
+// Tests of kernels run on every backend: the CPU's, the CUDA kernels on the executor, and a GPU where there is one;
+// where there is none they are skipped, never passed.
 namespace iwseg {
 
 enum class Backend { cpu, simt, cuda };
@@ -22,9 +22,12 @@ inline const char* name_of(Backend backend) {
 /// Throws InputError where there is no such device.
 inline const Kernels& kernels_of(Backend backend) {
     switch (backend) {
-        case Backend::cpu: return cpu::kernels();
-        case Backend::simt: return simt::kernels();
-        case Backend::cuda: return cuda::kernels();
+        case Backend::cpu:
+            return cpu::kernels();
+        case Backend::simt:
+            return simt::kernels();
+        case Backend::cuda:
+            return cuda::kernels();
     }
     throw InputError("unknown backend");
 }

@@ -21,9 +21,17 @@ class BatchNorm : public OperationTest {
                       const std::vector<double>& shift, Layout layout) const {
         const auto make = [&](const Array& array) { return KernelTensor(device(), array, layout, GetParam().type); };
         const auto channels = static_cast<std::size_t>(x.shape.c);
-        return {make(x), KernelTensor(device(), x.shape, layout, GetParam().type), make(diff), make(before),
-                floats(scale), floats(shift), blank(channels), blank(channels),
-                floats(std::vector<double>(channels, 1)), floats(std::vector<double>(channels, 2)), blank(channels),
+        return {make(x),
+                KernelTensor(device(), x.shape, layout, GetParam().type),
+                make(diff),
+                make(before),
+                floats(scale),
+                floats(shift),
+                blank(channels),
+                blank(channels),
+                floats(std::vector<double>(channels, 1)),
+                floats(std::vector<double>(channels, 2)),
+                blank(channels),
                 blank(channels),
                 scratch(device().batch_norm_scratch_bytes(x.shape, layout))};
     }
@@ -32,12 +40,13 @@ class BatchNorm : public OperationTest {
         device().batch_norm_apply({}, o.x.view(), o.statistics(), o.weights(), relu, o.y.view());
     }
     void backward(const Operands& o, bool relu, Write write) const {
-        device().batch_norm_backward(stream(), o.x.view(), o.diff_y.view(), o.statistics(), o.weights(), relu, o.diff_x.view(), write,
-                                     o.diff_scale.data(), o.diff_shift.data(), o.scratch.data());
+        device().batch_norm_backward(stream(), o.x.view(), o.diff_y.view(), o.statistics(), o.weights(), relu,
+                                     o.diff_x.view(), write, o.diff_scale.data(), o.diff_shift.data(),
+                                     o.scratch.data());
     }
     /// The gradient the CPU computes in plain f32.
-    Array gradient_on_cpu(const Array& x, const Array& diff, const std::vector<double>& scale, const std::vector<double>& shift,
-                          bool relu) const {
+    Array gradient_on_cpu(const Array& x, const Array& diff, const std::vector<double>& scale,
+                          const std::vector<double>& shift, bool relu) const {
         const std::vector<float> s = to_floats(scale), b = to_floats(shift);
         std::vector<float> mean(s.size()), inverse(s.size()), ds(s.size()), db(s.size());
         std::vector<char> work(static_cast<std::size_t>(cpu::batch_norm_scratch_bytes(x.shape, Layout::ncdhw)));
@@ -45,8 +54,8 @@ class BatchNorm : public OperationTest {
             const View in = view(x);
             cpu.batch_norm_statistics({}, in, 1e-5f, {mean.data(), inverse.data()}, {}, work.data());
             const KernelTensor dy(cpu, diff, Layout::ncdhw, Type::f32);
-            cpu.batch_norm_backward({}, in, dy.view(), {mean.data(), inverse.data()}, {s.data(), b.data()}, relu, result,
-                                    Write::overwrite, ds.data(), db.data(), work.data());
+            cpu.batch_norm_backward({}, in, dy.view(), {mean.data(), inverse.data()}, {s.data(), b.data()}, relu,
+                                    result, Write::overwrite, ds.data(), db.data(), work.data());
         });
     }
 
@@ -55,7 +64,8 @@ class BatchNorm : public OperationTest {
         const double count = static_cast<double>(x.shape.n * x.shape.voxels());
         mean.assign(static_cast<std::size_t>(x.shape.c), 0);
         variance = mean;
-        reference::each(x.shape, [&](auto n, auto c, auto d, auto h, auto w) { mean[c] += x.at(n, c, d, h, w) / count; });
+        reference::each(x.shape,
+                        [&](auto n, auto c, auto d, auto h, auto w) { mean[c] += x.at(n, c, d, h, w) / count; });
         reference::each(x.shape, [&](auto n, auto c, auto d, auto h, auto w) {
             variance[c] += std::pow(x.at(n, c, d, h, w) - mean[c], 2) / count;
         });
@@ -73,7 +83,8 @@ void BatchNorm::check(const Shape& shape, Layout layout, bool relu) {
     // Not so near to the ReLU's edge that rounding decides the side: that moves the sums of its whole channel.
     const auto at_an_edge = [&] {
         const Array y = reference::batch_norm(x, scale, shift, false);
-        return relu && std::any_of(y.values.begin(), y.values.end(), [](double value) { return std::abs(value) < 1e-5; });
+        return relu &&
+               std::any_of(y.values.begin(), y.values.end(), [](double value) { return std::abs(value) < 1e-5; });
     };
     do {
         x = noise(shape);
@@ -118,8 +129,8 @@ TEST_P(BatchNorm, TakesPlainChannels) {
 }
 
 TEST_P(BatchNorm, ALargeMeanDoesNotCancelOverManyBlocks) {
-    // As many numbers as take several blocks, packed and not; a deviation of 1 beside a mean of 4096, f32's numbers being
-    // 2^-11 apart there, bf16's 32, and the first voxel far from the rest.
+    // As many numbers as take several blocks, packed and not; a deviation of 1 beside a mean of 4096, f32's numbers
+    // being 2^-11 apart there, bf16's 32, and the first voxel far from the rest.
     for (const Shape& shape : {Shape{2, 16, 7, 16, 24}, Shape{2, 1, 17, 33, 47}, Shape{1, 257, 5, 5, 11}}) {
         const bool is_f32 = GetParam().type == Type::f32;
         Array x(shape);
@@ -154,7 +165,8 @@ TEST_P(BatchNorm, TwiceTheSameBitsOnAnySchedule) {
             forward(o, true);
             backward(o, true, Write::overwrite);
             std::vector<double> all = o.diff_x.array().values;
-            for (const auto* values : {&o.mean, &o.inverse_deviation, &o.diff_scale, &o.diff_shift, &o.running_variance})
+            for (const auto* values :
+                 {&o.mean, &o.inverse_deviation, &o.diff_scale, &o.diff_shift, &o.running_variance})
                 for (const float value : values->host()) all.push_back(value);
             seen.push_back(all);
             simt::check_sentinels();
@@ -173,8 +185,9 @@ TEST_P(BatchNorm, WorksInPlace) {
     backward(apart, true, Write::overwrite);
     const Operands one = operands(x, diff, diff, scale, shift, GetParam().layout);
     device().batch_norm_statistics(stream(), one.x.view(), 1e-5f, one.statistics(), {}, one.scratch.data());
-    device().batch_norm_backward(stream(), one.x.view(), one.diff_y.view(), one.statistics(), one.weights(), true, one.diff_y.view(),
-                                 Write::overwrite, one.diff_scale.data(), one.diff_shift.data(), one.scratch.data());
+    device().batch_norm_backward(stream(), one.x.view(), one.diff_y.view(), one.statistics(), one.weights(), true,
+                                 one.diff_y.view(), Write::overwrite, one.diff_scale.data(), one.diff_shift.data(),
+                                 one.scratch.data());
     device().batch_norm_apply({}, one.x.view(), one.statistics(), one.weights(), true, one.x.view());
     EXPECT_EQ(one.x.array().values, apart.y.array().values);
     EXPECT_EQ(one.diff_y.array().values, apart.diff_x.array().values);
@@ -205,9 +218,9 @@ TEST_P(BatchNorm, NoGradientPassesWhereTheReluIsExactlyAtZero) {
         const auto diff_scale = blank(static_cast<std::size_t>(channels)),
                    diff_shift = blank(static_cast<std::size_t>(channels));
         const auto work = scratch(device().batch_norm_scratch_bytes(shape, GetParam().layout));
-        device().batch_norm_backward(stream(), in.view(), dy.view(), {zeros.data(), ones.data()}, {ones.data(), zeros.data()},
-                                     true, dx.view(), Write::overwrite, diff_scale.data(), diff_shift.data(),
-                                     work.data());
+        device().batch_norm_backward(stream(), in.view(), dy.view(), {zeros.data(), ones.data()},
+                                     {ones.data(), zeros.data()}, true, dx.view(), Write::overwrite, diff_scale.data(),
+                                     diff_shift.data(), work.data());
         expect_close(dx.array(), expected, tolerance());
         for (std::size_t c = 0; c < sum.size(); ++c) {
             EXPECT_NEAR(diff_shift.host()[c], sum[c], 1e-4);  // sums of some 30 numbers of order 1
@@ -235,7 +248,8 @@ TEST_P(BatchNorm, ANanInTheInputIsSeenInTheOutput) {
     x.at(0, 1, 0, 1, 0) = NAN;
     const KernelTensor in = tensor(x), out = empty(x.shape);
     const auto zeros = floats({0, 0, 0}), ones = floats({1, 1, 1});
-    device().batch_norm_apply({}, in.view(), {zeros.data(), ones.data()}, {ones.data(), zeros.data()}, true, out.view());
+    device().batch_norm_apply({}, in.view(), {zeros.data(), ones.data()}, {ones.data(), zeros.data()}, true,
+                              out.view());
     EXPECT_TRUE(std::isnan(out.array().at(0, 1, 0, 1, 0)));
     EXPECT_EQ(out.array().at(0, 1, 0, 1, 1), 0);
 }
@@ -260,7 +274,8 @@ TEST_P(BatchNorm, OneVoxelIsItsOwnMeanAndHasNoVariance) {
     const std::vector<double> ones(5, 1);
     const Operands o = operands(x, x, x, ones, ones, GetParam().layout);
     forward(o, false);
-    // An inverse deviation of 316 times a number of up to 5 is what f32 cancels, rounded three times to 2^-24 of itself.
+    // An inverse deviation of 316 times a number of up to 5 is what f32 cancels, rounded three times to 2^-24 of
+    // itself.
     expect_close(o.y.array(), reference::batch_norm(x, ones, ones, false), std::max(tolerance(), 3e-4));
     for (std::size_t c = 0; c < 5; ++c) {
         EXPECT_NEAR(o.mean.host()[c], x.values[c], 1e-6);

@@ -18,7 +18,7 @@
 namespace iwseg {
 
 inline Labels label(Backend backend, const Mask& mask, const Shape& shape, int connectivity,
-             std::vector<std::int32_t>* counts = nullptr, Stream stream = {}) {
+                    std::vector<std::int32_t>* counts = nullptr, Stream stream = {}) {
     const Kernels& device = kernels_of(backend);
     const KernelArray<std::uint8_t> on_device(device, mask);
     const KernelArray<std::int32_t> labels(device, shape.elements() + 1, -7);  // the last is a sentinel
@@ -53,7 +53,8 @@ inline void expect_as_flooded(Backend backend, const Mask& mask, const Shape& sh
 }
 
 /// The weight of each voxel, as a loss looks it up.
-inline std::vector<float> voxel_weights(Backend backend, const Mask& mask, const Shape& shape, int connectivity, WeightClip clip = {}) {
+inline std::vector<float> voxel_weights(Backend backend, const Mask& mask, const Shape& shape, int connectivity,
+                                        WeightClip clip = {}) {
     const Kernels& device = kernels_of(backend);
     const std::int64_t stride = component_label_bound(shape, connectivity);
     const KernelArray<std::uint8_t> on_device(device, mask);

@@ -41,7 +41,8 @@ TEST_P(ComponentWeights, RandomMasksOfAnyDensityWeighAsDefined) {
         const Shape shape{1 + trial % 3, 1, side(random_), side(random_), width};
         const Mask mask = random_mask(shape, trial < 20 ? trial / 100.0 : (trial - 19) / 20.0, random_);
         for (const int connectivity : kConnectivities)
-            ASSERT_TRUE(voxel_weights(GetParam(), mask, shape, connectivity) == by_definition(mask, shape, connectivity))
+            ASSERT_TRUE(voxel_weights(GetParam(), mask, shape, connectivity) ==
+                        by_definition(mask, shape, connectivity))
                 << "trial " << trial << ", connectivity " << connectivity;
     }
 }
@@ -50,11 +51,14 @@ TEST_P(ComponentWeights, EmptyFullAndSingleVoxelsWeighAsDefined) {
     for (const Shape& shape : {Shape{1, 1, 1, 1, 1}, Shape{2, 1, 4, 3, 32}, Shape{1, 1, 3, 3, 3}})
         for (const int connectivity : kConnectivities) {
             Mask mask(shape.elements(), 0);
-            EXPECT_TRUE(voxel_weights(GetParam(), mask, shape, connectivity) == by_definition(mask, shape, connectivity));
+            EXPECT_TRUE(voxel_weights(GetParam(), mask, shape, connectivity) ==
+                        by_definition(mask, shape, connectivity));
             mask.back() = 3;
-            EXPECT_TRUE(voxel_weights(GetParam(), mask, shape, connectivity) == by_definition(mask, shape, connectivity));
+            EXPECT_TRUE(voxel_weights(GetParam(), mask, shape, connectivity) ==
+                        by_definition(mask, shape, connectivity));
             std::fill(mask.begin(), mask.end(), 1);
-            EXPECT_TRUE(voxel_weights(GetParam(), mask, shape, connectivity) == by_definition(mask, shape, connectivity));
+            EXPECT_TRUE(voxel_weights(GetParam(), mask, shape, connectivity) ==
+                        by_definition(mask, shape, connectivity));
         }
 }
 
@@ -75,7 +79,8 @@ TEST_P(ComponentWeights, WeightsAreClipped) {
 
 TEST_P(ComponentWeights, GoldenMasksWeighAsTheOriginal) {
     int cases = 0;
-    for (const auto golden = read_safetensors(golden_file("inverse_weights.golden.safetensors")); const auto& [name, stored] : golden) {
+    for (const auto golden = read_safetensors(golden_file("inverse_weights.golden.safetensors"));
+         const auto& [name, stored] : golden) {
         if (!name.ends_with(".mask")) continue;
         const std::string key = name.substr(0, name.size() - 5);
         SCOPED_TRACE(key);
@@ -96,8 +101,10 @@ TEST_P(ComponentWeights, NoScheduleOfTheThreadsChangesTheWeights) {
         for (const int connectivity : kConnectivities) {
             SCOPED_TRACE(testing::Message() << "schedule " << seed_ + schedule << ", connectivity " << connectivity);
             const Mask teeth = comb_mask(comb, true), noise = random_mask(batch, 0.15, random_);
-            ASSERT_TRUE(voxel_weights(Backend::simt, teeth, comb, connectivity) == by_definition(teeth, comb, connectivity));
-            ASSERT_TRUE(voxel_weights(Backend::simt, noise, batch, connectivity) == by_definition(noise, batch, connectivity));
+            ASSERT_TRUE(voxel_weights(Backend::simt, teeth, comb, connectivity) ==
+                        by_definition(teeth, comb, connectivity));
+            ASSERT_TRUE(voxel_weights(Backend::simt, noise, batch, connectivity) ==
+                        by_definition(noise, batch, connectivity));
         }
     }
 }
@@ -109,8 +116,10 @@ TEST_P(ComponentWeights, WrongConnectivitiesAndTypesAreRefused) {
     Labels labels(8);
     float table[9];
     const View from{mask.data(), shape, Type::u8};
-    EXPECT_THROW(device.component_weights({}, from, 4, {}, {labels.data(), shape, Type::i32}, table, nullptr), std::invalid_argument);
-    EXPECT_THROW(device.component_weights({}, from, 6, {}, {labels.data(), shape, Type::f32}, table, nullptr), std::invalid_argument);
+    EXPECT_THROW(device.component_weights({}, from, 4, {}, {labels.data(), shape, Type::i32}, table, nullptr),
+                 std::invalid_argument);
+    EXPECT_THROW(device.component_weights({}, from, 6, {}, {labels.data(), shape, Type::f32}, table, nullptr),
+                 std::invalid_argument);
 }
 
 INSTANTIATE_TEST_SUITE_P(On, ComponentWeights, testing::Values(Backend::cpu, Backend::simt, Backend::cuda),

@@ -19,7 +19,8 @@ namespace {
 
 class Components : public testing::TestWithParam<Backend> {
   protected:
-    Components() : seed_(std::random_device{}()), random_(seed_), trace_(__FILE__, __LINE__, "seed " + std::to_string(seed_)) {}
+    Components()
+        : seed_(std::random_device{}()), random_(seed_), trace_(__FILE__, __LINE__, "seed " + std::to_string(seed_)) {}
     void SetUp() override { IWSEG_SKIP_WITHOUT_DEVICE(GetParam()); }
     void TearDown() override { simt::schedule_by(0); }
 
@@ -142,7 +143,11 @@ TEST_P(Components, NoScheduleOfTheThreadsChangesTheLabels) {
                         flood_fill(comb_mask(shapes[0], true), shapes[0], connectivity));
             ASSERT_TRUE(label(Backend::simt, spiral_mask(shapes[2], 31), shapes[2], connectivity) ==
                         flood_fill(spiral_mask(shapes[2], 31), shapes[2], connectivity));
-            const Mask mask = random_mask(shapes[1], connectivity == 6 ? 0.4 : connectivity == 18 ? 0.2 : 0.12, random_);
+            const Mask mask = random_mask(shapes[1],
+                                          connectivity == 6    ? 0.4
+                                          : connectivity == 18 ? 0.2
+                                                               : 0.12,
+                                          random_);
             ASSERT_TRUE(label(Backend::simt, mask, shapes[1], connectivity) ==
                         label(Backend::cpu, mask, shapes[1], connectivity));
         }
@@ -178,8 +183,8 @@ TEST_P(Components, WrongConnectivitiesShapesAndTypesAreRefused) {
     EXPECT_THROW(device.label_components({}, from, other, &count, 6, nullptr), std::invalid_argument);
     EXPECT_THROW(device.label_components({}, from, real, &count, 6, nullptr), std::invalid_argument);
     const Shape huge{1, 1, 2048, 1024, 1024};  // 2^31 voxels, refused before they are looked at
-    EXPECT_THROW(device.label_components({}, {mask.data(), huge, Type::u8}, {labels.data(), huge, Type::i32},
-                                         &count, 6, nullptr),
+    EXPECT_THROW(device.label_components({}, {mask.data(), huge, Type::u8}, {labels.data(), huge, Type::i32}, &count, 6,
+                                         nullptr),
                  std::invalid_argument);
 }
 

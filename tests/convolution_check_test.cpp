@@ -37,8 +37,10 @@ TEST(PackedWeights, AreTheSameNumbersWithChannelsInnermost) {
                 for (std::int64_t tap = 0; tap < s.taps; ++tap) {
                     const std::int64_t at = (o * s.taps + tap) * s.inputs + c;
                     const void* all = packed.data();
-                    const float got = type == Type::bf16 ? to_f32(static_cast<const Bf16*>(all)[at]) : static_cast<const float*>(all)[at];
-                    ASSERT_EQ(got, plain[static_cast<std::size_t>((o * s.inputs + c) * s.taps + tap)]) << o << " " << c << " " << tap;
+                    const float got = type == Type::bf16 ? to_f32(static_cast<const Bf16*>(all)[at])
+                                                         : static_cast<const float*>(all)[at];
+                    ASSERT_EQ(got, plain[static_cast<std::size_t>((o * s.inputs + c) * s.taps + tap)])
+                        << o << " " << c << " " << tap;
                 }
         simt::unpack_weights({}, packed.data(), s, type, back.data());
         EXPECT_EQ(back.host(), plain);
@@ -91,7 +93,8 @@ class CheckedConvolution : public testing::TestWithParam<int> {
         options_.src_layout = options_.dst_layout = Layout::ndhwc;
         options_.bias = below(0, 1);
         options_.write = below(0, 1) ? Write::accumulate : Write::overwrite;
-        noise_ = {options_.src, options_.dst_channels, options_.kernel, options_.bias, options_.write == Write::accumulate};
+        noise_ = {options_.src, options_.dst_channels, options_.kernel, options_.bias,
+                  options_.write == Write::accumulate};
         shape_ = {options_.dst_channels, options_.src.c, options_.kernel * options_.kernel * options_.kernel};
         convolution_ = simt::make_direct_convolution(options_, {});
         scratch_.resize(static_cast<std::size_t>(convolution_->scratch_bytes()));
@@ -143,7 +146,8 @@ TEST_P(CheckedConvolution, DataGradientIsAsExpected) {
 
 TEST_P(CheckedConvolution, WeightGradientIsAsExpected) {
     std::vector<float> gradient(weights_.size()), packed(weights_.size()), bias(bias_.size());
-    convolution_->backward_weights(KernelStream(simt::kernels()), src(), dst(), gradient.data(), bias.data(), scratch_.data());
+    convolution_->backward_weights(KernelStream(simt::kernels()), src(), dst(), gradient.data(), bias.data(),
+                                   scratch_.data());
     simt::pack_weights({}, gradient.data(), shape_, Type::f32, packed.data());
     expect_checked(expected_weight_gradient(noise_, 12), packed);
 }
@@ -171,7 +175,8 @@ TEST(FastestRight, IsTheFirstInTimeThatIsNotWrong) {
 
 class PlanFiles : public testing::Test {
   protected:
-    PlanFiles() : folder_(std::filesystem::temp_directory_path() / ("iwseg_plans_" + std::to_string(std::random_device{}()))) {}
+    PlanFiles()
+        : folder_(std::filesystem::temp_directory_path() / ("iwseg_plans_" + std::to_string(std::random_device{}()))) {}
     ~PlanFiles() override { std::filesystem::remove_all(folder_); }
     std::filesystem::path folder_;
 };

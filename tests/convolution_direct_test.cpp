@@ -35,7 +35,8 @@ TEST_P(DirectConvolution, AgreesForMoreRowsThanParts) {
 
 TEST_P(DirectConvolution, FirstOfTheNetworkAgrees) {
     for (int i = 0; i < 16; ++i) {
-        ConvolutionOptions o = options_of({below(1, 2), i % 4 + 1, below(1, 9), below(1, 17), below(1, 70)}, 8 * below(1, 4), 3);
+        ConvolutionOptions o =
+            options_of({below(1, 2), i % 4 + 1, below(1, 9), below(1, 17), below(1, 70)}, 8 * below(1, 4), 3);
         if (i != 3) o.src_layout = Layout::ncdhw;
         o.src_type = i / 4 % 2 ? Type::bf16 : Type::f32;
         o.dst_type = i / 8 % 2 ? Type::bf16 : Type::f32;
@@ -54,8 +55,8 @@ TEST_P(DirectConvolution, FirstOfTheNetworkAgreesForMoreTilesThanBlocks) {
 
 TEST_P(DirectConvolution, LastOfTheNetworkAgrees) {
     for (int i = 0; i < 16; ++i) {
-        ConvolutionOptions o = options_of({below(1, 3), 8 * below(1, i % 4 == 3 ? 64 : 6), below(1, 9), below(1, 9), below(1, 9)},
-                                          i % 4 + 1, 1);
+        ConvolutionOptions o = options_of(
+            {below(1, 3), 8 * below(1, i % 4 == 3 ? 64 : 6), below(1, 9), below(1, 9), below(1, 9)}, i % 4 + 1, 1);
         o.dst_layout = Layout::ncdhw;
         o.src_type = i / 4 % 2 ? Type::bf16 : Type::f32;
         o.bias = random_() % 2;
@@ -125,7 +126,8 @@ TEST_P(DirectConvolution, RefusesWhatItCannotTake) {
     EXPECT_THROW(make(o), std::invalid_argument);
     o.src_layout = Layout::ndhwc;
     const auto convolution = make(o);
-    const KernelTensor src(*device_, Shape{1, 3, 2, 2, 1}, Layout::ndhwc, Type::f32), dst(*device_, o.dst(), Layout::ndhwc, Type::f32);
+    const KernelTensor src(*device_, Shape{1, 3, 2, 2, 1}, Layout::ndhwc, Type::f32),
+        dst(*device_, o.dst(), Layout::ndhwc, Type::f32);
     EXPECT_THROW(convolution->forward({}, src.view(), nullptr, nullptr, dst.view(), nullptr), std::invalid_argument);
 }
 

@@ -39,7 +39,8 @@ void each_pair(const ConvolutionOptions& o, Body&& body) {
             for (std::int64_t tap = 0; tap < k * k * k; ++tap) {
                 const std::int64_t d = v / s.w / s.h + tap / k / k - r, h = v / s.w % s.h + tap / k % k - r;
                 const std::int64_t w = v % s.w + tap % k - r;
-                if (d >= 0 && d < s.d && h >= 0 && h < s.h && w >= 0 && w < s.w) body(n, v, (d * s.h + h) * s.w + w, tap);
+                if (d >= 0 && d < s.d && h >= 0 && h < s.h && w >= 0 && w < s.w)
+                    body(n, v, (d * s.h + h) * s.w + w, tap);
             }
 }
 
@@ -61,7 +62,8 @@ inline std::vector<double> expected_weight_gradient(const ConvolutionOptions& o,
 /// seed is printed on failure.
 class ConvolutionTest : public testing::TestWithParam<Backend> {
   protected:
-    ConvolutionTest() : seed_(std::random_device{}()), random_(seed_), trace_(__FILE__, __LINE__, "seed " + std::to_string(seed_)) {}
+    ConvolutionTest()
+        : seed_(std::random_device{}()), random_(seed_), trace_(__FILE__, __LINE__, "seed " + std::to_string(seed_)) {}
     void SetUp() override {
         IWSEG_SKIP_WITHOUT_DEVICE(GetParam());
         device_ = &kernels_of(GetParam());
@@ -77,7 +79,8 @@ class ConvolutionTest : public testing::TestWithParam<Backend> {
     /// Values that bf16 holds exactly, so that only a kernel's own rounding is judged.
     Array noise(const Shape& shape) {
         Array array(shape);
-        for (double& value : array.values) value = round_to_bf16(static_cast<float>(std::normal_distribution<>()(random_)));
+        for (double& value : array.values)
+            value = round_to_bf16(static_cast<float>(std::normal_distribution<>()(random_)));
         return array;
     }
     std::vector<float> noise(std::int64_t count) {
@@ -87,7 +90,8 @@ class ConvolutionTest : public testing::TestWithParam<Backend> {
     virtual std::unique_ptr<Convolution> make(const ConvolutionOptions& options) const = 0;
 
     void expect_right(const ConvolutionOptions& options, const std::string& implementation);
-    void expect_near(const char* what, const std::vector<double>& got, const std::vector<double>& expected, Type type) const;
+    void expect_near(const char* what, const std::vector<double>& got, const std::vector<double>& expected,
+                     Type type) const;
 
     unsigned seed_;
     std::mt19937 random_;
@@ -96,8 +100,8 @@ class ConvolutionTest : public testing::TestWithParam<Backend> {
 };
 
 /// Of the largest value: f32 sums of at most 10^4 products; bf16 rounds each result to 2^-9.
-inline void ConvolutionTest::expect_near(const char* what, const std::vector<double>& got, const std::vector<double>& expected,
-                                    Type type) const {
+inline void ConvolutionTest::expect_near(const char* what, const std::vector<double>& got,
+                                         const std::vector<double>& expected, Type type) const {
     const double allowed = type == Type::f32 ? 2e-5 : 4e-3;
     double largest = 1e-30;
     for (const double v : expected) largest = std::max(largest, std::abs(v));
@@ -118,7 +122,8 @@ inline void ConvolutionTest::expect_right(const ConvolutionOptions& o, const std
     const KernelArray<float> diff_w(*device_, o.dst_channels * c * taps, NAN), diff_b(*device_, o.dst_channels, NAN);
     const auto scratch = kernel_scratch(*device_, convolution->scratch_bytes());
     const KernelTensor src(*device_, x, o.src_layout, o.src_type), dst(*device_, before, o.dst_layout, o.dst_type);
-    const KernelTensor diff_dst(*device_, slope, o.dst_layout, o.dst_type), diff_src(*device_, o.src, o.src_layout, o.src_type);
+    const KernelTensor diff_dst(*device_, slope, o.dst_layout, o.dst_type),
+        diff_src(*device_, o.src, o.src_layout, o.src_type);
 
     Array y = reference::convolution(x, {weights.begin(), weights.end()},
                                      o.bias ? std::vector<double>(bias.begin(), bias.end()) : std::vector<double>(),
@@ -144,7 +149,8 @@ inline void ConvolutionTest::expect_right(const ConvolutionOptions& o, const std
     convolution->backward_data({}, diff_dst.view(), w.data(), diff_src.view(), scratch.data());
     expect_near("diff_src", diff_src.array().values, diff_x.values, o.src_type);
     const auto weight_gradient = [&] {
-        convolution->backward_weights(KernelStream(*device_), src.view(), diff_dst.view(), diff_w.data(), o.bias ? diff_b.data() : nullptr, scratch.data());
+        convolution->backward_weights(KernelStream(*device_), src.view(), diff_dst.view(), diff_w.data(),
+                                      o.bias ? diff_b.data() : nullptr, scratch.data());
         const std::vector<float> got = diff_w.host();
         return std::vector<double>(got.begin(), got.end());
     };

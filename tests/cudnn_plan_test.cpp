@@ -77,7 +77,9 @@ class CudnnPlans : public testing::TestWithParam<std::string> {
     CudnnTarget target_{description(GetParam())};
 };
 
-std::int64_t megabytes(std::int64_t bytes) { return (bytes + (1 << 20) - 1) >> 20; }
+std::int64_t megabytes(std::int64_t bytes) {
+    return (bytes + (1 << 20) - 1) >> 20;
+}
 
 /// The first engine, as cuDNN ranks them, that makes a plan: its workspace.
 std::int64_t expect_plan(const CudnnTarget& target, const CudnnProblem& problem) {
@@ -95,7 +97,8 @@ TEST_P(CudnnPlans, ExistForEveryConvolutionOfTheDefaultNetwork) {
     for (const bool bf16 : {false, true}) {
         std::map<Pass, std::int64_t> count, sum, largest;
         const auto all = problems(bf16);
-        // 16, 64, 128 and 256 channels, down and up, kernels of 1 and 3: fewer would mean that the network was not read.
+        // 16, 64, 128 and 256 channels, down and up, kernels of 1 and 3: fewer would mean that the network was not
+        // read.
         EXPECT_GE(all.size(), 40u);
         for (const auto& [name, problem] : all) {
             EXPECT_TRUE(problem.deterministic);
@@ -111,9 +114,10 @@ TEST_P(CudnnPlans, ExistForEveryConvolutionOfTheDefaultNetwork) {
         }
         const char* passes[] = {"forward", "data gradient", "weight gradient"};
         for (const auto& [pass, plans] : count)
-            std::printf("%s, %s, %s: %d plans, workspace of all %d MiB, of the largest %d MiB\n", target_.name().c_str(),
-                        bf16 ? "bf16" : "f32", passes[static_cast<int>(pass)], static_cast<int>(plans),
-                        static_cast<int>(megabytes(sum[pass])), static_cast<int>(megabytes(largest[pass])));
+            std::printf("%s, %s, %s: %d plans, workspace of all %d MiB, of the largest %d MiB\n",
+                        target_.name().c_str(), bf16 ? "bf16" : "f32", passes[static_cast<int>(pass)],
+                        static_cast<int>(plans), static_cast<int>(megabytes(sum[pass])),
+                        static_cast<int>(megabytes(largest[pass])));
     }
 }
 
@@ -182,7 +186,8 @@ TEST(CudnnPlan, IsMadeAgainFromTheTextOfItsEngine) {
 }
 
 TEST(CudnnPlan, IsNotMadeFromNonsense) {
-    for (const char* text : {"", "x", "12", "12:a", "12:3", "12:3=", "12:3=4;5=6"}) EXPECT_FALSE(CudnnEngine::parse(text)) << text;
+    for (const char* text : {"", "x", "12", "12:a", "12:3", "12:3=", "12:3=4;5=6"})
+        EXPECT_FALSE(CudnnEngine::parse(text)) << text;
     EXPECT_EQ(CudnnEngine::parse("0:")->text(), "0:");
     const CudnnTarget target(description("a100"));
     const CudnnPlanSearch search(target, small_problem());
@@ -222,9 +227,10 @@ TEST(CudnnPlan, OfBf16IsRefusedInOneSentenceByACardWithoutIt) {
         const CudnnPlanSearch search(target, problem);
         FAIL() << "was accepted";
     } catch (const InputError& error) {
-        EXPECT_STREQ(error.what(),
-                     "precision bf16 needs a GPU of compute capability 8.0 or newer, and NVIDIA GeForce RTX 2080 Ti has 7.5; "
-                     "use precision fp32");
+        EXPECT_STREQ(
+            error.what(),
+            "precision bf16 needs a GPU of compute capability 8.0 or newer, and NVIDIA GeForce RTX 2080 Ti has 7.5; "
+            "use precision fp32");
     }
 }
 

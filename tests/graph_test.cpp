@@ -1,5 +1,5 @@
-// Graphs as a program's own: an operation from outside the engine, several losses, what is kept, and calls that cannot be
-// forgotten.
+// Graphs as a program's own: an operation from outside the engine, several losses, what is kept, and calls that cannot
+// be forgotten.
 #include "engine/graph.h"
 
 #include <gtest/gtest.h>
@@ -37,7 +37,9 @@ class TimesOperation final : public Operation {
     explicit TimesOperation(int factor) : factor_(factor) {}
     std::string name() const override { return "times"; }
     std::vector<Shape> outputs(const std::vector<Shape>& inputs) const override { return {inputs.at(0)}; }
-    void forward(const Lowering& lowering) const override { multiply(lowering, lowering.input(0), lowering.output(), "times"); }
+    void forward(const Lowering& lowering) const override {
+        multiply(lowering, lowering.input(0), lowering.output(), "times");
+    }
     void backward(const Lowering& lowering) const override {
         const GradientDestination to = lowering.input_gradient(0);
         ASSERT_EQ(to.write, Write::overwrite);
@@ -54,7 +56,9 @@ class TimesOperation final : public Operation {
     int factor_;
 };
 
-Tensor times(Tensor x, int factor) { return x.graph->add_one(std::make_shared<TimesOperation>(factor), {x}); }
+Tensor times(Tensor x, int factor) {
+    return x.graph->add_one(std::make_shared<TimesOperation>(factor), {x});
+}
 
 /// What a test's network reads, on the device.
 class Inputs {
@@ -103,8 +107,7 @@ class Graphs : public testing::TestWithParam<Backend> {
         const Tensor image = graph.input("image", kShape);
         const std::vector<Tensor> minimised = losses(image, inputs.targets());
         Parameters parameters;
-        Compiled made =
-            compile(graph, *context_, parameters, {.training = true, .bf16 = bf16, .minimise = minimised});
+        Compiled made = compile(graph, *context_, parameters, {.training = true, .bf16 = bf16, .minimise = minimised});
         parameters.place(context_->kernels(), context_->stream(), true);
         initialise(*context_, parameters, seed_);
         const Buffer seen = made[image];
@@ -163,7 +166,8 @@ TEST_P(Graphs, GradientsOfSeveralLossesAreAddedUp) {
     const auto of = [](bool first, bool second) {
         return [=](Tensor image, auto targets) {
             const Tensor x = conv(image, {.channels = 4, .name = "trunk"});
-            const Tensor a = conv(x, {.channels = 1, .name = "a"}), b = conv(x, {.channels = 1, .kernel = 1, .name = "b"});
+            const Tensor a = conv(x, {.channels = 1, .name = "a"}),
+                         b = conv(x, {.channels = 1, .kernel = 1, .name = "b"});
             std::vector<Tensor> losses;
             if (first) losses.push_back(loss(a, kBce, targets));
             if (second) losses.push_back(loss(b, loss_from_name("dice + ce").parameters, targets));
@@ -372,8 +376,8 @@ TEST(Graph, LogitsAreComputedInF32WhateverThePrecision) {
     const Tensor x = batch_norm(small_network(graph.input("image", kShape)));
     const Tensor value = loss(x, kBce, std::make_shared<LossTargets>());
     Parameters parameters;
-    const Compiled made = compile(graph, context, parameters,
-                                  {.training = true, .bf16 = true, .keep = {x}, .minimise = {value}});
+    const Compiled made =
+        compile(graph, context, parameters, {.training = true, .bf16 = true, .keep = {x}, .minimise = {value}});
     std::vector<std::string> copies;
     for (const Call& call : made.program.calls())
         if (call.kind == "copies") copies.push_back(call.name);

@@ -90,7 +90,8 @@ TEST_P(GridPatches, APatchIsCutOutPaddedAndAddedBack) {
 
         const std::vector<float> logit = noise(seen), before = noise(voxels);
         const KernelArray<float> logits(device, logit), sum(device, before), probability(device, before);
-        device.accumulate_patch({}, {logits.data(), {1, 1, p.padded, p.padded, p.padded}}, p, sum.data(), probability.data());
+        device.accumulate_patch({}, {logits.data(), {1, 1, p.padded, p.padded, p.padded}}, p, sum.data(),
+                                probability.data());
         std::vector<float> expected_sum = before, expected_probability = before;
         each([&](std::int64_t at, std::int64_t to) {
             if (to < 0) return;

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "engine/context.h"
+#include "engine/initialisation.h"
 #include "kernels/extent.h"
 #include "models/grid_prediction.h"
-#include "engine/initialisation.h"
 
 namespace iwseg {
 namespace {

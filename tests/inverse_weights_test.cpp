@@ -48,9 +48,8 @@ std::vector<float> weights_by_definition(const Labels& labels, WeightClip clip =
     for (const std::int32_t l : labels) ++sizes[l];
     std::vector<float> weights;
     for (const std::int32_t l : labels)
-        weights.push_back(static_cast<float>(
-            std::clamp<double>(static_cast<double>(labels.size()) / (static_cast<double>(sizes.size()) * sizes[l]),
-                               clip.low, clip.high)));
+        weights.push_back(static_cast<float>(std::clamp<double>(
+            static_cast<double>(labels.size()) / (static_cast<double>(sizes.size()) * sizes[l]), clip.low, clip.high)));
     return weights;
 }
 
@@ -89,7 +88,8 @@ TEST_P(InverseWeights, GoldenMasksGiveTheOriginalsLabelsAndWeightsExactly) {
         std::vector<std::byte> voxels = mask.bytes;
         Labels labels(shape.elements());
         std::int32_t count = 0;
-        cpu::label_components({}, {voxels.data(), shape, Type::u8}, {labels.data(), shape, Type::i32}, &count, 26, nullptr);
+        cpu::label_components({}, {voxels.data(), shape, Type::u8}, {labels.data(), shape, Type::i32}, &count, 26,
+                              nullptr);
         EXPECT_TRUE(labels == golden.at(key + ".cc").as_i32());
         EXPECT_TRUE(weigh(GetParam(), labels, shape, count + 1).weights == golden.at(key + ".weight").as_f32());
         ++cases;
@@ -114,8 +114,8 @@ TEST_P(InverseWeights, ComponentCutByThePatchCountsItsVoxelsInside) {
     // A component of 4 voxels of which the patch of 8 holds 2; label 7 is that of the whole scan.
     const Labels patch = {0, 0, 0, 0, 0, 0, 7, 7};
     const Weighted found = weigh(GetParam(), patch, {1, 1, 2, 2, 2}, 9);
-    EXPECT_EQ(found.table[7], 2.0f);              // 8 / (2 * 2)
-    EXPECT_EQ(found.table[0], 1.0f);              // 8 / (2 * 6), clipped from below
+    EXPECT_EQ(found.table[7], 2.0f);  // 8 / (2 * 2)
+    EXPECT_EQ(found.table[0], 1.0f);  // 8 / (2 * 6), clipped from below
     EXPECT_EQ(found.table[3], 0.0f) << "a label that does not occur";
 }
 
@@ -157,7 +157,8 @@ TEST_P(InverseWeights, NoScheduleOfTheThreadsChangesTheWeights) {
         simt::schedule_by(seed_ + schedule);
         const Shape shape{2, 1, 7, 9, 11 + static_cast<std::int64_t>(schedule % 3)};
         const Labels labels = random_labels(shape, 12, random_);
-        const Weighted found = weigh(Backend::simt, labels, shape, 13), expected = weigh(Backend::cpu, labels, shape, 13);
+        const Weighted found = weigh(Backend::simt, labels, shape, 13),
+                       expected = weigh(Backend::cpu, labels, shape, 13);
         ASSERT_TRUE(found.table == expected.table) << "schedule " << seed_ + schedule;
         ASSERT_TRUE(found.weights == expected.weights) << "schedule " << seed_ + schedule;
     }

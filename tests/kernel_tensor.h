@@ -13,8 +13,8 @@
 
 namespace iwseg {
 
-/// Memory of a backend's device, for tests of kernels. Where that is host memory it comes from the heap, to the byte, so
-/// that AddressSanitizer sees what runs over.
+/// Memory of a backend's device, for tests of kernels. Where that is host memory it comes from the heap, to the byte,
+/// so that AddressSanitizer sees what runs over.
 class TestMemory {
   public:
     TestMemory(const Kernels& device, const void* content, std::size_t bytes) : device_(&device), bytes_(bytes) {
@@ -71,11 +71,11 @@ class KernelArray {
     TestMemory memory_;
 };
 
-/// A stream for kernels called one by one: the device's own queue, as {} is, with the counters that sums over a launch need.
+/// A stream for kernels called one by one: the device's own queue, as {} is, with the counters that sums over a launch
+/// need.
 class KernelStream {
   public:
-    explicit KernelStream(const Kernels& device)
-        : counters_(device, device.host_memory ? 0 : kStreamCounters, 0u) {}
+    explicit KernelStream(const Kernels& device) : counters_(device, device.host_memory ? 0 : kStreamCounters, 0u) {}
 
     operator Stream() const { return {nullptr, counters_.data()}; }
     /// What the counters hold: zeros, between kernels.
@@ -132,7 +132,9 @@ class KernelTensor {
     }
 
   private:
-    std::vector<char> blank() const { return std::vector<char>(static_cast<std::size_t>(bytes_of(shape_, type_, layout_))); }
+    std::vector<char> blank() const {
+        return std::vector<char>(static_cast<std::size_t>(bytes_of(shape_, type_, layout_)));
+    }
     std::vector<char> read() const {
         std::vector<char> bytes = blank();
         memory_->read(bytes.data());

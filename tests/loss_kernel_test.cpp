@@ -23,8 +23,12 @@ namespace {
 
 Batch golden_batch(const std::map<std::string, StoredTensor>& golden) {
     const auto& shape = golden.at("logit.train").shape;
-    Batch b{{shape[0], shape[1], shape[2], shape[3], shape[4]}, golden.at("logit.train").as_f32(), {},
-            golden.at("cc").as_i32(), {}, 1};
+    Batch b{{shape[0], shape[1], shape[2], shape[3], shape[4]},
+            golden.at("logit.train").as_f32(),
+            {},
+            golden.at("cc").as_i32(),
+            {},
+            1};
     const std::vector<float> target = golden.at("target").as_f32(), weight = golden.at("weight").as_f32();
     b.target.assign(target.begin(), target.end());
     for (const std::int32_t label : b.labels) b.stride = std::max<std::int64_t>(b.stride, label + 1);
@@ -284,7 +288,8 @@ TEST_P(LossKernel, OnlyLabelsOfLesionVoxelsAreRead) {
 }
 
 TEST_P(LossKernel, PacksAndSingleVoxelsGiveTheSameGradient) {
-    // 16 voxels are packs of any type; read as 3 patches of 5 they are none. Per-voxel losses do not see the difference.
+    // 16 voxels are packs of any type; read as 3 patches of 5 they are none. Per-voxel losses do not see the
+    // difference.
     std::mt19937 random(std::random_device{}());
     Batch packed = random_batch({3, 1, 2, 4, 16}, 2.0, random), single = packed;
     single.shape = {1, 1, 1, 1, 383};
@@ -307,8 +312,7 @@ TEST_P(LossKernel, InputsThatDoNotFitAreRefused) {
     EXPECT_THROW(device.loss_value({}, loss_from_name("gdl").parameters, input, scratch, &value),
                  std::invalid_argument);
     input.logit.shape = {1, 2, 1, 2, 2};
-    EXPECT_THROW(device.loss_value({}, loss_from_name("dl").parameters, input, scratch, &value),
-                 std::invalid_argument);
+    EXPECT_THROW(device.loss_value({}, loss_from_name("dl").parameters, input, scratch, &value), std::invalid_argument);
 }
 
 INSTANTIATE_TEST_SUITE_P(On, LossKernel, testing::Values(Backend::cpu, Backend::simt, Backend::cuda),

@@ -5,9 +5,9 @@
 #include <map>
 #include <random>
 
+#include "engine/initialisation.h"
 #include "kernels/bf16.h"
 #include "kernels/inverse_weights.h"
-#include "engine/initialisation.h"
 #include "tests/backends.h"
 #include "tests/reference_losses.h"
 #include "tests/reference_operations.h"
@@ -49,17 +49,21 @@ class ReferenceUnet {
         for (std::size_t i = 0; i < a.values.size(); ++i) a.values[i] += b.values[i];
         return a;
     }
-    Array convolution(const std::string& weight, const Array& x, std::int64_t outputs, const std::vector<double>& bias = {}) const {
+    Array convolution(const std::string& weight, const Array& x, std::int64_t outputs,
+                      const std::vector<double>& bias = {}) const {
         const std::vector<double>& w = values.at(weight);
         const bool small = static_cast<std::int64_t>(w.size()) == outputs * x.shape.c;
         return reference::convolution(x, w, bias, outputs, small ? 1 : 3);
     }
     Array pre_activation(const std::string& name, const Array& x, std::int64_t outputs, bool bias) const {
-        const Array active = reference::batch_norm(x, values.at(name + ".bn.weight"), values.at(name + ".bn.bias"), true);
-        return convolution(name + ".layer.weight", active, outputs, bias ? values.at(name + ".layer.bias") : std::vector<double>());
+        const Array active =
+            reference::batch_norm(x, values.at(name + ".bn.weight"), values.at(name + ".bn.bias"), true);
+        return convolution(name + ".layer.weight", active, outputs,
+                           bias ? values.at(name + ".layer.bias") : std::vector<double>());
     }
     Array block(const std::string& name, const Array& x, std::int64_t outputs) const {
-        const Array path = pre_activation(name + ".conv_path.1", pre_activation(name + ".conv_path.0", x, outputs, false), outputs, false);
+        const Array path = pre_activation(name + ".conv_path.1",
+                                          pre_activation(name + ".conv_path.0", x, outputs, false), outputs, false);
         return sum(path, x.shape.c == outputs ? x : convolution(name + ".adjust_to_stride.weight", x, outputs));
     }
 };
@@ -67,7 +71,11 @@ class ReferenceUnet {
 /// A narrow network on fresh noise, in the engine and in double precision.
 class NetworkGradient : public testing::TestWithParam<Backend> {
   protected:
-    NetworkGradient() : seed_(std::random_device{}()), random_(seed_), trace_(__FILE__, __LINE__, "seed " + std::to_string(seed_)), image_(shape_) {
+    NetworkGradient()
+        : seed_(std::random_device{}()),
+          random_(seed_),
+          trace_(__FILE__, __LINE__, "seed " + std::to_string(seed_)),
+          image_(shape_) {
         batch_.shape = shape_;
         for (double& value : image_.values) {
             value = round_to_bf16(static_cast<float>(std::normal_distribution<>()(random_)));
@@ -98,7 +106,8 @@ class NetworkGradient : public testing::TestWithParam<Backend> {
         session_ = std::make_unique<TrainingSession>(*context_, parameters_, options);
         initialise(*context_, parameters_, seed_);
         for (int i = 0; i < parameters_.size(); ++i)
-            reference_.values[parameters_[{i}].name].assign(parameters_.value({i}), parameters_.value({i}) + parameters_[{i}].elements);
+            reference_.values[parameters_[{i}].name].assign(parameters_.value({i}),
+                                                            parameters_.value({i}) + parameters_[{i}].elements);
     }
 
     double reference_loss() {
@@ -107,7 +116,8 @@ class NetworkGradient : public testing::TestWithParam<Backend> {
         const std::int64_t voxels = shape_.voxels();
         for (std::size_t v = 0; v < batch_.labels.size(); ++v) {
             b.t.push_back(batch_.target[v]);
-            b.w.push_back(batch_.weights[static_cast<std::size_t>(static_cast<std::int64_t>(v) / voxels * 3 + batch_.labels[v])]);
+            b.w.push_back(
+                batch_.weights[static_cast<std::size_t>(static_cast<std::int64_t>(v) / voxels * 3 + batch_.labels[v])]);
         }
         return reference::loss({"overlap", 1}, b);
     }

@@ -15,8 +15,9 @@
 #include "tests/kernel_tensor.h"
 #include "tests/reference_operations.h"
 
-// What tests of operations share: each runs in every form a backend has, on fresh random inputs, against double precision
-// and, gradients, against central differences of the double-precision forward pass. The seed is printed on failure.
+// What tests of operations share: each runs in every form a backend has, on fresh random inputs, against double
+// precision and, gradients, against central differences of the double-precision forward pass. The seed is printed on
+// failure.
 namespace iwseg {
 
 using reference::Array;
@@ -33,15 +34,12 @@ inline std::ostream& operator<<(std::ostream& out, const OperationForm& form) {
                << (form.type == Type::bf16 ? "_bf16" : "_f32");
 }
 
-inline const std::vector<OperationForm> kForms = {{Backend::cpu, Layout::ncdhw, Type::f32},
-                                         {Backend::cpu, Layout::blocked8, Type::f32},
-                                         {Backend::cpu, Layout::blocked16, Type::f32},
-                                         {Backend::cpu, Layout::blocked8, Type::bf16},
-                                         {Backend::cpu, Layout::blocked16, Type::bf16},
-                                         {Backend::simt, Layout::ndhwc, Type::f32},
-                                         {Backend::simt, Layout::ndhwc, Type::bf16},
-                                         {Backend::cuda, Layout::ndhwc, Type::f32},
-                                         {Backend::cuda, Layout::ndhwc, Type::bf16}};
+inline const std::vector<OperationForm> kForms = {
+    {Backend::cpu, Layout::ncdhw, Type::f32},      {Backend::cpu, Layout::blocked8, Type::f32},
+    {Backend::cpu, Layout::blocked16, Type::f32},  {Backend::cpu, Layout::blocked8, Type::bf16},
+    {Backend::cpu, Layout::blocked16, Type::bf16}, {Backend::simt, Layout::ndhwc, Type::f32},
+    {Backend::simt, Layout::ndhwc, Type::bf16},    {Backend::cuda, Layout::ndhwc, Type::f32},
+    {Backend::cuda, Layout::ndhwc, Type::bf16}};
 
 /// Channels that fill packs and blocks, and that do not.
 inline constexpr std::int64_t kChannels[] = {1, 3, 8, 16, 20, 64, 257};
@@ -53,8 +51,12 @@ inline void expect_close(const Array& got, const Array& expected, double allowed
         ASSERT_NEAR(got.values[i], expected.values[i], allowed * largest) << "place " << i;
 }
 
-inline std::vector<float> to_floats(const std::vector<double>& values) { return {values.begin(), values.end()}; }
-inline std::vector<double> to_doubles(const std::vector<float>& values) { return {values.begin(), values.end()}; }
+inline std::vector<float> to_floats(const std::vector<double>& values) {
+    return {values.begin(), values.end()};
+}
+inline std::vector<double> to_doubles(const std::vector<float>& values) {
+    return {values.begin(), values.end()};
+}
 
 class OperationTest : public testing::TestWithParam<OperationForm> {
   protected:
@@ -70,7 +72,8 @@ class OperationTest : public testing::TestWithParam<OperationForm> {
     const Kernels& device() const { return kernels_of(GetParam().backend); }
     /// On the executor, runs a test in order and on random schedules, and looks for what was written behind a buffer.
     void on_schedules(const std::function<void()>& body) {
-        for (const std::uint64_t seed : {std::uint64_t{0}, std::uint64_t{random_()} | 1, std::uint64_t{random_()} | 1}) {
+        for (const std::uint64_t seed :
+             {std::uint64_t{0}, std::uint64_t{random_()} | 1, std::uint64_t{random_()} | 1}) {
             SCOPED_TRACE("schedule " + std::to_string(seed));
             simt::schedule_by(seed);
             body();
@@ -91,7 +94,8 @@ class OperationTest : public testing::TestWithParam<OperationForm> {
     /// Values that bf16 holds exactly, so that only a kernel's own rounding is judged.
     Array noise(const Shape& shape) {
         Array array(shape);
-        for (double& value : array.values) value = round_to_bf16(static_cast<float>(std::normal_distribution<>()(random_)));
+        for (double& value : array.values)
+            value = round_to_bf16(static_cast<float>(std::normal_distribution<>()(random_)));
         return array;
     }
     std::vector<double> noise(std::int64_t count) { return noise(Shape{1, 1, 1, 1, count}).values; }
@@ -135,16 +139,17 @@ class OperationTest : public testing::TestWithParam<OperationForm> {
 
     /// Compares some places of a gradient with central differences.
     template <class Forward>
-    void check_gradient(const std::vector<double>& gradient, std::vector<double>& x, const Array& weight, Forward&& forward,
-                        double allowed) {
+    void check_gradient(const std::vector<double>& gradient, std::vector<double>& x, const Array& weight,
+                        Forward&& forward, double allowed) {
         double largest = 0;
         for (const double g : gradient) largest = std::max(largest, std::abs(g));
         for (int i = 0; i < 12; ++i) {
             const auto place = static_cast<std::size_t>(below(0, static_cast<std::int64_t>(x.size()) - 1));
-            // Error of order step^2 where f is smooth, and 1e-14 / step of rounding. Where a ReLU changes side within the
-            // step the difference is no derivative: a step too small for that decides.
+            // Error of order step^2 where f is smooth, and 1e-14 / step of rounding. Where a ReLU changes side within
+            // the step the difference is no derivative: a step too small for that decides.
             double slope = difference(x, place, 1e-5, weight, forward);
-            if (std::abs(gradient[place] - slope) > allowed * largest) slope = difference(x, place, 1e-8, weight, forward);
+            if (std::abs(gradient[place] - slope) > allowed * largest)
+                slope = difference(x, place, 1e-8, weight, forward);
             EXPECT_NEAR(gradient[place], slope, allowed * largest + 1e-5) << "place " << place;
         }
     }

@@ -10,8 +10,8 @@ TEST_P(Operations, ConvolutionAndItsGradients) {
     for (const int kernel : {1, 3})
         for (const bool accumulate : {false, true}) {
             const Shape src{below(1, 2), below(1, 20), below(1, 6), below(1, 6), below(1, 9)};
-            SCOPED_TRACE(testing::Message() << "kernel " << kernel << ", channels " << src.c << ", shape " << src.d << " "
-                                            << src.h << " " << src.w << (accumulate ? ", accumulated" : ""));
+            SCOPED_TRACE(testing::Message() << "kernel " << kernel << ", channels " << src.c << ", shape " << src.d
+                                            << " " << src.h << " " << src.w << (accumulate ? ", accumulated" : ""));
             ConvolutionOptions options;
             options.src = src;
             options.dst_channels = below(1, 20);
@@ -30,9 +30,11 @@ TEST_P(Operations, ConvolutionAndItsGradients) {
             const auto w = floats(weights), b = floats(options.bias ? bias : std::vector<double>{0});
 
             KernelTensor src_tensor = tensor(x), dst = tensor(before);
-            convolution->forward({}, src_tensor.view(), w.data(), options.bias ? b.data() : nullptr, dst.view(), work.data());
+            convolution->forward({}, src_tensor.view(), w.data(), options.bias ? b.data() : nullptr, dst.view(),
+                                 work.data());
             Array expected = forward();
-            for (std::size_t i = 0; accumulate && i < expected.values.size(); ++i) expected.values[i] += before.values[i];
+            for (std::size_t i = 0; accumulate && i < expected.values.size(); ++i)
+                expected.values[i] += before.values[i];
             expect_close(dst.array(), expected, tolerance());
             EXPECT_TRUE(dst.padding_is_zero());
 
@@ -93,11 +95,13 @@ TEST_P(Operations, MaxPoolAndItsGradient) {
     for (const std::int64_t channels : kChannels) {
         const Shape small{below(1, 2), channels, below(1, 3), below(1, 3), below(1, channels > 20 ? 5 : 40)};
         const Shape shape{small.n, channels, 2 * small.d, 2 * small.h, 2 * small.w};
-        SCOPED_TRACE(testing::Message() << "channels " << channels << ", " << shape.d << " x " << shape.h << " x " << shape.w);
+        SCOPED_TRACE(testing::Message() << "channels " << channels << ", " << shape.d << " x " << shape.h << " x "
+                                        << shape.w);
         Array x = noise(shape);
         const Array diff = noise(small), before = noise(shape);
         on_schedules([&] {
-            const KernelTensor in = tensor(x), out = empty(small), dy = tensor(diff), dx = empty(shape), sum = tensor(before);
+            const KernelTensor in = tensor(x), out = empty(small), dy = tensor(diff), dx = empty(shape),
+                               sum = tensor(before);
             device().max_pool({}, in.view(), out.view());
             expect_close(out.array(), reference::max_pool(x), 0);
             EXPECT_TRUE(out.padding_is_zero());
@@ -140,7 +144,8 @@ TEST_P(Operations, MaxPoolPassesNanOn) {
 TEST_P(Operations, UpsampleAndItsGradient) {
     for (const std::int64_t channels : kChannels) {
         const Shape shape = shape_of(channels, 1);
-        SCOPED_TRACE(testing::Message() << "channels " << channels << ", " << shape.d << " x " << shape.h << " x " << shape.w);
+        SCOPED_TRACE(testing::Message() << "channels " << channels << ", " << shape.d << " x " << shape.h << " x "
+                                        << shape.w);
         Array x = noise(shape);
         const Array diff = noise({shape.n, shape.c, 2 * shape.d, 2 * shape.h, 2 * shape.w}), before = noise(shape);
         const auto forward = [&] { return reference::upsample(x); };
@@ -155,10 +160,11 @@ TEST_P(Operations, UpsampleAndItsGradient) {
             device().upsample_backward({}, dy.view(), sum.view(), Write::accumulate);
             for (const bool accumulated : {false, true})
                 expect_close((accumulated ? sum : dx).array(),
-                             on_cpu(before, [&](const Kernels& cpu, auto& view, View result) {
-                                 cpu.upsample_backward({}, view(diff), result,
-                                                       accumulated ? Write::accumulate : Write::overwrite);
-                             }),
+                             on_cpu(before,
+                                    [&](const Kernels& cpu, auto& view, View result) {
+                                        cpu.upsample_backward({}, view(diff), result,
+                                                              accumulated ? Write::accumulate : Write::overwrite);
+                                    }),
                              tolerance());
         });
     }
@@ -197,7 +203,8 @@ TEST_P(Operations, PoolingAndUpsamplingRefuseSizesThatAreNotTwiceEachOther) {
 TEST_P(Operations, CopyAddReorderAndChannelSum) {
     for (const std::int64_t channels : kChannels) {
         const Shape shape{2, channels, below(1, 5), below(1, 5), below(1, 40)};
-        SCOPED_TRACE(testing::Message() << "channels " << channels << ", " << shape.d << " x " << shape.h << " x " << shape.w);
+        SCOPED_TRACE(testing::Message() << "channels " << channels << ", " << shape.d << " x " << shape.h << " x "
+                                        << shape.w);
         const Array a = noise(shape), b = noise(shape);
         on_schedules([&] {
             const KernelTensor first = tensor(a), second = tensor(b), again = empty(shape);
@@ -263,7 +270,8 @@ TEST_P(Operations, LayoutsOfTheOtherBackendAreRefused) {
     const KernelTensor big = make(shape), small = make(half), ours = empty(shape);
     const auto ones = floats(std::vector<double>(20, 1));
     EXPECT_THROW(device().max_pool({}, big.view(), small.view()), std::invalid_argument);
-    EXPECT_THROW(device().max_pool_backward({}, big.view(), small.view(), big.view(), Write::overwrite), std::invalid_argument);
+    EXPECT_THROW(device().max_pool_backward({}, big.view(), small.view(), big.view(), Write::overwrite),
+                 std::invalid_argument);
     EXPECT_THROW(device().upsample({}, small.view(), big.view()), std::invalid_argument);
     EXPECT_THROW(device().upsample_backward({}, big.view(), small.view(), Write::overwrite), std::invalid_argument);
     EXPECT_THROW(device().batch_norm_apply({}, big.view(), {ones.data(), ones.data()}, {ones.data(), ones.data()}, true,

@@ -6,9 +6,9 @@
 #include <random>
 #include <vector>
 
+#include "engine/initialisation.h"
 #include "kernels/bytes.h"
 #include "kernels/convolution_weights.h"
-#include "engine/initialisation.h"
 #include "tests/kernel_tensor.h"
 #include "tests/simt.h"
 #include "tests/simt_backend.h"

@@ -43,7 +43,8 @@ TEST(Plan, NoTensorIsOverwrittenBeforeItsLastReader) {
         for (int i = 0; i < steps; ++i) {
             const Buffer to = program.add(BufferSpec{"t", {1, 1, 1, 1, 100 * (1 + below(3))}});
             std::vector<Buffer> reads;
-            for (int k = 0; k < 3 && !made.empty(); ++k) reads.push_back(made[static_cast<std::size_t>(below(static_cast<int>(made.size())))]);
+            for (int k = 0; k < 3 && !made.empty(); ++k)
+                reads.push_back(made[static_cast<std::size_t>(below(static_cast<int>(made.size())))]);
             Call call{"call", "", reads, {to}, [=](const Plan& plan) {
                           for (const Buffer t : reads) *wrong += !holds(plan, t, expected->at(t));
                           (*expected)[to] = static_cast<float>(i);
@@ -69,7 +70,8 @@ TEST(Plan, NoTensorIsOverwrittenBeforeItsLastReader) {
 /// a -> b -> c, each the size of the one before.
 Program chain(bool in_place, int* runs) {
     Program program;
-    const Buffer a = program.add(BufferSpec{"a", {1, 1, 1, 1, 1000}}), b = program.add(BufferSpec{"b", {1, 1, 1, 1, 1000}});
+    const Buffer a = program.add(BufferSpec{"a", {1, 1, 1, 1, 1000}}),
+                 b = program.add(BufferSpec{"b", {1, 1, 1, 1, 1000}});
     program.add({"make", "", {}, {a}, [=](const Plan& plan) { fill(plan, a, 3); }});
     Call copy{"copy", "", {a}, {b}, [=](const Plan& plan) {
                   ++*runs;

@@ -10,8 +10,12 @@
 /// Losses in double precision, written down plainly, for tests to compare with and to differentiate by differences.
 namespace iwseg::reference {
 
-inline double sigmoid(double z) { return z >= 0 ? 1 / (1 + std::exp(-z)) : std::exp(z) / (1 + std::exp(z)); }
-inline double softplus(double z) { return std::max(z, 0.0) + std::log1p(std::exp(-std::fabs(z))); }
+inline double sigmoid(double z) {
+    return z >= 0 ? 1 / (1 + std::exp(-z)) : std::exp(z) / (1 + std::exp(z));
+}
+inline double softplus(double z) {
+    return std::max(z, 0.0) + std::log1p(std::exp(-std::fabs(z)));
+}
 
 /// Target of a voxel that is ignored: it is left out of everything.
 constexpr double kNoTruth = -1;

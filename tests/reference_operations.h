@@ -47,8 +47,8 @@ inline Array convolution(const Array& x, const std::vector<double>& weights, con
             for (std::int64_t i = std::max(-r, -d); i <= r && d + i < s.d; ++i)
                 for (std::int64_t j = std::max(-r, -h); j <= r && h + j < s.h; ++j)
                     for (std::int64_t l = -r; l <= r; ++l) {
-                        const double weight = weights[static_cast<std::size_t>(
-                            (((o * s.c + c) * k + i + r) * k + j + r) * k + l + r)];
+                        const double weight =
+                            weights[static_cast<std::size_t>((((o * s.c + c) * k + i + r) * k + j + r) * k + l + r)];
                         const double* from = x.values.data() + (((n * s.c + c) * s.d + d + i) * s.h + h + j) * s.w;
                         for (std::int64_t w = std::max<std::int64_t>(0, -l); w < std::min(s.w, s.w - l); ++w)
                             to[w] += weight * from[w + l];
@@ -94,7 +94,8 @@ inline Array upsample(const Array& x) {
     const Shape& s = x.shape;
     Array y({s.n, s.c, 2 * s.d, 2 * s.h, 2 * s.w});
     const auto tap = [](std::int64_t o, std::int64_t size, std::int64_t side) {
-        const double at = size > 1 ? static_cast<double>(o) * static_cast<double>(size - 1) / static_cast<double>(2 * size - 1) : 0;
+        const double at =
+            size > 1 ? static_cast<double>(o) * static_cast<double>(size - 1) / static_cast<double>(2 * size - 1) : 0;
         const auto near = std::min(static_cast<std::int64_t>(at), std::max<std::int64_t>(size - 2, 0));
         const double far = at - static_cast<double>(near);
         return std::pair(std::min(near + side, size - 1), side ? far : 1 - far);

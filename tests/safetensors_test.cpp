@@ -76,7 +76,8 @@ TEST_F(SafetensorsFiles, TheHeaderAloneSaysTheSameWithoutBytes) {
         EXPECT_TRUE(header.at(name).bytes.empty());
     }
     for (const path& other : {folder_, folder_ / "none"})
-        for (const auto read : {read_safetensors, read_safetensors_header}) EXPECT_THROW(read(other, nullptr), InputError);
+        for (const auto read : {read_safetensors, read_safetensors_header})
+            EXPECT_THROW(read(other, nullptr), InputError);
 }
 
 TEST_F(SafetensorsFiles, EveryByteBelongsToOneTensor) {

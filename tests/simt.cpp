@@ -150,7 +150,8 @@ class Block {
         return array;
     }
 
-    /// Leaves the thread where it is: an exception cannot leave a hook, which g++ takes for a function that throws nothing.
+    /// Leaves the thread where it is: an exception cannot leave a hook, which g++ takes for a function that throws
+    /// nothing.
     [[noreturn]] void stop(const std::string& what) {
         try {
             fail(what);
@@ -163,12 +164,14 @@ class Block {
     [[noreturn]] void fail(const std::string& what) const {
         const dim3& b = (lane_ ? *lane_ : lanes_[0]).thread.block_index;
         throw std::logic_error(what + " (block " + std::to_string(b.x) + ", " + std::to_string(b.y) + ", " +
-                               std::to_string(b.z) + (lane_ ? ", thread " + std::to_string(lane_->thread.number) : "") + ")");
+                               std::to_string(b.z) + (lane_ ? ", thread " + std::to_string(lane_->thread.number) : "") +
+                               ")");
     }
 
   private:
     int next() {
-        if (schedule.random) std::swap(ready_[first_ready_], ready_[first_ready_ + random_() % (ready_.size() - first_ready_)]);
+        if (schedule.random)
+            std::swap(ready_[first_ready_], ready_[first_ready_ + random_() % (ready_.size() - first_ready_)]);
         return ready_[first_ready_++];
     }
 
@@ -177,7 +180,8 @@ class Block {
         ready_.push_back(lane.thread.number);
     }
 
-    /// Lets a thread run until it waits or ends. A fiber that ends its thread goes on with the next that has not started.
+    /// Lets a thread run until it waits or ends. A fiber that ends its thread goes on with the next that has not
+    /// started.
     void turn(Lane& lane) {
         if (failure_) return;
         if (schedule.random) copies_.land_some(random_);
@@ -208,7 +212,8 @@ class Block {
         for (;;) {
             try {
                 work_();
-                if (copies_.leaves_unwaited(lane_->thread.number)) fail("a thread ends without having waited for its copies");
+                if (copies_.leaves_unwaited(lane_->thread.number))
+                    fail("a thread ends without having waited for its copies");
             } catch (...) {
                 failure_ = std::current_exception();
             }
@@ -258,8 +263,10 @@ class Block {
                 fail("a warp intrinsic waits for a lane that has ended, at " + place(last.site));
             if (lane.state != State::in_warp || lane.mask != last.mask) {
                 all = false;
-            } else if (lane.site.line() != last.site.line() || lane.operation != last.operation || lane.compute != last.compute) {
-                fail("lanes of one mask wait at different warp intrinsics, " + place(lane.site) + " and " + place(last.site));
+            } else if (lane.site.line() != last.site.line() || lane.operation != last.operation ||
+                       lane.compute != last.compute) {
+                fail("lanes of one mask wait at different warp intrinsics, " + place(lane.site) + " and " +
+                     place(last.site));
             }
         });
         if (!all) return false;
@@ -273,7 +280,8 @@ class Block {
             each([&](int, Lane& lane) {
                 const bool inside = last.mask >> lane.source & 1u;
                 lane.result = lane.operation == WarpOperation::ballot ? votes
-                              : inside ? lanes_[static_cast<std::size_t>(first + lane.source)].value : lane.value;
+                              : inside ? lanes_[static_cast<std::size_t>(first + lane.source)].value
+                                       : lane.value;
             });
         }
         each([&](int, Lane& lane) {
@@ -297,9 +305,9 @@ class Block {
         if (waiting + ended < lanes_.size())
             for (const Lane& lane : lanes_)
                 if (lane.state == State::in_warp)
-                    fail("deadlock: " + std::to_string(lanes_.size() - waiting - ended) + " threads wait at a warp intrinsic (" +
-                         place(lane.site) + "), " + std::to_string(waiting) + " at a barrier, " + std::to_string(ended) +
-                         " have ended");
+                    fail("deadlock: " + std::to_string(lanes_.size() - waiting - ended) +
+                         " threads wait at a warp intrinsic (" + place(lane.site) + "), " + std::to_string(waiting) +
+                         " at a barrier, " + std::to_string(ended) + " have ended");
         if (ended > 0)
             fail("a barrier (" + place(one->site) + ") is reached by " + std::to_string(waiting) + " threads of " +
                  std::to_string(lanes_.size()) + ", the others have ended");
@@ -332,9 +340,15 @@ Block* running = nullptr;
 
 }  // namespace
 
-void set_schedule(const Schedule& wanted) { schedule = wanted; }
-LaunchCount& launch_count() { return counted; }
-void barrier(const std::source_location& site) { running->barrier(site); }
+void set_schedule(const Schedule& wanted) {
+    schedule = wanted;
+}
+LaunchCount& launch_count() {
+    return counted;
+}
+void barrier(const std::source_location& site) {
+    running->barrier(site);
+}
 std::uint64_t warp(WarpOperation operation, unsigned mask, std::uint64_t value, int source,
                    const std::source_location& site) {
     return running->warp(operation, mask, value, source, site);
@@ -345,14 +359,30 @@ void collective(Collective compute, void* argument, const std::source_location& 
 void begin_copy(void* to, const void* from, int bytes) {
     running->begin_copy(to, from, bytes, __builtin_return_address(0));
 }
-void commit_copies() { running->commit_copies(); }
-void wait_for_copies(int left) { running->wait_for_copies(left); }
-void fail(const std::string& what) { running->fail(what); }
-void require_shared(const void* address, std::size_t bytes, const char* what) { running->require_shared(address, bytes, what); }
-void may_switch() { running->may_switch(); }
-void* shared_memory(const void* key, std::size_t bytes) { return running->shared_memory(key, bytes); }
-SharedMemory& shared_memory_of_block() { return shared; }
-void stop(const std::string& what) { running->stop(what); }
+void commit_copies() {
+    running->commit_copies();
+}
+void wait_for_copies(int left) {
+    running->wait_for_copies(left);
+}
+void fail(const std::string& what) {
+    running->fail(what);
+}
+void require_shared(const void* address, std::size_t bytes, const char* what) {
+    running->require_shared(address, bytes, what);
+}
+void may_switch() {
+    running->may_switch();
+}
+void* shared_memory(const void* key, std::size_t bytes) {
+    return running->shared_memory(key, bytes);
+}
+SharedMemory& shared_memory_of_block() {
+    return shared;
+}
+void stop(const std::string& what) {
+    running->stop(what);
+}
 
 void run(dim3 grid, dim3 block, const std::function<void()>& thread, const char* kernel, const void* code) {
     if (running) throw std::logic_error("a kernel is launched from within a kernel");

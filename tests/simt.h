@@ -84,8 +84,7 @@ void require_shared(const void* address, std::size_t bytes, const char* what);
 void may_switch();
 /// The block's array of that name, made by the first thread to come, filled with 0xFF.
 void* shared_memory(const void* key, std::size_t bytes);
-void run(dim3 grid, dim3 block, const std::function<void()>& thread, const char* kernel,
-         const void* code);
+void run(dim3 grid, dim3 block, const std::function<void()>& thread, const char* kernel, const void* code);
 
 template <class T>
 std::uint64_t to_bits(T value) {
@@ -101,7 +100,9 @@ T from_bits(std::uint64_t bits) {
     return value;
 }
 
-inline int lane() { return current->number % 32; }
+inline int lane() {
+    return current->number % 32;
+}
 
 }  // namespace iwseg::simt::executor
 
@@ -115,10 +116,10 @@ inline int lane() { return current->number % 32; }
 #define blockIdx (::iwseg::simt::executor::current->block_index)
 #define blockDim (::iwseg::simt::executor::current->block_size)
 #define gridDim (::iwseg::simt::executor::current->grid_size)
-#define SHARED(type, name, ...)                                                                 \
-    static const char name##_key = 0;                                                           \
-    using name##_type = std::remove_all_extents_t<type>;                                        \
-    auto& name = *static_cast<name##_type(*)[__VA_ARGS__]>(                                     \
+#define SHARED(type, name, ...)                             \
+    static const char name##_key = 0;                       \
+    using name##_type = std::remove_all_extents_t<type>;    \
+    auto& name = *static_cast<name##_type(*)[__VA_ARGS__]>( \
         ::iwseg::simt::executor::shared_memory(&name##_key, sizeof(name##_type[__VA_ARGS__])))
 
 struct alignas(8) float2 {
@@ -144,9 +145,12 @@ using std::min;
 inline void __syncthreads(const std::source_location& site = std::source_location::current()) {
     iwseg::simt::executor::barrier(site);
 }
-inline void __threadfence() { iwseg::simt::executor::note_fence(); }
+inline void __threadfence() {
+    iwseg::simt::executor::note_fence();
+}
 inline void __threadfence_block() {}
-inline void __syncwarp(unsigned mask = 0xFFFFFFFFu, const std::source_location& site = std::source_location::current()) {
+inline void __syncwarp(unsigned mask = 0xFFFFFFFFu,
+                       const std::source_location& site = std::source_location::current()) {
     iwseg::simt::executor::warp(iwseg::simt::executor::WarpOperation::synchronise, mask, 0, 0, site);
 }
 template <class T>
@@ -185,15 +189,17 @@ inline unsigned __ballot_sync(unsigned mask, int predicate,
     namespace e = iwseg::simt::executor;
     return static_cast<unsigned>(e::warp(e::WarpOperation::ballot, mask, predicate != 0, 0, site));
 }
-inline int __any_sync(unsigned mask, int predicate, const std::source_location& site = std::source_location::current()) {
+inline int __any_sync(unsigned mask, int predicate,
+                      const std::source_location& site = std::source_location::current()) {
     return __ballot_sync(mask, predicate, site) != 0;
 }
-inline int __all_sync(unsigned mask, int predicate, const std::source_location& site = std::source_location::current()) {
+inline int __all_sync(unsigned mask, int predicate,
+                      const std::source_location& site = std::source_location::current()) {
     return __ballot_sync(mask, predicate, site) == mask;
 }
 
-// Atomics: each is one step of one thread, and a place to switch before and after. Always inlined, so that what looks on
-// (tests/simt_hooks.h) finds them on the kernel's line.
+// Atomics: each is one step of one thread, and a place to switch before and after. Always inlined, so that what looks
+// on (tests/simt_hooks.h) finds them on the kernel's line.
 namespace iwseg::simt::executor {
 template <class T, class Change>
 [[gnu::always_inline]] inline T atomic(T* at, Change&& change) {
@@ -237,17 +243,34 @@ template <class T>
 }
 
 // Arithmetic.
-inline int __popc(unsigned bits) { return std::popcount(bits); }
-inline int __popcll(unsigned long long bits) { return std::popcount(bits); }
-inline int __clz(int bits) { return std::countl_zero(static_cast<unsigned>(bits)); }
-inline int __ffs(int bits) { return bits ? std::countr_zero(static_cast<unsigned>(bits)) + 1 : 0; }
-inline unsigned __float_as_uint(float value) { return std::bit_cast<unsigned>(value); }
-inline float __uint_as_float(unsigned bits) { return std::bit_cast<float>(bits); }
-inline float __fdividef(float a, float b) { return a / b; }
-inline float rsqrtf(float value) { return 1.0f / std::sqrt(value); }
+inline int __popc(unsigned bits) {
+    return std::popcount(bits);
+}
+inline int __popcll(unsigned long long bits) {
+    return std::popcount(bits);
+}
+inline int __clz(int bits) {
+    return std::countl_zero(static_cast<unsigned>(bits));
+}
+inline int __ffs(int bits) {
+    return bits ? std::countr_zero(static_cast<unsigned>(bits)) + 1 : 0;
+}
+inline unsigned __float_as_uint(float value) {
+    return std::bit_cast<unsigned>(value);
+}
+inline float __uint_as_float(unsigned bits) {
+    return std::bit_cast<float>(bits);
+}
+inline float __fdividef(float a, float b) {
+    return a / b;
+}
+inline float rsqrtf(float value) {
+    return 1.0f / std::sqrt(value);
+}
 /// Nanoseconds in place of cycles.
 inline long long clock64() {
-    return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+        .count();
 }
 template <class T>
 T __ldg(const T* from) {

@@ -52,12 +52,20 @@ void check_sentinels() {
     }
 }
 
-MatrixLoads matrix_loads() { return {executor::launch_count().matrices, executor::launch_count().matrix_cycles}; }
+MatrixLoads matrix_loads() {
+    return {executor::launch_count().matrices, executor::launch_count().matrix_cycles};
+}
 
-void schedule_by(std::uint64_t seed) { executor::set_schedule({seed != 0, seed}); }
+void schedule_by(std::uint64_t seed) {
+    executor::set_schedule({seed != 0, seed});
+}
 
-Unwatched::Unwatched() { executor::watch_accesses(false); }
-Unwatched::~Unwatched() { executor::watch_accesses(true); }
+Unwatched::Unwatched() {
+    executor::watch_accesses(false);
+}
+Unwatched::~Unwatched() {
+    executor::watch_accesses(true);
+}
 
 void* allocate(std::int64_t bytes) {
     executor::require_not_recording("an allocation");
@@ -70,7 +78,9 @@ void release(void* memory, std::int64_t) noexcept {
     overrun |= !device_memory().release(memory);
 }
 
-std::int64_t free_memory() { return cpu::free_memory(); }
+std::int64_t free_memory() {
+    return cpu::free_memory();
+}
 void* allocate_host(std::int64_t bytes) {
     executor::require_not_recording("an allocation of pinned memory");
     return std::malloc(static_cast<std::size_t>(bytes));
@@ -119,13 +129,21 @@ void wait_for(Mark mark) {
     executor::require_not_recording("waiting for a mark");
     settle(reinterpret_cast<std::uint64_t>(mark.handle));
 }
-double seconds_between(Mark from, Mark to) { return cpu::seconds_between(from, to); }
+double seconds_between(Mark from, Mark to) {
+    return cpu::seconds_between(from, to);
+}
 void release_mark(Mark) noexcept {}
-bool reached(Mark mark) { return transfers.empty() || transfers.front().number > reinterpret_cast<std::uint64_t>(mark.handle); }
+bool reached(Mark mark) {
+    return transfers.empty() || transfers.front().number > reinterpret_cast<std::uint64_t>(mark.handle);
+}
 void begin_range(const char*) {}
 void end_range() {}
-double arithmetic_peak(Stream, bool) { return 0; }
-std::string device_description() { return "CUDA kernels on the CPU"; }
+double arithmetic_peak(Stream, bool) {
+    return 0;
+}
+std::string device_description() {
+    return "CUDA kernels on the CPU";
+}
 
 const Kernels& kernels() {
 #define IWSEG_KERNEL_ADDRESS(name) &simt::name,

@@ -4,8 +4,8 @@
 #include "kernels/convolution_direct.h"
 #include "kernels/convolution_narrow.h"
 
-// On the executor every convolution is one of ours, as cuDNN has no source to run: those of few channels in bf16 the narrow
-// ones, else direct ones.
+// On the executor every convolution is one of ours, as cuDNN has no source to run: those of few channels in bf16 the
+// narrow ones, else direct ones.
 namespace iwseg::simt {
 
 std::unique_ptr<Convolution> make_convolution(Stream, const ConvolutionOptions& options, ConvolutionPasses passes) {
@@ -13,6 +13,8 @@ std::unique_ptr<Convolution> make_convolution(Stream, const ConvolutionOptions& 
     return make_direct_convolution(options, passes);
 }
 
-Layout preferred_layout(std::int64_t) { return Layout::ndhwc; }
+Layout preferred_layout(std::int64_t) {
+    return Layout::ndhwc;
+}
 
 }  // namespace iwseg::simt

@@ -48,9 +48,13 @@ iwseg_simt_switch:
 #endif
 
 #if defined(__x86_64__)
-void change(void*& from, void*& to) { iwseg_simt_switch(&from, to); }
+void change(void*& from, void*& to) {
+    iwseg_simt_switch(&from, to);
+}
 #else
-void change(ucontext_t& from, ucontext_t& to) { ::swapcontext(&from, &to); }
+void change(ucontext_t& from, ucontext_t& to) {
+    ::swapcontext(&from, &to);
+}
 #endif
 
 }  // namespace
@@ -68,7 +72,9 @@ Fiber::Fiber() {
 #endif
 }
 
-Fiber::~Fiber() { ::munmap(stack_ - kGuard, kStack + kGuard); }
+Fiber::~Fiber() {
+    ::munmap(stack_ - kGuard, kStack + kGuard);
+}
 
 void Fiber::start(std::function<void()> work) {
     work_ = std::move(work);

@@ -7,8 +7,8 @@
 
 namespace iwseg::simt::executor {
 
-/// A stack of its own, on which work runs until it returns; work may hand control back in between. A hand-written switch
-/// on x86-64, ucontext elsewhere.
+/// A stack of its own, on which work runs until it returns; work may hand control back in between. A hand-written
+/// switch on x86-64, ucontext elsewhere.
 class Fiber {
   public:
     Fiber();

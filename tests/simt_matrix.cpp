@@ -6,7 +6,6 @@
 #include <bit>
 #include <cstring>
 
-
 namespace iwseg::simt::executor {
 namespace {
 

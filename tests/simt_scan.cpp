@@ -6,7 +6,9 @@
 
 namespace iwseg::simt {
 
-std::int64_t prefix_sum_scratch_bytes(std::int64_t) { return 0; }
+std::int64_t prefix_sum_scratch_bytes(std::int64_t) {
+    return 0;
+}
 
 void prefix_sum(Stream stream, std::uint32_t* numbers, std::int64_t count, void*) {
     executor::submit(stream, [=] {

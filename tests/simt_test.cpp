@@ -21,7 +21,8 @@ constexpr int kThreads = 256;
 
 __global__ void sum_kernel(const int* values, int count, int* sums) {
     int sum = 0;
-    for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < static_cast<unsigned>(count); i += gridDim.x * blockDim.x)
+    for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < static_cast<unsigned>(count);
+         i += gridDim.x * blockDim.x)
         sum += values[i];
     sum = block_sum<kThreads>(sum);
     if (threadIdx.x == 0) sums[blockIdx.x] = sum;
@@ -92,7 +93,9 @@ __global__ void stuck_kernel() {
     if (threadIdx.x == 3) __shfl_sync(0xFFFFFFFFu, 1, 0);
     __syncthreads();
 }
-__global__ void outside_mask_kernel() { __shfl_sync(0x0000FFFFu, 1, 0); }
+__global__ void outside_mask_kernel() {
+    __shfl_sync(0x0000FFFFu, 1, 0);
+}
 __global__ void ended_lane_kernel() {
     if (threadIdx.x == 9) return;
     __syncwarp();

@@ -6,8 +6,8 @@
 #include <random>
 #include <vector>
 
-#include "models/grid_prediction.h"
 #include "engine/initialisation.h"
+#include "models/grid_prediction.h"
 #include "tests/simt.h"
 #include "tests/simt_backend.h"
 #include "training/session.h"

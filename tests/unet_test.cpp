@@ -27,7 +27,9 @@ struct Narrow {
     Backend backend = Backend::cpu;
 };
 
-std::ostream& operator<<(std::ostream& out, const Narrow& n) { return out << n.name << " on " << name_of(n.backend); }
+std::ostream& operator<<(std::ostream& out, const Narrow& n) {
+    return out << n.name << " on " << name_of(n.backend);
+}
 
 class GoldenUnet : public testing::TestWithParam<Narrow> {
   protected:
@@ -41,7 +43,8 @@ class GoldenUnet : public testing::TestWithParam<Narrow> {
         shape_ = {x.shape[0], x.shape[1], x.shape[2], x.shape[3], x.shape[4]};
         batch_.shape = shape_;
         batch_.image = x.as_f32();
-        for (const std::int32_t t : golden_.at("target").as_i32()) batch_.target.push_back(static_cast<std::uint8_t>(t));
+        for (const std::int32_t t : golden_.at("target").as_i32())
+            batch_.target.push_back(static_cast<std::uint8_t>(t));
         batch_.labels = golden_.at("cc").as_i32();
         batch_.stride = 1 + *std::max_element(batch_.labels.begin(), batch_.labels.end());
         batch_.weights.resize(static_cast<std::size_t>(shape_.n * batch_.stride));
@@ -140,14 +143,14 @@ TEST_P(GoldenUnet, ParameterGradientsEqualThoseInDoublePrecision) {
             ++compared;
         }
         EXPECT_LT(std::sqrt(squares_off / squares), 3e-3);  // 1.1e-3 there, below 1e-4 elsewhere
-        EXPECT_GE(compared, 120);  // every array of the network: none is left out
+        EXPECT_GE(compared, 120);                           // every array of the network: none is left out
     }
 }
 
 // Training amplifies rounding: in unet_narrow, PyTorch in double precision is 1e-7 from the goldens at the second step,
-// 1e-3 at the fourth and 7e-3 at the fifth; PyTorch in float32 4e-4. In unet_two_channel it depends on the instruction set
-// whether the ReLU named above is passed: if as in the goldens, losses hold to 1e-4, as on the executor; if not, they are
-// 1.4e-4 away at the second step and 7e-3 at the fifth.
+// 1e-3 at the fourth and 7e-3 at the fifth; PyTorch in float32 4e-4. In unet_two_channel it depends on the instruction
+// set whether the ReLU named above is passed: if as in the goldens, losses hold to 1e-4, as on the executor; if not,
+// they are 1.4e-4 away at the second step and 7e-3 at the fifth.
 TEST_P(GoldenUnet, FiveStepsFollowTheOriginals) {
     const bool chaotic = GetParam().name == "unet_narrow" || GetParam().backend != Backend::simt;
     for (const std::string loss : {"iwdl", "iwbce"}) {
@@ -166,7 +169,8 @@ TEST_P(GoldenUnet, FiveStepsFollowTheOriginals) {
             if (!name.starts_with(start) || name.ends_with("num_batches_tracked")) continue;
             const std::string of = name.substr(start.size());
             EXPECT_LT(largest_difference(parameters_->value(parameters_->find(of)), tensor.as_f32()),
-                      chaotic ? 1e-1 : 5e-3) << of;
+                      chaotic ? 1e-1 : 5e-3)
+                << of;
         }
     }
 }
@@ -200,9 +204,8 @@ std::vector<Narrow> networks() {
     return all;
 }
 
-INSTANTIATE_TEST_SUITE_P(Narrow, GoldenUnet, testing::ValuesIn(networks()), [](const auto& narrow) {
-    return narrow.param.name + "_" + name_of(narrow.param.backend);
-});
+INSTANTIATE_TEST_SUITE_P(Narrow, GoldenUnet, testing::ValuesIn(networks()),
+                         [](const auto& narrow) { return narrow.param.name + "_" + name_of(narrow.param.backend); });
 
 class GoldenGrid : public testing::TestWithParam<Backend> {};
 

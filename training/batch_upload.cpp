@@ -54,7 +54,8 @@ void BatchUpload::send(const Batch& batch, float learning_rate, const StepPlaces
     device.wait_for(uploaded_);
     char* host = host_->data();
     std::memcpy(host, &learning_rate, sizeof learning_rate);
-    cpu::copy(context_.host(), to_read({batch.image.data(), batch.shape}), {host + at.image, batch.shape, bf16_ ? Type::bf16 : Type::f32});
+    cpu::copy(context_.host(), to_read({batch.image.data(), batch.shape}),
+              {host + at.image, batch.shape, bf16_ ? Type::bf16 : Type::f32});
     std::memcpy(host + at.target, batch.target.data(), batch.target.size());
     if (weighted) {
         if (short_labels)

@@ -18,7 +18,8 @@ PatchSource source_of(const PatchPlace& place, const Extent& shape, const Extent
         source.start += strides[axis] * (back ? last : first);
         source.strides[a] = back ? -strides[axis] : strides[axis];
         source.inside_first[a] = static_cast<std::int32_t>(std::clamp<std::int64_t>(inside, 0, patch[a]));
-        source.inside_end[a] = static_cast<std::int32_t>(std::clamp<std::int64_t>(end, source.inside_first[a], patch[a]));
+        source.inside_end[a] =
+            static_cast<std::int32_t>(std::clamp<std::int64_t>(end, source.inside_first[a], patch[a]));
     }
     return source;
 }

@@ -26,14 +26,14 @@ struct SamplingOptions {
     std::int64_t batch = 2;
     double nonzero_fraction = 0.5;  ///< of patches centred on a lesion voxel
     ComponentMode components = ComponentMode::volume;
-    int connectivity = 26;          ///< in patch mode; in volume mode the cases' own
+    int connectivity = 26;  ///< in patch mode; in volume mode the cases' own
     WeightClip weight_clip;
     Augmentation augmentation;
     std::uint64_t seed = 0xBadCafe;
 };
 
-/// Where a sample's patch is cut from, and what augmentation makes of it: axis a of the patch runs along axis axis[a] of
-/// the scan, backwards where reversed[a].
+/// Where a sample's patch is cut from, and what augmentation makes of it: axis a of the patch runs along axis axis[a]
+/// of the scan, backwards where reversed[a].
 struct PatchPlace {
     std::size_t scan = 0;                 ///< index into the sampler's cases
     std::array<std::int64_t, 3> first{};  ///< the box's first voxel in the scan, maybe outside

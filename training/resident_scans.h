@@ -13,10 +13,10 @@ namespace iwseg {
 
 /// A scan to train on, in host memory of someone else.
 struct TrainingScan {
-    std::array<std::int64_t, 3> shape{};   ///< (D, H, W)
+    std::array<std::int64_t, 3> shape{};  ///< (D, H, W)
     std::int64_t channels = 0;
-    const float* image = nullptr;          ///< (C, D, H, W)
-    const float* minimum = nullptr;        ///< of each channel: what patches are padded with
+    const float* image = nullptr;    ///< (C, D, H, W)
+    const float* minimum = nullptr;  ///< of each channel: what patches are padded with
     const ComponentList* lesions = nullptr;
     const std::uint8_t* ignored = nullptr;  ///< (D, H, W), 1 where the truth is unknown; null where that is nowhere
 
@@ -29,8 +29,8 @@ struct PatchCutting {
     SamplingOptions sampling;
 };
 
-/// Scans to train on in the memory of a device: image (C, D, H, W) f32 and component labels (D, H, W) i32 of each, uploaded
-/// once, for cut_patches.
+/// Scans to train on in the memory of a device: image (C, D, H, W) f32 and component labels (D, H, W) i32 of each,
+/// uploaded once, for cut_patches.
 class ResidentScans {
   public:
     /// Waits until everything is uploaded. Throws InputError where the device has less memory than bytes_needed.

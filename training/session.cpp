@@ -18,8 +18,8 @@ namespace iwseg {
 
 namespace {
 
-/// Throws InputError where the device lacks the memory for a step's plan, saying which patch would fit: what a plan takes
-/// grows as the voxels do.
+/// Throws InputError where the device lacks the memory for a step's plan, saying which patch would fit: what a plan
+/// takes grows as the voxels do.
 void require_memory(const Context& context, const TrainingOptions& options, std::int64_t needed) {
     const std::int64_t free = context.kernels().free_memory() - options.memory_for_others;
     if (needed <= free) return;
@@ -36,7 +36,8 @@ void require_memory(const Context& context, const TrainingOptions& options, std:
                        gigabytes(std::max<std::int64_t>(free, 0)) + " are free";
     if (options.memory_for_others > 0)
         text += " beside " + gigabytes(options.memory_for_others) + " for validation (validate_share = 0 does without)";
-    text += any ? "; patch = [" + box(patch[0], patch[1], patch[2], ", ") + "] would fit" : "; no patch would fit at this batch";
+    text += any ? "; patch = [" + box(patch[0], patch[1], patch[2], ", ") + "] would fit"
+                : "; no patch would fit at this batch";
     if (!options.bf16) text += ", and precision bf16 needs about two fifths less";
     throw InputError(text);
 }
@@ -75,8 +76,10 @@ struct TrainingSession::State {
 
     const SamplingOptions& sampling() const {
         const SamplingOptions& chosen = options.cutting->sampling;
-        const Shape shape{chosen.batch, options.cutting->scans.at(0).channels, chosen.patch[0], chosen.patch[1], chosen.patch[2]};
-        if (!(shape == options.input)) throw std::invalid_argument("a sampler whose patches are not the session's input");
+        const Shape shape{chosen.batch, options.cutting->scans.at(0).channels, chosen.patch[0], chosen.patch[1],
+                          chosen.patch[2]};
+        if (!(shape == options.input))
+            throw std::invalid_argument("a sampler whose patches are not the session's input");
         return chosen;
     }
 
@@ -122,9 +125,15 @@ TrainingSession::TrainingSession(Context& context, Parameters& parameters, const
 
 TrainingSession::~TrainingSession() = default;
 
-std::int64_t TrainingSession::arena_bytes() const { return state_->plan->bytes(); }
-std::int64_t TrainingSession::resident_bytes() const { return state_->scans ? state_->scans->bytes() : 0; }
-Plan& TrainingSession::plan() { return *state_->plan; }
+std::int64_t TrainingSession::arena_bytes() const {
+    return state_->plan->bytes();
+}
+std::int64_t TrainingSession::resident_bytes() const {
+    return state_->scans ? state_->scans->bytes() : 0;
+}
+Plan& TrainingSession::plan() {
+    return *state_->plan;
+}
 std::vector<float> TrainingSession::logits() const {
     const State& s = *state_;
     std::vector<float> host(static_cast<std::size_t>((*s.plan)[s.logit].shape.elements()));

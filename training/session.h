@@ -21,12 +21,13 @@ struct TrainingOptions {
     Loss loss;
     bool bf16 = false;
     std::optional<Layout> layout = {};  ///< of activations, where it is not to be the device's preferred one
-    Shape input;  ///< (N, C, D, H, W)
+    Shape input;                        ///< (N, C, D, H, W)
     float momentum = 0.9f;
     bool nesterov = true;
     float weight_decay = 0.0f;
-    /// Where given, on a device with memory of its own that holds these scans beside the plan, they are uploaded once and a
-    /// step takes places instead of a batch. Their memory must outlive the session; patches have the input's shape.
+    /// Where given, on a device with memory of its own that holds these scans beside the plan, they are uploaded once
+    /// and a step takes places instead of a batch. Their memory must outlive the session; patches have the input's
+    /// shape.
     std::optional<PatchCutting> cutting = {};
     std::int64_t memory_for_others = 0;  ///< bytes that are to be left free beside the plan and the scans
     std::optional<std::int64_t> memory_for_scans = {};  ///< bytes; else what is free when the plan is made
@@ -49,12 +50,12 @@ class TrainingSession {
     /// Bytes of the scans that lie on the device; 0: they do not, and only batches can be given.
     std::int64_t resident_bytes() const;
 
-    /// Gives the coming step what it reads, also while the step before is still at work: a batch, which must stay as it is
-    /// until the coming step is started, or places in the resident scans.
+    /// Gives the coming step what it reads, also while the step before is still at work: a batch, which must stay as it
+    /// is until the coming step is started, or places in the resident scans.
     void bind(const Batch& batch, float learning_rate);
     void bind(const std::vector<PatchPlace>& places, float learning_rate);
-    /// Queues forward, loss, backward and update of what is bound; patches are cut first where places are. Returns at once
-    /// where the device works on its own. Allocates nothing.
+    /// Queues forward, loss, backward and update of what is bound; patches are cut first where places are. Returns at
+    /// once where the device works on its own. Allocates nothing.
     void start();
     /// Waits for the step that was started.
     StepOutcome finish();

@@ -10,7 +10,8 @@
 namespace iwseg {
 namespace {
 
-/// Where each part lies, bytes from the start: the learning rate, where patches are cut, image, target, labels, weights.
+/// Where each part lies, bytes from the start: the learning rate, where patches are cut, image, target, labels,
+/// weights.
 struct Parts {
     std::int64_t sources, image, target, labels, weights, end;
 
@@ -69,7 +70,7 @@ bool StepInputs::set(const Batch& batch, float learning_rate) {
         // Steps only ever read it.
         image_ = const_cast<float*>(batch.image.data());
         *targets_ = {batch.target.data(), weighted_ ? batch.labels.data() : nullptr,
-                    weighted_ ? batch.weights.data() : nullptr, weighted_ ? batch.stride : 0};
+                     weighted_ ? batch.weights.data() : nullptr, weighted_ ? batch.stride : 0};
         host_rate_ = learning_rate;
         return false;
     }
@@ -121,8 +122,8 @@ void StepInputs::add_cutting(Program& program, Buffer image, const SamplingOptio
         Call call{"weigh components", "weigh components", {}, {}, {}};
         if (sampling.components == ComponentMode::patch) {
             const Shape mask{shape_.n, 1, shape_.d, shape_.h, shape_.w};
-            scratch = program.add_bytes("components", context_.kernels().component_weights_scratch_bytes(
-                                                          mask, sampling.connectivity));
+            scratch = program.add_bytes(
+                "components", context_.kernels().component_weights_scratch_bytes(mask, sampling.connectivity));
             call.writes.push_back(scratch);
         }
         call.run = [this, scratch](const Plan& plan) {
@@ -136,7 +137,8 @@ void StepInputs::add_cutting(Program& program, Buffer image, const SamplingOptio
 void StepInputs::cut() const {
     const Parts parts(shape_, weighted_, stride_);
     char* data = device_->data();
-    const bool labels = weighted_ && sampling_.components == ComponentMode::volume;  // else those of the patch are found
+    const bool labels =
+        weighted_ && sampling_.components == ComponentMode::volume;  // else those of the patch are found
     context_.kernels().cut_patches(context_.stream(), reinterpret_cast<const PatchSource*>(data + parts.sources),
                                    {image_, shape_}, reinterpret_cast<std::uint8_t*>(data + parts.target),
                                    labels ? reinterpret_cast<std::int32_t*>(data + parts.labels) : nullptr);
@@ -150,8 +152,8 @@ void StepInputs::weigh(void* scratch) const {
     auto* weights = reinterpret_cast<float*>(data + parts.weights);
     const Kernels& device = context_.kernels();
     if (sampling_.components == ComponentMode::patch)
-        device.component_weights(context_.stream(), target, sampling_.connectivity, sampling_.weight_clip, labels, weights,
-                                 scratch);
+        device.component_weights(context_.stream(), target, sampling_.connectivity, sampling_.weight_clip, labels,
+                                 weights, scratch);
     else
         device.inverse_weight_table(context_.stream(), labels, weights, scans_stride_, sampling_.weight_clip);
 }

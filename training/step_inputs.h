@@ -26,8 +26,8 @@ class StepInputs {
     StepInputs(const StepInputs&) = delete;
     StepInputs& operator=(const StepInputs&) = delete;
 
-    /// Adds the calls that cut patches and compute their components' weights in front of a program; they do nothing where
-    /// a batch is given. Once, on a device with memory of its own.
+    /// Adds the calls that cut patches and compute their components' weights in front of a program; they do nothing
+    /// where a batch is given. Once, on a device with memory of its own.
     void add_cutting(Program& program, Buffer image, const SamplingOptions& sampling);
     /// From here on places can be given; scans must outlive this.
     void use(const ResidentScans& scans);
@@ -61,10 +61,10 @@ class StepInputs {
     float* image_ = nullptr;
     const float* learning_rate_ = &host_rate_;
     std::shared_ptr<LossTargets> targets_ = std::make_shared<LossTargets>();
-    SamplingOptions sampling_;                ///< of add_cutting
-    const ResidentScans* scans_ = nullptr;    ///< that may be used
-    const ResidentScans* source_ = nullptr;   ///< that the coming step uses, or null: it has a batch
-    std::int64_t scans_stride_ = 0;           ///< labels in the scans' table of weights
+    SamplingOptions sampling_;               ///< of add_cutting
+    const ResidentScans* scans_ = nullptr;   ///< that may be used
+    const ResidentScans* source_ = nullptr;  ///< that the coming step uses, or null: it has a batch
+    std::int64_t scans_stride_ = 0;          ///< labels in the scans' table of weights
 };
 
 }  // namespace iwseg

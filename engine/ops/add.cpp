@@ -18,9 +18,8 @@ std::vector<Shape> AddOperation::outputs(const std::vector<Shape>& inputs) const
 void AddOperation::forward(const Lowering& lowering) const {
     const Buffer b = lowering.input(1), y = lowering.output();
     convert(lowering, name_ + " copied", lowering.input(0), y);
-    lowering.add({name_, "sums", {b, y}, {y}, [=](const Plan& plan) {
-                      plan.device().add(plan.stream(), plan[b], plan[y]);
-                  }});
+    lowering.add(
+        {name_, "sums", {b, y}, {y}, [=](const Plan& plan) { plan.device().add(plan.stream(), plan[b], plan[y]); }});
 }
 
 void AddOperation::backward(const Lowering& lowering) const {

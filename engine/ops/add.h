@@ -9,8 +9,8 @@
 
 namespace iwseg {
 
-/// The sum of two tensors of one shape. Of a convolution's result that nobody else reads it costs no pass of its own: the
-/// convolution adds to the other. Throws std::invalid_argument on different shapes.
+/// The sum of two tensors of one shape. Of a convolution's result that nobody else reads it costs no pass of its own:
+/// the convolution adds to the other. Throws std::invalid_argument on different shapes.
 Tensor add(Tensor a, Tensor b);
 
 class AddOperation final : public Operation {

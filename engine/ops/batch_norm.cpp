@@ -66,8 +66,8 @@ std::shared_ptr<const Operation> BatchNormOperation::followed_by(const Operation
 
 void BatchNormOperation::prepare(const Lowering& lowering) const {
     const std::int64_t channels = lowering.program()[lowering.input(0)].shape.c;
-    const Buffer statistics = lowering.program().add_bytes(
-        name() + " statistics", 2 * channels * static_cast<std::int64_t>(sizeof(float)));
+    const Buffer statistics =
+        lowering.program().add_bytes(name() + " statistics", 2 * channels * static_cast<std::int64_t>(sizeof(float)));
     lowering.state() = std::make_shared<const ReadyNorm>(
         ReadyNorm{lowering.parameters(), lowering.parameter(0), lowering.parameter(1), lowering.parameter(2),
                   lowering.parameter(3), statistics, channels, options_.momentum});
@@ -106,7 +106,8 @@ void BatchNormOperation::add_apply(const Lowering& lowering, Buffer y, const std
     Call call{name() + " " + pass, "batch norm " + pass, {x, ready->buffer}, {y}, {}};
     call.in_place = {x, y};
     call.run = [=, relu = relu_](const Plan& plan) {
-        plan.device().batch_norm_apply(plan.stream(), plan[x], ready->statistics(plan), ready->weights(), relu, plan[y]);
+        plan.device().batch_norm_apply(plan.stream(), plan[x], ready->statistics(plan), ready->weights(), relu,
+                                       plan[y]);
     };
     lowering.add(std::move(call));
 }
@@ -119,8 +120,9 @@ void BatchNormOperation::backward(const Lowering& lowering) const {
     Call call{name() + " backward", "batch norm backward", {x, diff_y, ready->buffer}, {to.buffer, sums}, {}};
     call.run = [=, relu = relu_](const Plan& plan) {
         const Parameters& parameters = ready->parameters;
-        plan.device().batch_norm_backward(plan.stream(), plan[x], plan[diff_y], ready->statistics(plan), ready->weights(),
-                                          relu, plan[to.buffer], to.write, parameters.device_gradient(ready->scale),
+        plan.device().batch_norm_backward(plan.stream(), plan[x], plan[diff_y], ready->statistics(plan),
+                                          ready->weights(), relu, plan[to.buffer], to.write,
+                                          parameters.device_gradient(ready->scale),
                                           parameters.device_gradient(ready->shift), plan[sums].data);
     };
     // Both are read twice: every element of the gradient needs two sums over all of them.

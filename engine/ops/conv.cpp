@@ -77,8 +77,7 @@ Form ConvOperation::input_form(const InputForm& input) const {
     if (input.input == 1) return input.output;
     // Few channels, an image's, are read as they lie; a block of channels would be mostly zeros.
     constexpr std::int64_t kFewChannels = 15;
-    if (input.given.layout == Layout::ncdhw && input.shape.c <= kFewChannels)
-        return {input.usual.type, Layout::ncdhw};
+    if (input.given.layout == Layout::ncdhw && input.shape.c <= kFewChannels) return {input.usual.type, Layout::ncdhw};
     return input.usual;
 }
 

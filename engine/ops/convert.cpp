@@ -10,7 +10,8 @@ void ConvertOperation::forward(const Lowering& lowering) const {
 }
 
 void ConvertOperation::backward(const Lowering& lowering) const {
-    if (lowering.wants_gradient(0)) pass_gradient(lowering, "backward", lowering.output_gradient(), lowering.input_gradient(0));
+    if (lowering.wants_gradient(0))
+        pass_gradient(lowering, "backward", lowering.output_gradient(), lowering.input_gradient(0));
 }
 
 }  // namespace iwseg

@@ -17,7 +17,8 @@ class MaxPoolOperation final : public Operation {
     std::vector<Shape> outputs(const std::vector<Shape>& inputs) const override {
         const Shape& x = inputs.at(0);
         if (x.d % 2 || x.h % 2 || x.w % 2)
-            throw std::invalid_argument("max_pool: expected even sizes; a network of three halvings takes multiples of 8");
+            throw std::invalid_argument(
+                "max_pool: expected even sizes; a network of three halvings takes multiples of 8");
         return {{x.n, x.c, x.d / 2, x.h / 2, x.w / 2}};
     }
 

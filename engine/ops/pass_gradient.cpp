@@ -17,7 +17,8 @@ void convert(const Lowering& lowering, const std::string& name, Buffer from, Buf
     lowering.add(std::move(call));
 }
 
-void pass_gradient(const Lowering& lowering, const std::string& pass, Buffer diff_output, const GradientDestination& to) {
+void pass_gradient(const Lowering& lowering, const std::string& pass, Buffer diff_output,
+                   const GradientDestination& to) {
     Program& program = lowering.program();
     const std::string name = lowering.name() + " " + pass;
     if (to.write == Write::overwrite) return convert(lowering, name, diff_output, to.buffer);

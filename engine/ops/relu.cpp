@@ -10,7 +10,8 @@ namespace iwseg {
 
 LeakyReluOperation::LeakyReluOperation(std::string name, float slope) : name_(std::move(name)), slope_(slope) {
     if (!(slope >= 0 && slope < 1))
-        throw std::invalid_argument(name_ + ": a slope of " + std::to_string(slope) + ", expected one from 0 to below 1");
+        throw std::invalid_argument(name_ + ": a slope of " + std::to_string(slope) +
+                                    ", expected one from 0 to below 1");
 }
 
 void LeakyReluOperation::forward(const Lowering& lowering) const {

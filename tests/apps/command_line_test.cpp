@@ -36,9 +36,8 @@ class CommandLine : public testing::Test {
         return path;
     }
     static Result iwseg(const std::string& arguments) {
-        const std::string command =
-            fmt::format("cd {} && OMP_NUM_THREADS=2 {} {} > out.txt 2> error.txt",
-                        folder().string(), IWSEG_PROGRAM, arguments);
+        const std::string command = fmt::format("cd {} && OMP_NUM_THREADS=2 {} {} > out.txt 2> error.txt",
+                                                folder().string(), IWSEG_PROGRAM, arguments);
         const int status = std::system(command.c_str());
         return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_text(folder() / "out.txt"),
                 read_text(folder() / "error.txt")};
@@ -60,8 +59,8 @@ constexpr const char* kTiny =
     "--set intensity={window=[-200,300]} --set predict.patch=32 --set predict.stride=24";
 
 TEST_F(CommandLine, EverySubcommandHasHelpWithAnExample) {
-    for (const char* command :
-         {"demo", "phantom", "prepare luna16", "prepare lits", "train", "predict", "evaluate", "run", "froc", "label", "bench", "info"}) {
+    for (const char* command : {"demo", "phantom", "prepare luna16", "prepare lits", "train", "predict", "evaluate",
+                                "run", "froc", "label", "bench", "info"}) {
         const Result result = iwseg(fmt::format("{} --help", command));
         EXPECT_EQ(result.code, 0) << command;
         EXPECT_NE(result.out.find("Example"), std::string::npos) << command;
@@ -187,7 +186,8 @@ TEST_F(CommandLine, RunTrainsPredictsJudgesAndThenSkipsWhatExists) {
     write_text(folder() / "tiny.toml", "loss = \"dl\"\n");
     const std::string run = fmt::format("run --data data --config tiny.toml --out whole {}", kTiny);
     expect_done(run);
-    for (const char* file : {"config.toml", "split.json", "log.jsonl", "model.safetensors", "records.json", "report.html"})
+    for (const char* file :
+         {"config.toml", "split.json", "log.jsonl", "model.safetensors", "records.json", "report.html"})
         EXPECT_TRUE(fs::exists(folder() / "whole" / file)) << file;
 
     std::istringstream log(read_text(folder() / "whole/log.jsonl"));
@@ -215,7 +215,8 @@ TEST_F(CommandLine, LabelTakesForLesionWhatTrainingDoes) {
     EXPECT_NE(result.out.find("2 components, 2 voxels of 24"), std::string::npos) << result.out << result.error;
     mask.voxels[5] = -1;
     write_volume(folder() / "below.nii", mask);
-    EXPECT_NE(expect_refused("label below.nii --out below_labels.nii").error.find("below.nii holds -1 (1 voxels)"), std::string::npos);
+    EXPECT_NE(expect_refused("label below.nii --out below_labels.nii").error.find("below.nii holds -1 (1 voxels)"),
+              std::string::npos);
 }
 
 TEST_F(CommandLine, PredictionsKeepTheScansGeometryAndAgreeWithEachOther) {
@@ -238,8 +239,10 @@ TEST_F(CommandLine, PredictionsKeepTheScansGeometryAndAgreeWithEachOther) {
         ASSERT_EQ(mask.voxels[v], probability.voxels[v] > 0.5f ? 1 : 0) << v;
 
     // The model's file alone says how its scans are read.
-    expect_done(fmt::format("predict --weights trained/model.safetensors --input {} --out alone --save logit,prob --patch 32 "
-                            "--stride 24", scan.string()));
+    expect_done(
+        fmt::format("predict --weights trained/model.safetensors --input {} --out alone --save logit,prob --patch 32 "
+                    "--stride 24",
+                    scan.string()));
     EXPECT_EQ(read_image(file("alone", "logit")).voxels, logit.voxels);
     EXPECT_FALSE(fs::exists(file("alone", "mask")));
 }
@@ -262,7 +265,8 @@ TEST_F(CommandLine, FrocJudgesListsOfCandidates) {
     write_text(folder() / "nodules.csv", "seriesuid,coordX,coordY,coordZ,diameter_mm\n1.2,0,0,0,10\n1.3,5,5,5,8\n");
     write_text(folder() / "excluded.csv", "seriesuid,coordX,coordY,coordZ,diameter_mm\n1.2,50,0,0,-1\n");
     write_text(folder() / "scans.csv", "1.2\n1.3\n");
-    write_text(folder() / "net.csv", "seriesuid,coordX,coordY,coordZ,probability\n1.2,1,1,1,0.9\n1.2,52,0,0,0.8\n1.3,9,9,9,1\n");
+    write_text(folder() / "net.csv",
+               "seriesuid,coordX,coordY,coordZ,probability\n1.2,1,1,1,0.9\n1.2,52,0,0,0.8\n1.3,9,9,9,1\n");
     const std::string lists = "--candidates net.csv --annotations nodules.csv --excluded excluded.csv --seriesuids ";
     expect_done("froc " + lists + "scans.csv --out points --draws 20");
     EXPECT_TRUE(fs::exists(folder() / "points/froc.svg"));

@@ -41,7 +41,9 @@ std::string text_refusal(const std::string& text) {
     });
 }
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+}
 
 Config random_config(std::mt19937_64& random) {
     const auto number = [&](double low, double high) { return std::uniform_real_distribution(low, high)(random); };
@@ -98,8 +100,8 @@ TEST(Config, DefaultsArePublishedOnes) {
 TEST(Config, SettingIsATomlValueOrABareWord) {
     const Config config = resolve_config(
         std::nullopt, {"loss=iwfl", "patch=[16,24,32]", "learning_rate=3e-4", "seed=0xBadCafe", "predict.patch=64",
-                       "predict.stride=32", "intensity={window=[-300, 300]}", "channels=[\"FLAIR\", 1]", "augment.flip=true",
-                       "nesterov=false", "mask_channel=\"lungs\""});
+                       "predict.stride=32", "intensity={window=[-300, 300]}", "channels=[\"FLAIR\", 1]",
+                       "augment.flip=true", "nesterov=false", "mask_channel=\"lungs\""});
     EXPECT_EQ(config.loss, "iwfl");
     EXPECT_EQ(config.patch, (std::array<std::int64_t, 3>{16, 24, 32}));
     EXPECT_EQ(config.learning_rate, 3e-4);
@@ -144,14 +146,17 @@ TEST(Config, LaterSettingsWinOverTheFile) {
 TEST(Config, UnknownKeyNamesTheNearest) {
     EXPECT_EQ(text_refusal("batch = 2\nlerning_rate = 1e-3\n"),
               "lesions.toml, line 2: unknown key lerning_rate; did you mean learning_rate?");
-    EXPECT_EQ(text_refusal("predict = {pach = 64}\n"), "lesions.toml, line 1: unknown key predict.pach; did you mean "
-                                                       "predict.patch?");
+    EXPECT_EQ(text_refusal("predict = {pach = 64}\n"),
+              "lesions.toml, line 1: unknown key predict.pach; did you mean "
+              "predict.patch?");
     EXPECT_TRUE(contains(setting_refusal("epoch=3"), "did you mean epochs?"));
     EXPECT_TRUE(contains(setting_refusal("zzzzzzzzzz=3"), "unknown key zzzzzzzzzz"));
     EXPECT_TRUE(contains(setting_refusal("los=iwdl"), "did you mean loss?"));
 }
 
-TEST(Config, UnknownLossNamesTheNearest) { EXPECT_TRUE(contains(setting_refusal("loss=iwdll"), "iwdl")); }
+TEST(Config, UnknownLossNamesTheNearest) {
+    EXPECT_TRUE(contains(setting_refusal("loss=iwdll"), "iwdl"));
+}
 
 TEST(Config, ASumOfLossesNeedsNoQuotationMarks) {
     EXPECT_EQ(resolve_config(std::nullopt, {"loss=dice + 0.5*iwce"}).loss, "dice + 0.5*iwce");
@@ -207,12 +212,18 @@ TEST(Config, RangesOfALossAreThoseOfTheLosses) {
 }
 
 TEST(Config, UnusableValuesAreRefusedByName) {
-    for (const std::string setting :
-         {"patch=[60,64,64]", "patch=0", "patch=-8", "widths=[0,1,1,1]", "batch=0", "epochs=0", "steps_per_epoch=0",
-          "learning_rate=0", "learning_rate=inf", "learning_rate=nan", "momentum=1", "weight_decay=-1", "precision=fp16",
-          "nonzero_fraction=1.5", "components=scan", "connectivity=8", "weight_clip=[2,1]", "predict.stride=161",
-          "predict.patch=0", "intensity={window=[1,1]}", "labels=[0]", "lr_schedule=[[-1,0.1]]", "workers=-1",
-          "split.test=[\"a\"]"}) {
+    for (const std::string setting : {"patch=[60,64,64]",  "patch=0",
+                                      "patch=-8",          "widths=[0,1,1,1]",
+                                      "batch=0",           "epochs=0",
+                                      "steps_per_epoch=0", "learning_rate=0",
+                                      "learning_rate=inf", "learning_rate=nan",
+                                      "momentum=1",        "weight_decay=-1",
+                                      "precision=fp16",    "nonzero_fraction=1.5",
+                                      "components=scan",   "connectivity=8",
+                                      "weight_clip=[2,1]", "predict.stride=161",
+                                      "predict.patch=0",   "intensity={window=[1,1]}",
+                                      "labels=[0]",        "lr_schedule=[[-1,0.1]]",
+                                      "workers=-1",        "split.test=[\"a\"]"}) {
         const std::string key = setting.substr(0, setting.find_first_of("=."));
         EXPECT_TRUE(setting_refusal(setting).starts_with(key)) << setting << ": " << setting_refusal(setting);
     }
@@ -261,8 +272,7 @@ TEST(ConfigTable, FitsTheWidthItIsGiven) {
     for (const std::size_t width : {61u, 80u, 120u}) {
         std::istringstream table(config_table(width));
         for (std::string line; std::getline(table, line);) {
-            const auto characters =
-                std::count_if(line.begin(), line.end(), [](char c) { return (c & 0xC0) != 0x80; });
+            const auto characters = std::count_if(line.begin(), line.end(), [](char c) { return (c & 0xC0) != 0x80; });
             EXPECT_LE(characters, static_cast<std::ptrdiff_t>(width)) << line;
             EXPECT_FALSE(line.ends_with(' ')) << line;
         }

@@ -9,7 +9,9 @@
 namespace iwseg {
 namespace {
 
-Config config_of(const DemoRun& run) { return resolve_config(std::nullopt, demo_settings(run)); }
+Config config_of(const DemoRun& run) {
+    return resolve_config(std::nullopt, demo_settings(run));
+}
 
 TEST(Demo, TrainsAsItsConfigurationFileSays) {
     const auto file = std::filesystem::path(IWSEG_GOLDEN_DIR) / "../../configs/demo.toml";

@@ -25,8 +25,12 @@ namespace {
 namespace fs = std::filesystem;
 
 /// What makes a published experiment small enough to be run here, in 2 steps.
-const std::vector<std::string> kTiny{"widths=[2, 2, 3, 2]", "patch=[16, 8, 16]",      "epochs=1",
-                                     "steps_per_epoch=2",   "predict={patch = 32, stride = 24}", "threads=1"};
+const std::vector<std::string> kTiny{"widths=[2, 2, 3, 2]",
+                                     "patch=[16, 8, 16]",
+                                     "epochs=1",
+                                     "steps_per_epoch=2",
+                                     "predict={patch = 32, stride = 24}",
+                                     "threads=1"};
 
 class Experiments : public testing::Test {
   protected:
@@ -56,7 +60,8 @@ class Experiments : public testing::Test {
         auto description = nlohmann::json::parse(read_text(data / "dataset.json"));
         description["channel_names"] = {{"0", "CT"}, {"1", "lungs"}};
         write_text(data / "dataset.json", description.dump());
-        const nlohmann::json split{{"train", {"phantom_000"}}, {"validation", {"phantom_001"}}, {"test", {"phantom_002"}}};
+        const nlohmann::json split{
+            {"train", {"phantom_000"}}, {"validation", {"phantom_001"}}, {"test", {"phantom_002"}}};
         write_text(data / "splits.json", nlohmann::json{{"holdout", split}, {"validation", split}}.dump());
         return data;
     }
@@ -64,7 +69,8 @@ class Experiments : public testing::Test {
     /// Bytes of every file of a summary.
     std::map<std::string, std::string> summary_files(const fs::path& out) const {
         std::map<std::string, std::string> files;
-        for (const char* name : {"experiments.json", "experiments.html", "froc.svg", "froc_small.svg", "froc_large.svg"})
+        for (const char* name :
+             {"experiments.json", "experiments.html", "froc.svg", "froc_small.svg", "froc_large.svg"})
             files[name] = read_text(out / name);
         return files;
     }
@@ -120,12 +126,15 @@ TEST_F(Experiments, ABaseThatIsMissingCircularOrNoFileIsRefusedInASentence) {
     const fs::path missing = config("c.toml", "base = \"nowhere.toml\"");
     EXPECT_NE(refusal([&] { resolve_config(missing, {}); }).find("nowhere.toml"), std::string::npos);
     const fs::path number = config("d.toml", "base = 3");
-    EXPECT_NE(refusal([&] { resolve_config(number, {}); }).find("base is 3, but a file was expected"), std::string::npos);
-    EXPECT_NE(refusal([&] { resolve_config(std::nullopt, {"base=x.toml"}); }).find("unknown key base"), std::string::npos);
+    EXPECT_NE(refusal([&] { resolve_config(number, {}); }).find("base is 3, but a file was expected"),
+              std::string::npos);
+    EXPECT_NE(refusal([&] { resolve_config(std::nullopt, {"base=x.toml"}); }).find("unknown key base"),
+              std::string::npos);
 }
 
 TEST_F(Experiments, AFolderWithoutExperimentsIsRefused) {
-    EXPECT_NE(refusal([&] { list_experiments(folder_ / "configs", {}); }).find("holds no experiment"), std::string::npos);
+    EXPECT_NE(refusal([&] { list_experiments(folder_ / "configs", {}); }).find("holds no experiment"),
+              std::string::npos);
     EXPECT_NE(refusal([&] { list_experiments(folder_ / "nowhere", {}); }).find("cannot be listed"), std::string::npos);
 }
 
@@ -237,7 +246,8 @@ TEST_F(Experiments, ARunOneByOneAndARunByIndexEndWithTheSameFilesAndDoNothingTwi
     EXPECT_EQ(fs::last_write_time(whole.out / "iwdl" / "records.json"), judged);
     EXPECT_EQ(summary_files(whole.out), files);
     array.index = 2;
-    EXPECT_NE(refusal([&] { run_experiments(array); }).find("above the last of 2 experiments, which is 1"), std::string::npos);
+    EXPECT_NE(refusal([&] { run_experiments(array); }).find("above the last of 2 experiments, which is 1"),
+              std::string::npos);
 }
 
 /// Records of scans of two lesions of one voxel and one detection: of no voxel, of 2 on a lesion, or of 32, half the

@@ -25,10 +25,9 @@ class PrepareCommand : public testing::Test {
 
     Result iwseg(const std::string& arguments) {
         const fs::path out = folder_ / "out.txt", error = folder_ / "error.txt";
-        const int status =
-            std::system(fmt::format("cd {} && OMP_NUM_THREADS=2 {} {} > out.txt 2> error.txt",
-                                    (folder_ / "").string(), IWSEG_PROGRAM, arguments)
-                            .c_str());
+        const int status = std::system(fmt::format("cd {} && OMP_NUM_THREADS=2 {} {} > out.txt 2> error.txt",
+                                                   (folder_ / "").string(), IWSEG_PROGRAM, arguments)
+                                           .c_str());
         return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_text(out), read_text(error)};
     }
     void expect_done(const std::string& arguments) {

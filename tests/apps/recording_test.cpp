@@ -16,9 +16,9 @@
 #include "data/phantom.h"
 #include "engine/atomic_file.h"
 #include "engine/device_memory.h"
+#include "engine/initialisation.h"
 #include "engine/plan.h"
 #include "models/grid_prediction.h"
-#include "engine/initialisation.h"
 #include "tests/backends.h"
 #include "tests/simt_recording.h"
 

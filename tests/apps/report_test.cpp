@@ -57,9 +57,14 @@ TEST(SliceImage, PngDecodesToThePixelsGiven) {
 }
 
 TEST(SliceImage, Base64IsThatOfRfc4648) {
-    const std::pair<const char*, const char*> vectors[] = {
-        {"", ""},           {"f", "Zg=="},         {"fo", "Zm8="},         {"foo", "Zm9v"},
-        {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}, {"\xff\xfe", "//4="}};
+    const std::pair<const char*, const char*> vectors[] = {{"", ""},
+                                                           {"f", "Zg=="},
+                                                           {"fo", "Zm8="},
+                                                           {"foo", "Zm9v"},
+                                                           {"foob", "Zm9vYg=="},
+                                                           {"fooba", "Zm9vYmE="},
+                                                           {"foobar", "Zm9vYmFy"},
+                                                           {"\xff\xfe", "//4="}};
     for (const auto& [bytes, text] : vectors) EXPECT_EQ(base64(bytes), text);
 }
 
@@ -113,8 +118,8 @@ TEST(SliceImage, PictureDoesNotDependOnHowTheFileOrdersItsAxes) {
     const std::array<std::array<int, 3>, 6> orders{{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}}};
     for (const auto& order : orders)
         for (int signs = 0; signs < 8; ++signs) {
-            const Geometry geometry = geometry_along(
-                order, {signs & 1 ? -1.0 : 1.0, signs & 2 ? -1.0 : 1.0, signs & 4 ? -1.0 : 1.0});
+            const Geometry geometry =
+                geometry_along(order, {signs & 1 ? -1.0 : 1.0, signs & 2 ? -1.0 : 1.0, signs & 4 ? -1.0 : 1.0});
             const SliceOrientation shown = slice_orientation(geometry);
             EXPECT_EQ(order[shown.across], 2);
             EXPECT_EQ(order[shown.right], 0);
@@ -252,10 +257,11 @@ TEST_F(Report, ARunHasOneColourInTablesChartsAndPictures) {
 
 TEST_F(Report, HeadingsOfTablesSayWhatTheyAreOf) {
     const HtmlTable table{{"case", "Dice"}, {{"a", {{"0.5", true}}}, {"b", {{.html = "none", .is_text = true}}}}};
-    EXPECT_EQ(html_table(table),
-              "<div class=\"scroll\"><table><thead><tr><th scope=\"col\">case</th><th scope=\"col\">Dice</th></tr></thead>"
-              "<tbody><tr><th scope=\"row\">a</th><td class=\"best\">0.5</td></tr>"
-              "<tr><th scope=\"row\">b</th><td class=\"text\">none</td></tr></tbody></table></div>");
+    EXPECT_EQ(
+        html_table(table),
+        "<div class=\"scroll\"><table><thead><tr><th scope=\"col\">case</th><th scope=\"col\">Dice</th></tr></thead>"
+        "<tbody><tr><th scope=\"row\">a</th><td class=\"best\">0.5</td></tr>"
+        "<tr><th scope=\"row\">b</th><td class=\"text\">none</td></tr></tbody></table></div>");
 }
 
 TEST_F(Report, CasesAreATableAndTheSameAsCsv) {
@@ -284,7 +290,8 @@ TEST_F(Report, LinksToThePageOfAllExperimentsWhereItIsOneOfThem) {
     EXPECT_EQ(read_text(folder / "alone.html").find("All experiments"), std::string::npos);
     data.summary = "../experiments.html";
     write_report(data, folder / "one.html");
-    EXPECT_NE(read_text(folder / "one.html").find("<a href=\"../experiments.html\">All experiments</a>"), std::string::npos);
+    EXPECT_NE(read_text(folder / "one.html").find("<a href=\"../experiments.html\">All experiments</a>"),
+              std::string::npos);
 }
 
 TEST_F(Report, NamesThatCsvWouldMisreadAreQuoted) {
@@ -295,13 +302,15 @@ TEST_F(Report, NamesThatCsvWouldMisreadAreQuoted) {
 
 TEST_F(Report, SaysHowEachRunWasMade) {
     write_text(folder / "careful/split.json", R"({"train": ["x", "y"], "validation": [], "test": ["a", "b"]})");
-    write_text(folder / "careful/sessions.jsonl",
-               "{\"begun\": \"2026-01-02T03:04:05Z\", \"version\": \"9.8.7\", \"device\": \"a card\", \"first_step\": 0, "
-               "\"arena_bytes\": 2500000000}\n{\"ended\": \"2026-01-02T04:00:00Z\", \"peak_bytes\": 3500000000}\n");
+    write_text(
+        folder / "careful/sessions.jsonl",
+        "{\"begun\": \"2026-01-02T03:04:05Z\", \"version\": \"9.8.7\", \"device\": \"a card\", \"first_step\": 0, "
+        "\"arena_bytes\": 2500000000}\n{\"ended\": \"2026-01-02T04:00:00Z\", \"peak_bytes\": 3500000000}\n");
     write_text(folder / "careful/config.toml", "loss = \"iwdl\"\npatch = 16\nbatch = 4\n");
     const std::string html = provenance_section(read_report_data(folder / "dataset", runs()));
-    for (const char* said : {"2 to train, 0 to validate, 2 to test", "2026-01-02 03:04 to 2026-01-02 04:00 UTC", "9.8.7",
-                             "a card", "2.5 GB for a step, 3.5 GB the whole process", "differ in: batch", "not recorded"})
+    for (const char* said :
+         {"2 to train, 0 to validate, 2 to test", "2026-01-02 03:04 to 2026-01-02 04:00 UTC", "9.8.7", "a card",
+          "2.5 GB for a step, 3.5 GB the whole process", "differ in: batch", "not recorded"})
         EXPECT_NE(html.find(said), std::string::npos) << said << " in " << html;
 }
 

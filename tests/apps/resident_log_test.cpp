@@ -24,8 +24,8 @@ class ResidentLog : public testing::TestWithParam<Backend> {
 TEST_P(ResidentLog, IsTheSameAsTheHosts) {
     const auto seed = std::random_device{}();
     SCOPED_TRACE("seed " + std::to_string(seed));
-    const std::filesystem::path folder =
-        std::filesystem::temp_directory_path() / ("iwseg_resident_" + std::to_string(getpid()) + "_" + std::to_string(seed));
+    const std::filesystem::path folder = std::filesystem::temp_directory_path() /
+                                         ("iwseg_resident_" + std::to_string(getpid()) + "_" + std::to_string(seed));
     write_phantom_dataset({folder / "data", 2, 32, seed, 1});
     Config config;
     config.widths = {2, 3, 4, 4};
@@ -41,7 +41,8 @@ TEST_P(ResidentLog, IsTheSameAsTheHosts) {
         const RunFolder run(folder / name);
         testing::internal::CaptureStdout();
         iwseg::train(context, config, folder / "data", run);
-        EXPECT_EQ(testing::internal::GetCapturedStdout().find("scans    resident on the GPU") != std::string::npos, resident);
+        EXPECT_EQ(testing::internal::GetCapturedStdout().find("scans    resident on the GPU") != std::string::npos,
+                  resident);
         std::vector<nlohmann::json> lines;
         std::ifstream in(run.log());
         for (std::string line; std::getline(in, line);) lines.push_back(nlohmann::json::parse(line));
@@ -51,7 +52,8 @@ TEST_P(ResidentLog, IsTheSameAsTheHosts) {
     ASSERT_EQ(host.size(), 3u);
     ASSERT_EQ(device.size(), 3u);
     for (std::size_t step = 0; step < 3; ++step) {
-        for (const char* key : {"step", "epoch", "rate", "lesion_voxels", "components"}) EXPECT_EQ(device[step].at(key), host[step].at(key));
+        for (const char* key : {"step", "epoch", "rate", "lesion_voxels", "components"})
+            EXPECT_EQ(device[step].at(key), host[step].at(key));
         EXPECT_EQ(device[step].at("wait"), 0.0);
         EXPECT_GE(device[step].at("seconds"), 0.0);
     }

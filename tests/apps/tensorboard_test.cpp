@@ -61,8 +61,8 @@ TEST(EventWriter, WritesOneRecordAStepAfterVersionAndStart) {
     EXPECT_EQ(rest(1, 2), std::string("\x3a\x02\x08\x01"));
     EXPECT_EQ(records[2].substr(9, 3), "\x10\xac\x02");
     const std::string half("\x00\x00\x00\x3f", 4), hundredth("\x0a\xd7\x23\x3c", 4);
-    EXPECT_EQ(rest(2, 2), std::string("\x2a\x23") + "\x0a\x0b\x0a\x04loss\x15" + half + "\x0a\x14\x0a\x0dlearning_rate\x15" +
-                              hundredth);
+    EXPECT_EQ(rest(2, 2), std::string("\x2a\x23") + "\x0a\x0b\x0a\x04loss\x15" + half +
+                              "\x0a\x14\x0a\x0dlearning_rate\x15" + hundredth);
     std::filesystem::remove_all(folder);
 }
 

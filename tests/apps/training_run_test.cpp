@@ -416,7 +416,8 @@ TEST_F(TrainingRun, AnEnsembleIsTheMeanOfItsNetworks) {
     std::vector<float> image(21 * 26 * 17);
     std::mt19937 random(std::random_device{}());
     for (float& value : image) value = std::normal_distribution<float>()(random);
-    const Prediction first = ensemble.predict(image.data(), 21, 26, 17), second = ensemble.predict(image.data(), 21, 26, 17);
+    const Prediction first = ensemble.predict(image.data(), 21, 26, 17),
+                     second = ensemble.predict(image.data(), 21, 26, 17);
     EXPECT_EQ(first.logit, second.logit);
     EXPECT_EQ(first.probability, second.probability);
     EXPECT_NE(first.logit, single.predict(image.data(), 21, 26, 17).logit);

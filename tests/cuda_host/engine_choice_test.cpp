@@ -275,7 +275,8 @@ TEST_F(EngineChoice, CudnnsConvolutionsEqualTheDirectOnes) {
                 }
 }
 
-// The session lives on with another's convolutions when a context's stream is closed, and the card notes who has it still.
+// The session lives on with another's convolutions when a context's stream is closed, and the card notes who has it
+// still.
 TEST_F(EngineChoice, AConvolutionThatEndsLeavesItsStream) {
     const auto another = make(small());
     std::mt19937 random(std::random_device{}());

@@ -47,7 +47,8 @@ TEST_F(NarrowEngine, TakesWhatCudnnHasNothingForAndIsKnownAgain) {
     ConvolutionOptions options = few_channels(16, 16, {1, 1, 3, 4, 5});
     options.plan_file = (folder_ / "plans.txt").string();
     for (int start = 0; start < 2; ++start)
-        EXPECT_EQ(cuda::make_convolution({}, options, {})->implementation(), "forward narrow, data narrow, weights narrow");
+        EXPECT_EQ(cuda::make_convolution({}, options, {})->implementation(),
+                  "forward narrow, data narrow, weights narrow");
     std::ifstream in(options.plan_file);
     const std::string lines{std::istreambuf_iterator<char>(in), {}};
     EXPECT_NE(lines.find("\t0 narrow\n"), std::string::npos) << lines;

@@ -21,7 +21,8 @@ namespace {
 
 class CutPatches : public testing::TestWithParam<Backend> {
   protected:
-    CutPatches() : seed_(std::random_device{}()), random_(seed_), trace_(__FILE__, __LINE__, "seed " + std::to_string(seed_)) {}
+    CutPatches()
+        : seed_(std::random_device{}()), random_(seed_), trace_(__FILE__, __LINE__, "seed " + std::to_string(seed_)) {}
     void SetUp() override { IWSEG_SKIP_WITHOUT_DEVICE(GetParam()); }
 
     std::int64_t below(std::int64_t low, std::int64_t high) {
@@ -35,7 +36,8 @@ class CutPatches : public testing::TestWithParam<Backend> {
         made.geometry.shape = shape;
         made.channels = channels;
         const std::int64_t voxels = made.geometry.voxels();
-        for (std::int64_t i = 0; i < channels * voxels; ++i) made.image.push_back(std::normal_distribution<float>()(random_));
+        for (std::int64_t i = 0; i < channels * voxels; ++i)
+            made.image.push_back(std::normal_distribution<float>()(random_));
         for (std::int64_t c = 0; c < channels; ++c) made.minimum.push_back(static_cast<float>(-10 - c));
         std::vector<std::uint8_t> mask(static_cast<std::size_t>(voxels));
         for (auto& voxel : mask) voxel = below(0, 4) == 0;
@@ -77,15 +79,16 @@ TEST_P(CutPatches, EveryFlipTurnAndOverhangIsCutAsItsPlaceSays) {
     const Kernels& device = context.kernels();
     for (int round = 0; round < 20; ++round) {
         simt::schedule_by(static_cast<std::uint64_t>(round));
-        // Odd rounds are thin on one side: several tiles along both others. The first two have more tiles than there are
-        // blocks for them, which must not mix one with the next.
+        // Odd rounds are thin on one side: several tiles along both others. The first two have more tiles than there
+        // are blocks for them, which must not mix one with the next.
         const bool large = round < 2;
         Extent patch = sides(40);
         if (large)
             patch = {40, 3, 600};
         else if (round % 2)
             patch = {below(1, 3), below(1, 70), below(1, 70)}, std::shuffle(patch.begin(), patch.end(), random_);
-        const std::int64_t n = large ? 1 : below(1, 3), channels = large ? 1 : below(1, 3), voxels = patch[0] * patch[1] * patch[2];
+        const std::int64_t n = large ? 1 : below(1, 3), channels = large ? 1 : below(1, 3),
+                           voxels = patch[0] * patch[1] * patch[2];
         std::vector<PreparedCase> cases;
         for (int c = 0; c < 2; ++c) cases.push_back(scan(large ? Extent{38, 400, 5} : sides(40), channels));
         const ResidentScans scans(context, scans_to_train_on(cases));
@@ -143,9 +146,11 @@ TEST_P(CutPatches, EveryFlipTurnAndOverhangIsCutAsItsPlaceSays) {
 
 TEST_P(CutPatches, ImagesWithChannelsInnermostAreRefused) {
     const Kernels& device = kernels_of(GetParam());
-    EXPECT_THROW(device.cut_patches({}, nullptr, {nullptr, {1, 2, 4, 4, 4}, Type::f32, Layout::ndhwc}, nullptr, nullptr),
+    EXPECT_THROW(
+        device.cut_patches({}, nullptr, {nullptr, {1, 2, 4, 4, 4}, Type::f32, Layout::ndhwc}, nullptr, nullptr),
+        std::invalid_argument);
+    EXPECT_THROW(device.cut_patches({}, nullptr, {nullptr, {1, 2, 4, 4, 4}, Type::bf16}, nullptr, nullptr),
                  std::invalid_argument);
-    EXPECT_THROW(device.cut_patches({}, nullptr, {nullptr, {1, 2, 4, 4, 4}, Type::bf16}, nullptr, nullptr), std::invalid_argument);
 }
 
 // The same image, target and weight of each voxel as in the batch, to the bit; labels may be other numbers.
@@ -179,12 +184,13 @@ TEST_P(CutPatches, ResidentScansGiveTheBatchesOfTheSampler) {
             const View found{labels.data(), one, Type::i32};
             device.cut_patches({}, sources.data(), {image.data(), batch.shape}, target.data(),
                                mode == ComponentMode::volume ? labels.data() : nullptr);
-            const auto scratch = kernel_scratch(device, device.component_weights_scratch_bytes(one, options.connectivity));
+            const auto scratch =
+                kernel_scratch(device, device.component_weights_scratch_bytes(one, options.connectivity));
             if (mode == ComponentMode::volume)
                 device.inverse_weight_table({}, found, table.data(), stride, options.weight_clip);
             else
-                device.component_weights({}, {target.data(), one, Type::u8}, options.connectivity, options.weight_clip, found,
-                                         table.data(), scratch.data());
+                device.component_weights({}, {target.data(), one, Type::u8}, options.connectivity, options.weight_clip,
+                                         found, table.data(), scratch.data());
             EXPECT_EQ(image.host(), batch.image);
             EXPECT_EQ(target.host(), batch.target);
             const std::vector<std::int32_t> label = labels.host();
@@ -192,7 +198,8 @@ TEST_P(CutPatches, ResidentScansGiveTheBatchesOfTheSampler) {
             for (std::int64_t v = 0; v < one.elements(); ++v) {
                 const std::int64_t n = v / one.voxels();
                 if (batch.target[v] == kIgnored) continue;  // has neither label nor weight
-                ASSERT_EQ(weights[n * stride + (batch.target[v] ? label[v] : 0)], batch.weights[n * batch.stride + batch.labels[v]]);
+                ASSERT_EQ(weights[n * stride + (batch.target[v] ? label[v] : 0)],
+                          batch.weights[n * batch.stride + batch.labels[v]]);
             }
         }
     }
@@ -220,7 +227,8 @@ class ResidentTraining : public CutPatches {
         options.connectivity = mode == ComponentMode::patch ? 26 : 6;
         options.augmentation = {true, true};
         options.seed = seed_;
-        return std::make_unique<PatchSampler>(std::vector<PreparedCase>{ignoring(scan({12, 20, 17}, 1)), scan({9, 14, 30}, 1)}, options);
+        return std::make_unique<PatchSampler>(
+            std::vector<PreparedCase>{ignoring(scan({12, 20, 17}, 1)), scan({9, 14, 30}, 1)}, options);
     }
     TrainingOptions training(const std::string& loss, const PatchSampler* sampler) {
         TrainingOptions options;
@@ -260,7 +268,8 @@ class ResidentTraining : public CutPatches {
 };
 
 TEST_P(ResidentTraining, LeavesTheSameBytesAsTrainingFromBatches) {
-    for (const auto& [loss, mode] : {std::pair{"iwdl", ComponentMode::volume}, {"iwbce", ComponentMode::patch}, {"fl", ComponentMode::patch}}) {
+    for (const auto& [loss, mode] :
+         {std::pair{"iwdl", ComponentMode::volume}, {"iwbce", ComponentMode::patch}, {"fl", ComponentMode::patch}}) {
         SCOPED_TRACE(loss);
         const auto made = sampler(mode);
         const Trained expected = train(loss, *made, Inputs::batches);

@@ -282,7 +282,8 @@ TEST_F(DatasetFolder, LesionCountsComeWithTheirCases) {
     EXPECT_EQ(prepare_case(dataset, dataset.find("a"), {}).draws(), 7);
     const PreparedCase uncounted = prepare_case(dataset, dataset.find("b"), {});
     EXPECT_EQ(uncounted.draws(), uncounted.lesions.size());
-    for (const char* counts : {"3", "[1]", R"({"a": -1})", R"({"a": 1.5})", R"({"a": "two"})", R"({"a": 99999999999})", "null"}) {
+    for (const char* counts :
+         {"3", "[1]", R"({"a": -1})", R"({"a": 1.5})", R"({"a": "two"})", R"({"a": 99999999999})", "null"}) {
         describe_counts(counts);
         EXPECT_TRUE(says(refusal([&] { open_dataset(folder_); }), "dataset.json must give lesion_counts")) << counts;
     }
@@ -383,7 +384,8 @@ TEST_F(DatasetFolder, ScansThatDoNotFitInMemoryAreRefusedBeforeTheyAreRead) {
     EXPECT_EQ(bytes, 2 * 128 * 128 * 122 * 4);
     EXPECT_EQ(memory_of_cases(dataset, {"a", "a"}, only_t1), bytes);
     const auto too_many = static_cast<std::size_t>(cpu::free_memory() / bytes + 100);
-    const std::string message = refusal([&] { prepare_training_cases(dataset, std::vector<std::string>(too_many, "a"), {}, 2); });
+    const std::string message =
+        refusal([&] { prepare_training_cases(dataset, std::vector<std::string>(too_many, "a"), {}, 2); });
     EXPECT_TRUE(says(message, "scans to train on need")) << message;
 }
 

@@ -10,7 +10,9 @@
 namespace iwseg {
 namespace {
 
-std::filesystem::path lesion_mask_folder() { return std::filesystem::path(IWSEG_SHARED_DIR) / "data/lesion_masks"; }
+std::filesystem::path lesion_mask_folder() {
+    return std::filesystem::path(IWSEG_SHARED_DIR) / "data/lesion_masks";
+}
 
 /// The mask's middle: `part` 2 is the half of each side, 4 a quarter.
 Mask middle_of_lesions(std::int64_t part, Shape& shape) {
@@ -30,7 +32,8 @@ class RealMasks : public testing::TestWithParam<Backend> {
   protected:
     void SetUp() override {
         IWSEG_SKIP_WITHOUT_DEVICE(GetParam());
-        if (!std::filesystem::exists(lesion_mask_folder())) GTEST_SKIP() << "no folder " << lesion_mask_folder() << " here";
+        if (!std::filesystem::exists(lesion_mask_folder()))
+            GTEST_SKIP() << "no folder " << lesion_mask_folder() << " here";
     }
 };
 

@@ -144,8 +144,8 @@ TEST_F(Sampling, LabelsKeepTheOrderOfTheWholeScan) {
     EXPECT_EQ(labels, (std::vector<std::int32_t>{1, 0, 2, 0, 3}));
 }
 
-// Patches larger and smaller than components, wholly in and over the edge; components of the scan split by a connectivity
-// that is finer than theirs, and joined by a coarser one.
+// Patches larger and smaller than components, wholly in and over the edge; components of the scan split by a
+// connectivity that is finer than theirs, and joined by a coarser one.
 TEST_F(Sampling, ContentOfPlacesIsThatOfTheirBatch) {
     for (const ComponentMode mode : {ComponentMode::volume, ComponentMode::patch})
         for (const int of_scan : {6, 26})
@@ -156,7 +156,8 @@ TEST_F(Sampling, ContentOfPlacesIsThatOfTheirBatch) {
                 options.connectivity = of_patch;
                 options.augmentation = {true, true};
                 options.seed = seed_;
-                std::vector<PreparedCase> cases{random_scan(random_, {20, 12, 7}, 0.05), random_scan(random_, {9, 30, 11}, 0.15)};
+                std::vector<PreparedCase> cases{random_scan(random_, {20, 12, 7}, 0.05),
+                                                random_scan(random_, {9, 30, 11}, 0.15)};
                 for (PreparedCase& scan : cases) {
                     std::vector<std::uint8_t> mask(scan.image.size());
                     for (std::size_t v = 0; v < mask.size(); ++v) mask[v] = scan.image[v] != std::floor(scan.image[v]);

@@ -272,7 +272,8 @@ TEST_F(Studies, OfSeveralReadingsTheOneWithMostContoursIsTakenAndSaid) {
     const Luna16 study(raw);
     EXPECT_EQ(find(study, scan.uid).reading, reading);
     ASSERT_EQ(study.notes().size(), 1u);
-    for (const std::string& part : {scan.uid + " has 2 readings", std::string("000.xml (0 contours)"), std::string("most contours")})
+    for (const std::string& part :
+         {scan.uid + " has 2 readings", std::string("000.xml (0 contours)"), std::string("most contours")})
         EXPECT_TRUE(says(study.notes()[0], part)) << study.notes()[0];
     // Of equals the first by path.
     write_text(empty, reading_xml(scan));

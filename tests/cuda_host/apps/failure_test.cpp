@@ -14,8 +14,8 @@
 #include "engine/atomic_file.h"
 #include "engine/device_memory.h"
 #include "engine/device_timer.h"
-#include "kernels/error.h"
 #include "engine/initialisation.h"
+#include "kernels/error.h"
 #include "tests/cuda_host/cuda_failures.h"
 #include "training/session.h"
 
