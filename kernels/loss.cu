@@ -104,10 +104,10 @@ __device__ __forceinline__ void join_rows(const Sums& out, const Shape& shape, c
     if (threadIdx.x == 0) *out.value = total;
 }
 
-/// Blocks y are samples. At least four blocks are to be resident on an SM: without a word ptxas aims at eight and
-/// spills.
+/// Blocks y are samples. At least four blocks are to be resident on an SM, three with packs of eight: without a word
+/// ptxas aims at eight and spills, and of a sum of losses on sm_120 so do packs of eight in four.
 template <class F, class T, int W>
-__global__ void __launch_bounds__(kThreads, 4) sum_kernel(Voxels<T> in, F formula, Shape shape, Sums out) {
+__global__ void __launch_bounds__(kThreads, W > 4 ? 3 : 4) sum_kernel(Voxels<T> in, F formula, Shape shape, Sums out) {
     const std::int64_t n = blockIdx.y, step = std::int64_t{gridDim.x} * kThreads * W;
     const float background = background_weight(in, n);
     double sums[F::kSums] = {};
