@@ -26,7 +26,7 @@ struct ReadyNorm {
         return {parameters.device_value(mean), parameters.device_value(variance), momentum};
     }
 };
-using Ready = std::shared_ptr<const ReadyNorm>;
+using SharedNorm = std::shared_ptr<const ReadyNorm>;
 
 class BatchNormOperation final : public Operation {
   public:
@@ -79,7 +79,7 @@ Buffer BatchNormOperation::scratch(const Lowering& lowering) const {
 }
 
 void BatchNormOperation::forward(const Lowering& lowering) const {
-    const auto ready = std::any_cast<Ready>(lowering.state());
+    const auto ready = std::any_cast<SharedNorm>(lowering.state());
     const Buffer x = lowering.input(0);
     Call call{name() + " statistics", "batch norm statistics", {}, {ready->buffer}, {}};
     if (lowering.training()) {
@@ -101,7 +101,7 @@ void BatchNormOperation::forward(const Lowering& lowering) const {
 }
 
 void BatchNormOperation::add_apply(const Lowering& lowering, Buffer y, const std::string& pass) const {
-    const auto ready = std::any_cast<Ready>(lowering.state());
+    const auto ready = std::any_cast<SharedNorm>(lowering.state());
     const Buffer x = lowering.input(0);
     Call call{name() + " " + pass, "batch norm " + pass, {x, ready->buffer}, {y}, {}};
     call.in_place = {x, y};
@@ -113,7 +113,7 @@ void BatchNormOperation::add_apply(const Lowering& lowering, Buffer y, const std
 }
 
 void BatchNormOperation::backward(const Lowering& lowering) const {
-    const auto ready = std::any_cast<Ready>(lowering.state());
+    const auto ready = std::any_cast<SharedNorm>(lowering.state());
     const Buffer x = lowering.input(0), diff_y = lowering.output_gradient();
     const GradientDestination to = lowering.input_gradient(0);
     const Buffer sums = scratch(lowering);

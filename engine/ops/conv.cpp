@@ -31,7 +31,7 @@ struct ReadyConvolution {
     const float* bias_values() const { return bias ? parameters.device_value(bias) : nullptr; }
     float* bias_gradient() const { return bias ? parameters.device_gradient(bias) : nullptr; }
 };
-using Ready = std::shared_ptr<const ReadyConvolution>;
+using SharedConvolution = std::shared_ptr<const ReadyConvolution>;
 
 /// Inputs: what is convolved and, where it is fused with a sum, what the result is added to.
 class ConvOperation final : public Operation {
@@ -118,11 +118,11 @@ void ConvOperation::prepare(const Lowering& lowering) const {
     ready->convolution = lowering.device().make_convolution(context.stream(), options, ready->passes);
     ready->packed = lowering.packed_weights().add(lowering.program(), ready->convolution->weight_form(), ready->weight,
                                                   ready->bias, ready->passes.backward_weights);
-    lowering.state() = Ready(std::move(ready));
+    lowering.state() = SharedConvolution(std::move(ready));
 }
 
 void ConvOperation::forward(const Lowering& lowering) const {
-    const auto ready = std::any_cast<Ready>(lowering.state());
+    const auto ready = std::any_cast<SharedConvolution>(lowering.state());
     const Buffer scratch = lowering.scratch(ready->convolution->scratch_bytes());
     const Buffer src = lowering.input(0), dst = lowering.output();
     Call call{name() + " forward", "convolution forward", {src}, {dst, scratch}, {}};
@@ -150,7 +150,7 @@ void ConvOperation::forward(const Lowering& lowering) const {
 }
 
 void ConvOperation::backward(const Lowering& lowering) const {
-    const auto ready = std::any_cast<Ready>(lowering.state());
+    const auto ready = std::any_cast<SharedConvolution>(lowering.state());
     const Buffer diff_dst = lowering.output_gradient(), src = lowering.value(0);
     const Buffer scratch = lowering.scratch(ready->convolution->scratch_bytes());
     // Weights first: the rebuilt input is free when the data gradient is written, and gives its place to it.
@@ -180,7 +180,7 @@ void ConvOperation::backward(const Lowering& lowering) const {
 }
 
 void ConvOperation::add_data_gradient(const Lowering& lowering, Buffer diff_dst, Buffer diff_src) const {
-    const auto ready = std::any_cast<Ready>(lowering.state());
+    const auto ready = std::any_cast<SharedConvolution>(lowering.state());
     const Buffer scratch = lowering.scratch(ready->convolution->scratch_bytes());
     Call call{name() + " data gradient", "convolution data gradient", {diff_dst}, {diff_src, scratch}, {}};
     call.operations = ready->operations;
