@@ -37,9 +37,6 @@ PackedWeights& Lowering::packed_weights() const {
 std::any& Lowering::state() const {
     return compiler_.node_state(node_).state;
 }
-int Lowering::inputs() const {
-    return static_cast<int>(compiler_.node_state(node_).inputs.size());
-}
 
 ParameterId Lowering::parameter(int number) const {
     return compiler_.declared(compiler_.node_state(node_).parameters + number);

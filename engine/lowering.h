@@ -38,7 +38,6 @@ class Lowering {
 
     Buffer input(int number) const;
     Buffer output(int number = 0) const;
-    int inputs() const;
     /// Memory for one call, or between some.
     Buffer scratch(std::int64_t bytes) const { return program().add_bytes(name() + " scratch", bytes); }
     void add(Call call) const { program().add(std::move(call)); }
