@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "engine/device_memory.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 

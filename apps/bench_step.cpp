@@ -14,9 +14,9 @@
 #include "apps/config.h"
 #include "apps/seconds_since.h"
 #include "apps/step_floor.h"
+#include "base/random.h"
 #include "data/sampling.h"
 #include "engine/initialisation.h"
-#include "engine/random.h"
 #include "kernels/inverse_weights.h"
 #include "training/session.h"
 

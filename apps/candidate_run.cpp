@@ -7,8 +7,8 @@
 
 #include "apps/froc_chart.h"
 #include "apps/froc_json.h"
-#include "engine/atomic_file.h"
-#include "engine/folder.h"
+#include "base/atomic_file.h"
+#include "base/folder.h"
 
 namespace iwseg {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "engine/letters.h"
+#include "base/letters.h"
 
 namespace iwseg {
 

@@ -11,10 +11,10 @@
 
 #include "apps/config_keys.h"
 #include "apps/config_values.h"
-#include "engine/atomic_file.h"
-#include "engine/nearest_name.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "base/nearest_name.h"
 #include "kernels/components.h"
-#include "kernels/error.h"
 #include "kernels/thread_count.h"
 #include "losses/loss.h"
 #include "models/grid_prediction.h"

@@ -7,7 +7,7 @@
 #include "apps/config_keys.h"
 #include "apps/config_values.h"
 #include "apps/wrapped_text.h"
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace iwseg {
 namespace {

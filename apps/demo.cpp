@@ -19,10 +19,10 @@
 #include "apps/run_context.h"
 #include "apps/training_run.h"
 #include "apps/wrapped_text.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
 #include "data/dataset.h"
 #include "data/phantom.h"
-#include "engine/atomic_file.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

@@ -9,7 +9,7 @@
 #include "apps/config_keys.h"
 #include "apps/run_files.h"
 #include "apps/training_run.h"
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace iwseg {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "apps/commands.h"
 #include "apps/evaluation_comparison.h"
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace iwseg {
 

@@ -6,11 +6,11 @@
 #include <set>
 
 #include "apps/predicted_scan.h"
+#include "base/error.h"
+#include "base/nearest_name.h"
+#include "base/some_names.h"
 #include "data/formats.h"
-#include "engine/nearest_name.h"
-#include "engine/some_names.h"
 #include "evaluation/scan_sets.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

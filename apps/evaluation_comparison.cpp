@@ -7,10 +7,10 @@
 
 #include "apps/prediction_files.h"
 #include "apps/run_files.h"
-#include "engine/folder.h"
+#include "base/error.h"
+#include "base/folder.h"
 #include "evaluation/froc.h"
 #include "evaluation/hit_rule.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

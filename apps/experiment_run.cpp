@@ -11,7 +11,7 @@
 #include "apps/report_data.h"
 #include "apps/staleness.h"
 #include "apps/training_run.h"
-#include "engine/some_names.h"
+#include "base/some_names.h"
 
 namespace iwseg {
 namespace {

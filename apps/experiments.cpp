@@ -13,8 +13,8 @@
 #include "apps/interrupt.h"
 #include "apps/run_context.h"
 #include "apps/training_run.h"
-#include "engine/folder.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/folder.h"
 #include "losses/loss.h"
 
 namespace iwseg {

@@ -13,11 +13,11 @@
 #include "apps/froc_files.h"
 #include "apps/report_page.h"
 #include "apps/run_files.h"
-#include "engine/atomic_file.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
 #include "evaluation/froc.h"
 #include "evaluation/metrics.h"
 #include "evaluation/scan_sets.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

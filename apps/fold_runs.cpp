@@ -9,9 +9,9 @@
 
 #include "apps/config.h"
 #include "apps/run_files.h"
+#include "base/error.h"
 #include "data/dataset.h"
 #include "evaluation/records.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

@@ -9,10 +9,10 @@
 #include "apps/commands.h"
 #include "apps/froc_files.h"
 #include "apps/wrapped_text.h"
-#include "engine/atomic_file.h"
-#include "engine/folder.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "base/folder.h"
 #include "evaluation/scan_sets.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

@@ -10,7 +10,7 @@
 #include "apps/bench_options.h"
 #include "apps/commands.h"
 #include "apps/kernel_run.h"
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace iwseg {
 namespace {

@@ -4,9 +4,9 @@
 #include <memory>
 #include <utility>
 
-#include "engine/nearest_name.h"
-#include "engine/random.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/nearest_name.h"
+#include "base/random.h"
 #include "losses/loss.h"
 
 namespace iwseg {

@@ -5,8 +5,8 @@
 #include <cstring>
 #include <limits>
 
+#include "base/bytes.h"
 #include "engine/device_memory.h"
-#include "kernels/bytes.h"
 
 namespace iwseg {
 namespace {

@@ -11,12 +11,12 @@
 
 #include "apps/commands.h"
 #include "apps/memory_need.h"
+#include "base/error.h"
 #include "data/formats.h"
 #include "data/lesion_labels.h"
 #include "data/volume.h"
 #include "kernels/components.h"
 #include "kernels/components_of.h"
-#include "kernels/error.h"
 #include "kernels/inverse_weights.h"
 #include "kernels/thread_count.h"
 #include "kernels/thread_pool.h"

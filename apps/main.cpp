@@ -17,8 +17,8 @@
 #include "apps/help.h"
 #include "apps/interrupt.h"
 #include "apps/version.h"
-#include "engine/folder.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/folder.h"
 #include "kernels/short_slices.h"
 
 namespace {

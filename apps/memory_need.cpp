@@ -7,9 +7,9 @@
 #include <fstream>
 #include <utility>
 
+#include "base/bytes.h"
+#include "base/error.h"
 #include "data/volume.h"
-#include "kernels/bytes.h"
-#include "kernels/error.h"
 #include "kernels/memory.h"
 
 namespace iwseg {

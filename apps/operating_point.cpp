@@ -6,10 +6,10 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
 #include "evaluation/hit_rule.h"
 #include "evaluation/instances.h"
 #include "evaluation/metrics.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

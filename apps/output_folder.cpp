@@ -3,8 +3,8 @@
 #include <system_error>
 #include <utility>
 
-#include "engine/atomic_file.h"
-#include "engine/folder.h"
+#include "base/atomic_file.h"
+#include "base/folder.h"
 
 namespace iwseg {
 

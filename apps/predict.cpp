@@ -12,9 +12,9 @@
 #include "apps/prediction_input.h"
 #include "apps/prediction_run.h"
 #include "apps/run_files.h"
+#include "base/error.h"
+#include "base/folder.h"
 #include "data/formats.h"
-#include "engine/folder.h"
-#include "kernels/error.h"
 #include "models/grid_prediction.h"
 
 namespace iwseg {

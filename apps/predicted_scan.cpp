@@ -8,8 +8,8 @@
 #include <system_error>
 
 #include "apps/prediction_files.h"
+#include "base/error.h"
 #include "data/formats.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/error.h"
 #include "data/formats.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 

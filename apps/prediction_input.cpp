@@ -10,9 +10,9 @@
 #include "apps/run_files.h"
 #include "apps/trained_on.h"
 #include "apps/training_run.h"
+#include "base/error.h"
 #include "data/dataset.h"
 #include "data/scan_listing.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

@@ -16,11 +16,11 @@
 #include "apps/progress.h"
 #include "apps/run_files.h"
 #include "apps/training_run.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
 #include "data/channel_choice.h"
 #include "data/preparation.h"
 #include "data/volume.h"
-#include "engine/atomic_file.h"
-#include "kernels/error.h"
 #include "models/grid_prediction.h"
 
 namespace iwseg {

@@ -6,7 +6,7 @@
 
 #include "apps/commands.h"
 #include "apps/preparation_run.h"
-#include "kernels/error.h"
+#include "base/error.h"
 #include "studies/lits.h"
 #include "studies/luna16.h"
 

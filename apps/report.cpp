@@ -13,7 +13,7 @@
 #include "apps/report_training.h"
 #include "apps/run_sessions.h"
 #include "apps/version.h"
-#include "engine/atomic_file.h"
+#include "base/atomic_file.h"
 
 namespace iwseg {
 namespace {

@@ -9,7 +9,7 @@
 #include "apps/froc_chart.h"
 #include "apps/report_page.h"
 #include "apps/training_run.h"
-#include "kernels/extent.h"
+#include "base/extent.h"
 #include "kernels/inverse_weights.h"
 #include "losses/loss.h"
 

@@ -11,10 +11,10 @@
 
 #include "apps/prediction_files.h"
 #include "apps/run_files.h"
-#include "engine/atomic_file.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
 #include "evaluation/hit_rule.h"
 #include "evaluation/instances.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

@@ -11,7 +11,7 @@
 #include "apps/report_charts.h"
 #include "apps/report_page.h"
 #include "apps/wrapped_text.h"
-#include "engine/letters.h"
+#include "base/letters.h"
 #include "evaluation/scan_sets.h"
 
 namespace iwseg {

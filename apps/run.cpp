@@ -9,7 +9,7 @@
 #include "apps/fold_runs.h"
 #include "apps/run_context.h"
 #include "apps/training_run.h"
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace iwseg {
 namespace {

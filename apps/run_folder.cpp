@@ -12,7 +12,7 @@
 #include <system_error>
 #include <utility>
 
-#include "engine/atomic_file.h"
+#include "base/atomic_file.h"
 
 namespace iwseg {
 namespace {

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "apps/run_files.h"
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace iwseg {
 

@@ -14,9 +14,9 @@
 #include "apps/config_keys.h"
 #include "apps/prediction_files.h"
 #include "apps/run_files.h"
+#include "base/atomic_file.h"
+#include "base/some_names.h"
 #include "data/dataset.h"
-#include "engine/atomic_file.h"
-#include "engine/some_names.h"
 
 namespace iwseg {
 namespace {

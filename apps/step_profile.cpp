@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "engine/atomic_file.h"
+#include "base/atomic_file.h"
 
 namespace iwseg {
 

@@ -10,7 +10,7 @@
 #include <chrono>
 #include <cstring>
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace iwseg {
 namespace {

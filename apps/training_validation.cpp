@@ -7,10 +7,10 @@
 #include <utility>
 
 #include "apps/weight_check.h"
-#include "engine/atomic_file.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
 #include "engine/safetensors.h"
 #include "evaluation/froc.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

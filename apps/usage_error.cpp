@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "apps/help.h"
-#include "engine/nearest_name.h"
+#include "base/nearest_name.h"
 
 namespace iwseg {
 namespace {

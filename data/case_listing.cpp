@@ -10,11 +10,11 @@
 #include <set>
 #include <string_view>
 
+#include "base/error.h"
+#include "base/letters.h"
+#include "base/some_names.h"
 #include "data/formats.h"
 #include "data/scan_names.h"
-#include "engine/letters.h"
-#include "engine/some_names.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

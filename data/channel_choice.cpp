@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <functional>
 
-#include "engine/letters.h"
-#include "engine/nearest_name.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/letters.h"
+#include "base/nearest_name.h"
 
 namespace iwseg {
 namespace {

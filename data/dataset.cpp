@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
+#include "base/folder.h"
+#include "base/nearest_name.h"
 #include "data/case_listing.h"
 #include "data/formats.h"
 #include "data/json_file.h"
-#include "engine/folder.h"
-#include "engine/nearest_name.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "data/lesion_labels.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 

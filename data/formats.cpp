@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cctype>
 
+#include "base/error.h"
 #include "data/meta_image.h"
 #include "data/nifti.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

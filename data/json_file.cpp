@@ -2,8 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "engine/atomic_file.h"
-#include "kernels/error.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
 
 namespace iwseg {
 

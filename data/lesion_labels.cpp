@@ -8,8 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "engine/letters.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/letters.h"
 
 namespace iwseg {
 namespace {

@@ -11,7 +11,7 @@
 #include <string>
 #include <utility>
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 // The keys and their defaults are those of MetaIO's documentation (https://itk.org/Wiki/MetaIO/Documentation); where it
 // is silent, what ITK 5 does with a file was tried.

@@ -14,8 +14,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "base/error.h"
 #include "data/meta_header.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

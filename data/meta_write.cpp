@@ -8,10 +8,10 @@
 #include <span>
 #include <string>
 
+#include "base/atomic_file.h"
+#include "base/error.h"
 #include "data/compression.h"
 #include "data/meta_image.h"
-#include "engine/atomic_file.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

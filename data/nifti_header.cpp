@@ -12,7 +12,7 @@
 #include <string>
 #include <string_view>
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 // The library's own reading changes values without a word (a size of 0 or NaN becomes 1, an offset that is no number
 // the header's end), so fields are taken from the header as they are, and a value that means nothing is refused.

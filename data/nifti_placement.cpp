@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/extent.h"
+#include "base/extent.h"
 
 namespace iwseg {
 namespace {

@@ -6,11 +6,11 @@
 #include <cstring>
 #include <memory>
 
+#include "base/atomic_file.h"
+#include "base/error.h"
 #include "data/compression.h"
 #include "data/nifti.h"
 #include "data/nifti_header.h"
-#include "engine/atomic_file.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

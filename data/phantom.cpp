@@ -5,8 +5,8 @@
 #include <numbers>
 #include <vector>
 
-#include "engine/random.h"
-#include "kernels/extent.h"
+#include "base/extent.h"
+#include "base/random.h"
 
 // A CT of nobody: what matters is that lesions of all sizes stand out from noise, and that vessels cut across, or
 // spots, look like small lesions. Each part draws from its own stream, so that changing one leaves the others as they

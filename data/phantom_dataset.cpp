@@ -8,11 +8,11 @@
 #include <thread>
 #include <vector>
 
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "base/folder.h"
 #include "data/dataset.h"
 #include "data/phantom.h"
-#include "engine/atomic_file.h"
-#include "engine/folder.h"
-#include "kernels/error.h"
 #include "kernels/thread_count.h"
 
 namespace iwseg {

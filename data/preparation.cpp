@@ -12,10 +12,10 @@
 #include <mutex>
 #include <thread>
 
+#include "base/bytes.h"
+#include "base/error.h"
 #include "data/channel_choice.h"
-#include "kernels/bytes.h"
 #include "kernels/components.h"
-#include "kernels/error.h"
 #include "kernels/memory.h"
 
 namespace iwseg {

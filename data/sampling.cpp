@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/error.h"
+#include "base/extent.h"
 #include "kernels/components_of.h"
-#include "kernels/error.h"
-#include "kernels/extent.h"
 
 namespace iwseg {
 namespace {

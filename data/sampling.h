@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/random.h"
 #include "data/preparation.h"
-#include "engine/random.h"
 #include "training/batch.h"
 #include "training/patch_place.h"
 #include "training/resident_scans.h"

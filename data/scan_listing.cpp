@@ -7,13 +7,13 @@
 #include <map>
 #include <optional>
 
+#include "base/error.h"
+#include "base/letters.h"
+#include "base/nearest_name.h"
+#include "base/some_names.h"
 #include "data/formats.h"
 #include "data/scan_names.h"
 #include "data/volume.h"
-#include "engine/letters.h"
-#include "engine/nearest_name.h"
-#include "engine/some_names.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

@@ -6,8 +6,8 @@
 #include <cctype>
 #include <nlohmann/json.hpp>
 
-#include "engine/letters.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/letters.h"
 
 namespace iwseg {
 

@@ -5,13 +5,13 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/error.h"
+#include "base/folder.h"
+#include "base/nearest_name.h"
+#include "base/random.h"
+#include "base/some_names.h"
 #include "data/dataset.h"
 #include "data/json_file.h"
-#include "engine/folder.h"
-#include "engine/nearest_name.h"
-#include "engine/random.h"
-#include "engine/some_names.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

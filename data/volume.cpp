@@ -6,7 +6,7 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace iwseg {
 

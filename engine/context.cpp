@@ -1,6 +1,6 @@
 #include "engine/context.h"
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "kernels/nvidia_card.h"
 
 namespace iwseg {

@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <string_view>
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace iwseg {
 namespace {

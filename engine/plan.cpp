@@ -6,8 +6,8 @@
 #include <numeric>
 #include <stdexcept>
 
-#include "kernels/bytes.h"
-#include "kernels/error.h"
+#include "base/bytes.h"
+#include "base/error.h"
 
 namespace iwseg {
 namespace {

@@ -13,8 +13,8 @@
 #include <type_traits>
 #include <utility>
 
-#include "engine/atomic_file.h"
-#include "kernels/error.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
 
 namespace iwseg {
 namespace {

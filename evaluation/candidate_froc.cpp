@@ -5,9 +5,9 @@
 #include <limits>
 #include <numeric>
 
-#include "engine/random.h"
+#include "base/error.h"
+#include "base/random.h"
 #include "evaluation/froc_draws.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

@@ -7,8 +7,8 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "base/error.h"
 #include "evaluation/csv.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

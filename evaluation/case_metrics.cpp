@@ -4,9 +4,9 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/nearest_name.h"
+#include "base/error.h"
+#include "base/nearest_name.h"
 #include "evaluation/surface_distance.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 

@@ -7,9 +7,9 @@
 #include <cmath>
 #include <string_view>
 
-#include "engine/atomic_file.h"
-#include "engine/nearest_name.h"
-#include "kernels/error.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "base/nearest_name.h"
 
 namespace iwseg {
 namespace {

@@ -4,8 +4,8 @@
 
 #include <cmath>
 
+#include "base/error.h"
 #include "kernels/components_of.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

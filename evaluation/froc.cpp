@@ -5,8 +5,8 @@
 #include <limits>
 #include <numeric>
 
+#include "base/error.h"
 #include "evaluation/froc_draws.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 

@@ -3,7 +3,7 @@
 #include <limits>
 #include <numeric>
 
-#include "engine/random.h"
+#include "base/random.h"
 #include "evaluation/froc_draws.h"
 #include "evaluation/hit_rule.h"
 

@@ -4,9 +4,9 @@
 #include <cmath>
 #include <limits>
 
+#include "base/error.h"
 #include "evaluation/froc_draws.h"
 #include "evaluation/numpy_shuffle.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

@@ -5,9 +5,9 @@
 #include <limits>
 #include <string>
 
+#include "base/error.h"
 #include "evaluation/surface_distance.h"
 #include "kernels/components_of.h"
-#include "kernels/error.h"
 
 // The original dilates each lesion on its own and looks which detections it meets. Lesions whose dilations touch are
 // one there, so each dilated lesion is a component of the dilated mask: one labelling of that mask and one pass find

@@ -7,9 +7,9 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
-#include "engine/atomic_file.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
 #include "evaluation/records.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <set>
 
-#include "engine/some_names.h"
+#include "base/some_names.h"
 
 namespace iwseg {
 namespace {

@@ -4,8 +4,8 @@
 #include <span>
 #include <vector>
 
+#include "base/extent.h"
 #include "kernels/backend.h"
-#include "kernels/extent.h"
 
 /// Connected components for programs: memory of the caller's process in, labels and their number out, in one call on
 /// the CPU. What runs on a device's own memory is kernels/components.h.

@@ -9,11 +9,11 @@
 #include <utility>
 #include <vector>
 
+#include "base/bytes.h"
+#include "base/error.h"
 #include "kernels/bf16.h"
-#include "kernels/bytes.h"
 #include "kernels/cpu_blocks.h"
 #include "kernels/elementwise.h"
-#include "kernels/error.h"
 #include "kernels/onednn_threads.h"
 #include "kernels/parallel.h"
 #include "kernels/projection.h"

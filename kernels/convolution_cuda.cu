@@ -1,11 +1,11 @@
 #include <algorithm>
 
-#include "kernels/bytes.h"
+#include "base/bytes.h"
+#include "base/error.h"
 #include "kernels/convolution_direct.h"
 #include "kernels/convolution_weights.h"
 #include "kernels/cudnn_session.h"
 #include "kernels/elementwise.h"
-#include "kernels/error.h"
 #include "kernels/launch.h"
 
 // Convolutions on a GPU: the network's two ends by own kernels, all others by plans of cuDNN's, with channels

@@ -4,11 +4,11 @@
 #include <cstdio>
 #include <sstream>
 
+#include "base/error.h"
 #include "kernels/convolution_weights.h"
 #include "kernels/cudnn_descriptor.cuh"
 #include "kernels/cudnn_trial.h"
 #include "kernels/elementwise.h"
-#include "kernels/error.h"
 #include "kernels/launch.h"
 #include "kernels/narrow_engine.h"
 #include "kernels/plan_choice.h"

@@ -8,8 +8,8 @@
 #include <fstream>
 #include <limits>
 
-#include "kernels/bytes.h"
-#include "kernels/error.h"
+#include "base/bytes.h"
+#include "base/error.h"
 
 namespace iwseg::cpu {
 namespace {

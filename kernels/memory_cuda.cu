@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <string>
 
-#include "kernels/bytes.h"
-#include "kernels/error.h"
+#include "base/bytes.h"
+#include "base/error.h"
 #include "kernels/launch.h"
 #include "kernels/memory.h"
 

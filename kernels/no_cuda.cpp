@@ -1,6 +1,6 @@
+#include "base/error.h"
 #include "kernels/convolution_direct.h"
 #include "kernels/convolution_narrow.h"
-#include "kernels/error.h"
 #include "kernels/kernel_table.h"
 
 namespace iwseg::cuda {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 
-#include "kernels/bytes.h"
+#include "base/bytes.h"
 #include "kernels/cpu_blocks.h"
 #include "kernels/elementwise.h"
 #include "kernels/parallel.h"

@@ -11,7 +11,7 @@
 #include <sstream>
 #include <vector>
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace iwseg {
 namespace {

@@ -3,8 +3,8 @@
 #include <map>
 #include <sstream>
 
-#include "engine/nearest_name.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/nearest_name.h"
 #include "losses/loss_sum.h"
 
 namespace iwseg {

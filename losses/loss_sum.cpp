@@ -5,8 +5,8 @@
 #include <iterator>
 #include <string_view>
 
-#include "engine/nearest_name.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/nearest_name.h"
 
 namespace iwseg {
 namespace {

@@ -9,12 +9,12 @@
 #include <string>
 #include <thread>
 
+#include "base/error.h"
 #include "engine/compile.h"
 #include "engine/device_copy.h"
 #include "engine/graph.h"
 #include "engine/plan.h"
 #include "kernels/const_view.h"
-#include "kernels/error.h"
 #include "kernels/grid_patch.h"
 
 namespace iwseg {

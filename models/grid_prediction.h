@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "engine/context.h"
 #include "engine/parameters.h"
-#include "kernels/error.h"
 #include "kernels/view.h"
 #include "models/unet.h"
 

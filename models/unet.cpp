@@ -2,12 +2,12 @@
 
 #include <vector>
 
+#include "base/error.h"
 #include "engine/ops/add.h"
 #include "engine/ops/batch_norm.h"
 #include "engine/ops/max_pool.h"
 #include "engine/ops/upsample.h"
 #include "engine/safetensors.h"
-#include "kernels/error.h"
 #include "models/blocks.h"
 
 namespace iwseg {

@@ -6,8 +6,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "base/atomic_file.h"
 #include "data/preparation.h"
-#include "engine/atomic_file.h"
 
 namespace iwseg {
 namespace {

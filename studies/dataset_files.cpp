@@ -7,8 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <numbers>
 
+#include "base/atomic_file.h"
 #include "data/dataset.h"
-#include "engine/atomic_file.h"
 
 namespace iwseg {
 namespace {

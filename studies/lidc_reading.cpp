@@ -8,8 +8,8 @@
 #include <pugixml.hpp>
 #include <string_view>
 
-#include "engine/atomic_file.h"
-#include "kernels/error.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
 
 // The elements are those of the LIDC-IDRI annotation files
 // (https://wiki.cancerimagingarchive.net/display/Public/LIDC-IDRI); their namespace has had several addresses, so that

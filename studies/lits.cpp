@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <regex>
 
+#include "base/error.h"
 #include "data/preparation.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "data/meta_image.h"
-#include "kernels/error.h"
 #include "studies/lidc_reading.h"
 #include "studies/luna16_target.h"
 #include "studies/morphology.h"

@@ -8,8 +8,8 @@
 #include <sstream>
 #include <string_view>
 
-#include "engine/atomic_file.h"
-#include "kernels/error.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
 
 namespace iwseg {
 namespace {

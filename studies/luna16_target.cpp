@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/error.h"
-#include "kernels/extent.h"
+#include "base/error.h"
+#include "base/extent.h"
 #include "studies/polygon_fill.h"
 
 namespace iwseg {

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "kernels/error.h"
-#include "kernels/extent.h"
+#include "base/error.h"
+#include "base/extent.h"
 
 // City-block distance is a sum over axes, so that the distance to the nearest source is found axis by axis, each by one
 // pass forth and one back: distance = min(distance, neighbour's + 1). Distances stop at 255, which fits the mask's

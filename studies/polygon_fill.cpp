@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <utility>
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 // A pixel belongs to the polygon where an edge's line is drawn through it, or where a ray along its row, from outside,
 // has crossed an odd number of edges. The lines cover all pixels at which rounding of the crossings could matter.

@@ -6,8 +6,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/error.h"
 #include "evaluation/numpy_shuffle.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 

@@ -10,7 +10,7 @@
 #include <sstream>
 #include <string>
 
-#include "engine/atomic_file.h"
+#include "base/atomic_file.h"
 
 namespace iwseg {
 namespace {

@@ -6,10 +6,10 @@
 #include <map>
 #include <sstream>
 
+#include "base/error.h"
 #include "engine/compile.h"
 #include "engine/graph.h"
 #include "kernels/cudnn_plans.h"
-#include "kernels/error.h"
 #include "models/unet.h"
 #include "tests/backends.h"
 

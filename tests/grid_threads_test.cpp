@@ -7,9 +7,9 @@
 #include <thread>
 #include <vector>
 
+#include "base/extent.h"
 #include "engine/context.h"
 #include "engine/initialisation.h"
-#include "kernels/extent.h"
 #include "models/grid_prediction.h"
 
 namespace iwseg {

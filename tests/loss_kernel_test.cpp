@@ -11,8 +11,8 @@
 #include <stdexcept>
 #include <vector>
 
+#include "base/error.h"
 #include "engine/safetensors.h"
-#include "kernels/error.h"
 #include "kernels/exp_log.h"
 #include "kernels/thread_pool.h"
 #include "tests/golden.h"

@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "data/meta_image.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/atomic_file.h"
+#include "base/atomic_file.h"
 #include "evaluation/instances.h"
 #include "tests/golden.h"
 

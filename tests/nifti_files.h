@@ -15,8 +15,8 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "data/volume.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 

@@ -6,8 +6,8 @@
 #include <random>
 #include <vector>
 
+#include "base/bytes.h"
 #include "engine/initialisation.h"
-#include "kernels/bytes.h"
 #include "kernels/convolution_weights.h"
 #include "tests/kernel_tensor.h"
 #include "tests/simt.h"

@@ -4,7 +4,7 @@
 
 #include <iostream>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "studies/study.h"
 #include "tests/raw_studies.h"
 

@@ -12,7 +12,7 @@
 #include <string>
 #include <utility>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "training/session.h"
 
 namespace iwseg {

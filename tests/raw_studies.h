@@ -13,9 +13,9 @@
 #include <string>
 #include <vector>
 
+#include "base/atomic_file.h"
+#include "base/extent.h"
 #include "data/volume.h"
-#include "engine/atomic_file.h"
-#include "kernels/extent.h"
 
 /// Small raw folders in the formats of LUNA16 with LIDC-IDRI and of LiTS, drawn at random, and what was drawn.
 namespace iwseg {

@@ -5,7 +5,7 @@
 #include <functional>
 #include <string>
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace iwseg {
 

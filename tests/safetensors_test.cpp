@@ -10,8 +10,8 @@
 #include <limits>
 #include <random>
 
+#include "base/error.h"
 #include "engine/parameters.h"
-#include "kernels/error.h"
 
 // What is loaded and what is refused was compared with safetensors 0.8's own reader, file by file; it takes one name
 // twice where both entries are equal, which is refused here too.

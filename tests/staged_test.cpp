@@ -7,7 +7,7 @@
 #include <random>
 #include <vector>
 
-#include "kernels/bytes.h"
+#include "base/bytes.h"
 #include "kernels/ignored.h"
 #include "tests/backends.h"
 #include "tests/kernel_tensor.h"

@@ -11,8 +11,8 @@
 #include <string>
 #include <thread>
 
+#include "base/error.h"
 #include "engine/context.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

@@ -4,7 +4,7 @@
 #include <array>
 #include <cstring>
 
-#include "kernels/bytes.h"
+#include "base/bytes.h"
 #include "kernels/const_view.h"
 #include "kernels/staged.h"
 

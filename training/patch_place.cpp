@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kernels/extent.h"
+#include "base/extent.h"
 
 namespace iwseg {
 PatchSource source_of(const PatchPlace& place, const Extent& shape, const Extent& patch) {

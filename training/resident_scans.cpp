@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "kernels/bytes.h"
+#include "base/bytes.h"
 #include "kernels/ignored.h"
 
 namespace iwseg {

@@ -5,11 +5,11 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "base/bytes.h"
+#include "base/error.h"
 #include "engine/compile.h"
 #include "engine/device_timer.h"
 #include "engine/graph.h"
-#include "kernels/bytes.h"
-#include "kernels/error.h"
 #include "losses/loss_operation.h"
 #include "training/resident_scans.h"
 #include "training/step_inputs.h"

@@ -4,8 +4,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "base/bytes.h"
 #include "engine/plan.h"
-#include "kernels/bytes.h"
 
 namespace iwseg {
 namespace {

@@ -9,8 +9,8 @@
 #include <sstream>
 #include <string>
 
+#include "base/atomic_file.h"
 #include "data/volume.h"
-#include "engine/atomic_file.h"
 
 namespace iwseg {
 namespace {

@@ -11,8 +11,8 @@
 
 #include "apps/config_keys.h"
 #include "apps/config_table.h"
-#include "engine/atomic_file.h"
-#include "kernels/error.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
 #include "losses/loss.h"
 
 namespace iwseg {

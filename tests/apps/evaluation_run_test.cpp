@@ -8,9 +8,9 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/froc_files.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
 #include "data/volume.h"
-#include "engine/atomic_file.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

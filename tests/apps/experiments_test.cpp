@@ -13,10 +13,10 @@
 #include "apps/experiments_summary.h"
 #include "apps/run_folder.h"
 #include "apps/training_run.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
 #include "data/phantom.h"
-#include "engine/atomic_file.h"
 #include "evaluation/records.h"
-#include "kernels/error.h"
 #include "losses/loss.h"
 
 namespace iwseg {

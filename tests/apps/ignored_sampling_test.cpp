@@ -8,12 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "base/atomic_file.h"
+#include "base/extent.h"
 #include "data/preparation.h"
 #include "data/sampling.h"
 #include "data/volume.h"
-#include "engine/atomic_file.h"
 #include "engine/initialisation.h"
-#include "kernels/extent.h"
 #include "kernels/ignored.h"
 #include "training/session.h"
 

@@ -6,8 +6,8 @@
 
 #include "apps/config.h"
 #include "apps/training_run.h"
+#include "base/error.h"
 #include "data/preparation.h"
-#include "kernels/error.h"
 
 // Images with voxels that are not finite, and the key nan.
 namespace iwseg {

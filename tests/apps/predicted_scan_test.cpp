@@ -6,8 +6,8 @@
 #include <cmath>
 
 #include "apps/evaluation_comparison.h"
-#include "engine/atomic_file.h"
-#include "kernels/error.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
 
 namespace iwseg {
 namespace {

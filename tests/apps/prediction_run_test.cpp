@@ -14,10 +14,10 @@
 #include "apps/prediction_input.h"
 #include "apps/trained_on.h"
 #include "apps/training_run.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
 #include "data/phantom.h"
-#include "engine/atomic_file.h"
 #include "engine/safetensors.h"
-#include "kernels/error.h"
 #include "models/grid_prediction.h"
 
 namespace iwseg {

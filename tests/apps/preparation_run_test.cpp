@@ -12,8 +12,8 @@
 
 #include "apps/interrupt.h"
 #include "apps/run_folder.h"
+#include "base/error.h"
 #include "data/preparation.h"
-#include "kernels/error.h"
 #include "studies/lits.h"
 #include "studies/luna16.h"
 #include "tests/raw_studies.h"

@@ -13,8 +13,8 @@
 
 #include "apps/config.h"
 #include "apps/training_run.h"
+#include "base/atomic_file.h"
 #include "data/phantom.h"
-#include "engine/atomic_file.h"
 #include "engine/device_memory.h"
 #include "engine/initialisation.h"
 #include "engine/plan.h"

@@ -22,12 +22,12 @@
 #include "apps/report_training.h"
 #include "apps/slice_image.h"
 #include "apps/slice_marks.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "base/extent.h"
 #include "data/volume.h"
-#include "engine/atomic_file.h"
 #include "evaluation/detection.h"
 #include "evaluation/records.h"
-#include "kernels/error.h"
-#include "kernels/extent.h"
 
 namespace iwseg {
 namespace {

@@ -13,8 +13,8 @@
 #include <random>
 
 #include "apps/checkpoint.h"
-#include "engine/atomic_file.h"
-#include "kernels/error.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
 
 namespace iwseg {
 namespace {

@@ -10,9 +10,9 @@
 #include "apps/experiment_run.h"
 #include "apps/operating_point.h"
 #include "apps/training_run.h"
+#include "base/atomic_file.h"
 #include "data/phantom.h"
 #include "data/volume.h"
-#include "engine/atomic_file.h"
 
 namespace iwseg {
 namespace {

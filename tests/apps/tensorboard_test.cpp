@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <vector>
 
-#include "engine/atomic_file.h"
+#include "base/atomic_file.h"
 
 namespace iwseg {
 namespace {

@@ -20,12 +20,12 @@
 #include "apps/validation_plan.h"
 #include "apps/validation_score.h"
 #include "apps/weight_check.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
 #include "data/phantom.h"
-#include "engine/atomic_file.h"
 #include "engine/context.h"
 #include "engine/safetensors.h"
 #include "evaluation/detection.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

@@ -6,8 +6,8 @@
 #include <random>
 #include <vector>
 
+#include "base/bytes.h"
 #include "kernels/bf16.h"
-#include "kernels/bytes.h"
 #include "kernels/ignored.h"
 #include "kernels/staged.h"
 #include "tests/cuda_host/cuda_failures.h"

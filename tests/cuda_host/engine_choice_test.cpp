@@ -6,10 +6,10 @@
 #include <random>
 #include <set>
 
+#include "base/error.h"
 #include "engine/device_memory.h"
 #include "kernels/convolution_direct.h"
 #include "kernels/cudnn_session.h"
-#include "kernels/error.h"
 #include "tests/cuda_host/cuda_host.h"
 #include "tests/cuda_host/on_card.h"
 #include "tests/kernel_tensor.h"

@@ -5,8 +5,8 @@
 #include <random>
 #include <vector>
 
+#include "base/error.h"
 #include "engine/device_memory.h"
-#include "kernels/error.h"
 #include "tests/cuda_host/cuda_host.h"
 
 namespace iwseg {

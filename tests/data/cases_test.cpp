@@ -7,9 +7,9 @@
 #include <random>
 #include <string>
 
+#include "base/atomic_file.h"
+#include "base/error.h"
 #include "data/dataset.h"
-#include "engine/atomic_file.h"
-#include "kernels/error.h"
 #include "tests/refusal.h"
 
 namespace iwseg {

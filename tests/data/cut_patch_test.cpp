@@ -8,9 +8,9 @@
 #include <cmath>
 #include <random>
 
+#include "base/extent.h"
 #include "data/sampling.h"
 #include "engine/initialisation.h"
-#include "kernels/extent.h"
 #include "tests/backends.h"
 #include "tests/kernel_tensor.h"
 #include "training/resident_scans.h"

@@ -11,10 +11,10 @@
 #include <set>
 #include <string>
 
+#include "base/atomic_file.h"
+#include "base/error.h"
 #include "data/channel_choice.h"
 #include "data/preparation.h"
-#include "engine/atomic_file.h"
-#include "kernels/error.h"
 #include "kernels/memory.h"
 #include "tests/refusal.h"
 

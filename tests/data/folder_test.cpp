@@ -1,4 +1,4 @@
-#include "engine/folder.h"
+#include "base/folder.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -7,9 +7,9 @@
 #include <filesystem>
 #include <string>
 
+#include "base/atomic_file.h"
+#include "base/error.h"
 #include "data/dataset.h"
-#include "engine/atomic_file.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

@@ -1,8 +1,8 @@
 #include "data/formats.h"
 
+#include "base/atomic_file.h"
 #include "data/dataset.h"
 #include "data/preparation.h"
-#include "engine/atomic_file.h"
 #include "tests/meta_files.h"
 
 namespace iwseg {

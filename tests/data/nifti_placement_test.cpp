@@ -3,8 +3,8 @@
 #include <cmath>
 #include <limits>
 
+#include "base/atomic_file.h"
 #include "data/preparation.h"
-#include "engine/atomic_file.h"
 #include "tests/nifti_files.h"
 
 namespace iwseg {

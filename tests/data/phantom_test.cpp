@@ -8,8 +8,8 @@
 #include <random>
 #include <string>
 
+#include "base/error.h"
 #include "data/dataset.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

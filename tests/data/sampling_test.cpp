@@ -12,9 +12,9 @@
 #include <stdexcept>
 #include <thread>
 
+#include "base/error.h"
+#include "base/extent.h"
 #include "data/loader.h"
-#include "kernels/error.h"
-#include "kernels/extent.h"
 
 namespace iwseg {
 namespace {

@@ -6,10 +6,10 @@
 #include <fstream>
 #include <random>
 
+#include "base/atomic_file.h"
+#include "base/error.h"
 #include "data/scan_names.h"
 #include "data/volume.h"
-#include "engine/atomic_file.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

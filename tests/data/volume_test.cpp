@@ -9,9 +9,9 @@
 #include <span>
 #include <string>
 
+#include "base/atomic_file.h"
+#include "base/error.h"
 #include "data/nifti_header.h"
-#include "engine/atomic_file.h"
-#include "kernels/error.h"
 #include "tests/nifti_files.h"
 
 namespace iwseg {

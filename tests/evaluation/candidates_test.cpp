@@ -11,10 +11,10 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
-#include "engine/atomic_file.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
 #include "evaluation/candidate_froc.h"
 #include "evaluation/csv.h"
-#include "kernels/error.h"
 #include "tests/golden.h"
 
 namespace iwseg {

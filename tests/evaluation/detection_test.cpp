@@ -7,8 +7,8 @@
 #include <random>
 #include <string>
 
+#include "base/error.h"
 #include "evaluation/instances.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

@@ -10,10 +10,10 @@
 #include <random>
 #include <set>
 
-#include "engine/atomic_file.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
 #include "evaluation/metrics.h"
 #include "evaluation/numpy_shuffle.h"
-#include "kernels/error.h"
 
 namespace iwseg {
 namespace {

@@ -9,9 +9,9 @@
 #include <limits>
 #include <random>
 
+#include "base/error.h"
 #include "engine/safetensors.h"
 #include "evaluation/metrics.h"
-#include "kernels/error.h"
 #include "tests/golden.h"
 
 namespace iwseg {

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "engine/some_names.h"
+#include "base/some_names.h"
 
 namespace iwseg {
 namespace {

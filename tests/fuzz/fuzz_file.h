@@ -10,7 +10,7 @@
 #include <functional>
 #include <string>
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace iwseg {
 

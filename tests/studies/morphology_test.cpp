@@ -5,8 +5,8 @@
 #include <iostream>
 #include <random>
 
-#include "kernels/error.h"
-#include "kernels/extent.h"
+#include "base/error.h"
+#include "base/extent.h"
 #include "studies/crop.h"
 
 namespace iwseg {

@@ -11,9 +11,9 @@
 #include <set>
 #include <vector>
 
-#include "engine/atomic_file.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
 #include "engine/safetensors.h"
-#include "kernels/error.h"
 #include "tests/golden.h"
 
 namespace iwseg {

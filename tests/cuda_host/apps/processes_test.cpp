@@ -1,7 +1,7 @@
 // Experiments side by side on GPUs.
 #include "apps/experiment_processes.h"
+#include "base/error.h"
 #include "engine/context.h"
-#include "kernels/error.h"
 #include "tests/cuda_host/cuda_host.h"
 #include "tests/refusal.h"
 

@@ -8,8 +8,8 @@
 #include "apps/prediction_run.h"
 #include "apps/run_context.h"
 #include "apps/training_run.h"
+#include "base/atomic_file.h"
 #include "data/phantom.h"
-#include "engine/atomic_file.h"
 #include "engine/safetensors.h"
 #include "tests/cuda_host/cuda_host.h"
 

@@ -1,4 +1,4 @@
-#include "kernels/bytes.h"
+#include "base/bytes.h"
 
 #include <cstdio>
 

@@ -1,4 +1,4 @@
-#include "engine/atomic_file.h"
+#include "base/atomic_file.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -11,7 +11,7 @@
 #include <system_error>
 #include <utility>
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace iwseg {
 namespace {

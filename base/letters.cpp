@@ -1,4 +1,4 @@
-#include "engine/letters.h"
+#include "base/letters.h"
 
 #include <algorithm>
 

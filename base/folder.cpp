@@ -1,4 +1,4 @@
-#include "engine/folder.h"
+#include "base/folder.h"
 
 #include <unistd.h>
 
@@ -6,7 +6,7 @@
 #include <cstring>
 #include <system_error>
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace iwseg {
 

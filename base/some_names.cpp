@@ -1,4 +1,4 @@
-#include "engine/some_names.h"
+#include "base/some_names.h"
 
 #include <algorithm>
 
