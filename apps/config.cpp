@@ -15,7 +15,7 @@
 #include "base/error.h"
 #include "base/nearest_name.h"
 #include "kernels/components.h"
-#include "kernels/thread_count.h"
+#include "kernels/cpu/thread_count.h"
 #include "losses/loss.h"
 #include "models/grid_prediction.h"
 

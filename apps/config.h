@@ -56,7 +56,7 @@ struct Config {
     double validate_share = 0.2;  ///< of the training's work that passes may take; 0: no validation
     int checkpoint_every = 0;     ///< steps; 0: once an epoch
     int workers = 0;              ///< threads that load patches; 0: chosen by the processor
-    int threads = 0;              ///< threads that compute; 0: as kernels/thread_count.h says
+    int threads = 0;              ///< threads that compute; 0: as kernels/cpu/thread_count.h says
     bool deterministic = true;
     bool tf32 = true;  ///< on a GPU, of fp32: convolutions round operands to 10 bits of fraction
 

@@ -19,8 +19,8 @@
 #include "evaluation/instances.h"
 #include "evaluation/scan_sets.h"
 #include "kernels/components.h"
-#include "kernels/thread_count.h"
-#include "kernels/thread_pool.h"
+#include "kernels/cpu/thread_count.h"
+#include "kernels/cpu/thread_pool.h"
 
 namespace iwseg {
 namespace {

@@ -21,9 +21,9 @@
 #include "apps/run_files.h"
 #include "base/error.h"
 #include "base/folder.h"
+#include "kernels/cpu/thread_count.h"
 #include "kernels/kernel_table.h"
 #include "kernels/nvidia_card.h"
-#include "kernels/thread_count.h"
 
 namespace iwseg {
 namespace {

@@ -17,9 +17,9 @@
 #include "data/volume.h"
 #include "kernels/components.h"
 #include "kernels/components_of.h"
+#include "kernels/cpu/thread_count.h"
+#include "kernels/cpu/thread_pool.h"
 #include "kernels/inverse_weights.h"
-#include "kernels/thread_count.h"
-#include "kernels/thread_pool.h"
 
 namespace iwseg {
 namespace {

@@ -19,7 +19,7 @@
 #include "apps/version.h"
 #include "base/error.h"
 #include "base/folder.h"
-#include "kernels/short_slices.h"
+#include "kernels/cpu/short_slices.h"
 
 namespace {
 

@@ -20,8 +20,8 @@
 #include "base/error.h"
 #include "base/nearest_name.h"
 #include "data/dataset.h"
+#include "kernels/cpu/thread_count.h"
 #include "kernels/memory.h"
-#include "kernels/thread_count.h"
 #include "studies/case_record.h"
 
 namespace iwseg {

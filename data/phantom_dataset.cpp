@@ -13,7 +13,7 @@
 #include "base/folder.h"
 #include "data/dataset.h"
 #include "data/phantom.h"
-#include "kernels/thread_count.h"
+#include "kernels/cpu/thread_count.h"
 
 namespace iwseg {
 namespace {

@@ -4,15 +4,15 @@
 #include <string>
 
 #include "kernels/backend.h"
+#include "kernels/cpu/thread_count.h"
+#include "kernels/cpu/thread_pool.h"
 #include "kernels/kernel_table.h"
-#include "kernels/thread_count.h"
-#include "kernels/thread_pool.h"
 
 namespace iwseg {
 
 struct ContextOptions {
     std::string device = "auto";  ///< auto, cpu or cuda
-    int threads = 0;              ///< that compute; 0: as count_threads of kernels/thread_count.h has it
+    int threads = 0;              ///< that compute; 0: as count_threads of kernels/cpu/thread_count.h has it
     bool deterministic = true;
     bool tf32 = false;  ///< on a GPU: convolutions of f32 may round their operands to 10 bits of fraction
     /// On a GPU: where the plans of convolutions chosen for a run are kept, so that it goes on with them; empty:

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "base/random.h"
-#include "kernels/parallel.h"
+#include "kernels/cpu/parallel.h"
 
 namespace iwseg {
 

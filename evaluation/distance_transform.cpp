@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "kernels/parallel.h"
+#include "kernels/cpu/parallel.h"
 
 namespace iwseg {
 namespace {

@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "evaluation/distance_transform.h"
-#include "kernels/parallel.h"
+#include "kernels/cpu/parallel.h"
 
 // The area of a neighbourhood follows from the triangles of the marching cubes (Lorensen and Cline, SIGGRAPH 1987),
 // with their corners on the middles of the cube's edges. Turning, mirroring or inverting a neighbourhood turns, mirrors

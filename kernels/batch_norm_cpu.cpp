@@ -3,9 +3,9 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/cpu_blocks.h"
-#include "kernels/parallel.h"
-#include "kernels/vector_clones.h"
+#include "kernels/cpu/cpu_blocks.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/vector_clones.h"
 
 // Every pass runs over chunks of at most 64 KB. A chunk's sums are taken in f32 over 64 lanes of at most 512 numbers
 // each and joined in double in the order of the chunks: error about 1e-6 of the largest term, whatever the size, and

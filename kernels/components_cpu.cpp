@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "kernels/component_weights.h"
-#include "kernels/cpu_blocks.h"
-#include "kernels/parallel.h"
-#include "kernels/vector_clones.h"
+#include "kernels/cpu/cpu_blocks.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/vector_clones.h"
 
 // A row of voxels is read 64 at a time as a bitmask. What is joined are runs of foreground, not voxels. Rows are
 // visited in raster order, so only four rows that touch a row come before it:

@@ -1,6 +1,6 @@
 #include "kernels/cut_patch.h"
 
-#include "kernels/parallel.h"
+#include "kernels/cpu/parallel.h"
 
 namespace iwseg::cpu {
 namespace {

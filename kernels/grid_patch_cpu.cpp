@@ -5,7 +5,7 @@
 #include <limits>
 #include <vector>
 
-#include "kernels/parallel.h"
+#include "kernels/cpu/parallel.h"
 
 namespace iwseg::cpu {
 namespace {

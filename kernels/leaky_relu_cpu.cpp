@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/vector_clones.h"
 #include "kernels/dispatch.h"
-#include "kernels/parallel.h"
-#include "kernels/vector_clones.h"
 
 namespace iwseg::cpu {
 namespace {

@@ -4,10 +4,10 @@
 #include <stdexcept>
 #include <type_traits>
 
-#include "kernels/cpu_blocks.h"
+#include "kernels/cpu/cpu_blocks.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/vector_clones.h"
 #include "kernels/loss_choice.h"
-#include "kernels/parallel.h"
-#include "kernels/vector_clones.h"
 
 // loss_value sums the formula's terms, and leaves the coefficients of each sample in scratch; loss_gradient evaluates
 // the gradient. Sums are over fixed chunks of voxels, joined in order: the thread count does not show.

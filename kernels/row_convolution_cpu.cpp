@@ -4,11 +4,11 @@
 #include <stdexcept>
 
 #include "base/bytes.h"
-#include "kernels/cpu_blocks.h"
+#include "kernels/cpu/cpu_blocks.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/vector_clones.h"
 #include "kernels/elementwise.h"
-#include "kernels/parallel.h"
 #include "kernels/row_tile.h"
-#include "kernels/vector_clones.h"
 #include "kernels/weight_gradient.h"
 
 // The gradient of the source is a convolution too, of the result's gradient with the kernel mirrored and its channels

@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "kernels/vector_of.h"
+#include "kernels/cpu/vector_of.h"
 
 // For every input channel three vectors of weights, one a kw, lie in registers. A number of the source is loaded once,
 // into all lanes, and multiplied by all three, each product going to a neighbouring voxel's sum: a load for every three

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "kernels/parallel.h"
-#include "kernels/vector_clones.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/vector_clones.h"
 
 namespace iwseg::cpu {
 namespace {

@@ -1,8 +1,8 @@
 #include <cstring>
 
 #include "kernels/bf16.h"
+#include "kernels/cpu/parallel.h"
 #include "kernels/ignored.h"
-#include "kernels/parallel.h"
 #include "kernels/staged.h"
 
 namespace iwseg::cpu {

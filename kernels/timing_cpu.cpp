@@ -4,10 +4,10 @@
 #include <chrono>
 #include <vector>
 
-#include "kernels/parallel.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/vector_clones.h"
+#include "kernels/cpu/vector_of.h"
 #include "kernels/row_tile.h"
-#include "kernels/vector_clones.h"
-#include "kernels/vector_of.h"
 #include "kernels/weight_gradient_pairs.h"
 
 namespace iwseg::cpu {

@@ -2,9 +2,9 @@
 
 #include <vector>
 
-#include "kernels/cpu_blocks.h"
-#include "kernels/parallel.h"
-#include "kernels/vector_clones.h"
+#include "kernels/cpu/cpu_blocks.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/vector_clones.h"
 
 namespace iwseg::cpu {
 namespace {

@@ -3,10 +3,10 @@
 #include <cstring>
 #include <vector>
 
-#include "kernels/cpu_blocks.h"
-#include "kernels/parallel.h"
-#include "kernels/vector_clones.h"
-#include "kernels/vector_of.h"
+#include "kernels/cpu/cpu_blocks.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/vector_clones.h"
+#include "kernels/cpu/vector_of.h"
 #include "kernels/weight_gradient_pairs.h"
 
 // dW[o][c][kd][kh][kw] = sum over voxels of diff_dst[o][v] * src[c][v + k]. For one block of B output channels a tile

@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "kernels/thread_pool.h"
+#include "kernels/cpu/thread_pool.h"
 #include "tests/backends.h"
 #include "tests/component_fixture.h"
 #include "tests/kernel_tensor.h"

@@ -14,8 +14,8 @@
 
 #include "engine/context.h"
 #include "engine/initialisation.h"
-#include "kernels/imported_symbols.h"
-#include "kernels/onednn_threads.h"
+#include "kernels/cpu/imported_symbols.h"
+#include "kernels/cpu/onednn_threads.h"
 #include "training/session.h"
 
 extern "C" void GOMP_parallel(void (*region)(void*), void* data, unsigned count, unsigned flags);

@@ -13,8 +13,8 @@
 
 #include "base/error.h"
 #include "engine/safetensors.h"
+#include "kernels/cpu/thread_pool.h"
 #include "kernels/exp_log.h"
-#include "kernels/thread_pool.h"
 #include "tests/golden.h"
 #include "tests/loss_fixture.h"
 

@@ -1,4 +1,4 @@
-#include "kernels/thread_count.h"
+#include "kernels/cpu/thread_count.h"
 
 #include <gtest/gtest.h>
 #include <sched.h>

@@ -1,4 +1,4 @@
-#include "kernels/thread_pool.h"
+#include "kernels/cpu/thread_pool.h"
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -16,8 +16,8 @@
 #include <thread>
 #include <vector>
 
-#include "kernels/parallel.h"
-#include "kernels/thread_count.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/thread_count.h"
 
 namespace iwseg {
 namespace {

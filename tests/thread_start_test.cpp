@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "engine/context.h"
-#include "kernels/thread_pool.h"
+#include "kernels/cpu/thread_pool.h"
 
 namespace {
 

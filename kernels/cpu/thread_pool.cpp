@@ -1,4 +1,4 @@
-#include "kernels/thread_pool.h"
+#include "kernels/cpu/thread_pool.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -10,8 +10,8 @@
 #include <system_error>
 #include <utility>
 
-#include "kernels/short_slices.h"
-#include "kernels/thread_count.h"
+#include "kernels/cpu/short_slices.h"
+#include "kernels/cpu/thread_count.h"
 
 namespace iwseg {
 namespace {

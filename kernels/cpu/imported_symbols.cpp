@@ -1,4 +1,4 @@
-#include "kernels/imported_symbols.h"
+#include "kernels/cpu/imported_symbols.h"
 
 #include <elf.h>
 #include <link.h>

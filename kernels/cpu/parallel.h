@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "kernels/thread_pool.h"
+#include "kernels/cpu/thread_pool.h"
 
 // How the CPU's loops run in parallel: on the threads of the stream they are given, or on the calling thread alone
 // where it has none (Stream{}), which is what threads want that are many already: a loader's, a preparation's.

@@ -1,4 +1,4 @@
-#include "kernels/short_slices.h"
+#include "kernels/cpu/short_slices.h"
 
 #ifdef __linux__
 #include <linux/sched.h>

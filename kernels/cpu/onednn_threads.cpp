@@ -1,4 +1,4 @@
-#include "kernels/onednn_threads.h"
+#include "kernels/cpu/onednn_threads.h"
 
 #include <dlfcn.h>
 
@@ -9,7 +9,7 @@
 #include <string_view>
 #include <utility>
 
-#include "kernels/imported_symbols.h"
+#include "kernels/cpu/imported_symbols.h"
 
 namespace iwseg::cpu {
 namespace {
