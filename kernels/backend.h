@@ -13,7 +13,7 @@ namespace iwseg {
 struct Stream {
     void* handle = nullptr;
     /// kStreamCounters of the device's memory that are 0 between kernels: by them blocks know which of them ends last
-    /// (kernels/last_block.cuh). Of an opened stream on a device with memory of its own.
+    /// (kernels/cuda/last_block.cuh). Of an opened stream on a device with memory of its own.
     unsigned* counters = nullptr;
 };
 constexpr int kStreamCounters = 256, kStreamCounterBytes = kStreamCounters * static_cast<int>(sizeof(unsigned));

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kernels/batch_norm.h"
-#include "kernels/launch.h"
+#include "kernels/cuda/launch.h"
 
 namespace iwseg::IWSEG_BACKEND {
 

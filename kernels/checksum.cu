@@ -1,8 +1,8 @@
 #include <stdexcept>
 
 #include "kernels/checksum.h"
-#include "kernels/launch.h"
-#include "kernels/reduce.cuh"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/reduce.cuh"
 
 // Each half-word is mixed with its place, and the results are added up: integers, so that the order does not matter.
 namespace iwseg::IWSEG_BACKEND {

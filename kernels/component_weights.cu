@@ -3,9 +3,9 @@
 #include <bit>
 #include <cstdint>
 
+#include "kernels/cuda/tally.cuh"
 #include "kernels/dispatch.h"
 #include "kernels/mask_cells.cuh"
-#include "kernels/tally.cuh"
 
 // Four launches and one clearing of counters: find cells, join them, count voxels by root and label, weigh the roots.
 // The mask's byte a voxel is read, a byte a cell written; the rest is done for cells with foreground only. A label is

@@ -3,9 +3,9 @@
 #include <cstdint>
 #include <stdexcept>
 
+#include "kernels/cuda/prefix_sum.h"
 #include "kernels/dispatch.h"
 #include "kernels/mask_cells.cuh"
-#include "kernels/prefix_sum.h"
 
 // After the union-find of mask_cells.cuh, consecutive numbers in raster order. A component's first voxel need not
 // lie in its root cell, as cells are two voxels deep: the root keeps the smallest voxel of its cells. One bit a voxel

@@ -4,9 +4,9 @@
 #include "base/error.h"
 #include "kernels/convolution_direct.h"
 #include "kernels/convolution_weights.h"
+#include "kernels/cuda/launch.h"
 #include "kernels/cudnn_session.h"
 #include "kernels/elementwise.h"
-#include "kernels/launch.h"
 
 // Convolutions on a GPU: the network's two ends by own kernels, all others by plans of cuDNN's, with channels
 // innermost, or, of few channels, by the narrow kernels where these were measured to be faster. Weights are packed as

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/pack.cuh"
+#include "kernels/cuda/pack.cuh"
 #include "kernels/view.h"
 
 // What the direct convolutions share: where numbers lie, and groups of eight channels.

@@ -2,7 +2,7 @@
 
 #include "kernels/batch_norm.h"
 #include "kernels/convolution_direct.cuh"
-#include "kernels/warp_matrix.cuh"
+#include "kernels/cuda/warp_matrix.cuh"
 
 // What the narrow convolutions' passes share: how tiles with their rim of neighbours lie in shared memory, and how they
 // are filled. A voxel's group of 8 or 16 channels is one or two packs of 16 bytes. Rows of voxels lie one behind the

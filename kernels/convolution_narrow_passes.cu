@@ -5,8 +5,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "kernels/cuda/launch.h"
 #include "kernels/elementwise.h"
-#include "kernels/launch.h"
 
 // The narrow kernels as a convolution.
 namespace iwseg::IWSEG_BACKEND {

@@ -6,10 +6,10 @@
 
 #include "base/error.h"
 #include "kernels/convolution_weights.h"
+#include "kernels/cuda/launch.h"
 #include "kernels/cudnn_descriptor.cuh"
 #include "kernels/cudnn_trial.h"
 #include "kernels/elementwise.h"
-#include "kernels/launch.h"
 #include "kernels/narrow_engine.h"
 #include "kernels/plan_choice.h"
 

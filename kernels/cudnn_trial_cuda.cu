@@ -4,8 +4,8 @@
 #include "kernels/checksum.h"
 #include "kernels/convolution_check.h"
 #include "kernels/convolution_noise.h"
+#include "kernels/cuda/launch.h"
 #include "kernels/cudnn_trial.h"
-#include "kernels/launch.h"
 #include "kernels/memory.h"
 
 namespace iwseg::cuda {

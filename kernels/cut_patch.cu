@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kernels/launch.h"
+#include "kernels/cuda/launch.h"
 
 // A block moves tiles of 32 x 32 voxels, the tile's columns along the patch's last axis. Where that axis runs along the
 // scan's rows, both sides are read and written in rows. Where a turn made another axis of the patch run along them, the

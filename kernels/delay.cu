@@ -1,4 +1,4 @@
-#include "kernels/launch.h"
+#include "kernels/cuda/launch.h"
 #include "kernels/timing.h"
 
 namespace iwseg::IWSEG_BACKEND {

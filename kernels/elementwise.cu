@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "kernels/channel_sums.cuh"
+#include "kernels/cuda/channel_sums.cuh"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/pack.cuh"
 #include "kernels/dispatch.h"
-#include "kernels/launch.h"
-#include "kernels/pack.cuh"
 
 // add and copy move each number once, 16 bytes a thread; channel_sum reads each once, in one launch.
 namespace iwseg::IWSEG_BACKEND {

@@ -2,7 +2,7 @@
 
 #include <climits>
 
-#include "kernels/launch.h"
+#include "kernels/cuda/launch.h"
 
 // Rows of a cube lie along x; a block takes one row. Each kernel reads and writes every number once, so that all three
 // are bounded by bandwidth. The margin's minimum is found by integer atomics on a float's bits in an order that makes

@@ -5,12 +5,12 @@
 #include <cstdint>
 #include <stdexcept>
 
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/pack.cuh"
+#include "kernels/cuda/reduce.cuh"
+#include "kernels/cuda/tally.cuh"
 #include "kernels/dispatch.h"
-#include "kernels/launch.h"
 #include "kernels/memory.h"
-#include "kernels/pack.cuh"
-#include "kernels/reduce.cuh"
-#include "kernels/tally.cuh"
 
 // The table is the histogram until it becomes the weights: cleared, counted with integer atomics, and turned over by
 // one block a patch. Labels are read once, 4 bytes a voxel. Most voxels are background, and the others come in runs: a

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "kernels/launch.h"
+#include "kernels/cuda/launch.h"
 
 namespace iwseg::cuda {
 namespace {

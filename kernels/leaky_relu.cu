@@ -1,8 +1,8 @@
 #include "kernels/leaky_relu.h"
 
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/pack.cuh"
 #include "kernels/dispatch.h"
-#include "kernels/launch.h"
-#include "kernels/pack.cuh"
 
 // Each element is moved once, 16 bytes a thread and access.
 namespace iwseg::IWSEG_BACKEND {

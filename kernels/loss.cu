@@ -4,12 +4,12 @@
 #include <cstdint>
 #include <stdexcept>
 
+#include "kernels/cuda/last_block.cuh"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/pack.cuh"
+#include "kernels/cuda/reduce.cuh"
 #include "kernels/dispatch.h"
-#include "kernels/last_block.cuh"
-#include "kernels/launch.h"
 #include "kernels/loss_choice.h"
-#include "kernels/pack.cuh"
-#include "kernels/reduce.cuh"
 
 // Two passes over the logits and the target, each one launch: the last block of the first joins the sums. Labels and
 // weights are looked up where the target is a lesion, elsewhere the weight is that of background, a number the thread

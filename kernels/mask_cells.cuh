@@ -3,11 +3,11 @@
 #include <cstdint>
 
 #include "kernels/components.h"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/pack.cuh"
+#include "kernels/cuda/reduce.cuh"
 #include "kernels/ignored.h"
-#include "kernels/launch.h"
 #include "kernels/memory.h"
-#include "kernels/pack.cuh"
-#include "kernels/reduce.cuh"
 
 // Connected components on the GPU, the part that labels and weights share: a union-find whose elements are cells.
 //

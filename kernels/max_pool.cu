@@ -1,9 +1,9 @@
 #include "kernels/max_pool.h"
 
-#include "kernels/cells.cuh"
+#include "kernels/cuda/cells.cuh"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/pack.cuh"
 #include "kernels/dispatch.h"
-#include "kernels/launch.h"
-#include "kernels/pack.cuh"
 
 // A thread takes one window: eight packs of channels, 16 bytes each. Forward reads x and writes y, an eighth of it;
 // backward finds the place of the largest again, so it reads x and diff_y and writes diff_x, all once.

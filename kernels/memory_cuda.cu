@@ -3,7 +3,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
-#include "kernels/launch.h"
+#include "kernels/cuda/launch.h"
 #include "kernels/memory.h"
 
 namespace iwseg::cuda {

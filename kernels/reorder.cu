@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/launch.h"
 #include "kernels/dispatch.h"
 #include "kernels/elementwise.h"
-#include "kernels/launch.h"
 
 // Between ncdhw and ndhwc each sample is a C x V matrix transposed: tiles go through shared memory, so that both
 // tensors are walked side by side, each once. A tile holds up to 32 channels and as many voxels as fit, so that few

@@ -1,7 +1,7 @@
 #include "kernels/sgd.h"
 
-#include "kernels/launch.h"
-#include "kernels/pack.cuh"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/pack.cuh"
 
 // All parameters in one launch: reads gradient, momentum and value and writes the last two, 20 bytes a parameter, 16
 // bytes a thread at a time.

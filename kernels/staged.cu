@@ -1,8 +1,8 @@
 #include <stdexcept>
 
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/pack.cuh"
 #include "kernels/ignored.h"
-#include "kernels/launch.h"
-#include "kernels/pack.cuh"
 #include "kernels/staged.h"
 
 // A batch is copied from the host to a place beside the one that a step reads, while the step before is at work, as

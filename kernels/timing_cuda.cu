@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "kernels/launch.h"
+#include "kernels/cuda/launch.h"
 #include "kernels/memory.h"
 
 namespace iwseg::cuda {

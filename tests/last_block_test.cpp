@@ -10,8 +10,8 @@
 #include <random>
 #include <vector>
 
-#include "kernels/last_block.cuh"
-#include "kernels/reduce.cuh"
+#include "kernels/cuda/last_block.cuh"
+#include "kernels/cuda/reduce.cuh"
 #include "losses/loss.h"
 #include "tests/kernel_tensor.h"
 #include "tests/simt_backend.h"

@@ -277,7 +277,7 @@ T __ldg(const T* from) {
     return *from;
 }
 
-// Launches that go through CUDA's own call have theirs in kernels/launch.h.
+// Launches that go through CUDA's own call have theirs in kernels/cuda/launch.h.
 #ifdef IWSEG_CUDA_STANDIN
 #define IWSEG_BACKEND cuda
 #else

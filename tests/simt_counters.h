@@ -17,8 +17,8 @@
 // of 4 bytes take one cycle a request, of 8 two and of 16 four, where no bank is asked for two words. Atomics on one
 // address follow one another.
 //
-// g++ may take an access of a pack (kernels/pack.cuh) apart into its numbers: these are put together again, up to 16
-// bytes, as nvcc does (tests/kernel_accesses.cmake).
+// g++ may take an access of a pack (kernels/cuda/pack.cuh) apart into its numbers: these are put together again, up to
+// 16 bytes, as nvcc does (tests/kernel_accesses.cmake).
 namespace iwseg::simt::executor {
 
 enum class Space : unsigned char { device, shared };

@@ -6,7 +6,7 @@
 
 #include <string>
 
-#include "kernels/pack.cuh"
+#include "kernels/cuda/pack.cuh"
 #include "tests/kernel_tensor.h"
 #include "tests/simt_counters.h"
 #include "tests/simt_launch.h"

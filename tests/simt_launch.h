@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "kernels/launch.h"
+#include "kernels/cuda/launch.h"
 #include "tests/simt_backend.h"
 
 // What tests of the executor itself share.

@@ -1,7 +1,7 @@
 #pragma once
 
-// What kernels/warp_matrix.cuh asks of the device, on the executor: matrices of 8 x 8 bf16 between shared memory and
-// the registers of a warp, their products, and asynchronous copies to shared memory. Registers are spread over the
+// What kernels/cuda/warp_matrix.cuh asks of the device, on the executor: matrices of 8 x 8 bf16 between shared memory
+// and the registers of a warp, their products, and asynchronous copies to shared memory. Registers are spread over the
 // lanes as the PTX ISA says (ldmatrix; mma.m16n8k8 and m16n8k16). Included by tests/simt.h.
 //
 // Errors: a lane that does not come along, an address that is not aligned to 16 bytes or lies outside the block's

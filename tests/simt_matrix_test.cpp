@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "kernels/pack.cuh"
-#include "kernels/reduce.cuh"
-#include "kernels/warp_matrix.cuh"
+#include "kernels/cuda/pack.cuh"
+#include "kernels/cuda/reduce.cuh"
+#include "kernels/cuda/warp_matrix.cuh"
 #include "tests/simt_launch.h"
 
 namespace iwseg::simt {

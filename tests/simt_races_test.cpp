@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/reduce.cuh"
+#include "kernels/cuda/reduce.cuh"
 #include "tests/simt_launch.h"
 
 namespace iwseg::simt {

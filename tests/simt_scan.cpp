@@ -2,7 +2,7 @@
 #define IWSEG_SIMT
 #include "tests/simt.h"
 
-#include "kernels/prefix_sum.h"
+#include "kernels/cuda/prefix_sum.h"
 
 namespace iwseg::simt {
 

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/reduce.cuh"
+#include "kernels/cuda/reduce.cuh"
 #include "tests/simt_backend.h"
 #include "tests/simt_launch.h"
 

@@ -3,7 +3,7 @@
 #include <bit>
 
 #include "kernels/bf16.h"
-#include "kernels/launch.h"
+#include "kernels/cuda/launch.h"
 
 // Accesses of 16 bytes: a warp then moves 512 bytes an instruction, which is what bandwidth asks for.
 namespace iwseg::IWSEG_BACKEND {

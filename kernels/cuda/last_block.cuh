@@ -2,7 +2,7 @@
 
 #include <stdexcept>
 
-#include "kernels/launch.h"
+#include "kernels/cuda/launch.h"
 
 // Sums over a whole launch, in that launch: every block leaves its own in memory, and the one that ends last reads them
 // all, in the order of blocks and not of their ending, so that the result is the same whichever it is. A kernel of its

@@ -3,7 +3,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "kernels/launch.h"
+#include "kernels/cuda/launch.h"
 #include "kernels/view.h"
 
 // Threads over (n, d, h, w, pack of channels). A block takes consecutive places of one plane (n, d): neighbours in a

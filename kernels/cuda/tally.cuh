@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "kernels/reduce.cuh"
+#include "kernels/cuda/reduce.cuh"
 
 namespace iwseg::IWSEG_BACKEND {
 

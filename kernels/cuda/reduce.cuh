@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/launch.h"
+#include "kernels/cuda/launch.h"
 
 // Sums in a fixed order: lanes of a warp by a tree of shuffles, warps of a block through shared memory. What a block
 // sums depends on the launch's shape only, never on which thread comes first.

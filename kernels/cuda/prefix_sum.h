@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "kernels/launch.h"
+#include "kernels/cuda/launch.h"
 
 /// Prefix sums, by a library where there is one for the device: numbers[i] becomes the sum of those before it, modulo
 /// 2^32.

@@ -5,9 +5,9 @@
 #include <stdexcept>
 #include <string>
 
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/pack.cuh"
 #include "kernels/dispatch.h"
-#include "kernels/launch.h"
-#include "kernels/pack.cuh"
 
 // A tensor read as a table whose columns are channels, 16 bytes a thread. A thread keeps to its columns, so that what
 // belongs to a channel is loaded once. Where C does not fill whole packs, as many voxels as do make one row: any C is

@@ -1,4 +1,4 @@
-#include "kernels/prefix_sum.h"
+#include "kernels/cuda/prefix_sum.h"
 
 #include <cstddef>
 #include <cub/device/device_scan.cuh>

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "kernels/channel_table.cuh"
-#include "kernels/last_block.cuh"
+#include "kernels/cuda/channel_table.cuh"
+#include "kernels/cuda/last_block.cuh"
 
 // Sums a channel over a table, in one launch and in double, in an order that depends on the shape only: a block's rows
 // by halves, then, in the last block to end, the blocks in fixed groups. Blocks y hold other channels, as a rule, and
