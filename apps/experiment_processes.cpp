@@ -22,8 +22,8 @@
 #include "base/error.h"
 #include "base/folder.h"
 #include "kernels/cpu/thread_count.h"
-#include "kernels/kernel_table.h"
-#include "kernels/nvidia_card.h"
+#include "kernels/device/kernel_table.h"
+#include "kernels/device/nvidia_card.h"
 
 namespace iwseg {
 namespace {

@@ -9,7 +9,7 @@
 #include "apps/commands.h"
 #include "apps/version.h"
 #include "engine/context.h"
-#include "kernels/build_facts.h"
+#include "kernels/device/build_facts.h"
 
 namespace iwseg {
 namespace {

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "kernels/kernel_table.h"
-#include "kernels/view.h"
+#include "kernels/device/kernel_table.h"
+#include "kernels/device/view.h"
 
 /// One kernel call by itself, on seeded noise: what `iwseg kernel` launches under a profiler and compares with the CPU.
 namespace iwseg {

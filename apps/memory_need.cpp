@@ -10,7 +10,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "data/volume.h"
-#include "kernels/memory.h"
+#include "kernels/device/memory.h"
 
 namespace iwseg {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "evaluation/detection.h"
 #include "evaluation/records.h"
-#include "kernels/backend.h"
+#include "kernels/device/backend.h"
 
 namespace iwseg {
 

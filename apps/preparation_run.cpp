@@ -21,7 +21,7 @@
 #include "base/nearest_name.h"
 #include "data/dataset.h"
 #include "kernels/cpu/thread_count.h"
-#include "kernels/memory.h"
+#include "kernels/device/memory.h"
 #include "studies/case_record.h"
 
 namespace iwseg {

@@ -38,7 +38,7 @@ message(STATUS "CUDA backend: ${IWSEG_HAS_CUDA}")
 # Adds kernels/*.cu to the kernels' target, or the file that says there are none.
 function(iwseg_add_cuda_kernels)
     if(NOT IWSEG_HAS_CUDA)
-        target_sources(iwseg_kernels PRIVATE kernels/no_cuda.cpp)
+        target_sources(iwseg_kernels PRIVATE kernels/device/no_cuda.cpp)
         return()
     endif()
     file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/*.cu)

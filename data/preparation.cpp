@@ -16,7 +16,7 @@
 #include "base/error.h"
 #include "data/channel_choice.h"
 #include "kernels/components.h"
-#include "kernels/memory.h"
+#include "kernels/device/memory.h"
 
 namespace iwseg {
 namespace {

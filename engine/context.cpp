@@ -1,7 +1,7 @@
 #include "engine/context.h"
 
 #include "base/error.h"
-#include "kernels/nvidia_card.h"
+#include "kernels/device/nvidia_card.h"
 
 namespace iwseg {
 namespace {

@@ -3,10 +3,10 @@
 #include <memory>
 #include <string>
 
-#include "kernels/backend.h"
 #include "kernels/cpu/thread_count.h"
 #include "kernels/cpu/thread_pool.h"
-#include "kernels/kernel_table.h"
+#include "kernels/device/backend.h"
+#include "kernels/device/kernel_table.h"
 
 namespace iwseg {
 

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "kernels/kernel_table.h"
+#include "kernels/device/kernel_table.h"
 
 namespace iwseg {
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/kernel_table.h"
+#include "kernels/device/kernel_table.h"
 
 namespace iwseg {
 

@@ -7,7 +7,7 @@
 
 #include "engine/parameter_spec.h"
 #include "engine/program.h"
-#include "kernels/view.h"
+#include "kernels/device/view.h"
 
 namespace iwseg {
 

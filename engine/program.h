@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/view.h"
+#include "kernels/device/view.h"
 
 namespace iwseg {
 

@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "kernels/view.h"
+#include "kernels/device/view.h"
 
 namespace iwseg {
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/tally.cuh"
-#include "kernels/dispatch.h"
+#include "kernels/device/dispatch.h"
 #include "kernels/mask_cells.cuh"
 
 // Four launches and one clearing of counters: find cells, join them, count voxels by root and label, weigh the roots.

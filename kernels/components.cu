@@ -4,7 +4,7 @@
 #include <stdexcept>
 
 #include "kernels/cuda/prefix_sum.h"
-#include "kernels/dispatch.h"
+#include "kernels/device/dispatch.h"
 #include "kernels/mask_cells.cuh"
 
 // After the union-find of mask_cells.cuh, consecutive numbers in raster order. A component's first voxel need not

@@ -5,9 +5,9 @@
 #include <stdexcept>
 #include <string>
 
-#include "kernels/backend.h"
-#include "kernels/const_view.h"
-#include "kernels/view.h"
+#include "kernels/device/backend.h"
+#include "kernels/device/const_view.h"
+#include "kernels/device/view.h"
 
 /// Connected components of binary masks.
 /// mask: (N, 1, D, H, W) u8, nonzero is foreground. labels: same shape, i32; background 0, components 1, 2, … in the

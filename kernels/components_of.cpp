@@ -5,7 +5,7 @@
 #include <string>
 
 #include "kernels/components.h"
-#include "kernels/const_view.h"
+#include "kernels/device/const_view.h"
 
 namespace iwseg {
 namespace {

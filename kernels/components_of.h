@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/extent.h"
-#include "kernels/backend.h"
+#include "kernels/device/backend.h"
 
 /// Connected components for programs: memory of the caller's process in, labels and their number out, in one call on
 /// the CPU. What runs on a device's own memory is kernels/components.h.

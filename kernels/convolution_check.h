@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "kernels/backend.h"
-#include "kernels/view.h"
+#include "kernels/device/backend.h"
+#include "kernels/device/view.h"
 
 // Whether a convolution computes what it should, at its full size: libraries have been wrong on large volumes only. Its
 // operands are noise that any place can be asked for, so that some of the results are computed again, in double

@@ -11,10 +11,10 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
-#include "kernels/bf16.h"
 #include "kernels/cpu/cpu_blocks.h"
 #include "kernels/cpu/onednn_threads.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/device/bf16.h"
 #include "kernels/elementwise.h"
 #include "kernels/projection.h"
 #include "kernels/reorder.h"

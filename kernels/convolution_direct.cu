@@ -5,7 +5,7 @@
 #include <string>
 
 #include "kernels/convolution_direct.cuh"
-#include "kernels/dispatch.h"
+#include "kernels/device/dispatch.h"
 #include "kernels/elementwise.h"
 
 // The plain path takes everything: one thread a result, weights repacked so that neighbouring threads read neighbouring

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kernels/cuda/pack.cuh"
-#include "kernels/view.h"
+#include "kernels/device/view.h"
 
 // What the direct convolutions share: where numbers lie, and groups of eight channels.
 namespace iwseg::IWSEG_BACKEND {

@@ -2,7 +2,7 @@
 
 #include "kernels/convolution_direct.cuh"
 #include "kernels/convolution_direct.h"
-#include "kernels/dispatch.h"
+#include "kernels/device/dispatch.h"
 
 // The network's first convolution, 3x3x3 from one to four plain channels. Padding its channels to the eight that tensor
 // cores want would move and multiply mostly zeros; here the work is small enough for ordinary multiply-adds.

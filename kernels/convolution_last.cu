@@ -2,7 +2,7 @@
 
 #include "kernels/convolution_direct.cuh"
 #include "kernels/convolution_direct.h"
-#include "kernels/dispatch.h"
+#include "kernels/device/dispatch.h"
 
 // The network's last convolution, 1x1x1 from many channels to at most four plain ones: a dot product a voxel. All three
 // passes move the wide tensor once, in 16-byte accesses, and the narrow one once: at 16 to 1 channels, 2x128^3 and

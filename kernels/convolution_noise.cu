@@ -1,7 +1,7 @@
 #include "kernels/convolution_check.h"
 #include "kernels/convolution_noise.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/dispatch.h"
+#include "kernels/device/dispatch.h"
 
 namespace iwseg::IWSEG_BACKEND {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-#include "kernels/backend.h"
-#include "kernels/view.h"
+#include "kernels/device/backend.h"
+#include "kernels/device/view.h"
 
 IWSEG_BACKENDS(
     /// to[i] = noise_at(operand, i) for `count` numbers of f32 or bf16 (kernels/convolution_check.h).

@@ -3,7 +3,7 @@
 #include "kernels/convolution_weights.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/pack.cuh"
-#include "kernels/dispatch.h"
+#include "kernels/device/dispatch.h"
 
 // Weights between the parameters' order, (O, C, k, k, k) in f32, and the one convolutions with channels innermost want,
 // (O, k, k, k, C) in the operands' type. A block turns up to 64 channels of one output over in shared memory, so that

@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <span>
 
-#include "kernels/backend.h"
-#include "kernels/view.h"
+#include "kernels/device/backend.h"
+#include "kernels/device/view.h"
 
 namespace iwseg {
 

@@ -1,7 +1,7 @@
 #include <stdexcept>
 
 #include "kernels/convolution_weights.h"
-#include "kernels/dispatch.h"
+#include "kernels/device/dispatch.h"
 
 // The CPU's own convolutions pack for themselves; this is what other backends' packed form is.
 namespace iwseg::cpu {

@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/backend.h"
 #include "kernels/cudnn_plans.h"
+#include "kernels/device/backend.h"
 #include "kernels/plan_file.h"
 
 namespace iwseg::cuda {

@@ -1,12 +1,12 @@
 #include <algorithm>
 
-#include "kernels/bf16.h"
-#include "kernels/checksum.h"
 #include "kernels/convolution_check.h"
 #include "kernels/convolution_noise.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cudnn_trial.h"
-#include "kernels/memory.h"
+#include "kernels/device/bf16.h"
+#include "kernels/device/checksum.h"
+#include "kernels/device/memory.h"
 
 namespace iwseg::cuda {
 namespace {

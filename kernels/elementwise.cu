@@ -5,7 +5,7 @@
 #include "kernels/cuda/channel_sums.cuh"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/pack.cuh"
-#include "kernels/dispatch.h"
+#include "kernels/device/dispatch.h"
 
 // add and copy move each number once, 16 bytes a thread; channel_sum reads each once, in one launch.
 namespace iwseg::IWSEG_BACKEND {

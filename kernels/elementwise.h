@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-#include "kernels/backend.h"
-#include "kernels/view.h"
+#include "kernels/device/backend.h"
+#include "kernels/device/view.h"
 
 /// Plain passes over all numbers of a tensor, padding included.
 IWSEG_BACKENDS(

@@ -9,8 +9,8 @@
 #include "kernels/cuda/pack.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/tally.cuh"
-#include "kernels/dispatch.h"
-#include "kernels/memory.h"
+#include "kernels/device/dispatch.h"
+#include "kernels/device/memory.h"
 
 // The table is the histogram until it becomes the weights: cleared, counted with integer atomics, and turned over by
 // one block a patch. Labels are read once, 4 bytes a voxel. Most voxels are background, and the others come in runs: a

@@ -4,10 +4,10 @@
 #include <stdexcept>
 #include <string>
 
-#include "kernels/backend.h"
-#include "kernels/const_view.h"
+#include "kernels/device/backend.h"
+#include "kernels/device/const_view.h"
+#include "kernels/device/view.h"
 #include "kernels/ignored.h"
-#include "kernels/view.h"
 
 namespace iwseg {
 

@@ -2,7 +2,7 @@
 
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/pack.cuh"
-#include "kernels/dispatch.h"
+#include "kernels/device/dispatch.h"
 
 // Each element is moved once, 16 bytes a thread and access.
 namespace iwseg::IWSEG_BACKEND {

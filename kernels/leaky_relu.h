@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kernels/backend.h"
-#include "kernels/view.h"
+#include "kernels/device/backend.h"
+#include "kernels/device/view.h"
 
 /// y = x above 0, else slope * x, with 0 <= slope < 1; ReLU for 0. x, y: (N, C, D, H, W), f32 or bf16, of one form.
 IWSEG_BACKENDS(

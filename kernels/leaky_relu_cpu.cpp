@@ -4,7 +4,7 @@
 
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/vector_clones.h"
-#include "kernels/dispatch.h"
+#include "kernels/device/dispatch.h"
 
 namespace iwseg::cpu {
 namespace {

@@ -8,7 +8,7 @@
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/pack.cuh"
 #include "kernels/cuda/reduce.cuh"
-#include "kernels/dispatch.h"
+#include "kernels/device/dispatch.h"
 #include "kernels/loss_choice.h"
 
 // Two passes over the logits and the target, each one launch: the last block of the first joins the sums. Labels and

@@ -2,9 +2,9 @@
 
 #include <cstdint>
 
-#include "kernels/backend.h"
+#include "kernels/device/backend.h"
+#include "kernels/device/view.h"
 #include "kernels/ignored.h"
-#include "kernels/view.h"
 
 namespace iwseg {
 

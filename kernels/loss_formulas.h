@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "kernels/backend.h"
+#include "kernels/device/backend.h"
 #include "kernels/exp_log.h"
 
 // The losses' formulas, which every backend shares, one struct each. A loss is a function of a few sums over voxels, so

@@ -6,8 +6,8 @@
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/pack.cuh"
 #include "kernels/cuda/reduce.cuh"
+#include "kernels/device/memory.h"
 #include "kernels/ignored.h"
-#include "kernels/memory.h"
 
 // Connected components on the GPU, the part that labels and weights share: a union-find whose elements are cells.
 //

@@ -3,7 +3,7 @@
 #include "kernels/cuda/cells.cuh"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/pack.cuh"
-#include "kernels/dispatch.h"
+#include "kernels/device/dispatch.h"
 
 // A thread takes one window: eight packs of channels, 16 bytes each. Forward reads x and writes y, an eighth of it;
 // backward finds the place of the largest again, so it reads x and diff_y and writes diff_x, all once.

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kernels/backend.h"
-#include "kernels/view.h"
+#include "kernels/device/backend.h"
+#include "kernels/device/view.h"
 
 /// Largest of each 2 x 2 x 2 voxels. x: (N, C, D, H, W); y: (N, C, D/2, H/2, W/2); f32 or bf16, one layout, even sizes.
 IWSEG_BACKENDS(void max_pool(Stream stream, View x, View y);

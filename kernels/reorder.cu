@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/launch.h"
-#include "kernels/dispatch.h"
+#include "kernels/device/dispatch.h"
 #include "kernels/elementwise.h"
 
 // Between ncdhw and ndhwc each sample is a C x V matrix transposed: tiles go through shared memory, so that both

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kernels/backend.h"
-#include "kernels/view.h"
+#include "kernels/device/backend.h"
+#include "kernels/device/view.h"
 
 /// to = from, whatever their layouts and real types (f32, bf16): the same shape (N, C, D, H, W). Channels that only pad
 /// a block of `to` become 0.

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "kernels/view.h"
+#include "kernels/device/view.h"
 
 /// The innermost part of a 3x3x3 convolution in channel-blocked layout: one block of output channels at a tile of
 /// neighbouring voxels, held in registers from the first product to the last. For processors with AVX-512.

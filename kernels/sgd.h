@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "kernels/backend.h"
+#include "kernels/device/backend.h"
 
 namespace iwseg {
 

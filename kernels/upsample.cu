@@ -3,7 +3,7 @@
 #include "kernels/cuda/cells.cuh"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/pack.cuh"
-#include "kernels/dispatch.h"
+#include "kernels/device/dispatch.h"
 
 // With corners aligned, output o of an axis of n inputs lies at o (n - 1) / (2n - 1), so outputs 2i + 1 and 2i + 2 both
 // lie between inputs i and i + 1, for i from -1 (output 0 alone) to n - 1 (the last alone):

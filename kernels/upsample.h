@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kernels/backend.h"
-#include "kernels/view.h"
+#include "kernels/device/backend.h"
+#include "kernels/device/view.h"
 
 /// Trilinear interpolation to twice the size, corners aligned: output o reads input o (n - 1) / (2n - 1) along each
 /// axis. x: (N, C, D, H, W); y: (N, C, 2D, 2H, 2W); f32 or bf16, one layout.

@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-#include "kernels/backend.h"
-#include "kernels/view.h"
+#include "kernels/device/backend.h"
+#include "kernels/device/view.h"
 
 /// Gradient of a convolution's weights, directly in channel-blocked layout: oneDNN has no vectorised one in 3D below
 /// AVX-512. src: (N, C, D, H, W), blocked like diff_dst, or ncdhw of a few channels; diff_dst: (N, O, D, H, W),

@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-#include "kernels/bf16.h"
-#include "kernels/view.h"
+#include "kernels/device/bf16.h"
+#include "kernels/device/view.h"
 
 /// The innermost part of the weight gradient of a 3x3x3 convolution of bf16 numbers in blocks of 16 channels, for
 /// processors that multiply pairs of them (AVX512-BF16).

@@ -14,7 +14,7 @@
 #include "engine/device_copy.h"
 #include "engine/graph.h"
 #include "engine/plan.h"
-#include "kernels/const_view.h"
+#include "kernels/device/const_view.h"
 #include "kernels/grid_patch.h"
 
 namespace iwseg {

@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "engine/context.h"
 #include "engine/parameters.h"
-#include "kernels/view.h"
+#include "kernels/device/view.h"
 #include "models/unet.h"
 
 namespace iwseg {

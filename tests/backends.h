@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "kernels/kernel_table.h"
+#include "kernels/device/kernel_table.h"
 #include "tests/simt_backend.h"
 
 // Tests of kernels run on every backend: the CPU's, the CUDA kernels on the executor, and a GPU where there is one;

@@ -1,5 +1,5 @@
 // Rounding to bf16 on every backend: the CPU's function, the same on the executor, and a GPU's own instruction.
-#include "kernels/bf16.h"
+#include "kernels/device/bf16.h"
 
 #include <gtest/gtest.h>
 

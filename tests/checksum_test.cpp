@@ -1,4 +1,4 @@
-#include "kernels/checksum.h"
+#include "kernels/device/checksum.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // What is only read cannot be written through: these are claims about types.
-#include "kernels/const_view.h"
+#include "kernels/device/const_view.h"
 
 #include <gtest/gtest.h>
 

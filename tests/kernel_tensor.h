@@ -6,9 +6,9 @@
 #include <memory>
 #include <vector>
 
-#include "kernels/bf16.h"
-#include "kernels/kernel_table.h"
-#include "kernels/view.h"
+#include "kernels/device/bf16.h"
+#include "kernels/device/kernel_table.h"
+#include "kernels/device/view.h"
 #include "tests/reference_operations.h"
 
 namespace iwseg {

@@ -5,7 +5,7 @@
 
 #include <functional>
 
-#include "kernels/kernel_table.h"
+#include "kernels/device/kernel_table.h"
 #include "tests/kernel_tensor.h"
 #include "tests/simt.h"
 #include "tests/simt_backend.h"

@@ -8,7 +8,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "kernels/bf16.h"
+#include "kernels/device/bf16.h"
 #include "kernels/loss.h"
 #include "losses/loss.h"
 #include "tests/backends.h"

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "kernels/components.h"
-#include "kernels/view.h"
+#include "kernels/device/view.h"
 
 /// Binary masks for tests, and their components the plain way.
 namespace iwseg {

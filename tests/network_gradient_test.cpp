@@ -6,7 +6,7 @@
 #include <random>
 
 #include "engine/initialisation.h"
-#include "kernels/bf16.h"
+#include "kernels/device/bf16.h"
 #include "kernels/inverse_weights.h"
 #include "tests/backends.h"
 #include "tests/reference_losses.h"

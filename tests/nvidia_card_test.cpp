@@ -1,4 +1,4 @@
-#include "kernels/nvidia_card.h"
+#include "kernels/device/nvidia_card.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>

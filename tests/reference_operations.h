@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/view.h"
+#include "kernels/device/view.h"
 
 /// Every operation of the network in double precision, written down plainly on (N, C, D, H, W) arrays: what kernels are
 /// compared with and what central differences are taken of.

@@ -33,7 +33,7 @@
 #include <string>
 #include <type_traits>
 
-#include "kernels/backend.h"
+#include "kernels/device/backend.h"
 #include "tests/simt_hooks.h"
 #include "tests/simt_recording.h"
 

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "kernels/kernel_table.h"
+#include "kernels/device/kernel_table.h"
 
 /// The simt backend as a whole device: the kernels' CUDA source on the executor, and device memory that the host must
 /// copy from and to, with sentinels behind each buffer.

@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <source_location>
 
-#include "kernels/bf16.h"
+#include "kernels/device/bf16.h"
 
 namespace iwseg::simt::executor {
 

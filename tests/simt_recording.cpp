@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/memory.h"
+#include "kernels/device/memory.h"
 
 namespace iwseg::simt {
 namespace {

@@ -1,6 +1,6 @@
 // A batch's last way on a device, from the copy to where a step reads it: the CPU's loops, and the kernel on the
 // executor.
-#include "kernels/staged.h"
+#include "kernels/device/staged.h"
 
 #include <gtest/gtest.h>
 

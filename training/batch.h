@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/view.h"
+#include "kernels/device/view.h"
 
 namespace iwseg {
 

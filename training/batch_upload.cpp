@@ -5,8 +5,8 @@
 #include <cstring>
 
 #include "base/bytes.h"
-#include "kernels/const_view.h"
-#include "kernels/staged.h"
+#include "kernels/device/const_view.h"
+#include "kernels/device/staged.h"
 
 namespace iwseg {
 namespace {

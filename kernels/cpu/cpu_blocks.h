@@ -6,9 +6,9 @@
 #include <string>
 #include <type_traits>
 
-#include "kernels/bf16.h"
-#include "kernels/dispatch.h"
-#include "kernels/view.h"
+#include "kernels/device/bf16.h"
+#include "kernels/device/dispatch.h"
+#include "kernels/device/view.h"
 
 /// What the CPU kernels share: how a tensor falls into rows of blocks, and into chunks that do not depend on the number
 /// of threads, so that sums come out the same on any.

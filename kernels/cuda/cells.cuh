@@ -4,7 +4,7 @@
 #include <string>
 
 #include "kernels/cuda/launch.h"
-#include "kernels/view.h"
+#include "kernels/device/view.h"
 
 // Threads over (n, d, h, w, pack of channels). A block takes consecutive places of one plane (n, d): neighbours in a
 // warp read side by side, no division is of 64 bits, and of a plane only the last block has threads without a place.

@@ -7,7 +7,7 @@
 
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/pack.cuh"
-#include "kernels/dispatch.h"
+#include "kernels/device/dispatch.h"
 
 // A tensor read as a table whose columns are channels, 16 bytes a thread. A thread keeps to its columns, so that what
 // belongs to a channel is loaded once. Where C does not fill whole packs, as many voxels as do make one row: any C is

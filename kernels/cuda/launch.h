@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "kernels/backend.h"
+#include "kernels/device/backend.h"
 
 #ifndef IWSEG_SIMT
 

@@ -2,8 +2,8 @@
 
 #include <bit>
 
-#include "kernels/bf16.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/device/bf16.h"
 
 // Accesses of 16 bytes: a warp then moves 512 bytes an instruction, which is what bandwidth asks for.
 namespace iwseg::IWSEG_BACKEND {

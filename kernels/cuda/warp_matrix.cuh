@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kernels/bf16.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/device/bf16.h"
 
 // Matrix products of a whole warp, and copies to shared memory that run beside it, for sm_80 and up; on older cards the
 // code is there and traps. All 32 lanes call together. A matrix of 8 x 8 bf16 takes one register a lane: lane l holds

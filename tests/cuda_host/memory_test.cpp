@@ -1,4 +1,5 @@
-// kernels/memory_cuda.cu, timing_cuda.cu and kernel_table_cuda.cu on a card that does everything as late as it may.
+// kernels/device/memory_cuda.cu, timing_cuda.cu and kernel_table_cuda.cu on a card that does everything as late as it
+// may.
 #include <cmath>
 #include <functional>
 #include <numeric>

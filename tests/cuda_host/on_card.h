@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "engine/device_memory.h"
-#include "kernels/bf16.h"
-#include "kernels/kernel_table.h"
-#include "kernels/view.h"
+#include "kernels/device/bf16.h"
+#include "kernels/device/kernel_table.h"
+#include "kernels/device/view.h"
 
 namespace iwseg {
 

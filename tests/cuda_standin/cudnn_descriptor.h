@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/view.h"
+#include "kernels/device/view.h"
 #include "tests/cuda_standin/cudnn_engines.h"
 
 // What the two halves of cuDNN's stand-in share: descriptors, and the convolution that a graph of them comes to.

@@ -3,7 +3,7 @@
 #include <bit>
 #include <optional>
 
-#include "kernels/bf16.h"
+#include "kernels/device/bf16.h"
 #include "tests/cuda_standin/cudnn_descriptor.h"
 #include "tests/cuda_standin/queue.h"
 

@@ -15,7 +15,7 @@
 #include "base/error.h"
 #include "data/channel_choice.h"
 #include "data/preparation.h"
-#include "kernels/memory.h"
+#include "kernels/device/memory.h"
 #include "tests/refusal.h"
 
 namespace iwseg {

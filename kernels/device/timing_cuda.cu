@@ -1,4 +1,4 @@
-#include "kernels/timing.h"
+#include "kernels/device/timing.h"
 
 #include <cublas_v2.h>
 #include <nvtx3/nvToolsExt.h>
@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "kernels/cuda/launch.h"
-#include "kernels/memory.h"
+#include "kernels/device/memory.h"
 
 namespace iwseg::cuda {
 namespace {

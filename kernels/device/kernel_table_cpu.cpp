@@ -1,4 +1,4 @@
-#include "kernels/kernel_table.h"
+#include "kernels/device/kernel_table.h"
 
 namespace iwseg::cpu {
 

@@ -1,4 +1,4 @@
-#include "kernels/memory.h"
+#include "kernels/device/memory.h"
 
 #include <sys/mman.h>
 

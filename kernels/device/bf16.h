@@ -3,7 +3,7 @@
 #include <bit>
 #include <cstdint>
 
-#include "kernels/backend.h"
+#include "kernels/device/backend.h"
 
 namespace iwseg {
 

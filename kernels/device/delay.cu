@@ -1,5 +1,5 @@
 #include "kernels/cuda/launch.h"
-#include "kernels/timing.h"
+#include "kernels/device/timing.h"
 
 namespace iwseg::IWSEG_BACKEND {
 namespace {

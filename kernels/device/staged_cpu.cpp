@@ -1,9 +1,9 @@
 #include <cstring>
 
-#include "kernels/bf16.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/device/bf16.h"
+#include "kernels/device/staged.h"
 #include "kernels/ignored.h"
-#include "kernels/staged.h"
 
 namespace iwseg::cpu {
 namespace {

@@ -2,7 +2,7 @@
 #include <dnnl.hpp>
 #include <utility>
 
-#include "kernels/build_facts.h"
+#include "kernels/device/build_facts.h"
 
 namespace iwseg::cpu {
 

@@ -1,4 +1,4 @@
-#include "kernels/timing.h"
+#include "kernels/device/timing.h"
 
 #include <algorithm>
 #include <chrono>

@@ -1,7 +1,7 @@
 #include "base/error.h"
 #include "kernels/convolution_direct.h"
 #include "kernels/convolution_narrow.h"
-#include "kernels/kernel_table.h"
+#include "kernels/device/kernel_table.h"
 
 namespace iwseg::cuda {
 

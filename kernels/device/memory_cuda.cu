@@ -4,7 +4,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/memory.h"
+#include "kernels/device/memory.h"
 
 namespace iwseg::cuda {
 namespace {

@@ -1,8 +1,8 @@
 #include <stdexcept>
 
-#include "kernels/checksum.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/reduce.cuh"
+#include "kernels/device/checksum.h"
 
 // Each half-word is mixed with its place, and the results are added up: integers, so that the order does not matter.
 namespace iwseg::IWSEG_BACKEND {

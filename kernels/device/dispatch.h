@@ -3,8 +3,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "kernels/bf16.h"
-#include "kernels/view.h"
+#include "kernels/device/bf16.h"
+#include "kernels/device/view.h"
 
 /// What launchers of every backend share: from a type known when the program runs to one known when it is compiled, and
 /// checks of operands.
