@@ -27,7 +27,7 @@ struct ContextOptions {
 /// its own, whatever other contexts and OpenMP have.
 /// One thread at a time uses it and what is made on it (plans, sessions, predictors); that need not be the one that
 /// made it. Two contexts may be used by two threads at once on the CPU; on a GPU they share cuDNN's plans
-/// (kernels/cudnn_session.h), and one thread at a time uses any of them.
+/// (kernels/convolution/cudnn/session.h), and one thread at a time uses any of them.
 /// A copy is a handle of the same threads and stream, which live as long as a handle or a plan made on them.
 /// Throws InputError in one sentence where the device is unknown or absent.
 class Context {

@@ -2,10 +2,10 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "kernels/convolution/cudnn/session.h"
 #include "kernels/convolution_direct.h"
 #include "kernels/convolution_weights.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/cudnn_session.h"
 #include "kernels/elementwise.h"
 
 // Convolutions on a GPU: the network's two ends by own kernels, all others by plans of cuDNN's, with channels

@@ -2,7 +2,7 @@
 
 #include <optional>
 
-#include "kernels/cudnn_session.h"
+#include "kernels/convolution/cudnn/session.h"
 
 // The narrow convolutions (kernels/convolution_narrow.h) as one more engine beside cuDNN's: measured and checked with
 // them, and chosen where it is the fastest.

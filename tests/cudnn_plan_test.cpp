@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "engine/compile.h"
 #include "engine/graph.h"
-#include "kernels/cudnn_plans.h"
+#include "kernels/convolution/cudnn/plans.h"
 #include "models/unet.h"
 #include "tests/backends.h"
 

@@ -4,9 +4,9 @@
 #include <random>
 #include <string>
 
+#include "kernels/convolution/cudnn/session.h"
+#include "kernels/convolution/cudnn/trial.h"
 #include "kernels/convolution_check.h"
-#include "kernels/cudnn_session.h"
-#include "kernels/cudnn_trial.h"
 #include "kernels/narrow_engine.h"
 #include "tests/cuda_host/cuda_host.h"
 

@@ -3,8 +3,8 @@
 #include <optional>
 #include <random>
 
+#include "kernels/convolution/cudnn/session.h"
 #include "kernels/convolution_weights.h"
-#include "kernels/cudnn_session.h"
 #include "tests/cuda_host/cuda_host.h"
 #include "tests/cuda_host/on_card.h"
 #include "tests/kernel_tensor.h"

@@ -1,14 +1,14 @@
-#include "kernels/cudnn_session.h"
+#include "kernels/convolution/cudnn/session.h"
 
 #include <algorithm>
 #include <cstdio>
 #include <sstream>
 
 #include "base/error.h"
+#include "kernels/convolution/cudnn/descriptor.cuh"
+#include "kernels/convolution/cudnn/trial.h"
 #include "kernels/convolution_weights.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/cudnn_descriptor.cuh"
-#include "kernels/cudnn_trial.h"
 #include "kernels/elementwise.h"
 #include "kernels/narrow_engine.h"
 #include "kernels/plan_choice.h"

@@ -1,9 +1,9 @@
 #include <algorithm>
 
+#include "kernels/convolution/cudnn/trial.h"
 #include "kernels/convolution_check.h"
 #include "kernels/convolution_noise.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/cudnn_trial.h"
 #include "kernels/device/bf16.h"
 #include "kernels/device/checksum.h"
 #include "kernels/device/memory.h"

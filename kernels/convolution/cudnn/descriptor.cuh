@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/cudnn_plans.h"
+#include "kernels/convolution/cudnn/plans.h"
 
 // Setting and reading attributes of cuDNN's descriptors, each call checked.
 namespace iwseg::cuda {

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/cudnn_plans.h"
+#include "kernels/convolution/cudnn/plans.h"
 #include "kernels/device/backend.h"
 #include "kernels/plan_file.h"
 

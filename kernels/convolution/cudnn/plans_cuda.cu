@@ -3,8 +3,8 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "kernels/convolution/cudnn/descriptor.cuh"
 #include "kernels/convolution_direct.h"
-#include "kernels/cudnn_descriptor.cuh"
 
 // Engines come from cuDNN's heuristics: mode A ranks by expected speed, mode fallback takes more problems. From their
 // notes it is read which to leave out: those whose sums depend on the order of threads, and those that compute with

@@ -3,7 +3,7 @@
 #include <optional>
 #include <string>
 
-#include "kernels/cudnn_session.h"
+#include "kernels/convolution/cudnn/session.h"
 
 namespace iwseg::cuda {
 
