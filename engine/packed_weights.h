@@ -5,8 +5,8 @@
 
 #include "engine/parameters.h"
 #include "engine/program.h"
-#include "kernels/convolution.h"
-#include "kernels/convolution_weights.h"
+#include "kernels/convolution/convolution.h"
+#include "kernels/convolution/weights.h"
 
 namespace iwseg {
 

@@ -1,15 +1,15 @@
 // What plans of convolutions are prepared, checked and remembered with, all of it without cuDNN.
-#include "kernels/convolution_check.h"
+#include "kernels/convolution/check.h"
 
 #include <filesystem>
 #include <fstream>
 #include <random>
 
-#include "kernels/convolution_direct.h"
-#include "kernels/convolution_noise.h"
-#include "kernels/convolution_weights.h"
-#include "kernels/plan_choice.h"
-#include "kernels/plan_file.h"
+#include "kernels/convolution/direct.h"
+#include "kernels/convolution/noise.h"
+#include "kernels/convolution/plan_choice.h"
+#include "kernels/convolution/plan_file.h"
+#include "kernels/convolution/weights.h"
 #include "tests/backends.h"
 #include "tests/kernel_tensor.h"
 

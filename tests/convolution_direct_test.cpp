@@ -1,5 +1,5 @@
 // The direct convolution kernels on the executor, in order and by random schedules, and on a GPU where there is one.
-#include "kernels/convolution_direct.h"
+#include "kernels/convolution/direct.h"
 
 #include "tests/convolution_fixture.h"
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/convolution.h"
+#include "kernels/convolution/convolution.h"
 #include "tests/backends.h"
 #include "tests/kernel_tensor.h"
 

@@ -1,6 +1,6 @@
 // The narrow convolutions, by tensor cores, on the executor, in order and by random schedules, and on a GPU where there
 // is one.
-#include "kernels/convolution_narrow.h"
+#include "kernels/convolution/narrow.h"
 
 #include <algorithm>
 #include <utility>

@@ -8,7 +8,7 @@
 
 #include "base/bytes.h"
 #include "engine/initialisation.h"
-#include "kernels/convolution_weights.h"
+#include "kernels/convolution/weights.h"
 #include "tests/kernel_tensor.h"
 #include "tests/simt.h"
 #include "tests/simt_backend.h"

@@ -1,4 +1,4 @@
-#include "kernels/plan_file.h"
+#include "kernels/convolution/plan_file.h"
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>

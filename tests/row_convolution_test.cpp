@@ -1,7 +1,7 @@
 // The CPU's own 3x3x3 convolution against double precision, where the processor has AVX-512.
-#include "kernels/row_convolution.h"
+#include "kernels/convolution/row_convolution.h"
 
-#include "kernels/row_tile.h"
+#include "kernels/convolution/row_tile.h"
 #include "tests/convolution_fixture.h"
 
 namespace iwseg {

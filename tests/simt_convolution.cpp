@@ -1,8 +1,8 @@
 #define IWSEG_SIMT
 #include "tests/simt.h"
 
-#include "kernels/convolution_direct.h"
-#include "kernels/convolution_narrow.h"
+#include "kernels/convolution/direct.h"
+#include "kernels/convolution/narrow.h"
 
 // On the executor every convolution is one of ours, as cuDNN has no source to run: those of few channels in bf16 the
 // narrow ones, else direct ones.

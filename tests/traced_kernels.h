@@ -7,7 +7,7 @@
 
 #include "apps/kernel_run.h"
 #include "engine/context.h"
-#include "kernels/convolution_direct.h"
+#include "kernels/convolution/direct.h"
 #include "tests/kernel_tensor.h"
 #include "tests/simt_backend.h"
 #include "tests/simt_counters.h"

@@ -1,5 +1,5 @@
 // The CPU's own gradient of a convolution's weights, of f32 and, where the processor multiplies it, of bf16.
-#include "kernels/weight_gradient.h"
+#include "kernels/convolution/weight_gradient.h"
 
 #include "tests/convolution_fixture.h"
 

@@ -7,7 +7,7 @@
 #include "engine/ops/add.h"
 #include "engine/ops/pass_gradient.h"
 #include "engine/plan.h"
-#include "kernels/convolution.h"
+#include "kernels/convolution/convolution.h"
 
 namespace iwseg {
 namespace {

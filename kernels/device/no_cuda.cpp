@@ -1,6 +1,6 @@
 #include "base/error.h"
-#include "kernels/convolution_direct.h"
-#include "kernels/convolution_narrow.h"
+#include "kernels/convolution/direct.h"
+#include "kernels/convolution/narrow.h"
 #include "kernels/device/kernel_table.h"
 
 namespace iwseg::cuda {

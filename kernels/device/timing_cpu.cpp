@@ -4,11 +4,11 @@
 #include <chrono>
 #include <vector>
 
+#include "kernels/convolution/row_tile.h"
+#include "kernels/convolution/weight_gradient_pairs.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/vector_clones.h"
 #include "kernels/cpu/vector_of.h"
-#include "kernels/row_tile.h"
-#include "kernels/weight_gradient_pairs.h"
 
 namespace iwseg::cpu {
 namespace {

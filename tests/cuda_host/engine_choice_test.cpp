@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "engine/device_memory.h"
 #include "kernels/convolution/cudnn/session.h"
-#include "kernels/convolution_direct.h"
+#include "kernels/convolution/direct.h"
 #include "tests/cuda_host/cuda_host.h"
 #include "tests/cuda_host/on_card.h"
 #include "tests/kernel_tensor.h"

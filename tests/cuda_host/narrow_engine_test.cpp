@@ -4,10 +4,10 @@
 #include <random>
 #include <string>
 
+#include "kernels/convolution/check.h"
 #include "kernels/convolution/cudnn/session.h"
 #include "kernels/convolution/cudnn/trial.h"
-#include "kernels/convolution_check.h"
-#include "kernels/narrow_engine.h"
+#include "kernels/convolution/narrow_engine.h"
 #include "tests/cuda_host/cuda_host.h"
 
 namespace iwseg {

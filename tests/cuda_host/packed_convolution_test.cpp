@@ -4,7 +4,7 @@
 #include <random>
 
 #include "kernels/convolution/cudnn/session.h"
-#include "kernels/convolution_weights.h"
+#include "kernels/convolution/weights.h"
 #include "tests/cuda_host/cuda_host.h"
 #include "tests/cuda_host/on_card.h"
 #include "tests/kernel_tensor.h"

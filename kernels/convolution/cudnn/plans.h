@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/convolution.h"
+#include "kernels/convolution/convolution.h"
 
 // What cuDNN offers for a convolution: its graph is described, engines are asked for, plans are made. All of it works
 // for a card at hand and, from a description, for one that is not: support, workspace and determinism are known without

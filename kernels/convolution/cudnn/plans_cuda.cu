@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "kernels/convolution/cudnn/descriptor.cuh"
-#include "kernels/convolution_direct.h"
+#include "kernels/convolution/direct.h"
 
 // Engines come from cuDNN's heuristics: mode A ranks by expected speed, mode fallback takes more problems. From their
 // notes it is read which to leave out: those whose sums depend on the order of threads, and those that compute with

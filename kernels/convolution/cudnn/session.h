@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "kernels/convolution/cudnn/plans.h"
+#include "kernels/convolution/plan_file.h"
 #include "kernels/device/backend.h"
-#include "kernels/plan_file.h"
 
 namespace iwseg::cuda {
 
@@ -17,7 +17,8 @@ struct ChosenPlan {
     CudnnProblem problem;    ///< what cuDNN computes
     bool adds_bias = false;  ///< an own kernel adds the bias behind it
     CudnnPlan plan;
-    bool narrow = false;  ///< own kernels compute it (kernels/narrow_engine.h): of plan, the workspace alone is set
+    bool narrow =
+        false;  ///< own kernels compute it (kernels/convolution/narrow_engine.h): of plan, the workspace alone is set
 
     /// As the file of chosen plans has it.
     std::string engine() const;

@@ -7,11 +7,11 @@
 #include "base/error.h"
 #include "kernels/convolution/cudnn/descriptor.cuh"
 #include "kernels/convolution/cudnn/trial.h"
-#include "kernels/convolution_weights.h"
+#include "kernels/convolution/narrow_engine.h"
+#include "kernels/convolution/plan_choice.h"
+#include "kernels/convolution/weights.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/elementwise.h"
-#include "kernels/narrow_engine.h"
-#include "kernels/plan_choice.h"
 
 namespace iwseg::cuda {
 namespace {

@@ -1,8 +1,8 @@
 #include <algorithm>
 
+#include "kernels/convolution/check.h"
 #include "kernels/convolution/cudnn/trial.h"
-#include "kernels/convolution_check.h"
-#include "kernels/convolution_noise.h"
+#include "kernels/convolution/noise.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/device/bf16.h"
 #include "kernels/device/checksum.h"

@@ -1,4 +1,4 @@
-#include "kernels/convolution.h"
+#include "kernels/convolution/convolution.h"
 
 #include <algorithm>
 #include <dnnl.hpp>
@@ -11,15 +11,15 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "kernels/convolution/projection.h"
+#include "kernels/convolution/row_convolution.h"
+#include "kernels/convolution/weight_gradient.h"
 #include "kernels/cpu/cpu_blocks.h"
 #include "kernels/cpu/onednn_threads.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/device/bf16.h"
 #include "kernels/elementwise.h"
-#include "kernels/projection.h"
 #include "kernels/reorder.h"
-#include "kernels/row_convolution.h"
-#include "kernels/weight_gradient.h"
 
 // Convolutions by oneDNN, which is told that channels are whole blocks: its vectorised code takes nothing else, and the
 // padding of our tensors is zero anyway. Weights are packed at each call, as they change at each step.

@@ -3,8 +3,8 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "kernels/convolution/cudnn/session.h"
-#include "kernels/convolution_direct.h"
-#include "kernels/convolution_weights.h"
+#include "kernels/convolution/direct.h"
+#include "kernels/convolution/weights.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/elementwise.h"
 

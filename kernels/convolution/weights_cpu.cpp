@@ -1,6 +1,6 @@
 #include <stdexcept>
 
-#include "kernels/convolution_weights.h"
+#include "kernels/convolution/weights.h"
 #include "kernels/device/dispatch.h"
 
 // The CPU's own convolutions pack for themselves; this is what other backends' packed form is.

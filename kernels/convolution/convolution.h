@@ -32,7 +32,7 @@ struct ConvolutionOptions {
 };
 
 /// How a convolution would have its weights and give their gradient, where that is not the parameters' own form:
-/// packed, as kernels/convolution_weights.h has it, all of a network's in one launch.
+/// packed, as kernels/convolution/weights.h has it, all of a network's in one launch.
 struct WeightForm {
     bool packed = false;  ///< weights; in the same memory, at bias_at, the bias as one output of O inputs
     bool packed_bias = false;

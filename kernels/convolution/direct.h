@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "kernels/convolution.h"
+#include "kernels/convolution/convolution.h"
 
 IWSEG_BACKENDS(
     /// A convolution by our own kernels: kernel 1 or 3, any channels, src and dst each ncdhw or ndhwc, f32 or bf16.

@@ -1,7 +1,7 @@
 #include <algorithm>
 
-#include "kernels/convolution_direct.cuh"
-#include "kernels/convolution_direct.h"
+#include "kernels/convolution/direct.cuh"
+#include "kernels/convolution/direct.h"
 #include "kernels/device/dispatch.h"
 
 // The network's last convolution, 1x1x1 from many channels to at most four plain ones: a dot product a voxel. All three

@@ -1,15 +1,15 @@
-#include "kernels/row_convolution.h"
+#include "kernels/convolution/row_convolution.h"
 
 #include <algorithm>
 #include <stdexcept>
 
 #include "base/bytes.h"
+#include "kernels/convolution/row_tile.h"
+#include "kernels/convolution/weight_gradient.h"
 #include "kernels/cpu/cpu_blocks.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/vector_clones.h"
 #include "kernels/elementwise.h"
-#include "kernels/row_tile.h"
-#include "kernels/weight_gradient.h"
 
 // The gradient of the source is a convolution too, of the result's gradient with the kernel mirrored and its channels
 // exchanged, so both run the same code. Weights are packed at each call, as they change at each step: a tenth of a

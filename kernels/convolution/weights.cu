@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "kernels/convolution_weights.h"
+#include "kernels/convolution/weights.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/pack.cuh"
 #include "kernels/device/dispatch.h"

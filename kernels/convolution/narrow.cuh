@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kernels/batch_norm.h"
-#include "kernels/convolution_direct.cuh"
+#include "kernels/convolution/direct.cuh"
 #include "kernels/cuda/warp_matrix.cuh"
 
 // What the narrow convolutions' passes share: how tiles with their rim of neighbours lie in shared memory, and how they

@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "kernels/batch_norm.h"
-#include "kernels/convolution.h"
+#include "kernels/convolution/convolution.h"
 
 // Convolutions of few channels by tensor cores: kernel 3, 8, 16 or 32 channels on either side, bf16 with channels
 // innermost; sm_80 and up. Here a convolution moves about as much as it computes, and libraries, made for many

@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "kernels/convolution.h"
+#include "kernels/convolution/convolution.h"
 
 /// The 3x3x3 convolution of blocked tensors of f32, or of bf16 widened to it, for processors with AVX-512 (row_tile.h).
 namespace iwseg::cpu {

@@ -4,7 +4,7 @@
 
 #include "kernels/convolution/cudnn/session.h"
 
-// The narrow convolutions (kernels/convolution_narrow.h) as one more engine beside cuDNN's: measured and checked with
+// The narrow convolutions (kernels/convolution/narrow.h) as one more engine beside cuDNN's: measured and checked with
 // them, and chosen where it is the fastest.
 namespace iwseg::cuda {
 

@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "kernels/convolution.h"
+#include "kernels/convolution/convolution.h"
 
 namespace iwseg::cpu {
 

@@ -1,10 +1,10 @@
-#include "kernels/convolution_direct.h"
+#include "kernels/convolution/direct.h"
 
 #include <algorithm>
 #include <stdexcept>
 #include <string>
 
-#include "kernels/convolution_direct.cuh"
+#include "kernels/convolution/direct.cuh"
 #include "kernels/device/dispatch.h"
 #include "kernels/elementwise.h"
 

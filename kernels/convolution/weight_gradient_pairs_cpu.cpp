@@ -1,9 +1,9 @@
-#include "kernels/weight_gradient_pairs.h"
+#include "kernels/convolution/weight_gradient_pairs.h"
 
 #include <algorithm>
 #include <stdexcept>
 
-#include "kernels/row_tile.h"
+#include "kernels/convolution/row_tile.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #define IWSEG_PAIRS 1

@@ -1,4 +1,4 @@
-#include "kernels/convolution_narrow.h"
+#include "kernels/convolution/narrow.h"
 
 #include <algorithm>
 #include <limits>

@@ -1,7 +1,7 @@
 #include <algorithm>
 
-#include "kernels/convolution_direct.cuh"
-#include "kernels/convolution_direct.h"
+#include "kernels/convolution/direct.cuh"
+#include "kernels/convolution/direct.h"
 #include "kernels/device/dispatch.h"
 
 // The network's first convolution, 3x3x3 from one to four plain channels. Padding its channels to the eight that tensor

@@ -1,4 +1,4 @@
-#include "kernels/convolution_check.h"
+#include "kernels/convolution/check.h"
 
 #include <algorithm>
 #include <cmath>

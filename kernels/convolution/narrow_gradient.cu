@@ -1,9 +1,9 @@
-#include "kernels/convolution_narrow.cuh"
-#include "kernels/convolution_narrow.h"
+#include "kernels/convolution/narrow.cuh"
+#include "kernels/convolution/narrow.h"
 
 #include <algorithm>
 
-#include "kernels/convolution_direct.h"
+#include "kernels/convolution/direct.h"
 
 // The weight gradient: for each tap, diff_dst's channels times src's, summed over voxels, as products of matrices in
 // which voxels are what is summed over:

@@ -1,4 +1,4 @@
-#include "kernels/row_tile.h"
+#include "kernels/convolution/row_tile.h"
 
 #include <array>
 #include <cstring>

@@ -1,13 +1,13 @@
-#include "kernels/weight_gradient.h"
+#include "kernels/convolution/weight_gradient.h"
 
 #include <cstring>
 #include <vector>
 
+#include "kernels/convolution/weight_gradient_pairs.h"
 #include "kernels/cpu/cpu_blocks.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/vector_clones.h"
 #include "kernels/cpu/vector_of.h"
-#include "kernels/weight_gradient_pairs.h"
 
 // dW[o][c][kd][kh][kw] = sum over voxels of diff_dst[o][v] * src[c][v + k]. For one block of B output channels a tile
 // of input channels times three kw is kept in registers, one vector of B output channels each, while rows of voxels

@@ -1,5 +1,5 @@
-#include "kernels/convolution_check.h"
-#include "kernels/convolution_noise.h"
+#include "kernels/convolution/check.h"
+#include "kernels/convolution/noise.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/device/dispatch.h"
 

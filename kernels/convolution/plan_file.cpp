@@ -1,4 +1,4 @@
-#include "kernels/plan_file.h"
+#include "kernels/convolution/plan_file.h"
 
 #include <fcntl.h>
 #include <sys/file.h>

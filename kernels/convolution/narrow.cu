@@ -1,10 +1,10 @@
-#include "kernels/convolution_narrow.h"
+#include "kernels/convolution/narrow.h"
 
 #include <stdexcept>
 #include <string>
 
 #include "kernels/batch_norm_moments.cuh"
-#include "kernels/convolution_narrow.cuh"
+#include "kernels/convolution/narrow.cuh"
 #include "kernels/cuda/reduce.cuh"
 
 // Forward pass and data gradient, which is the forward pass of mirrored, transposed weights. A block computes 4 x 8 x

@@ -1,4 +1,4 @@
-#include "kernels/projection.h"
+#include "kernels/convolution/projection.h"
 
 #include "kernels/cpu/cpu_blocks.h"
 #include "kernels/cpu/parallel.h"

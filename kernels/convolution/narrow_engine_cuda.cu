@@ -1,6 +1,6 @@
-#include "kernels/narrow_engine.h"
+#include "kernels/convolution/narrow_engine.h"
 
-#include "kernels/convolution_narrow.h"
+#include "kernels/convolution/narrow.h"
 
 namespace iwseg::cuda {
 namespace {
