@@ -4,7 +4,7 @@
 #include "engine/lowering.h"
 #include "engine/ops/relu.h"
 #include "engine/plan.h"
-#include "kernels/batch_norm.h"
+#include "kernels/norm/batch_norm.h"
 
 namespace iwseg {
 namespace {

@@ -3,9 +3,9 @@
 #include <stdexcept>
 #include <string>
 
-#include "kernels/batch_norm_moments.cuh"
 #include "kernels/convolution/narrow.cuh"
 #include "kernels/cuda/reduce.cuh"
+#include "kernels/norm/batch_norm_moments.cuh"
 
 // Forward pass and data gradient, which is the forward pass of mirrored, transposed weights. A block computes 4 x 8 x
 // 16 voxels (d, h, w) of all outputs; a warp 4 rows of 16 voxels along w, which are the 16 rows of a matrix product:

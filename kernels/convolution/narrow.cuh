@@ -1,8 +1,8 @@
 #pragma once
 
-#include "kernels/batch_norm.h"
 #include "kernels/convolution/direct.cuh"
 #include "kernels/cuda/warp_matrix.cuh"
+#include "kernels/norm/batch_norm.h"
 
 // What the narrow convolutions' passes share: how tiles with their rim of neighbours lie in shared memory, and how they
 // are filled. A voxel's group of 8 or 16 channels is one or two packs of 16 bytes. Rows of voxels lie one behind the

@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <memory>
 
-#include "kernels/batch_norm.h"
 #include "kernels/convolution/convolution.h"
+#include "kernels/norm/batch_norm.h"
 
 // Convolutions of few channels by tensor cores: kernel 3, 8, 16 or 32 channels on either side, bf16 with channels
 // innermost; sm_80 and up. Here a convolution moves about as much as it computes, and libraries, made for many

@@ -2,7 +2,6 @@
 
 #include <string>
 
-#include "kernels/batch_norm.h"
 #include "kernels/component_weights.h"
 #include "kernels/components.h"
 #include "kernels/convolution/convolution.h"
@@ -17,6 +16,7 @@
 #include "kernels/leaky_relu.h"
 #include "kernels/loss.h"
 #include "kernels/max_pool.h"
+#include "kernels/norm/batch_norm.h"
 #include "kernels/reorder.h"
 #include "kernels/sgd.h"
 #include "kernels/upsample.h"

@@ -1,13 +1,13 @@
-#include "kernels/batch_norm.h"
+#include "kernels/norm/batch_norm.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
-#include "kernels/batch_norm_moments.cuh"
 #include "kernels/cuda/channel_sums.cuh"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/pack.cuh"
+#include "kernels/norm/batch_norm_moments.cuh"
 
 // Statistics read x once. A thread sums x - p and (x - p)^2 over at most 64 rows in f32, p its first row. As p is one
 // of the numbers summed, (p - mean)^2 is at most their summed squares about the mean: however large the mean, 64

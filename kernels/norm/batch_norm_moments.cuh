@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kernels/batch_norm.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/norm/batch_norm.h"
 
 namespace iwseg::IWSEG_BACKEND {
 
