@@ -4,7 +4,7 @@
 
 namespace iwseg {
 
-/// Twice as many voxels along each axis, trilinear (kernels/upsample.h).
+/// Twice as many voxels along each axis, trilinear (kernels/resample/upsample.h).
 Tensor upsample(Tensor x);
 
 }  // namespace iwseg

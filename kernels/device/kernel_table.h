@@ -15,11 +15,11 @@
 #include "kernels/inverse_weights.h"
 #include "kernels/leaky_relu.h"
 #include "kernels/loss.h"
-#include "kernels/max_pool.h"
 #include "kernels/norm/batch_norm.h"
 #include "kernels/reorder.h"
+#include "kernels/resample/max_pool.h"
+#include "kernels/resample/upsample.h"
 #include "kernels/sgd.h"
-#include "kernels/upsample.h"
 
 /// Every function of a backend that the engine calls, by name.
 // clang-format off

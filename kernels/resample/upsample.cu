@@ -1,4 +1,4 @@
-#include "kernels/upsample.h"
+#include "kernels/resample/upsample.h"
 
 #include "kernels/cuda/cells.cuh"
 #include "kernels/cuda/launch.h"

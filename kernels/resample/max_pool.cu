@@ -1,4 +1,4 @@
-#include "kernels/max_pool.h"
+#include "kernels/resample/max_pool.h"
 
 #include "kernels/cuda/cells.cuh"
 #include "kernels/cuda/launch.h"
