@@ -16,8 +16,8 @@
 #include "engine/device_memory.h"
 #include "engine/initialisation.h"
 #include "engine/parameters.h"
-#include "kernels/component_weights.h"
-#include "kernels/components.h"
+#include "kernels/components/component_weights.h"
+#include "kernels/components/components.h"
 #include "losses/loss.h"
 #include "models/grid_prediction.h"
 

@@ -17,7 +17,7 @@
 #include "base/random.h"
 #include "data/sampling.h"
 #include "engine/initialisation.h"
-#include "kernels/inverse_weights.h"
+#include "kernels/components/inverse_weights.h"
 #include "training/session.h"
 
 namespace iwseg {

@@ -14,7 +14,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/nearest_name.h"
-#include "kernels/components.h"
+#include "kernels/components/components.h"
 #include "kernels/cpu/thread_count.h"
 #include "losses/loss.h"
 #include "models/grid_prediction.h"

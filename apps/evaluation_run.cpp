@@ -18,7 +18,7 @@
 #include "evaluation/froc.h"
 #include "evaluation/instances.h"
 #include "evaluation/scan_sets.h"
-#include "kernels/components.h"
+#include "kernels/components/components.h"
 #include "kernels/cpu/thread_count.h"
 #include "kernels/cpu/thread_pool.h"
 

@@ -15,11 +15,11 @@
 #include "data/formats.h"
 #include "data/lesion_labels.h"
 #include "data/volume.h"
-#include "kernels/components.h"
-#include "kernels/components_of.h"
+#include "kernels/components/components.h"
+#include "kernels/components/components_of.h"
+#include "kernels/components/inverse_weights.h"
 #include "kernels/cpu/thread_count.h"
 #include "kernels/cpu/thread_pool.h"
-#include "kernels/inverse_weights.h"
 
 namespace iwseg {
 namespace {

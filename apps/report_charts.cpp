@@ -10,7 +10,7 @@
 #include "apps/report_page.h"
 #include "apps/training_run.h"
 #include "base/extent.h"
-#include "kernels/inverse_weights.h"
+#include "kernels/components/inverse_weights.h"
 #include "losses/loss.h"
 
 namespace iwseg {

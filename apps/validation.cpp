@@ -13,7 +13,7 @@
 #include "evaluation/froc.h"
 #include "evaluation/instances.h"
 #include "evaluation/metrics.h"
-#include "kernels/inverse_weights.h"
+#include "kernels/components/inverse_weights.h"
 #include "kernels/loss.h"
 
 namespace iwseg {

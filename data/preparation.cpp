@@ -15,7 +15,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "data/channel_choice.h"
-#include "kernels/components.h"
+#include "kernels/components/components.h"
 #include "kernels/device/memory.h"
 
 namespace iwseg {

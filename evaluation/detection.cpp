@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "kernels/components_of.h"
+#include "kernels/components/components_of.h"
 
 namespace iwseg {
 namespace {

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "kernels/components_of.h"
+#include "kernels/components/components_of.h"
 
 namespace iwseg {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "evaluation/surface_distance.h"
-#include "kernels/components_of.h"
+#include "kernels/components/components_of.h"
 
 // The original dilates each lesion on its own and looks which detections it meets. Lesions whose dilations touch are
 // one there, so each dilated lesion is a component of the dilated mask: one labelling of that mask and one pass find

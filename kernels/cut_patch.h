@@ -4,10 +4,10 @@
 #include <cstdint>
 #include <stdexcept>
 
+#include "kernels/components/ignored.h"
 #include "kernels/device/backend.h"
 #include "kernels/device/const_view.h"
 #include "kernels/device/view.h"
-#include "kernels/ignored.h"
 
 namespace iwseg {
 

@@ -2,9 +2,9 @@
 
 #include <cstdint>
 
+#include "kernels/components/ignored.h"
 #include "kernels/device/backend.h"
 #include "kernels/device/view.h"
-#include "kernels/ignored.h"
 
 namespace iwseg {
 

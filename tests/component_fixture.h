@@ -8,8 +8,8 @@
 #include <stdexcept>
 #include <vector>
 
-#include "kernels/component_weights.h"
-#include "kernels/components.h"
+#include "kernels/components/component_weights.h"
+#include "kernels/components/components.h"
 #include "tests/backends.h"
 #include "tests/kernel_tensor.h"
 #include "tests/masks.h"

@@ -1,4 +1,4 @@
-#include "kernels/component_weights.h"
+#include "kernels/components/component_weights.h"
 
 #include <gtest/gtest.h>
 
@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "engine/safetensors.h"
-#include "kernels/components.h"
+#include "kernels/components/components.h"
 #include "tests/backends.h"
 #include "tests/component_fixture.h"
 #include "tests/golden.h"

@@ -1,5 +1,5 @@
 // The call by which programs label a mask: against a plain flood fill, and what it refuses.
-#include "kernels/components_of.h"
+#include "kernels/components/components_of.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "kernels/components.h"
+#include "kernels/components/components.h"
 
 #include <gtest/gtest.h>
 

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "kernels/component_weights.h"
+#include "kernels/components/component_weights.h"
+#include "kernels/components/ignored.h"
 #include "kernels/cut_patch.h"
-#include "kernels/ignored.h"
 #include "tests/loss_fixture.h"
 #include "tests/masks.h"
 

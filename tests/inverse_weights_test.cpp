@@ -1,4 +1,4 @@
-#include "kernels/inverse_weights.h"
+#include "kernels/components/inverse_weights.h"
 
 #include <gtest/gtest.h>
 
@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "engine/safetensors.h"
-#include "kernels/components.h"
+#include "kernels/components/components.h"
 #include "tests/backends.h"
 #include "tests/golden.h"
 #include "tests/kernel_tensor.h"

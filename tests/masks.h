@@ -6,7 +6,7 @@
 #include <random>
 #include <vector>
 
-#include "kernels/components.h"
+#include "kernels/components/components.h"
 #include "kernels/device/view.h"
 
 /// Binary masks for tests, and their components the plain way.

@@ -6,8 +6,8 @@
 #include <random>
 
 #include "engine/initialisation.h"
+#include "kernels/components/inverse_weights.h"
 #include "kernels/device/bf16.h"
-#include "kernels/inverse_weights.h"
 #include "tests/backends.h"
 #include "tests/reference_losses.h"
 #include "tests/reference_operations.h"

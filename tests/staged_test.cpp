@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/bytes.h"
-#include "kernels/ignored.h"
+#include "kernels/components/ignored.h"
 #include "tests/backends.h"
 #include "tests/kernel_tensor.h"
 

@@ -9,7 +9,7 @@
 #include "engine/compile.h"
 #include "engine/graph.h"
 #include "engine/safetensors.h"
-#include "kernels/inverse_weights.h"
+#include "kernels/components/inverse_weights.h"
 #include "models/grid_prediction.h"
 #include "tests/backends.h"
 #include "tests/compare.h"

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kernels/components_of.h"
+#include "kernels/components/components_of.h"
 
 namespace iwseg {
 

@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/components/inverse_weights.h"
 #include "kernels/cut_patch.h"
-#include "kernels/inverse_weights.h"
 
 namespace iwseg {
 

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "base/bytes.h"
-#include "kernels/ignored.h"
+#include "kernels/components/ignored.h"
 
 namespace iwseg {
 namespace {

@@ -2,8 +2,9 @@
 
 #include <string>
 
-#include "kernels/component_weights.h"
-#include "kernels/components.h"
+#include "kernels/components/component_weights.h"
+#include "kernels/components/components.h"
+#include "kernels/components/inverse_weights.h"
 #include "kernels/convolution/convolution.h"
 #include "kernels/convolution/weights.h"
 #include "kernels/cut_patch.h"
@@ -12,7 +13,6 @@
 #include "kernels/device/timing.h"
 #include "kernels/elementwise.h"
 #include "kernels/grid_patch.h"
-#include "kernels/inverse_weights.h"
 #include "kernels/leaky_relu.h"
 #include "kernels/loss.h"
 #include "kernels/norm/batch_norm.h"

@@ -1,9 +1,9 @@
 #include <stdexcept>
 
+#include "kernels/components/ignored.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/pack.cuh"
 #include "kernels/device/staged.h"
-#include "kernels/ignored.h"
 
 // A batch is copied from the host to a place beside the one that a step reads, while the step before is at work, as
 // bf16 and 16-bit labels where they suffice. This moves it over, all parts in one launch and 16 bytes a thread at a

@@ -1,9 +1,9 @@
 #include <cstring>
 
+#include "kernels/components/ignored.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/device/bf16.h"
 #include "kernels/device/staged.h"
-#include "kernels/ignored.h"
 
 namespace iwseg::cpu {
 namespace {

@@ -14,7 +14,7 @@
 #include "data/sampling.h"
 #include "data/volume.h"
 #include "engine/initialisation.h"
-#include "kernels/ignored.h"
+#include "kernels/components/ignored.h"
 #include "training/session.h"
 
 namespace iwseg {

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "kernels/components/ignored.h"
 #include "kernels/device/bf16.h"
 #include "kernels/device/staged.h"
-#include "kernels/ignored.h"
 #include "tests/cuda_host/cuda_failures.h"
 
 namespace iwseg {

@@ -1,11 +1,11 @@
-#include "kernels/component_weights.h"
+#include "kernels/components/component_weights.h"
 
 #include <bit>
 #include <cstdint>
 
+#include "kernels/components/mask_cells.cuh"
 #include "kernels/cuda/tally.cuh"
 #include "kernels/device/dispatch.h"
-#include "kernels/mask_cells.cuh"
 
 // Four launches and one clearing of counters: find cells, join them, count voxels by root and label, weigh the roots.
 // The mask's byte a voxel is read, a byte a cell written; the rest is done for cells with foreground only. A label is

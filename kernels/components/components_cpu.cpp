@@ -1,4 +1,4 @@
-#include "kernels/components.h"
+#include "kernels/components/components.h"
 
 #include <algorithm>
 #include <bit>
@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/component_weights.h"
+#include "kernels/components/component_weights.h"
 #include "kernels/cpu/cpu_blocks.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/vector_clones.h"

@@ -2,12 +2,12 @@
 
 #include <cstdint>
 
-#include "kernels/components.h"
+#include "kernels/components/components.h"
+#include "kernels/components/ignored.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/pack.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/device/memory.h"
-#include "kernels/ignored.h"
 
 // Connected components on the GPU, the part that labels and weights share: a union-find whose elements are cells.
 //

@@ -1,10 +1,10 @@
-#include "kernels/components_of.h"
+#include "kernels/components/components_of.h"
 
 #include <algorithm>
 #include <stdexcept>
 #include <string>
 
-#include "kernels/components.h"
+#include "kernels/components/components.h"
 #include "kernels/device/const_view.h"
 
 namespace iwseg {

@@ -1,11 +1,11 @@
-#include "kernels/components.h"
+#include "kernels/components/components.h"
 
 #include <cstdint>
 #include <stdexcept>
 
+#include "kernels/components/mask_cells.cuh"
 #include "kernels/cuda/prefix_sum.h"
 #include "kernels/device/dispatch.h"
-#include "kernels/mask_cells.cuh"
 
 // After the union-find of mask_cells.cuh, consecutive numbers in raster order. A component's first voxel need not
 // lie in its root cell, as cells are two voxels deep: the root keeps the smallest voxel of its cells. One bit a voxel

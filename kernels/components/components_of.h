@@ -8,7 +8,7 @@
 #include "kernels/device/backend.h"
 
 /// Connected components for programs: memory of the caller's process in, labels and their number out, in one call on
-/// the CPU. What runs on a device's own memory is kernels/components.h.
+/// the CPU. What runs on a device's own memory is kernels/components/components.h.
 namespace iwseg {
 
 /// What components_of finds.

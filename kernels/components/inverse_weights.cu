@@ -1,4 +1,4 @@
-#include "kernels/inverse_weights.h"
+#include "kernels/components/inverse_weights.h"
 
 #include <bit>
 #include <cmath>

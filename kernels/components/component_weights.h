@@ -2,10 +2,10 @@
 
 #include <cstdint>
 
+#include "kernels/components/ignored.h"
+#include "kernels/components/inverse_weights.h"
 #include "kernels/device/backend.h"
 #include "kernels/device/view.h"
-#include "kernels/ignored.h"
-#include "kernels/inverse_weights.h"
 
 namespace iwseg {
 
