@@ -14,7 +14,7 @@
 #include "evaluation/instances.h"
 #include "evaluation/metrics.h"
 #include "kernels/components/inverse_weights.h"
-#include "kernels/loss.h"
+#include "kernels/loss/loss.h"
 
 namespace iwseg {
 namespace {

@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "engine/tensor.h"
-#include "kernels/loss.h"
+#include "kernels/loss/loss.h"
 
 namespace iwseg {
 

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/loss.h"
+#include "kernels/loss/loss.h"
 
 namespace iwseg {
 

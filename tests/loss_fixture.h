@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "kernels/device/bf16.h"
-#include "kernels/loss.h"
+#include "kernels/loss/loss.h"
 #include "losses/loss.h"
 #include "tests/backends.h"
 #include "tests/kernel_tensor.h"

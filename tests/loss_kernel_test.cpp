@@ -1,4 +1,4 @@
-#include "kernels/loss.h"
+#include "kernels/loss/loss.h"
 
 #include <gtest/gtest.h>
 
@@ -14,7 +14,7 @@
 #include "base/error.h"
 #include "engine/safetensors.h"
 #include "kernels/cpu/thread_pool.h"
-#include "kernels/exp_log.h"
+#include "kernels/loss/exp_log.h"
 #include "tests/golden.h"
 #include "tests/loss_fixture.h"
 

@@ -14,7 +14,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/grid_patch.h"
 #include "kernels/leaky_relu.h"
-#include "kernels/loss.h"
+#include "kernels/loss/loss.h"
 #include "kernels/norm/batch_norm.h"
 #include "kernels/reorder.h"
 #include "kernels/resample/max_pool.h"

@@ -1,4 +1,4 @@
-#include "kernels/loss.h"
+#include "kernels/loss/loss.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -9,7 +9,7 @@
 #include "kernels/cuda/pack.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/device/dispatch.h"
-#include "kernels/loss_choice.h"
+#include "kernels/loss/loss_choice.h"
 
 // Two passes over the logits and the target, each one launch: the last block of the first joins the sums. Labels and
 // weights are looked up where the target is a lesion, elsewhere the weight is that of background, a number the thread

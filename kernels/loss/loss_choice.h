@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <stdexcept>
 
-#include "kernels/loss.h"
-#include "kernels/loss_formulas.h"
+#include "kernels/loss/loss.h"
+#include "kernels/loss/loss_formulas.h"
 
 // From a loss's parameters to the struct that a backend instantiates its passes for.
 namespace iwseg::loss {

@@ -1,4 +1,4 @@
-#include "kernels/loss.h"
+#include "kernels/loss/loss.h"
 
 #include <cstring>
 #include <stdexcept>
@@ -7,7 +7,7 @@
 #include "kernels/cpu/cpu_blocks.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/vector_clones.h"
-#include "kernels/loss_choice.h"
+#include "kernels/loss/loss_choice.h"
 
 // loss_value sums the formula's terms, and leaves the coefficients of each sample in scratch; loss_gradient evaluates
 // the gradient. Sums are over fixed chunks of voxels, joined in order: the thread count does not show.

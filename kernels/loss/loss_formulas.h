@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "kernels/device/backend.h"
-#include "kernels/exp_log.h"
+#include "kernels/loss/exp_log.h"
 
 // The losses' formulas, which every backend shares, one struct each. A loss is a function of a few sums over voxels, so
 // that its gradient is a short expression in the voxel's own p, t and w with coefficients made of those sums.
