@@ -15,7 +15,7 @@
 #include "engine/graph.h"
 #include "engine/plan.h"
 #include "kernels/device/const_view.h"
-#include "kernels/grid_patch.h"
+#include "kernels/patch/grid_patch.h"
 
 namespace iwseg {
 namespace {

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <random>
 
-#include "kernels/grid_patch.h"
+#include "kernels/patch/grid_patch.h"
 #include "tests/backends.h"
 #include "tests/kernel_tensor.h"
 

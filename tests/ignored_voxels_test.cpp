@@ -9,7 +9,7 @@
 
 #include "kernels/components/component_weights.h"
 #include "kernels/components/ignored.h"
-#include "kernels/cut_patch.h"
+#include "kernels/patch/cut_patch.h"
 #include "tests/loss_fixture.h"
 #include "tests/masks.h"
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "kernels/components/inverse_weights.h"
-#include "kernels/cut_patch.h"
+#include "kernels/patch/cut_patch.h"
 
 namespace iwseg {
 

@@ -1,6 +1,6 @@
 // Patches cut on a device: the kernel against the definition of a place, and training from resident scans against
 // training from the host's batches.
-#include "kernels/cut_patch.h"
+#include "kernels/patch/cut_patch.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "kernels/cut_patch.h"
+#include "kernels/patch/cut_patch.h"
 
 #include <algorithm>
 

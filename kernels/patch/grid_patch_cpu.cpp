@@ -1,4 +1,4 @@
-#include "kernels/grid_patch.h"
+#include "kernels/patch/grid_patch.h"
 
 #include <algorithm>
 #include <cmath>
