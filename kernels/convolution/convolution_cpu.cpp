@@ -18,8 +18,8 @@
 #include "kernels/cpu/onednn_threads.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/device/bf16.h"
-#include "kernels/elementwise.h"
-#include "kernels/reorder.h"
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/elementwise/reorder.h"
 
 // Convolutions by oneDNN, which is told that channels are whole blocks: its vectorised code takes nothing else, and the
 // padding of our tensors is zero anyway. Weights are packed at each call, as they change at each step.

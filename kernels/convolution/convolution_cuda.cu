@@ -6,7 +6,7 @@
 #include "kernels/convolution/direct.h"
 #include "kernels/convolution/weights.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/elementwise.h"
+#include "kernels/elementwise/elementwise.h"
 
 // Convolutions on a GPU: the network's two ends by own kernels, all others by plans of cuDNN's, with channels
 // innermost, or, of few channels, by the narrow kernels where these were measured to be faster. Weights are packed as

@@ -6,7 +6,7 @@
 
 #include "kernels/convolution/direct.cuh"
 #include "kernels/device/dispatch.h"
-#include "kernels/elementwise.h"
+#include "kernels/elementwise/elementwise.h"
 
 // The plain path takes everything: one thread a result, weights repacked so that neighbouring threads read neighbouring
 // ones. The data gradient is the same kernel on mirrored, transposed weights. It is what the fast paths, and cuDNN's

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "kernels/cuda/launch.h"
-#include "kernels/elementwise.h"
+#include "kernels/elementwise/elementwise.h"
 
 // The narrow kernels as a convolution.
 namespace iwseg::IWSEG_BACKEND {

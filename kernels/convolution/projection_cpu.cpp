@@ -3,7 +3,7 @@
 #include "kernels/cpu/cpu_blocks.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/vector_clones.h"
-#include "kernels/elementwise.h"
+#include "kernels/elementwise/elementwise.h"
 
 namespace iwseg::cpu {
 namespace {

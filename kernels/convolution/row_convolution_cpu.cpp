@@ -9,7 +9,7 @@
 #include "kernels/cpu/cpu_blocks.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/vector_clones.h"
-#include "kernels/elementwise.h"
+#include "kernels/elementwise/elementwise.h"
 
 // The gradient of the source is a convolution too, of the result's gradient with the kernel mirrored and its channels
 // exchanged, so both run the same code. Weights are packed at each call, as they change at each step: a tenth of a

@@ -10,16 +10,16 @@
 #include "kernels/device/memory.h"
 #include "kernels/device/staged.h"
 #include "kernels/device/timing.h"
-#include "kernels/elementwise.h"
-#include "kernels/leaky_relu.h"
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/elementwise/leaky_relu.h"
+#include "kernels/elementwise/reorder.h"
+#include "kernels/elementwise/sgd.h"
 #include "kernels/loss/loss.h"
 #include "kernels/norm/batch_norm.h"
 #include "kernels/patch/cut_patch.h"
 #include "kernels/patch/grid_patch.h"
-#include "kernels/reorder.h"
 #include "kernels/resample/max_pool.h"
 #include "kernels/resample/upsample.h"
-#include "kernels/sgd.h"
 
 /// Every function of a backend that the engine calls, by name.
 // clang-format off

@@ -11,7 +11,7 @@
 #include "kernels/convolution/plan_choice.h"
 #include "kernels/convolution/weights.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/elementwise.h"
+#include "kernels/elementwise/elementwise.h"
 
 namespace iwseg::cuda {
 namespace {

@@ -1,4 +1,4 @@
-#include "kernels/elementwise.h"
+#include "kernels/elementwise/elementwise.h"
 
 #include "kernels/cpu/cpu_blocks.h"
 #include "kernels/cpu/parallel.h"

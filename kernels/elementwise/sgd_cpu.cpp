@@ -1,4 +1,4 @@
-#include "kernels/sgd.h"
+#include "kernels/elementwise/sgd.h"
 
 #include <algorithm>
 

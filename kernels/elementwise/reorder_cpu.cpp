@@ -1,8 +1,8 @@
-#include "kernels/reorder.h"
+#include "kernels/elementwise/reorder.h"
 
 #include "kernels/cpu/cpu_blocks.h"
 #include "kernels/cpu/parallel.h"
-#include "kernels/elementwise.h"
+#include "kernels/elementwise/elementwise.h"
 
 namespace iwseg::cpu {
 

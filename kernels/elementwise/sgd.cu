@@ -1,4 +1,4 @@
-#include "kernels/sgd.h"
+#include "kernels/elementwise/sgd.h"
 
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/pack.cuh"

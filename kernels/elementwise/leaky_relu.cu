@@ -1,4 +1,4 @@
-#include "kernels/leaky_relu.h"
+#include "kernels/elementwise/leaky_relu.h"
 
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/pack.cuh"

@@ -1,10 +1,10 @@
-#include "kernels/reorder.h"
+#include "kernels/elementwise/reorder.h"
 
 #include <algorithm>
 
 #include "kernels/cuda/launch.h"
 #include "kernels/device/dispatch.h"
-#include "kernels/elementwise.h"
+#include "kernels/elementwise/elementwise.h"
 
 // Between ncdhw and ndhwc each sample is a C x V matrix transposed: tiles go through shared memory, so that both
 // tensors are walked side by side, each once. A tile holds up to 32 channels and as many voxels as fit, so that few
