@@ -35,13 +35,13 @@ if(NOT IWSEG_CUDA STREQUAL "OFF")
 endif()
 message(STATUS "CUDA backend: ${IWSEG_HAS_CUDA}")
 
-# Adds kernels/*.cu to the kernels' target, or the file that says there are none.
+# Adds all .cu of kernels/ to the kernels' target, or the file that says there are none.
 function(iwseg_add_cuda_kernels)
     if(NOT IWSEG_HAS_CUDA)
         target_sources(iwseg_kernels PRIVATE kernels/device/no_cuda.cpp)
         return()
     endif()
-    file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/*.cu)
+    file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/*.cu)
     target_sources(iwseg_kernels PRIVATE ${sources})
     target_include_directories(iwseg_kernels SYSTEM PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:${CUDNN_INCLUDE}>)
     target_link_libraries(iwseg_kernels PRIVATE CUDA::cudart_static CUDA::cublas ${CUDNN_LIBRARY})

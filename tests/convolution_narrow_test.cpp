@@ -10,7 +10,7 @@
 namespace iwseg {
 namespace {
 
-/// The functions of convolution_narrow.h, of a backend.
+/// The functions of kernels/convolution/narrow.h, of a backend.
 struct NarrowKernels {
     decltype(&simt::narrow_forward) forward;
     decltype(&simt::narrow_weight_gradient) weight_gradient;

@@ -44,11 +44,12 @@ function(require_wide file kernel loads stores plain)
 endfunction()
 
 file(MAKE_DIRECTORY ${WORK})
-foreach(file batch_norm max_pool upsample elementwise loss)
+foreach(path norm/batch_norm resample/max_pool resample/upsample elementwise/elementwise loss/loss)
+    get_filename_component(file ${path} NAME)
     execute_process(COMMAND ${COMPILER} -std=c++20 -O3 -DNDEBUG -I${SOURCE} -arch=compute_80 --expt-relaxed-constexpr -ptx
-                            ${SOURCE}/kernels/${file}.cu -o ${WORK}/${file}.ptx RESULT_VARIABLE status ERROR_VARIABLE said)
+                            ${SOURCE}/kernels/${path}.cu -o ${WORK}/${file}.ptx RESULT_VARIABLE status ERROR_VARIABLE said)
     if(status)
-        message(FATAL_ERROR "kernels/${file}.cu was not compiled to PTX: ${said}")
+        message(FATAL_ERROR "kernels/${path}.cu was not compiled to PTX: ${said}")
     endif()
 endforeach()
 require_wide(batch_norm moments_kernel 4 0 TRUE)  # sums: four packs under way

@@ -137,7 +137,7 @@ class Program:
     def make(self, mutant, text, scratch):
         """The program with the mistake in it; what the compiler says where there is none."""
         overlay = scratch / mutant.file.path
-        overlay.parent.mkdir(exist_ok=True)
+        overlay.parent.mkdir(parents=True, exist_ok=True)
         overlay.write_text(text)
         link, program = list(self.link), scratch / self.name
         link[link.index("-o") + 1] = str(program)
