@@ -12,10 +12,10 @@
 #include <new>
 #include <string>
 
-#include "apps/closed_output.h"
-#include "apps/commands.h"
-#include "apps/help.h"
-#include "apps/interrupt.h"
+#include "apps/commands/commands.h"
+#include "apps/commands/help.h"
+#include "apps/terminal/closed_output.h"
+#include "apps/terminal/interrupt.h"
 #include "apps/version.h"
 #include "base/error.h"
 #include "base/folder.h"

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "apps/kernel_run.h"
+#include "apps/bench/kernel_run.h"
 #include "engine/context.h"
 #include "kernels/convolution/direct.h"
 #include "tests/kernel_tensor.h"

@@ -1,4 +1,4 @@
-#include "apps/chart.h"
+#include "apps/chart/chart.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "apps/chart_axis.h"
+#include "apps/chart/chart_axis.h"
 
 namespace iwseg {
 namespace {

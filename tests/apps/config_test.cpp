@@ -1,4 +1,4 @@
-#include "apps/config.h"
+#include "apps/config/config.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -9,8 +9,8 @@
 #include <set>
 #include <sstream>
 
-#include "apps/config_keys.h"
-#include "apps/config_table.h"
+#include "apps/config/config_keys.h"
+#include "apps/config/config_table.h"
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "losses/loss.h"

@@ -1,10 +1,10 @@
-#include "apps/demo.h"
+#include "apps/commands/demo.h"
 
 #include <gtest/gtest.h>
 
 #include <filesystem>
 
-#include "apps/config.h"
+#include "apps/config/config.h"
 
 namespace iwseg {
 namespace {

@@ -1,10 +1,10 @@
-#include "apps/equal_rate.h"
+#include "apps/report/equal_rate.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 
-#include "apps/report_data.h"
+#include "apps/report/report_data.h"
 
 namespace iwseg {
 namespace {

@@ -1,4 +1,4 @@
-#include "apps/evaluation_run.h"
+#include "apps/evaluation/evaluation_run.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -7,7 +7,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "apps/froc_files.h"
+#include "apps/evaluation/froc_files.h"
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "data/volume.h"

@@ -1,4 +1,4 @@
-#include "apps/experiments.h"
+#include "apps/experiments/experiments.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -10,9 +10,9 @@
 #include <set>
 #include <sstream>
 
-#include "apps/experiments_summary.h"
-#include "apps/run_folder.h"
-#include "apps/training_run.h"
+#include "apps/experiments/experiments_summary.h"
+#include "apps/run_folder/run_folder.h"
+#include "apps/training/training_run.h"
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "data/phantom.h"

@@ -1,4 +1,4 @@
-#include "apps/kernel_run.h"
+#include "apps/bench/kernel_run.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "apps/mask_rules.h"
+#include "apps/prediction/mask_rules.h"
 
 #include <gtest/gtest.h>
 

@@ -4,8 +4,8 @@
 #include <limits>
 #include <random>
 
-#include "apps/config.h"
-#include "apps/training_run.h"
+#include "apps/config/config.h"
+#include "apps/training/training_run.h"
 #include "base/error.h"
 #include "data/preparation.h"
 

@@ -1,4 +1,4 @@
-#include "apps/operating_point.h"
+#include "apps/prediction/operating_point.h"
 
 #include <gtest/gtest.h>
 

@@ -1,11 +1,11 @@
-#include "apps/predicted_scan.h"
+#include "apps/prediction/predicted_scan.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <cmath>
 
-#include "apps/evaluation_comparison.h"
+#include "apps/evaluation/evaluation_comparison.h"
 #include "base/atomic_file.h"
 #include "base/error.h"
 

@@ -1,4 +1,4 @@
-#include "apps/prediction_run.h"
+#include "apps/prediction/prediction_run.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -9,11 +9,11 @@
 #include <limits>
 #include <map>
 
-#include "apps/memory_need.h"
-#include "apps/prediction_files.h"
-#include "apps/prediction_input.h"
-#include "apps/trained_on.h"
-#include "apps/training_run.h"
+#include "apps/prediction/memory_need.h"
+#include "apps/prediction/prediction_files.h"
+#include "apps/prediction/prediction_input.h"
+#include "apps/run_folder/trained_on.h"
+#include "apps/training/training_run.h"
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "data/phantom.h"

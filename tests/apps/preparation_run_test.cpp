@@ -1,4 +1,4 @@
-#include "apps/preparation_run.h"
+#include "apps/preparation/preparation_run.h"
 
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -10,8 +10,8 @@
 #include <set>
 #include <thread>
 
-#include "apps/interrupt.h"
-#include "apps/run_folder.h"
+#include "apps/run_folder/run_folder.h"
+#include "apps/terminal/interrupt.h"
 #include "base/error.h"
 #include "data/preparation.h"
 #include "studies/lits.h"

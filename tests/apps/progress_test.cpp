@@ -1,4 +1,4 @@
-#include "apps/progress.h"
+#include "apps/terminal/progress.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -11,7 +11,7 @@
 #include <random>
 #include <string>
 
-#include "apps/wrapped_text.h"
+#include "apps/terminal/wrapped_text.h"
 
 namespace iwseg {
 namespace {

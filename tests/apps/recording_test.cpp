@@ -11,8 +11,8 @@
 #include <random>
 #include <sstream>
 
-#include "apps/config.h"
-#include "apps/training_run.h"
+#include "apps/config/config.h"
+#include "apps/training/training_run.h"
 #include "base/atomic_file.h"
 #include "data/phantom.h"
 #include "engine/device_memory.h"

@@ -1,4 +1,4 @@
-#include "apps/report.h"
+#include "apps/report/report.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -11,17 +11,17 @@
 #include <string>
 #include <string_view>
 
-#include "apps/chart.h"
-#include "apps/report_cases.h"
-#include "apps/report_charts.h"
-#include "apps/report_data.h"
-#include "apps/report_page.h"
-#include "apps/report_provenance.h"
-#include "apps/report_results.h"
-#include "apps/report_slices.h"
-#include "apps/report_training.h"
-#include "apps/slice_image.h"
-#include "apps/slice_marks.h"
+#include "apps/chart/chart.h"
+#include "apps/report/report_cases.h"
+#include "apps/report/report_charts.h"
+#include "apps/report/report_data.h"
+#include "apps/report/report_page.h"
+#include "apps/report/report_provenance.h"
+#include "apps/report/report_results.h"
+#include "apps/report/report_slices.h"
+#include "apps/report/report_training.h"
+#include "apps/report/slice_image.h"
+#include "apps/report/slice_marks.h"
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/extent.h"

@@ -1,11 +1,11 @@
-#include "apps/report_training.h"
+#include "apps/report/report_training.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 
-#include "apps/report_charts.h"
-#include "apps/report_provenance.h"
+#include "apps/report/report_charts.h"
+#include "apps/report/report_provenance.h"
 
 namespace iwseg {
 namespace {

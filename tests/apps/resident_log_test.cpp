@@ -7,8 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
-#include "apps/run_folder.h"
-#include "apps/training_run.h"
+#include "apps/run_folder/run_folder.h"
+#include "apps/training/training_run.h"
 #include "data/phantom.h"
 #include "tests/backends.h"
 

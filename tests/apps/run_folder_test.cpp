@@ -1,4 +1,4 @@
-#include "apps/run_folder.h"
+#include "apps/run_folder/run_folder.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -12,7 +12,7 @@
 #include <optional>
 #include <random>
 
-#include "apps/checkpoint.h"
+#include "apps/run_folder/checkpoint.h"
 #include "base/atomic_file.h"
 #include "base/error.h"
 

@@ -1,4 +1,4 @@
-#include "apps/run_sessions.h"
+#include "apps/run_folder/run_sessions.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // What makes the results of a run stale: files and settings that differ from those they were made of.
-#include "apps/staleness.h"
+#include "apps/run_folder/staleness.h"
 
 #include <gtest/gtest.h>
 
@@ -7,9 +7,9 @@
 #include <filesystem>
 #include <random>
 
-#include "apps/experiment_run.h"
-#include "apps/operating_point.h"
-#include "apps/training_run.h"
+#include "apps/experiments/experiment_run.h"
+#include "apps/prediction/operating_point.h"
+#include "apps/training/training_run.h"
 #include "base/atomic_file.h"
 #include "data/phantom.h"
 #include "data/volume.h"

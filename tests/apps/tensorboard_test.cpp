@@ -1,4 +1,4 @@
-#include "apps/tensorboard.h"
+#include "apps/training/tensorboard.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "apps/training_notes.h"
+#include "apps/training/training_notes.h"
 
 #include <gtest/gtest.h>
 

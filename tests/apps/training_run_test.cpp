@@ -1,4 +1,4 @@
-#include "apps/training_run.h"
+#include "apps/training/training_run.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -13,13 +13,13 @@
 #include <random>
 #include <sstream>
 
-#include "apps/ensemble.h"
-#include "apps/fold_runs.h"
-#include "apps/operating_point.h"
-#include "apps/prediction_run.h"
-#include "apps/validation_plan.h"
-#include "apps/validation_score.h"
-#include "apps/weight_check.h"
+#include "apps/prediction/ensemble.h"
+#include "apps/prediction/operating_point.h"
+#include "apps/prediction/prediction_run.h"
+#include "apps/training/fold_runs.h"
+#include "apps/training/validation_plan.h"
+#include "apps/training/validation_score.h"
+#include "apps/training/weight_check.h"
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "data/phantom.h"

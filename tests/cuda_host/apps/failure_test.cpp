@@ -7,9 +7,9 @@
 #include <random>
 #include <sstream>
 
-#include "apps/prediction_run.h"
-#include "apps/run_context.h"
-#include "apps/training_run.h"
+#include "apps/prediction/prediction_run.h"
+#include "apps/training/run_context.h"
+#include "apps/training/training_run.h"
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "data/phantom.h"

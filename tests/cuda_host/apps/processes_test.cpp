@@ -1,5 +1,5 @@
 // Experiments side by side on GPUs.
-#include "apps/experiment_processes.h"
+#include "apps/experiments/experiment_processes.h"
 #include "base/error.h"
 #include "engine/context.h"
 #include "tests/cuda_host/cuda_host.h"

@@ -5,9 +5,9 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "apps/prediction_run.h"
-#include "apps/run_context.h"
-#include "apps/training_run.h"
+#include "apps/prediction/prediction_run.h"
+#include "apps/training/run_context.h"
+#include "apps/training/training_run.h"
 #include "base/atomic_file.h"
 #include "data/phantom.h"
 #include "engine/safetensors.h"

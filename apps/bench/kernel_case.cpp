@@ -1,0 +1,409 @@
+#include "apps/bench/kernel_case.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "base/error.h"
+#include "base/nearest_name.h"
+#include "base/random.h"
+#include "losses/loss.h"
+
+namespace iwseg {
+namespace {
+
+using Kind = KernelOperand::Kind;
+using Views = const std::vector<View>&;
+using Options = const KernelCaseOptions&;
+
+constexpr float kEpsilon = 1e-5f, kMomentum = 0.1f;
+
+Shape channels_of(Options o) {
+    return {1, 1, 1, 1, o.shape.c};
+}
+
+/// Makes operands whose values depend on the seed and their number alone.
+class Operands {
+  public:
+    explicit Operands(Options options) : options_(options) {}
+
+    Operands& noise(const std::string& name, const Shape& shape, Kind kind = Kind::activation) {
+        return add(name, shape, kind, [](Random& random) { return random.normal(); });
+    }
+    /// Between 0.5 and 1.5: scales and deviations.
+    Operands& around_one(const std::string& name, const Shape& shape) {
+        return add(name, shape, Kind::f32, [](Random& random) { return 0.5 + random.uniform(); });
+    }
+    Operands& mask(const std::string& name, const Shape& shape) {
+        return add(name, shape, Kind::u8, [](Random& random) { return random.uniform() < 0.05 ? 1.0 : 0.0; });
+    }
+    Operands& zeros(const std::string& name, const Shape& shape, Kind kind) {
+        list_.push_back({name, shape, kind, false, {}});
+        return *this;
+    }
+    Operands& result(const std::string& name, const Shape& shape, Kind kind = Kind::activation) {
+        list_.push_back({name, shape, kind, true, {}});
+        return *this;
+    }
+    /// What the last one holds is changed by the call.
+    Operands& changed() {
+        list_.back().written = true;
+        return *this;
+    }
+
+    std::vector<KernelOperand> list() { return std::move(list_); }
+
+  private:
+    template <class Draw>
+    Operands& add(const std::string& name, const Shape& shape, Kind kind, Draw&& draw) {
+        Random random(options_.seed, 0, static_cast<std::uint32_t>(list_.size()), Purpose::phantom);
+        KernelOperand operand{name, shape, kind, false, {}};
+        operand.values.reserve(static_cast<std::size_t>(shape.elements()));
+        for (std::int64_t i = 0; i < shape.elements(); ++i) operand.values.push_back(draw(random));
+        list_.push_back(std::move(operand));
+        return *this;
+    }
+
+    Options options_;
+    std::vector<KernelOperand> list_;
+};
+
+std::int64_t no_scratch(const Kernels&, Layout) {
+    return 0;
+}
+
+/// A case whose call is one function of the backend.
+template <class Run, class ScratchBytes = decltype(&no_scratch)>
+KernelCase simple(Operands& operands, Run run, ScratchBytes scratch_bytes = no_scratch) {
+    KernelCase made;
+    made.operands = operands.list();
+    made.prepare = [=](const Kernels& device, Stream stream, Layout layout, Type) -> KernelCase::Prepared {
+        return {scratch_bytes(device, layout),
+                [run, &device, stream](Views v, void* scratch) { run(device, stream, v, scratch); }};
+    };
+    return made;
+}
+
+KernelCase add(Options o) {
+    return simple(Operands(o).noise("from", o.shape).noise("to", o.shape).changed(),
+                  [](const Kernels& device, Stream s, Views v, void*) { device.add(s, v[0], v[1]); });
+}
+
+KernelCase copy(Options o) {
+    return simple(Operands(o).noise("from", o.shape).result("to", o.shape),
+                  [](const Kernels& device, Stream s, Views v, void*) { device.copy(s, v[0], v[1]); });
+}
+
+KernelCase leaky_relu(Options o) {
+    return simple(Operands(o).noise("x", o.shape).result("y", o.shape),
+                  [](const Kernels& device, Stream s, Views v, void*) { device.leaky_relu(s, v[0], 0.01f, v[1]); });
+}
+
+KernelCase leaky_relu_backward(Options o) {
+    return simple(Operands(o).noise("y", o.shape).noise("diff_y", o.shape).result("diff_x", o.shape),
+                  [](const Kernels& device, Stream s, Views v, void*) {
+                      device.leaky_relu_backward(s, v[0], v[1], 0.01f, v[2], Write::overwrite);
+                  });
+}
+
+KernelCase channel_sum(Options o) {
+    return simple(
+        Operands(o).noise("x", o.shape).result("sums", channels_of(o), Kind::f32),
+        [](const Kernels& device, Stream s, Views v, void* scratch) {
+            device.channel_sum(s, v[0], v[1].as<float>(), scratch);
+        },
+        [shape = o.shape](const Kernels& device, Layout layout) {
+            return device.channel_sum_scratch_bytes(shape, layout);
+        });
+}
+
+KernelCase reorder(Options o) {
+    return simple(Operands(o).noise("from", o.shape, Kind::f32).result("to", o.shape),
+                  [](const Kernels& device, Stream s, Views v, void*) { device.reorder(s, v[0], v[1]); });
+}
+
+// ----------------------------------------------------------------------------------------------------------------------
+
+auto batch_norm_scratch(Options o) {
+    return [shape = o.shape](const Kernels& device, Layout layout) {
+        return device.batch_norm_scratch_bytes(shape, layout);
+    };
+}
+
+KernelCase batch_norm_statistics(Options o) {
+    const Shape c = channels_of(o);
+    KernelCase made = simple(
+        Operands(o)
+            .noise("x", o.shape)
+            .result("mean", c, Kind::f32)
+            .result("inverse deviation", c, Kind::f32)
+            .result("running mean", c, Kind::f32)
+            .result("running variance", c, Kind::f32),
+        [](const Kernels& device, Stream s, Views v, void* scratch) {
+            device.batch_norm_statistics(s, v[0], kEpsilon, {v[1].as<float>(), v[2].as<float>()},
+                                         {v[3].as<float>(), v[4].as<float>(), kMomentum}, scratch);
+        },
+        batch_norm_scratch(o));
+    // Means of noise are near 0: what they are compared with is as small as its rounding is large.
+    made.allowed_f32 = made.allowed_bf16 = 1e-3;
+    return made;
+}
+
+/// Mean and shift are 0, so that ReLU's mask does not depend on how a device rounds.
+Operands normalised(Options o) {
+    const Shape c = channels_of(o);
+    Operands operands(o);
+    operands.noise("x", o.shape).zeros("mean", c, Kind::f32).around_one("inverse deviation", c).around_one("scale", c);
+    operands.zeros("shift", c, Kind::f32);
+    return operands;
+}
+
+KernelCase batch_norm_apply(Options o) {
+    return simple(normalised(o).result("y", o.shape), [](const Kernels& device, Stream s, Views v, void*) {
+        device.batch_norm_apply(s, v[0], {v[1].as<float>(), v[2].as<float>()}, {v[3].as<float>(), v[4].as<float>()},
+                                true, v[5]);
+    });
+}
+
+KernelCase batch_norm_backward(Options o) {
+    const Shape c = channels_of(o);
+    return simple(
+        normalised(o)
+            .noise("diff y", o.shape)
+            .result("diff x", o.shape)
+            .result("diff scale", c, Kind::f32)
+            .result("diff shift", c, Kind::f32),
+        [](const Kernels& device, Stream s, Views v, void* scratch) {
+            device.batch_norm_backward(s, v[0], v[5], {v[1].as<float>(), v[2].as<float>()},
+                                       {v[3].as<float>(), v[4].as<float>()}, true, v[6], Write::overwrite,
+                                       v[7].as<float>(), v[8].as<float>(), scratch);
+        },
+        batch_norm_scratch(o));
+}
+
+// ----------------------------------------------------------------------------------------------------------------------
+
+Shape resized(const Shape& shape, double factor) {
+    const auto side = [&](std::int64_t s) { return static_cast<std::int64_t>(static_cast<double>(s) * factor); };
+    return {shape.n, shape.c, side(shape.d), side(shape.h), side(shape.w)};
+}
+
+void require_even(Options o) {
+    if (o.shape.d % 2 || o.shape.h % 2 || o.shape.w % 2)
+        throw InputError(o.kernel + " takes even sizes of --shape along D, H and W");
+}
+
+KernelCase max_pool(Options o) {
+    require_even(o);
+    return simple(Operands(o).noise("x", o.shape).result("y", resized(o.shape, 0.5)),
+                  [](const Kernels& device, Stream s, Views v, void*) { device.max_pool(s, v[0], v[1]); });
+}
+
+KernelCase max_pool_backward(Options o) {
+    require_even(o);
+    return simple(Operands(o).noise("x", o.shape).noise("diff y", resized(o.shape, 0.5)).result("diff x", o.shape),
+                  [](const Kernels& device, Stream s, Views v, void*) {
+                      device.max_pool_backward(s, v[0], v[1], v[2], Write::overwrite);
+                  });
+}
+
+KernelCase upsample(Options o) {
+    return simple(Operands(o).noise("x", o.shape).result("y", resized(o.shape, 2)),
+                  [](const Kernels& device, Stream s, Views v, void*) { device.upsample(s, v[0], v[1]); });
+}
+
+KernelCase upsample_backward(Options o) {
+    return simple(Operands(o).noise("diff y", resized(o.shape, 2)).result("diff x", o.shape),
+                  [](const Kernels& device, Stream s, Views v, void*) {
+                      device.upsample_backward(s, v[0], v[1], Write::overwrite);
+                  });
+}
+
+// ----------------------------------------------------------------------------------------------------------------------
+
+/// The value and, where asked, its gradient. Components' labels are those of one label for all lesions.
+KernelCase loss(Options o, bool gradient) {
+    const Loss chosen = loss_from_name(o.loss);
+    Shape one = o.shape;
+    one.c = 1;
+    constexpr std::int64_t kStride = 2;
+    Operands operands(o);
+    operands.noise("logit", one, Kind::logit).mask("target", one);
+    std::vector<double> labels = operands.list().back().values;
+    Operands all(o);
+    all.noise("logit", one, Kind::logit).mask("target", one).zeros("labels", one, Kind::i32);
+    all.around_one("weights", {1, 1, 1, one.n, kStride}).result("value", {}, Kind::f64);
+    if (gradient) all.result("gradient", one, Kind::logit);
+    const auto input = [weighted = chosen.weighted](Views v) {
+        LossInput read{v[0], v[1].as<const std::uint8_t>()};
+        if (!weighted) return read;
+        read.labels = v[2].as<const std::int32_t>(), read.weights = v[3].as<const float>(), read.stride = kStride;
+        return read;
+    };
+    KernelCase made = simple(
+        all,
+        [=, parameters = chosen.parameters](const Kernels& device, Stream s, Views v, void* scratch) {
+            device.loss_value(s, parameters, input(v), scratch, v[4].as<double>());
+            if (gradient) device.loss_gradient(s, parameters, input(v), scratch, v[5]);
+        },
+        [one, parameters = chosen.parameters](const Kernels& device, Layout) {
+            return device.loss_scratch_bytes(parameters, one);
+        });
+    made.operands[2].values = std::move(labels);
+    return made;
+}
+
+KernelCase loss_value(Options o) {
+    return loss(o, false);
+}
+KernelCase loss_gradient(Options o) {
+    return loss(o, true);
+}
+
+KernelCase label_components(Options o) {
+    Shape one = o.shape;
+    one.c = 1;
+    KernelCase made = simple(
+        Operands(o).mask("mask", one).result("labels", one, Kind::i32).result("counts", {1, 1, 1, 1, one.n}, Kind::i32),
+        [connectivity = o.connectivity](const Kernels& device, Stream s, Views v, void* scratch) {
+            device.label_components(s, v[0], v[1], v[2].as<std::int32_t>(), connectivity, scratch);
+        },
+        [one, connectivity = o.connectivity](const Kernels& device, Layout) {
+            return device.components_scratch_bytes(one, connectivity);
+        });
+    made.allowed_f32 = made.allowed_bf16 = 0;
+    return made;
+}
+
+/// Labels may be numbered differently on another backend: compared is the weight of each voxel.
+KernelCase component_weights(Options o) {
+    Shape one = o.shape;
+    one.c = 1;
+    const std::int64_t stride = component_label_bound(one, o.connectivity);
+    KernelCase made = simple(
+        Operands(o)
+            .mask("mask", one)
+            .zeros("labels", one, Kind::i32)
+            .zeros("table", {1, 1, 1, one.n, stride}, Kind::f32)
+            .result("weights", one, Kind::f32),
+        [=, connectivity = o.connectivity](const Kernels& device, Stream s, Views v, void* scratch) {
+            device.component_weights(s, v[0], connectivity, {}, v[1], v[2].as<float>(), scratch);
+            device.look_up_weights(s, v[1], v[2].as<float>(), stride, v[3]);
+        },
+        [one, connectivity = o.connectivity](const Kernels& device, Layout) {
+            return device.component_weights_scratch_bytes(one, connectivity);
+        });
+    made.allowed_f32 = made.allowed_bf16 = 1e-6;
+    return made;
+}
+
+KernelCase sgd_update(Options o) {
+    const Shape flat{1, 1, 1, 1, o.shape.elements()};
+    return simple(Operands(o)
+                      .around_one("learning rate", {})
+                      .noise("gradient", flat, Kind::f32)
+                      .noise("momentum", flat, Kind::f32)
+                      .changed()
+                      .noise("value", flat, Kind::f32)
+                      .changed(),
+                  [count = flat.w](const Kernels& device, Stream s, Views v, void*) {
+                      device.sgd_update(s, {}, v[0].as<float>(), count, v[1].as<float>(), v[2].as<float>(),
+                                        v[3].as<float>());
+                  });
+}
+
+// ----------------------------------------------------------------------------------------------------------------------
+
+enum class Pass : std::uint8_t { forward, data_gradient, weight_gradient };
+
+KernelCase convolution(Options o, Pass pass) {
+    ConvolutionOptions asked;
+    asked.src = o.shape;
+    asked.dst_channels = o.out_channels;
+    asked.kernel = o.kernel_size;
+    const std::int64_t taps = asked.kernel * asked.kernel * asked.kernel;
+    const Shape weights{asked.dst_channels, asked.src.c, asked.kernel, asked.kernel, asked.kernel};
+    Operands operands(o);
+    if (pass == Pass::forward)
+        operands.noise("src", asked.src).noise("weights", weights, Kind::f32).result("dst", asked.dst());
+    else if (pass == Pass::data_gradient)
+        operands.noise("diff dst", asked.dst()).noise("weights", weights, Kind::f32).result("diff src", asked.src);
+    else
+        operands.noise("src", asked.src).noise("diff dst", asked.dst()).result("diff weights", weights, Kind::f32);
+    KernelCase made;
+    made.operands = operands.list();
+    made.prepare = [asked, pass](const Kernels& device, Stream stream, Layout layout,
+                                 Type type) -> KernelCase::Prepared {
+        ConvolutionOptions options = asked;
+        options.src_layout = options.dst_layout = layout;
+        options.src_type = options.dst_type = type;
+        const ConvolutionPasses passes{pass == Pass::data_gradient, pass == Pass::weight_gradient};
+        const std::shared_ptr<Convolution> once = device.make_convolution(stream, options, passes);
+        return {once->scratch_bytes(), [=](Views v, void* scratch) {
+                    if (pass == Pass::forward)
+                        once->forward(stream, v[0], v[1].as<float>(), nullptr, v[2], scratch);
+                    else if (pass == Pass::data_gradient)
+                        once->backward_data(stream, v[0], v[1].as<float>(), v[2], scratch);
+                    else
+                        once->backward_weights(stream, v[0], v[1], v[2].as<float>(), nullptr, scratch);
+                }};
+    };
+    made.operations = 2.0 * static_cast<double>(asked.dst().elements() * asked.src.c * taps);
+    made.allowed_f32 = 1e-3;  // TF32 keeps ten bits of each operand
+    return made;
+}
+
+KernelCase convolution_forward(Options o) {
+    return convolution(o, Pass::forward);
+}
+KernelCase convolution_data_gradient(Options o) {
+    return convolution(o, Pass::data_gradient);
+}
+KernelCase convolution_weight_gradient(Options o) {
+    return convolution(o, Pass::weight_gradient);
+}
+
+const std::vector<std::pair<std::string, KernelCase (*)(Options)>>& table() {
+    static const std::vector<std::pair<std::string, KernelCase (*)(Options)>> cases{
+        {"add", add},
+        {"batch_norm_apply", batch_norm_apply},
+        {"batch_norm_backward", batch_norm_backward},
+        {"batch_norm_statistics", batch_norm_statistics},
+        {"channel_sum", channel_sum},
+        {"component_weights", component_weights},
+        {"convolution_data_gradient", convolution_data_gradient},
+        {"convolution_forward", convolution_forward},
+        {"convolution_weight_gradient", convolution_weight_gradient},
+        {"copy", copy},
+        {"label_components", label_components},
+        {"leaky_relu", leaky_relu},
+        {"leaky_relu_backward", leaky_relu_backward},
+        {"loss_gradient", loss_gradient},
+        {"loss_value", loss_value},
+        {"max_pool", max_pool},
+        {"max_pool_backward", max_pool_backward},
+        {"reorder", reorder},
+        {"sgd_update", sgd_update},
+        {"upsample", upsample},
+        {"upsample_backward", upsample_backward},
+    };
+    return cases;
+}
+
+}  // namespace
+
+std::vector<std::string> kernel_case_names() {
+    std::vector<std::string> names;
+    for (const auto& [name, make] : table()) names.push_back(name);
+    return names;
+}
+
+KernelCase make_kernel_case(const KernelCaseOptions& options) {
+    for (const auto& [name, make] : table())
+        if (name == options.kernel) return make(options);
+    const std::string nearest = nearest_name(options.kernel, kernel_case_names());
+    throw InputError("there is no kernel " + options.kernel +
+                     (nearest.empty() ? "; iwseg kernel --help names them" : "; did you mean " + nearest + "?"));
+}
+
+}  // namespace iwseg

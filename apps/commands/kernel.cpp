@@ -1,0 +1,85 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "apps/bench/bench_options.h"
+#include "apps/bench/kernel_run.h"
+#include "apps/commands/commands.h"
+#include "base/error.h"
+
+namespace iwseg {
+namespace {
+
+struct KernelArguments {
+    KernelCaseOptions what;
+    std::vector<std::int64_t> shape{2, 16, 32, 32, 32};
+    std::string dtype = "fp32", device = "auto";
+    int launches = 1, threads = 0;
+    bool check = false;
+};
+
+void run_kernel(const KernelArguments& arguments) {
+    KernelCaseOptions what = arguments.what;
+    what.shape = {arguments.shape[0], arguments.shape[1], arguments.shape[2], arguments.shape[3], arguments.shape[4]};
+    what.type = arguments.dtype == "bf16" ? Type::bf16 : Type::f32;
+    if (what.kernel_size != 1 && what.kernel_size != 3) throw InputError("--kernel-size is 1 or 3");
+    Context context({arguments.device, arguments.threads, true});
+    KernelRun run(context, what);
+    std::vector<double> seconds;
+    DeviceTimer timer(context);
+    for (int i = 0; i < arguments.launches; ++i) {
+        context.kernels().synchronise(context.stream());
+        context.kernels().begin_range(what.kernel.c_str());
+        timer.start();
+        run.launch();
+        timer.stop();
+        context.kernels().end_range();
+        seconds.push_back(timer.wait());
+    }
+    const double taken = median(seconds);
+    fmt::print("{}\n{} {} {}: {:.1f} us (median of {}), {:.1f} GB/s", context.description(), what.kernel,
+               fmt::join(arguments.shape, " x "), arguments.dtype, taken * 1e6, arguments.launches,
+               run.bytes() / taken / 1e9);
+    if (run.operations() > 0) fmt::print(", {:.1f} GFLOP/s", run.operations() / taken / 1e9);
+    fmt::print("\n");
+    if (!arguments.check) return;
+    std::string wrong;
+    for (const KernelDifference& d : run.check()) {
+        fmt::print("{}: {:.2g} from the CPU's in f32, {:.2g} allowed\n", d.operand, d.largest, d.allowed);
+        if (!d.right()) wrong += (wrong.empty() ? "" : ", ") + d.operand;
+    }
+    if (!wrong.empty()) throw std::runtime_error(what.kernel + " differs from the CPU's result: " + wrong);
+}
+
+}  // namespace
+
+void add_kernel_command(CLI::App& app) {
+    CLI::App* command = app.add_subcommand("kernel", "Launch one kernel by itself, to profile or to check it");
+    command->footer(
+        "Example:\n  iwseg kernel batch_norm_backward --shape 2 16 128 128 128 --dtype bf16 --check\n  ncu --nvtx "
+        "--nvtx-include max_pool/ iwseg kernel max_pool --shape 2 16 64 64 64\nKernels: " +
+        fmt::format("{}", fmt::join(kernel_case_names(), ", ")));
+    auto arguments = std::make_shared<KernelArguments>();
+    KernelArguments& a = *arguments;
+    const auto positive = CLI::Range(std::int64_t{1}, std::int64_t{1} << 40);
+    command->add_option("name", a.what.kernel, "which kernel")->required();
+    command->add_option("--shape", a.shape, "N C D H W of what it reads")->expected(5)->check(positive);
+    command->add_option("--dtype", a.dtype, "of activations: fp32 or bf16")->check(CLI::IsMember({"fp32", "bf16"}));
+    command->add_option("--out-channels", a.what.out_channels, "of a convolution")->check(positive);
+    command->add_option("--kernel-size", a.what.kernel_size, "of a convolution: 1 or 3");
+    command->add_option("--loss", a.what.loss, "of loss_value and loss_gradient");
+    command->add_option("--connectivity", a.what.connectivity, "of components: 6, 18 or 26");
+    command->add_option("--launches", a.launches, "how often")->check(CLI::Range(1, 1000000));
+    command->add_option("--seed", a.what.seed, "of the noise it is given");
+    command->add_option("--device", a.device, "auto, cpu or cuda");
+    command->add_option("--threads", a.threads, "threads; 0: as many as the processor has cores");
+    command->add_flag("--check", a.check, "compare with the CPU's result in f32; exit code 1 where they differ");
+    command->callback([arguments] { run_kernel(*arguments); });
+}
+
+}  // namespace iwseg

@@ -1,0 +1,181 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <memory>
+
+#include "apps/commands/commands.h"
+#include "apps/prediction/ensemble.h"
+#include "apps/prediction/prediction_input.h"
+#include "apps/prediction/prediction_run.h"
+#include "apps/run_folder/run_files.h"
+#include "apps/training/dataset_notes.h"
+#include "apps/training/fold_runs.h"
+#include "base/error.h"
+#include "base/folder.h"
+#include "data/formats.h"
+#include "models/grid_prediction.h"
+
+namespace iwseg {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct PredictArguments {
+    std::string fold, config, data, out, ending, device = "auto";
+    std::vector<fs::path> runs, weights;
+    std::vector<std::string> cases, save{"mask", "prob", "logit"};
+    std::vector<fs::path> input;
+    std::optional<std::int64_t> patch, stride;
+    std::optional<double> threshold, min_volume;
+};
+
+/// Refused before any file is looked at where out of range.
+MaskOptions mask_options(const PredictArguments& arguments) {
+    MaskOptions masks{arguments.threshold, arguments.min_volume};
+    const MaskRules checked({std::nullopt}, masks);
+    return masks;
+}
+
+/// The run folders that are meant: with --fold those below the one that is named.
+std::vector<fs::path> runs_of(const PredictArguments& arguments) {
+    for (const fs::path& run : arguments.runs) require_folder(run, "run folder");
+    if (arguments.fold.empty()) return arguments.runs;
+    if (arguments.runs.size() != 1) throw InputError("--fold needs one --run, the folder that holds fold_0, fold_1, …");
+    return fold_runs(arguments.fold, arguments.runs.front());
+}
+
+std::vector<TrainedNetwork> open_networks(const PredictArguments& arguments, const std::vector<fs::path>& runs) {
+    std::optional<fs::path> config;
+    if (!arguments.config.empty()) config = arguments.config;
+    std::vector<TrainedNetwork> networks;
+    for (const fs::path& run : runs) {
+        const fs::path weights = RunFiles(run).model();
+        require_folder(run, "run folder");
+        if (!fs::exists(weights))
+            throw InputError("the run " + run.string() + " has no " + weights.filename().string() +
+                             ": its training has not ended");
+        networks.push_back(open_network(weights, config ? *config : RunFiles(run).config()));
+    }
+    for (const fs::path& weights : arguments.weights) networks.push_back(open_network(weights, config));
+    return networks;
+}
+
+PredictionOptions prediction_options(const PredictArguments& arguments, const Config& config) {
+    PredictionOptions options;
+    options.out = arguments.out;
+    options.mask = options.probability = options.logit = false;
+    for (const std::string& what : arguments.save) {
+        bool* chosen = what == "mask"    ? &options.mask
+                       : what == "prob"  ? &options.probability
+                       : what == "logit" ? &options.logit
+                                         : nullptr;
+        if (!chosen) throw InputError("--save " + what + " is unknown: expected mask, prob or logit");
+        *chosen = true;
+    }
+    if (!arguments.ending.empty() && !is_written(arguments.ending))
+        throw InputError("--ending " + arguments.ending + " is none that can be written: expected " +
+                         written_endings());
+    options.ending = arguments.ending;
+    options.patch = arguments.patch.value_or(config.predict.patch);
+    options.stride = arguments.stride  ? *arguments.stride
+                     : arguments.patch ? std::min(options.patch, GridOptions::most_patch) * 9 / 10  // as 144 is of 160
+                                       : config.predict.stride;
+    require_usable(GridOptions{options.patch, options.stride}, arguments.patch ? "--patch" : "predict.patch",
+                   arguments.stride ? "--stride" : "predict.stride");
+    return options;
+}
+
+/// Which networks are averaged, and whether they would have had other patches on their own.
+void print_networks(const PredictArguments& arguments, const std::vector<TrainedNetwork>& networks,
+                    const PredictionOptions& options) {
+    if (networks.size() < 2) return;
+    std::vector<std::string> names;
+    for (const TrainedNetwork& network : networks) names.push_back(network.weights.string());
+    fmt::print("networks {}: their probabilities are averaged, and their logits: {}\n", networks.size(),
+               fmt::join(names, ", "));
+    if (const std::string note = other_grids(networks); !note.empty() && !arguments.patch)
+        fmt::print("note     {}; all are predicted by {}, stride {}\n", note, options.patch, options.stride);
+}
+
+void run_predict(const PredictArguments& arguments) {
+    if (arguments.runs.empty() == arguments.weights.empty())
+        throw InputError("predict needs either --run RUN or --weights FILE");
+    if (arguments.data.empty() == arguments.input.empty())
+        throw InputError("predict needs either --data DATASET or --input FOLDER (or FILE...)");
+    MaskOptions masks = mask_options(arguments);
+    const std::vector<fs::path> runs = runs_of(arguments);
+    std::vector<TrainedNetwork> networks = open_networks(arguments, runs);
+    require_alike(networks);
+    PredictionOptions options = prediction_options(arguments, networks.front().config);
+    const Config& config = networks.front().config;
+    Context context({.device = arguments.device, .threads = config.threads, .tf32 = config.tf32});
+    const PredictionInput found = find_scans({runs, arguments.data, arguments.input, arguments.cases}, networks);
+    masks.own_test_scans = found.own_test_scans;
+    options.masks = masks;
+    fmt::print("device   {}\n", context.description());
+    print_notes(found.dataset);
+    fmt::print("cases    {}\n", found.choice);
+    print_networks(arguments, networks, options);
+    for (const TrainedNetwork& network : networks)
+        if (!network.configured)
+            fmt::print("weights  {} says nothing of intensities: scans are taken as they are\n",
+                       network.weights.string());
+    predict_cases(context, networks, found.dataset, found.cases, options);
+    fmt::print("written  {}\n", options.out.string());
+}
+
+}  // namespace
+
+void add_predict_command(CLI::App& app) {
+    auto arguments = std::make_shared<PredictArguments>();
+    CLI::App* command = app.add_subcommand("predict", "Predict whole scans by a grid of overlapping patches");
+    command
+        ->add_option("--run", arguments->runs, "run folder of a finished training; several: the mean of their networks")
+        ->type_name("RUN")
+        ->allow_extra_args(false);
+    command->add_option("--fold", arguments->fold, "of --run: its fold_K, or all of them, the mean of their networks")
+        ->type_name("K|all");
+    command
+        ->add_option("--weights", arguments->weights, "safetensors file of the network's weights; several: as of --run")
+        ->type_name("FILE")
+        ->allow_extra_args(false);
+    command->add_option("--config", arguments->config, "TOML file that tells how scans are read");
+    command->add_option("--data", arguments->data, "dataset folder");
+    command
+        ->add_option("--cases", arguments->cases,
+                     "names, by commas (default: of the data trained on, those to test on; of others, all)")
+        ->delimiter(',')
+        ->allow_extra_args(false);
+    command
+        ->add_option("-i,--input", arguments->input,
+                     "folder of CASE_0000.nii.gz, CASE_0001.nii.gz (a file a channel) or CASE.nii.gz, or files; " +
+                         known_endings())
+        ->type_name("FOLDER|FILE");
+    command->add_option("-o,--out", arguments->out, "folder of the results, CASE_mask, CASE_prob and CASE_logit")
+        ->required();
+    command
+        ->add_option("--ending", arguments->ending,
+                     "of the results' names (default: .nii.gz for NIfTI scans, .mha for MetaImage)")
+        ->type_name("ENDING");
+    command->add_option("--save", arguments->save, "which of mask,prob,logit (default: all)")
+        ->delimiter(',')
+        ->allow_extra_args(false);
+    command->add_option("--threshold", arguments->threshold,
+                        "probability above which masks are lesion (default: that chosen on validation scans, or 0.5)");
+    command->add_option("--min-volume", arguments->min_volume,
+                        "mm³ of the smallest component that masks keep (default: as --threshold, or 0)");
+    command->add_option("--patch", arguments->patch, "voxels along each side of a patch");
+    command->add_option("--stride", arguments->stride, "voxels from patch to patch (default: 9/10 of --patch)");
+    command->add_option("--device", arguments->device, "auto, cpu or cuda");
+    command->footer(
+        "Examples:\n  iwseg predict --run runs/iwdl --data lesions --out runs/iwdl/predictions\n"
+        "  iwseg predict --run runs/iwdl -i scans -o masks --save mask\n"
+        "  iwseg predict --weights model.safetensors --input scan.nii.gz --out masks \\\n"
+        "      --save mask\n"
+        "  iwseg predict --run runs/cv --fold all --data lesions --out runs/cv/mean");
+    command->callback([arguments] { run_predict(*arguments); });
+}
+
+}  // namespace iwseg

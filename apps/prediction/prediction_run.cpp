@@ -1,0 +1,227 @@
+#include "apps/prediction/prediction_run.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <system_error>
+
+#include "apps/prediction/ensemble.h"
+#include "apps/prediction/memory_need.h"
+#include "apps/prediction/output_folder.h"
+#include "apps/prediction/prediction_files.h"
+#include "apps/run_folder/run_files.h"
+#include "apps/terminal/interrupt.h"
+#include "apps/terminal/progress.h"
+#include "apps/training/training_run.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "data/channel_choice.h"
+#include "data/preparation.h"
+#include "data/volume.h"
+#include "models/grid_prediction.h"
+
+namespace iwseg {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path output_file(const PredictionOptions& options, const Case& scan, const char* what) {
+    return prediction_file(options.out, scan.name, what,
+                           options.ending.empty() ? prediction_ending(scan.images.front()) : options.ending);
+}
+
+bool is_finished(const std::vector<TrainedNetwork>& networks, const PredictionOptions& options, const Case& scan) {
+    for (const auto& [wanted, what] :
+         {std::pair(options.mask, "mask"), std::pair(options.probability, "prob"), std::pair(options.logit, "logit")}) {
+        const fs::path file = output_file(options, scan, what);
+        const auto newer = [&](const TrainedNetwork& network) { return is_newer(file, network.weights); };
+        if (wanted && !(options.is_current ? fs::exists(file) : std::all_of(networks.begin(), networks.end(), newer)))
+            return false;
+    }
+    return !options.is_current || options.is_current(scan);
+}
+
+void write_prediction(Prediction prediction, const Geometry& geometry, const PredictionOptions& options,
+                      const DetectionRule& rule, const Case& scan) {
+    if (options.logit)
+        write_volume(output_file(options, scan, "logit"), Volume<float>{geometry, std::move(prediction.logit)});
+    prediction.logit = std::vector<float>();  // no longer held while the others are written
+    const Volume<float> probability{geometry, std::move(prediction.probability)};
+    if (options.probability) write_volume(output_file(options, scan, "prob"), probability);
+    if (!options.mask) return;
+    const Volume<std::uint8_t> mask{geometry,
+                                    detect(probability.voxels.data(), geometry.shape, geometry.spacing(), rule)};
+    write_volume(output_file(options, scan, "mask"), mask);
+}
+
+/// What the prediction of a case reads, holds and writes.
+PredictionWork memory_of(const Dataset& dataset, const Case& scan, const PreparationOptions& reading,
+                         const PredictionOptions& options, const EnsemblePredictor& predictor) {
+    PredictionWork predicted{.name = scan.name, .lasting_bytes = predictor.lasting_bytes(), .logit = options.logit};
+    for (const fs::path& file : files_to_read(dataset, scan, reading)) predicted.files.push_back(file);
+    predicted.channels = static_cast<std::int64_t>(selected_channels(dataset, reading).size());
+    predicted.packed = !output_file(options, scan, "mask").string().ends_with(".nii");
+    predicted.summed = predictor.sums();
+    return predicted;
+}
+
+/// The scans that are not finished.
+std::vector<Case> unfinished(const std::vector<TrainedNetwork>& networks, const std::vector<Case>& cases,
+                             const PredictionOptions& options) {
+    std::vector<Case> left;
+    for (const Case& scan : cases)
+        if (!options.skip_finished || !is_finished(networks, options, scan)) left.push_back(scan);
+    return left;
+}
+
+Prediction predict_scan(EnsemblePredictor& predictor, const PreparedCase& scan, const fs::path& file) {
+    const auto [d, h, w] = scan.geometry.shape;
+    std::optional<Progress> progress;
+    try {
+        return predictor.predict(scan.image.data(), d, h, w, [&](std::int64_t done, std::int64_t all) {
+            if (InterruptGuard::requested()) throw Interrupted("interrupted while predicting " + scan.name);
+            if (!progress) progress.emplace("predict " + scan.name, all, "patches");
+            progress->update(done);
+        });
+    } catch (const NotFinite& error) {
+        throw InputError(fmt::format("case {} ({}) cannot be predicted: {}", scan.name, file.string(), error.what()));
+    }
+}
+
+/// What the weights' metadata tell of the channels' names; nothing where they do not.
+std::vector<std::string> channels_in(const std::map<std::string, std::string>& metadata) {
+    const auto found = metadata.find("channels");
+    if (found == metadata.end()) return {};
+    const auto names = nlohmann::json::parse(found->second, nullptr, false);
+    const auto is_name = [](const nlohmann::json& name) { return name.is_string(); };
+    if (!names.is_array() || !std::all_of(names.begin(), names.end(), is_name)) return {};
+    return names.get<std::vector<std::string>>();
+}
+
+/// Channels by the names that the network was trained on, unless files were given one by one.
+PreparationOptions reading_options(const TrainedNetwork& network, const Dataset& dataset) {
+    PreparationOptions options = preparation_options(network.config);
+    options.with_label = false;
+    if (network.channels.empty() || dataset.channels_by_position) return options;
+    std::string note;
+    options.channel_numbers = match_channels(dataset, network.channels, options, note);
+    if (!note.empty()) fmt::print("note     {}\n", note);
+    return options;
+}
+
+/// " (FLAIR, T1)"; nothing where the names are not known.
+std::string in_brackets(const std::vector<std::string>& names) {
+    return names.empty() ? "" : fmt::format(" ({})", fmt::join(names, ", "));
+}
+
+/// names: of the channels of the source, where they are known.
+void require_channels(const TrainedNetwork& network, std::int64_t channels, const std::string& source,
+                      const std::vector<std::string>& names = {}) {
+    if (channels != network.options.in_channels)
+        throw InputError(fmt::format("{} gives {} {}{}, but the network in {} takes {}{}", source, channels,
+                                     channels == 1 ? "channel" : "channels", in_brackets(names),
+                                     network.weights.string(), network.options.in_channels,
+                                     in_brackets(network.channels)));
+}
+
+std::vector<std::string> names_of(const Dataset& dataset, const std::vector<std::int64_t>& channels) {
+    std::vector<std::string> names;
+    for (const std::int64_t channel : channels) names.push_back(dataset.channels[static_cast<std::size_t>(channel)]);
+    return names;
+}
+
+}  // namespace
+
+TrainedNetwork open_network(const fs::path& weights, const std::optional<fs::path>& config) {
+    std::map<std::string, std::string> metadata;
+    TrainedNetwork network{weights, unet_of_weights(weights.string(), &metadata), {}};
+    if (network.options.out_channels != 1)
+        throw InputError(fmt::format("{} has {} output channels, but one, the lesion's, was expected", weights.string(),
+                                     network.options.out_channels));
+    network.channels = channels_in(metadata);
+    if (const auto point = metadata.find("operating_point"); point != metadata.end())
+        network.operating_point = parse_operating_point(point->second, weights.string() + " (its metadata)");
+    if (config) {
+        network.config = resolve_config(config, {});
+        if (network.config.widths != network.options.widths)
+            throw InputError(fmt::format("{} says widths = [{}], but the network in {} has [{}]", config->string(),
+                                         fmt::join(network.config.widths, ", "), weights.string(),
+                                         fmt::join(network.options.widths, ", ")));
+        return network;
+    }
+    network.configured = metadata.contains("config");
+    if (network.configured)
+        apply_toml(network.config, metadata["config"], weights.string() + " (its metadata)");
+    else
+        network.config.intensity.kind = Intensity::Kind::none;
+    network.config.widths = network.options.widths;
+    return network;
+}
+
+void predict_cases(Context& context, const std::vector<TrainedNetwork>& networks, const Dataset& dataset,
+                   const std::vector<Case>& cases, const PredictionOptions& options) {
+    require_alike(networks);
+    const TrainedNetwork& network = networks.front();
+    const PreparationOptions reading = reading_options(network, dataset);
+    const std::vector<std::int64_t> channels = selected_channels(dataset, reading);
+    require_channels(network, static_cast<std::int64_t>(channels.size()), dataset.folder.string(),
+                     names_of(dataset, channels));
+    std::vector<std::optional<OperatingPoint>> points;
+    for (const TrainedNetwork& one : networks) points.push_back(one.operating_point);
+    const MaskRules rules(points, options.masks);
+    if (options.mask) fmt::print("masks    {}\n", rules.sentence());
+    const std::vector<Case> left = unfinished(networks, cases, options);
+    if (left.empty()) return;
+    const OutputFolder folder(options.out, "prediction");
+    EnsemblePredictor predictor(context, networks, {options.patch, options.stride, network.config.precision == "bf16"});
+    std::vector<MemoryNeed> needs;
+    for (const Case& scan : left)
+        needs.push_back(prediction_need(memory_of(dataset, scan, reading, options, predictor)));
+    fmt::print("{}", memory_sentence(needs, "predicting"));
+    const InterruptGuard guard;
+    ReplacedVoxels replaced;
+    for (std::size_t i = 0; i < left.size(); ++i) {
+        if (options.reading) options.reading(left[i]);
+        PreparedCase scan = prepare_case(dataset, left[i], reading);
+        replaced.add(scan);
+        require_channels(network, scan.channels, left[i].images.front().string());
+        const auto [d, h, w] = scan.geometry.shape;
+        fmt::print("predict  {} ({} of {}), {} x {} x {} voxels\n", scan.name, i + 1, left.size(), d, h, w);
+        std::fflush(stdout);
+        Prediction prediction = predict_scan(predictor, scan, left[i].images.front());
+        scan.image = std::vector<float>();  // no longer held while results are written
+        write_prediction(std::move(prediction), scan.geometry, options, rules.of(scan.name), left[i]);
+        if (options.written) options.written(left[i]);
+    }
+    fmt::print("{}", replaced.line(reading));
+}
+
+std::vector<Case> choose_cases(const Dataset& dataset, const std::vector<std::string>& names,
+                               const fs::path& split_file) {
+    std::vector<Case> cases;
+    if (names.empty() && split_file.empty()) {
+        cases = dataset.cases;
+        cases.insert(cases.end(), dataset.test_cases.begin(), dataset.test_cases.end());
+        return cases;
+    }
+    for (const std::string& name : names.empty() ? read_split(split_file).test : names)
+        cases.push_back(dataset.find(name));
+    return cases;
+}
+
+std::vector<std::string> own_test_scans(const fs::path& run) {
+    const fs::path file = RunFiles(run).split();
+    return fs::exists(file) ? read_split(file).test : std::vector<std::string>();
+}
+
+bool is_newer(const fs::path& file, const fs::path& source) {
+    std::error_code error, source_error;
+    const auto made = fs::last_write_time(file, error);
+    const auto from = fs::last_write_time(source, source_error);
+    return !error && !source_error && made >= from;
+}
+
+}  // namespace iwseg
