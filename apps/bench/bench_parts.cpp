@@ -8,9 +8,9 @@
 
 #include "apps/bench/bench_options.h"
 #include "apps/config/config.h"
-#include "apps/seconds_since.h"
 #include "base/error.h"
 #include "base/random.h"
+#include "base/seconds_since.h"
 #include "data/volume.h"
 #include "engine/device_copy.h"
 #include "engine/device_memory.h"
