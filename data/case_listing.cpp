@@ -13,8 +13,8 @@
 #include "base/error.h"
 #include "base/letters.h"
 #include "base/some_names.h"
-#include "data/formats.h"
 #include "data/scan_names.h"
+#include "data/volume/formats.h"
 
 namespace iwseg {
 namespace {

@@ -9,8 +9,8 @@
 #include "base/folder.h"
 #include "base/nearest_name.h"
 #include "data/case_listing.h"
-#include "data/formats.h"
 #include "data/json_file.h"
+#include "data/volume/formats.h"
 
 namespace iwseg {
 namespace {

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "data/volume.h"
+#include "data/volume/volume.h"
 
 namespace iwseg {
 

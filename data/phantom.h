@@ -4,7 +4,7 @@
 #include <filesystem>
 
 #include "data/preparation.h"
-#include "data/volume.h"
+#include "data/volume/volume.h"
 
 namespace iwseg {
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "data/dataset.h"
-#include "data/volume.h"
+#include "data/volume/volume.h"
 #include "training/component_list.h"
 #include "training/resident_scans.h"
 

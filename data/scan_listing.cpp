@@ -11,9 +11,9 @@
 #include "base/letters.h"
 #include "base/nearest_name.h"
 #include "base/some_names.h"
-#include "data/formats.h"
 #include "data/scan_names.h"
-#include "data/volume.h"
+#include "data/volume/formats.h"
+#include "data/volume/volume.h"
 
 namespace iwseg {
 namespace {

@@ -22,12 +22,12 @@ struct ScanListing {
     std::vector<std::string> notes;     ///< sentences: what was passed over, what was taken by position
 };
 
-/// Scans of a folder of files in formats of data/formats.h: CASE_0000.nii.gz, CASE_0001.nii.gz, … with one channel
-/// each, or CASE.nii.gz with one channel, or all of them along its fourth axis. Four digits count as a channel's number
-/// where some file of the folder ends in _0000. Hidden files, folders and files of no known format are passed over and
-/// named. Throws InputError where no scan is found, a name is not UTF-8, two files are one channel of one case (or
-/// would be but for upper and lower case), a case of `only` is not there, or wanted cases do not have the channels of
-/// one and the same layout.
+/// Scans of a folder of files in formats of data/volume/formats.h: CASE_0000.nii.gz, CASE_0001.nii.gz, … with one
+/// channel each, or CASE.nii.gz with one channel, or all of them along its fourth axis. Four digits count as a
+/// channel's number where some file of the folder ends in _0000. Hidden files, folders and files of no known format are
+/// passed over and named. Throws InputError where no scan is found, a name is not UTF-8, two files are one channel of
+/// one case (or would be but for upper and lower case), a case of `only` is not there, or wanted cases do not have the
+/// channels of one and the same layout.
 ScanListing list_scan_folder(const std::filesystem::path& folder, const ListingOptions& options);
 
 /// The same of files named one by one, from any folders: cases by channel number where all of them are whole; else, as

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "data/meta_image.h"
+#include "data/volume/meta_image.h"
 #include "studies/lidc_reading.h"
 #include "studies/luna16_target.h"
 #include "studies/morphology.h"

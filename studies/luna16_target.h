@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "data/meta_image.h"
+#include "data/volume/meta_image.h"
 #include "studies/crop.h"
 #include "studies/lidc_reading.h"
 #include "studies/luna16_annotations.h"

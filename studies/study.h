@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "data/dataset.h"
-#include "data/volume.h"
+#include "data/volume/volume.h"
 #include "studies/crop.h"
 
 namespace iwseg {

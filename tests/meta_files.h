@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "data/meta_image.h"
+#include "data/volume/meta_image.h"
 
 namespace iwseg {
 

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "data/volume.h"
+#include "data/volume/volume.h"
 
 namespace iwseg {
 

@@ -15,7 +15,7 @@
 
 #include "base/atomic_file.h"
 #include "base/extent.h"
-#include "data/volume.h"
+#include "data/volume/volume.h"
 
 /// Small raw folders in the formats of LUNA16 with LIDC-IDRI and of LiTS, drawn at random, and what was drawn.
 namespace iwseg {

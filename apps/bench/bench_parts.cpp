@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "base/seconds_since.h"
-#include "data/volume.h"
+#include "data/volume/volume.h"
 #include "engine/device_copy.h"
 #include "engine/device_memory.h"
 #include "engine/initialisation.h"

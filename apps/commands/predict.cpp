@@ -14,7 +14,7 @@
 #include "apps/training/fold_runs.h"
 #include "base/error.h"
 #include "base/folder.h"
-#include "data/formats.h"
+#include "data/volume/formats.h"
 #include "models/grid_prediction.h"
 
 namespace iwseg {

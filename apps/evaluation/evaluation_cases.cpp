@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "base/nearest_name.h"
 #include "base/some_names.h"
-#include "data/formats.h"
+#include "data/volume/formats.h"
 #include "evaluation/scan_sets.h"
 
 namespace iwseg {

@@ -14,7 +14,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/some_names.h"
-#include "data/volume.h"
+#include "data/volume/volume.h"
 #include "evaluation/froc.h"
 #include "evaluation/instances.h"
 #include "evaluation/scan_sets.h"

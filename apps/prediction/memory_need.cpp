@@ -9,7 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
-#include "data/volume.h"
+#include "data/volume/volume.h"
 #include "kernels/device/memory.h"
 
 namespace iwseg {

@@ -9,7 +9,7 @@
 
 #include "apps/prediction/prediction_files.h"
 #include "base/error.h"
-#include "data/formats.h"
+#include "data/volume/formats.h"
 
 namespace iwseg {
 namespace {

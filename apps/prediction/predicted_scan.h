@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "data/lesion_labels.h"
-#include "data/volume.h"
+#include "data/volume/volume.h"
 
 namespace iwseg {
 

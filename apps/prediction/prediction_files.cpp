@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
-#include "data/formats.h"
+#include "data/volume/formats.h"
 
 namespace iwseg {
 

@@ -20,7 +20,7 @@
 #include "base/error.h"
 #include "data/channel_choice.h"
 #include "data/preparation.h"
-#include "data/volume.h"
+#include "data/volume/volume.h"
 #include "models/grid_prediction.h"
 
 namespace iwseg {

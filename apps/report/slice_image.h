@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "data/volume.h"
+#include "data/volume/volume.h"
 
 namespace iwseg {
 

@@ -10,7 +10,7 @@
 #include <string>
 
 #include "base/atomic_file.h"
-#include "data/volume.h"
+#include "data/volume/volume.h"
 
 namespace iwseg {
 namespace {

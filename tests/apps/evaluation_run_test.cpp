@@ -10,7 +10,7 @@
 #include "apps/evaluation/froc_files.h"
 #include "base/atomic_file.h"
 #include "base/error.h"
-#include "data/volume.h"
+#include "data/volume/volume.h"
 
 namespace iwseg {
 namespace {

@@ -12,7 +12,7 @@
 #include "base/extent.h"
 #include "data/preparation.h"
 #include "data/sampling.h"
-#include "data/volume.h"
+#include "data/volume/volume.h"
 #include "engine/initialisation.h"
 #include "kernels/components/ignored.h"
 #include "training/session.h"

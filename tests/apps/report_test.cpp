@@ -25,7 +25,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/extent.h"
-#include "data/volume.h"
+#include "data/volume/volume.h"
 #include "evaluation/detection.h"
 #include "evaluation/records.h"
 

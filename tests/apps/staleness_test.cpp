@@ -12,7 +12,7 @@
 #include "apps/training/training_run.h"
 #include "base/atomic_file.h"
 #include "data/phantom.h"
-#include "data/volume.h"
+#include "data/volume/volume.h"
 
 namespace iwseg {
 namespace {

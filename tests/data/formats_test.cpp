@@ -1,4 +1,4 @@
-#include "data/formats.h"
+#include "data/volume/formats.h"
 
 #include "base/atomic_file.h"
 #include "data/dataset.h"

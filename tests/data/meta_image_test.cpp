@@ -1,4 +1,4 @@
-#include "data/meta_image.h"
+#include "data/volume/meta_image.h"
 
 #include <gtest/gtest.h>
 

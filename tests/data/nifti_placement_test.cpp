@@ -1,4 +1,4 @@
-#include "data/nifti_placement.h"
+#include "data/volume/nifti_placement.h"
 
 #include <cmath>
 #include <limits>

@@ -8,7 +8,7 @@
 #include <new>
 #include <string>
 
-#include "data/nifti.h"
+#include "data/volume/nifti.h"
 #include "tests/nifti_files.h"
 
 namespace {

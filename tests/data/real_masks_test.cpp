@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "data/volume.h"
+#include "data/volume/volume.h"
 #include "tests/component_fixture.h"
 
 namespace iwseg {

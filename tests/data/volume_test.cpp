@@ -1,4 +1,4 @@
-#include "data/volume.h"
+#include "data/volume/volume.h"
 
 #include <gtest/gtest.h>
 
@@ -11,7 +11,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
-#include "data/nifti_header.h"
+#include "data/volume/nifti_header.h"
 #include "tests/nifti_files.h"
 
 namespace iwseg {

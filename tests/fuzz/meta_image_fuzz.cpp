@@ -1,4 +1,4 @@
-#include "data/meta_image.h"
+#include "data/volume/meta_image.h"
 #include "fuzz_file.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

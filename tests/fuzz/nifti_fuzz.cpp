@@ -1,7 +1,7 @@
 #include <nifti2_io.h>
 
-#include "data/nifti.h"
-#include "data/nifti_header.h"
+#include "data/volume/nifti.h"
+#include "data/volume/nifti_header.h"
 #include "fuzz_file.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -8,9 +8,9 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
-#include "data/compression.h"
-#include "data/nifti.h"
-#include "data/nifti_header.h"
+#include "data/volume/compression.h"
+#include "data/volume/nifti.h"
+#include "data/volume/nifti_header.h"
 
 namespace iwseg {
 namespace {

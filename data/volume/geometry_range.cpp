@@ -1,4 +1,4 @@
-#include "data/geometry_range.h"
+#include "data/volume/geometry_range.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

@@ -1,4 +1,4 @@
-#include "data/volume.h"
+#include "data/volume/volume.h"
 
 #include <fmt/format.h>
 

@@ -5,7 +5,7 @@
 #include <variant>
 #include <vector>
 
-#include "data/volume.h"
+#include "data/volume/volume.h"
 
 namespace iwseg {
 

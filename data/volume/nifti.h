@@ -3,11 +3,12 @@
 #include <cstdint>
 #include <filesystem>
 
-#include "data/volume.h"
+#include "data/volume/volume.h"
 
 namespace iwseg {
 
-// What volume.h promises, for NIfTI files (NIfTI-1 and 2, plain and gzip) alone. data/formats.cpp chooses by the name.
+// What volume.h promises, for NIfTI files (NIfTI-1 and 2, plain and gzip) alone. data/volume/formats.cpp chooses by the
+// name.
 
 Geometry read_nifti_geometry(const std::filesystem::path& file);
 std::int64_t read_nifti_channel_count(const std::filesystem::path& file);

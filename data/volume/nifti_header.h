@@ -8,8 +8,8 @@
 #include <span>
 #include <vector>
 
-#include "data/nifti_placement.h"
-#include "data/volume.h"
+#include "data/volume/nifti_placement.h"
+#include "data/volume/volume.h"
 
 namespace iwseg {
 

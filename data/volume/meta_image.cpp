@@ -1,4 +1,4 @@
-#include "data/meta_image.h"
+#include "data/volume/meta_image.h"
 
 #include <fmt/format.h>
 #include <zlib.h>
@@ -15,7 +15,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "data/meta_header.h"
+#include "data/volume/meta_header.h"
 
 namespace iwseg {
 namespace {

@@ -1,4 +1,4 @@
-#include "data/nifti_placement.h"
+#include "data/volume/nifti_placement.h"
 
 #include <fmt/format.h>
 #include <nifti2_io.h>

@@ -20,8 +20,8 @@
 #include <utility>
 
 #include "base/error.h"
-#include "data/nifti.h"
-#include "data/nifti_header.h"
+#include "data/volume/nifti.h"
+#include "data/volume/nifti_header.h"
 
 // Bytes are read here and not by the library, because only so can a header that promises more than its file holds be
 // refused before memory is taken for it.

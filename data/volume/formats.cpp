@@ -1,4 +1,4 @@
-#include "data/formats.h"
+#include "data/volume/formats.h"
 
 #include <fmt/format.h>
 
@@ -6,8 +6,8 @@
 #include <cctype>
 
 #include "base/error.h"
-#include "data/meta_image.h"
-#include "data/nifti.h"
+#include "data/volume/meta_image.h"
+#include "data/volume/nifti.h"
 
 namespace iwseg {
 namespace {

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "data/meta_image.h"
+#include "data/volume/meta_image.h"
 
 namespace iwseg {
 

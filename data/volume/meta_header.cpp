@@ -1,4 +1,4 @@
-#include "data/meta_header.h"
+#include "data/volume/meta_header.h"
 
 #include <fmt/format.h>
 

@@ -10,8 +10,8 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
-#include "data/compression.h"
-#include "data/meta_image.h"
+#include "data/volume/compression.h"
+#include "data/volume/meta_image.h"
 
 namespace iwseg {
 namespace {

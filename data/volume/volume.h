@@ -6,7 +6,7 @@
 #include <optional>
 #include <vector>
 
-#include "data/nifti_placement.h"
+#include "data/volume/nifti_placement.h"
 
 namespace iwseg {
 
@@ -31,10 +31,10 @@ struct Volume {
     std::vector<T> voxels;
 };
 
-/// Reads a file of any format in data/formats.h, by the name's ending: NIfTI (NIfTI-1 or 2, every integer and float
-/// type, scl_slope and units honoured) or MetaImage, whose LPS frame becomes NIfTI's RAS. Throws InputError, naming the
-/// file, where it is missing, truncated, of another format, not three-dimensional (trailing axes of 1 are dropped), a
-/// value of its header is outside of its range, or it is larger by its header than by its bytes.
+/// Reads a file of any format in data/volume/formats.h, by the name's ending: NIfTI (NIfTI-1 or 2, every integer and
+/// float type, scl_slope and units honoured) or MetaImage, whose LPS frame becomes NIfTI's RAS. Throws InputError,
+/// naming the file, where it is missing, truncated, of another format, not three-dimensional (trailing axes of 1 are
+/// dropped), a value of its header is outside of its range, or it is larger by its header than by its bytes.
 Volume<float> read_image(const std::filesystem::path& file);
 /// The same, as whole numbers. Throws InputError where a value is none by label_of.
 Volume<std::int32_t> read_labels(const std::filesystem::path& file);

@@ -1,4 +1,4 @@
-#include "data/nifti_header.h"
+#include "data/volume/nifti_header.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
