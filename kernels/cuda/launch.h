@@ -1,8 +1,8 @@
 #pragma once
 
 // What every .cu file starts from. nvcc compiles the file as iwseg::cuda; the tests compile the same file with g++ as
-// iwseg::simt, where tests/simt.h (included before anything else) stands in for CUDA and runs the kernels on the CPU.
-// Kernels use what both offer: SHARED for shared memory, launch() instead of <<<>>>, relaxed_load for what other
+// iwseg::simt, where tests/simt/simt.h (included before anything else) stands in for CUDA and runs the kernels on the
+// CPU. Kernels use what both offer: SHARED for shared memory, launch() instead of <<<>>>, relaxed_load for what other
 // threads may be writing, relaxed_store for what they may be reading.
 
 #include <cstdint>

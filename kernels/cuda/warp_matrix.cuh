@@ -6,7 +6,7 @@
 // Matrix products of a whole warp, and copies to shared memory that run beside it, for sm_80 and up; on older cards the
 // code is there and traps. All 32 lanes call together. A matrix of 8 x 8 bf16 takes one register a lane: lane l holds
 // row l / 4, columns l % 4 * 2 and the next, the lower half first. Each of the 8 rows is 16 bytes of shared memory,
-// aligned to that. The tests' executor computes the same (tests/simt_matrix.h), so kernels call these names only.
+// aligned to that. The tests' executor computes the same (tests/simt/simt_matrix.h), so kernels call these names only.
 //
 //   load_matrices(row, to)             N matrices; lane l gives the address of row l % 8 of matrix l / 8, others any
 //   load_matrices_transposed(row, to)  the same matrices, each with rows and columns exchanged

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "tests/backends.h"
+#include "tests/support/backends.h"
 
 namespace iwseg {
 namespace {

@@ -16,7 +16,7 @@
 #include "data/preparation.h"
 #include "studies/lits.h"
 #include "studies/luna16.h"
-#include "tests/raw_studies.h"
+#include "tests/studies/raw_studies.h"
 
 namespace iwseg {
 namespace {

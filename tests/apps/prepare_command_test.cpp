@@ -6,7 +6,7 @@
 
 #include "data/dataset.h"
 #include "evaluation/records.h"
-#include "tests/raw_studies.h"
+#include "tests/studies/raw_studies.h"
 
 namespace iwseg {
 namespace {

@@ -19,8 +19,8 @@
 #include "engine/initialisation.h"
 #include "engine/plan.h"
 #include "models/grid_prediction.h"
-#include "tests/backends.h"
-#include "tests/simt_recording.h"
+#include "tests/simt/simt_recording.h"
+#include "tests/support/backends.h"
 
 namespace iwseg {
 namespace {

@@ -10,7 +10,7 @@
 #include "apps/run_folder/run_folder.h"
 #include "apps/training/training_run.h"
 #include "data/phantom.h"
-#include "tests/backends.h"
+#include "tests/support/backends.h"
 
 namespace iwseg {
 namespace {

@@ -1,5 +1,5 @@
 // The network's kernels ask memory for little more than they use.
-#include "tests/traced_kernels.h"
+#include "tests/simt/traced_kernels.h"
 
 #include <gtest/gtest.h>
 

@@ -12,7 +12,7 @@
 #include "kernels/convolution/direct.h"
 #include "tests/cuda_host/cuda_host.h"
 #include "tests/cuda_host/on_card.h"
-#include "tests/kernel_tensor.h"
+#include "tests/support/kernel_tensor.h"
 
 namespace iwseg {
 namespace {

@@ -1,14 +1,15 @@
 #pragma once
 
-// Stands in for CUDA's runtime where the .cu of kernels/ are compiled by g++: included before anything else, with IWSEG_SIMT
-// and IWSEG_CUDA_STANDIN defined. The language is the executor's (tests/simt.h); the calls, of which only those are
-// here that the host code makes, act on the card of tests/cuda_standin/card.h. Values of enumerations are CUDA's.
+// Stands in for CUDA's runtime where the .cu of kernels/ are compiled by g++: included before anything else, with
+// IWSEG_SIMT and IWSEG_CUDA_STANDIN defined. The language is the executor's (tests/simt/simt.h); the calls, of which
+// only those are here that the host code makes, act on the card of tests/cuda_standin/card.h. Values of enumerations
+// are CUDA's.
 #include <cstddef>
 #include <functional>
 #include <tuple>
 #include <type_traits>
 
-#include "tests/simt.h"
+#include "tests/simt/simt.h"
 
 enum cudaError_t : int {
     cudaSuccess = 0,

@@ -10,7 +10,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "data/dataset.h"
-#include "tests/refusal.h"
+#include "tests/support/refusal.h"
 
 namespace iwseg {
 namespace {

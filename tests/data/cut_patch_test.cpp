@@ -11,8 +11,8 @@
 #include "base/extent.h"
 #include "data/sampling.h"
 #include "engine/initialisation.h"
-#include "tests/backends.h"
-#include "tests/kernel_tensor.h"
+#include "tests/support/backends.h"
+#include "tests/support/kernel_tensor.h"
 #include "training/resident_scans.h"
 #include "training/session.h"
 

@@ -16,7 +16,7 @@
 #include "data/channel_choice.h"
 #include "data/preparation.h"
 #include "kernels/device/memory.h"
-#include "tests/refusal.h"
+#include "tests/support/refusal.h"
 
 namespace iwseg {
 namespace {

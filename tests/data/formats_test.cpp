@@ -3,7 +3,7 @@
 #include "base/atomic_file.h"
 #include "data/dataset.h"
 #include "data/preparation.h"
-#include "tests/meta_files.h"
+#include "tests/data/meta_files.h"
 
 namespace iwseg {
 namespace {

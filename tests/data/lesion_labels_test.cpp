@@ -8,7 +8,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "tests/refusal.h"
+#include "tests/support/refusal.h"
 
 namespace iwseg {
 namespace {

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "tests/meta_files.h"
+#include "tests/data/meta_files.h"
 
 namespace iwseg {
 namespace {

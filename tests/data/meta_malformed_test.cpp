@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "tests/meta_files.h"
+#include "tests/data/meta_files.h"
 
 namespace iwseg {
 namespace {

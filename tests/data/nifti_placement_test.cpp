@@ -5,7 +5,7 @@
 
 #include "base/atomic_file.h"
 #include "data/preparation.h"
-#include "tests/nifti_files.h"
+#include "tests/data/nifti_files.h"
 
 namespace iwseg {
 namespace {

@@ -1,7 +1,7 @@
 #include <cmath>
 #include <limits>
 
-#include "tests/nifti_files.h"
+#include "tests/data/nifti_files.h"
 
 // Every value of a header that means nothing is refused by its name, in NIfTI-1 and in NIfTI-2.
 namespace iwseg {

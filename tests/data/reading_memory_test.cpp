@@ -9,7 +9,7 @@
 #include <string>
 
 #include "data/volume/nifti.h"
-#include "tests/nifti_files.h"
+#include "tests/data/nifti_files.h"
 
 namespace {
 

@@ -5,7 +5,7 @@
 #include <filesystem>
 
 #include "data/volume/volume.h"
-#include "tests/component_fixture.h"
+#include "tests/support/component_fixture.h"
 
 namespace iwseg {
 namespace {

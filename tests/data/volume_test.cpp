@@ -12,7 +12,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "data/volume/nifti_header.h"
-#include "tests/nifti_files.h"
+#include "tests/data/nifti_files.h"
 
 namespace iwseg {
 namespace {

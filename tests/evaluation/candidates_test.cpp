@@ -15,7 +15,7 @@
 #include "base/error.h"
 #include "evaluation/candidate_froc.h"
 #include "evaluation/csv.h"
-#include "tests/golden.h"
+#include "tests/support/golden.h"
 
 namespace iwseg {
 namespace {

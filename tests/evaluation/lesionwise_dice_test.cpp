@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "tests/metric_scans.h"
+#include "tests/evaluation/metric_scans.h"
 
 namespace iwseg {
 namespace {

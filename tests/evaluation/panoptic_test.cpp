@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/metric_scans.h"
+#include "tests/evaluation/metric_scans.h"
 
 namespace iwseg {
 namespace {

@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "evaluation/assignment.h"
-#include "tests/metric_scans.h"
+#include "tests/evaluation/metric_scans.h"
 
 namespace iwseg {
 namespace {

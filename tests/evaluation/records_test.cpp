@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "engine/safetensors.h"
 #include "evaluation/metrics.h"
-#include "tests/golden.h"
+#include "tests/support/golden.h"
 
 namespace iwseg {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "evaluation/case_metrics.h"
 #include "evaluation/distance_transform.h"
-#include "tests/metric_scans.h"
+#include "tests/evaluation/metric_scans.h"
 
 namespace iwseg {
 namespace {

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "data/preparation.h"
-#include "tests/plain_studies.h"
+#include "tests/studies/plain_studies.h"
 
 namespace iwseg {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <numeric>
 
-#include "tests/plain_studies.h"
+#include "tests/studies/plain_studies.h"
 
 namespace iwseg {
 namespace {

@@ -14,14 +14,14 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "engine/safetensors.h"
-#include "tests/golden.h"
+#include "tests/support/golden.h"
 
 namespace iwseg {
 namespace {
 
 using Points = std::vector<std::array<int, 2>>;
 
-/// tests/golden/polygon_fill.json is made by tests/polygon_fill_golden.py.
+/// tests/golden/polygon_fill.json is made by tests/studies/polygon_fill_golden.py.
 TEST(PolygonFill, EqualsOpenCvPixelByPixel) {
     const auto golden = nlohmann::json::parse(read_text(kept_golden("polygon_fill.json")));
     std::set<std::string> kinds;

@@ -3,7 +3,7 @@
 #include "base/error.h"
 #include "engine/context.h"
 #include "tests/cuda_host/cuda_host.h"
-#include "tests/refusal.h"
+#include "tests/support/refusal.h"
 
 namespace iwseg {
 namespace {

@@ -1,0 +1,20 @@
+#define IWSEG_SIMT
+#include "tests/simt/simt.h"
+
+#include "kernels/convolution/direct.h"
+#include "kernels/convolution/narrow.h"
+
+// On the executor every convolution is one of ours, as cuDNN has no source to run: those of few channels in bf16 the
+// narrow ones, else direct ones.
+namespace iwseg::simt {
+
+std::unique_ptr<Convolution> make_convolution(Stream, const ConvolutionOptions& options, ConvolutionPasses passes) {
+    if (takes_narrow(options)) return make_narrow_convolution(options, passes);
+    return make_direct_convolution(options, passes);
+}
+
+Layout preferred_layout(std::int64_t) {
+    return Layout::ndhwc;
+}
+
+}  // namespace iwseg::simt

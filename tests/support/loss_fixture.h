@@ -1,0 +1,140 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <random>
+#include <type_traits>
+#include <vector>
+
+#include "kernels/device/bf16.h"
+#include "kernels/loss/loss.h"
+#include "losses/loss.h"
+#include "tests/support/backends.h"
+#include "tests/support/kernel_tensor.h"
+#include "tests/support/reference_losses.h"
+
+/// Random batches for losses, their two passes on any backend, and the same in double precision.
+namespace iwseg {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+/// What a loss reads. Labels and table hold the weights.
+struct Batch {
+    Shape shape;
+    std::vector<float> logit;
+    std::vector<std::uint8_t> target;
+    std::vector<std::int32_t> labels;
+    std::vector<float> table;
+    std::int64_t stride = 1;
+};
+
+struct Result {
+    double value;
+    std::vector<float> gradient;
+};
+
+inline Batch random_batch(const Shape& shape, double spread, std::mt19937& random) {
+    Batch b{shape, {}, {}, {}, {}, 5};
+    std::normal_distribution<float> logit(0.0f, static_cast<float>(spread));
+    std::discrete_distribution<int> label({60, 10, 10, 1, 1});
+    std::uniform_real_distribution<float> weight(1.0f, 50.0f);
+    for (std::int64_t v = 0; v < shape.elements(); ++v) {
+        b.logit.push_back(logit(random));
+        b.labels.push_back(label(random));
+        b.target.push_back(b.labels.back() > 0);
+    }
+    for (std::int64_t i = 0; i < shape.n * b.stride; ++i) b.table.push_back(weight(random));
+    return b;
+}
+
+template <class T = float>
+Result compute(Backend backend, const Loss& loss, const Batch& b, Stream threads = {}) {
+    constexpr Type type = std::is_same_v<T, float> ? Type::f32 : Type::bf16;
+    const Kernels& device = kernels_of(backend);
+    const KernelStream of_device(device);
+    const Stream stream = device.host_memory ? threads : of_device;
+    std::vector<T> rounded(b.logit.size()), sentinel(b.logit.size() + 1);
+    for (std::size_t v = 0; v < rounded.size(); ++v) store(rounded[v], b.logit[v]);
+    store(sentinel.back(), -7.0f);
+    const KernelArray<T> logit(device, rounded), gradient(device, sentinel);
+    const KernelArray<std::uint8_t> target(device, b.target);
+    const KernelArray<std::int32_t> labels(device, b.labels);
+    const KernelArray<float> table(device, b.table);
+    const LossInput input{{logit.data(), b.shape, type},
+                          target.data(),
+                          loss.weighted ? labels.data() : nullptr,
+                          loss.weighted ? table.data() : nullptr,
+                          loss.weighted ? b.stride : 0};
+    const KernelArray<double> scratch(
+        device, device.loss_scratch_bytes(loss.parameters, b.shape) / static_cast<std::int64_t>(sizeof(double)) + 1,
+        -7.0);
+    const KernelArray<double> value(device, 1, -7.0);
+    device.loss_value(stream, loss.parameters, input, scratch.data(), value.data());
+    device.loss_gradient(stream, loss.parameters, input, scratch.data(), {gradient.data(), b.shape, type});
+    EXPECT_EQ(scratch.host().back(), -7.0) << "wrote behind the scratch";
+    const std::vector<T> gradients = gradient.host();
+    EXPECT_EQ(to_f32(gradients.back()), -7.0f) << "wrote behind the gradient";
+    Result result{value.host()[0], {}};
+    for (std::size_t v = 0; v < b.logit.size(); ++v) result.gradient.push_back(to_f32(gradients[v]));
+    if (backend == Backend::simt) simt::check_sentinels();
+    return result;
+}
+
+inline reference::LossKind kind_of(const Loss& loss) {
+    const char* formulas[] = {"bce", "wce", "overlap", "gdl", "focal", "sum"};
+    const LossTerms& t = loss.parameters.terms;
+    return {formulas[static_cast<int>(loss.parameters.formula)],
+            loss.parameters.beta2,
+            loss.parameters.gamma,
+            loss.parameters.alpha,
+            {t.dice, t.iwdice, t.ce, t.iwce}};
+}
+
+inline reference::LossBatch in_double(const Loss& loss, const Batch& b) {
+    reference::LossBatch r{b.shape.n, {b.logit.begin(), b.logit.end()}, {}, {}};
+    for (std::int64_t v = 0; v < b.shape.elements(); ++v) {
+        const bool known = b.target[v] != kIgnored;
+        r.t.push_back(known ? b.target[v] : reference::kNoTruth);
+        r.w.push_back(!known ? 0 : loss.weighted ? b.table[v / b.shape.voxels() * b.stride + b.labels[v]] : 1.0);
+    }
+    return r;
+}
+
+inline float largest(const std::vector<float>& numbers) {
+    float most = 0;
+    for (const float number : numbers) most = std::max(most, std::fabs(number));
+    return most;
+}
+
+/// Central differences of the reference, by each of the first voxels of the batch.
+inline void expect_gradient_of_reference(const Loss& loss, const Batch& b, const Result& found, std::int64_t voxels) {
+    const reference::LossKind kind = kind_of(loss);
+    reference::LossBatch r = in_double(loss, b);
+    constexpr double step = 1e-4;  // error about step^2 = 1e-8 and rounding 1e-16 / step = 1e-12
+    for (std::int64_t v = 0; v < voxels; ++v) {
+        if (r.t[v] == reference::kNoTruth) continue;
+        const double z = r.z[v];
+        r.z[v] = z + step;
+        const double above = reference::loss(kind, r);
+        r.z[v] = z - step;
+        const double below = reference::loss(kind, r);
+        r.z[v] = z;
+        ASSERT_NEAR(found.gradient[v], (above - below) / (2 * step), 1e-5 * largest(found.gradient) + 1e-11)
+            << "voxel " << v << ", logit " << z << ", target " << int{b.target[v]};
+    }
+}
+
+class LossKernel : public testing::TestWithParam<Backend> {
+  protected:
+    void SetUp() override { IWSEG_SKIP_WITHOUT_DEVICE(GetParam()); }
+
+    template <class T = float>
+    Result compute(const Loss& loss, const Batch& b) const {
+        return iwseg::compute<T>(GetParam(), loss, b);
+    }
+};
+
+}  // namespace iwseg
