@@ -9,7 +9,7 @@
 #include <sstream>
 
 #include "apps/commands/commands.h"
-#include "apps/demo_config.h"
+#include "apps/commands/demo_config.h"
 #include "apps/experiments/experiment_run.h"
 #include "apps/report/equal_rate.h"
 #include "apps/report/report.h"
