@@ -56,16 +56,19 @@ void require_usable(const GridOptions& grid, const std::string& patch_name, cons
 }
 
 struct GridPredictor::State {
-    State(Context& context, Parameters& network_parameters, const UnetOptions& options, const GridOptions& grid_options)
+    State(Context& context, Parameters& network_parameters, const Network& predicted, const GridOptions& grid_options)
         : device(context),
           parameters(network_parameters),
-          network(options),
+          network(predicted),
           grid(check(grid_options)),
-          padded((grid.patch + 7) / 8 * 8),
+          padded(network.padded(grid.patch)),
           margin((padded - grid.patch) / 2) {
         Graph graph;
         const Tensor seen = graph.input("patch", {1, network.in_channels, padded, padded, padded});
-        const Tensor logits = unet(seen, network);
+        const Tensor logits = network.build(seen);
+        if (logits.shape().c != 1)
+            throw InputError("prediction takes networks of one output channel, not " +
+                             std::to_string(logits.shape().c));
         Compiled made = compile(graph, context, parameters, {.bf16 = grid.bf16, .keep = {logits}});
         image = made[seen], logit = made[logits];
         program = std::move(made.program);
@@ -79,7 +82,7 @@ struct GridPredictor::State {
 
     Context& device;
     Parameters& parameters;
-    UnetOptions network;
+    Network network;
     GridOptions grid;
     std::int64_t padded, margin;  ///< a side of what the network sees; voxels before the patch in it
     Program program;
@@ -112,13 +115,8 @@ class GridPredictor::Turn {
     State& state_;
 };
 
-GridPredictor::GridPredictor(Context& context, Parameters& parameters, const UnetOptions& network,
-                             const GridOptions& grid)
-    : state_(std::make_unique<State>(context, parameters, network, grid)) {
-    if (network.out_channels != 1)
-        throw InputError("prediction takes networks of one output channel, not " +
-                         std::to_string(network.out_channels));
-}
+GridPredictor::GridPredictor(Context& context, Parameters& parameters, const Network& network, const GridOptions& grid)
+    : state_(std::make_unique<State>(context, parameters, network, grid)) {}
 
 GridPredictor::~GridPredictor() = default;
 

@@ -10,7 +10,7 @@
 #include "engine/context.h"
 #include "engine/parameters.h"
 #include "kernels/device/view.h"
-#include "models/unet.h"
+#include "models/network.h"
 
 namespace iwseg {
 
@@ -40,15 +40,15 @@ struct Prediction {
 };
 
 /// Predicts scans of any size by a grid of overlapping patches (docs/design.md, section 10): the scan is padded with 0,
-/// on both sides alike, until the grid covers it; each patch is padded with its minimum to a multiple of 8. Keeps its
-/// plan for the next scan.
-/// predict may be called by several threads: they take turns, a scan each. Weights stay as they are meanwhile, and what
-/// else there is on the context (other predictors, sessions) is not at work then.
+/// on both sides alike, until the grid covers it; each patch is padded with its minimum to sides that the network
+/// takes. Keeps its plan for the next scan. predict may be called by several threads: they take turns, a scan each.
+/// Weights stay as they are meanwhile, and what else there is on the context (other predictors, sessions) is not at
+/// work then.
 class GridPredictor {
   public:
-    /// parameters: empty (the network's are added, zero, to be loaded) or those of a network with these options; they
+    /// parameters: empty (the network's are added, zero, to be loaded) or those of such a network; they
     /// must outlive the predictor. Throws InputError on an unusable patch or stride.
-    GridPredictor(Context& context, Parameters& parameters, const UnetOptions& network, const GridOptions& grid);
+    GridPredictor(Context& context, Parameters& parameters, const Network& network, const GridOptions& grid);
     ~GridPredictor();
 
     /// Bytes that are taken for as long as this lives, whatever the scan: the network's arena and one patch.

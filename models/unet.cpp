@@ -14,6 +14,7 @@ namespace iwseg {
 namespace {
 
 constexpr int kLevels = 3;  ///< of halving; under the last lies the bridge
+constexpr int kDivisor = 1 << kLevels;
 
 /// Residual blocks in a row, NAME.0, NAME.1, …
 Tensor blocks(Tensor x, const std::string& name, const std::vector<int>& channels) {
@@ -26,10 +27,12 @@ Tensor blocks(Tensor x, const std::string& name, const std::vector<int>& channel
 
 Tensor unet(Tensor image, const UnetOptions& options) {
     const Shape shape = image.shape();
-    if (shape.d % 8 || shape.h % 8 || shape.w % 8 || shape.voxels() == 0)
+    if (shape.d % kDivisor || shape.h % kDivisor || shape.w % kDivisor || shape.voxels() == 0)
         throw InputError("a patch of " + std::to_string(shape.d) + " x " + std::to_string(shape.h) + " x " +
                          std::to_string(shape.w) + " voxels is not usable: every side must be a multiple of 8");
     const auto& w = options.widths;
+    if (w.size() != kLevels + 1)
+        throw InputError("a network of " + std::to_string(w.size()) + " widths: expected four, one a level");
     const std::vector<std::vector<int>> down{{w[0], w[0]}, {w[1], w[1]}, {w[2], w[2]}};
     const std::vector<std::vector<int>> up{{w[0], w[0]}, {w[1], w[0]}, {w[2], w[1]}};
     Tensor x = conv(image, {.channels = w[0], .bias = false, .name = "0.0"});
@@ -53,7 +56,17 @@ Tensor unet(Tensor image, const UnetOptions& options) {
     return batch_norm(x, {.name = "2.2"});
 }
 
-UnetOptions unet_of_weights(const std::string& file, std::map<std::string, std::string>* metadata) {
+Network unet(const UnetOptions& options) {
+    Network network([options](Tensor image) { return unet(image, options); });
+    network.name = "unet";
+    network.in_channels = options.in_channels;
+    network.out_channels = options.out_channels;
+    network.divisor = kDivisor;
+    network.widths = options.widths;
+    return network;
+}
+
+Network unet_of_weights(const std::string& file, std::map<std::string, std::string>* metadata) {
     const auto stored = read_safetensors_header(file, metadata);
     const auto side = [&](const std::string& name, std::size_t axis) {
         const auto found = stored.find(name);
@@ -69,7 +82,7 @@ UnetOptions unet_of_weights(const std::string& file, std::map<std::string, std::
     options.widths = {side("0.0.weight", 0), side("1.down_path.1.0.conv_path.0.layer.weight", 0),
                       side("1.down_path.2.0.conv_path.0.layer.weight", 0),
                       side("1.bridge.0.conv_path.0.layer.weight", 0)};
-    return options;
+    return unet(options);
 }
 
 }  // namespace iwseg

@@ -24,8 +24,10 @@ void require_memory(const Context& context, const TrainingOptions& options, std:
     const std::int64_t free = context.kernels().free_memory() - options.memory_for_others;
     if (needed <= free) return;
     const double scale = std::cbrt(0.9 * static_cast<double>(free) / static_cast<double>(needed));
+    const std::int64_t divisor = options.network.divisor;
     std::array<std::int64_t, 3> patch{options.input.d, options.input.h, options.input.w};
-    for (std::int64_t& side : patch) side = static_cast<std::int64_t>(static_cast<double>(side) * scale) / 8 * 8;
+    for (std::int64_t& side : patch)
+        side = static_cast<std::int64_t>(static_cast<double>(side) * scale) / divisor * divisor;
     const bool any = *std::min_element(patch.begin(), patch.end()) > 0;
     const auto box = [](std::int64_t d, std::int64_t h, std::int64_t w, const char* between) {
         return std::to_string(d) + between + std::to_string(h) + between + std::to_string(w);
@@ -57,9 +59,10 @@ struct TrainingSession::State {
           inputs(c, o.input, o.loss.weighted, o.bf16),
           host_loss(static_cast<double*>(c.kernels().allocate_host(sizeof(double))), ReleaseHost{&c.kernels()}),
           timer(c) {
+        if (!o.network.build) throw std::invalid_argument("a training without a network");
         Graph graph;
         const Tensor seen = graph.input("image", o.input);
-        const Tensor logits = unet(seen, o.network), value = iwseg::loss(logits, o.loss.parameters, inputs.targets());
+        const Tensor logits = o.network.build(seen), value = iwseg::loss(logits, o.loss.parameters, inputs.targets());
         Compiled made = compile(graph, c, p, {true, o.bf16, o.layout, {logits}, {value}});
         image = made[seen], logit = made[logits], loss = made[value];
         const bool may_cut = o.cutting && !c.kernels().host_memory;

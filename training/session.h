@@ -10,14 +10,14 @@
 #include "engine/parameters.h"
 #include "engine/plan.h"
 #include "losses/loss.h"
-#include "models/unet.h"
+#include "models/network.h"
 #include "training/batch.h"
 #include "training/resident_scans.h"
 
 namespace iwseg {
 
 struct TrainingOptions {
-    UnetOptions network;
+    Network network;
     Loss loss;
     bool bf16 = false;
     std::optional<Layout> layout = {};  ///< of activations, where it is not to be the device's preferred one

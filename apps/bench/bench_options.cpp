@@ -21,11 +21,8 @@ std::int64_t peak_bytes() {
     return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
 }
 
-UnetOptions network_of(const BenchOptions& options) {
-    if (options.widths.size() != 4) throw InputError("--widths takes four numbers");
-    UnetOptions network;
-    std::copy_n(options.widths.begin(), 4, network.widths.begin());
-    return network;
+Network network_of(const BenchOptions& options) {
+    return unet({.widths = options.widths});
 }
 
 bool is_bf16(const BenchOptions& options) {

@@ -36,7 +36,7 @@ double median(std::vector<double> values);
 /// The most memory the process has had, bytes.
 std::int64_t peak_bytes();
 /// Throw InputError on what no network or precision can be.
-UnetOptions network_of(const BenchOptions& options);
+Network network_of(const BenchOptions& options);
 bool is_bf16(const BenchOptions& options);
 
 /// What the device can do, measured here: the ceilings that a kernel's figures are a share of.

@@ -176,6 +176,7 @@ void check_config(const Config& c) {
     require_within("focal_gamma", c.focal_gamma, LossOptions::focal_gamma_range);
     require_within("asl_beta", c.asl_beta, LossOptions::asl_beta_range);
     require_one_of("precision", c.precision, {"fp32", "bf16"});
+    require(c.widths.size() == 4, "widths", written(c.widths), "it takes four whole numbers, one a level");
     for (const int width : c.widths)
         require(width > 0 && width <= 4096, "widths", written(c.widths), "each must be from 1 to 4096");
     require_within("batch", c.batch, 1, 4096);

@@ -125,9 +125,6 @@ inline std::string expected(std::uint64_t) {
 inline std::string expected(const std::string&) {
     return "a string";
 }
-inline std::string expected(const std::array<int, 4>&) {
-    return "four whole numbers as in [16, 64, 128, 256]";
-}
 inline std::string expected(const std::array<std::int64_t, 3>&) {
     return "one or three whole numbers as in [128, 128, 128]";
 }

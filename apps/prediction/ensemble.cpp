@@ -35,8 +35,8 @@ void require_alike(const std::vector<TrainedNetwork>& networks) {
             throw InputError(fmt::format("{} and {} cannot be averaged: they have another {}", first.weights.string(),
                                          other.weights.string(), what));
         };
-        if (other.options.widths != first.options.widths) refuse("widths");
-        if (other.options.in_channels != first.options.in_channels || other.channels != first.channels)
+        if (other.architecture.widths != first.architecture.widths) refuse("widths");
+        if (other.architecture.in_channels != first.architecture.in_channels || other.channels != first.channels)
             refuse("channels");
         for (const std::string& key : differing_keys(first.config, other.config))
             if (says_how_scans_are_read(key)) refuse(key);
@@ -55,7 +55,7 @@ std::string other_grids(const std::vector<TrainedNetwork>& networks) {
 
 EnsemblePredictor::EnsemblePredictor(Context& context, const std::vector<TrainedNetwork>& networks,
                                      const GridOptions& grid)
-    : networks_(networks.size()), predictor_(context, parameters_, networks.front().options, grid) {
+    : networks_(networks.size()), predictor_(context, parameters_, networks.front().architecture, grid) {
     for (const TrainedNetwork& network : networks) {
         parameters_.load(network.weights);
         if (networks_ == 1) return;

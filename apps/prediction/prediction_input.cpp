@@ -39,9 +39,9 @@ Layouts layouts_of(const TrainedNetwork& network, const std::optional<TrainedOn>
     Layouts layouts;
     if (trained) layouts.as_trained = trained->channels;
     layouts.taken = network.channels;
-    if (std::ssize(layouts.taken) != network.options.in_channels) {
+    if (std::ssize(layouts.taken) != network.architecture.in_channels) {
         layouts.taken.clear();
-        for (int c = 0; c < network.options.in_channels; ++c) layouts.taken.push_back(std::to_string(c));
+        for (int c = 0; c < network.architecture.in_channels; ++c) layouts.taken.push_back(std::to_string(c));
     }
     if (!network.config.mask_channel.empty())
         layouts.taken.push_back(trained ? name_in(trained->channels, network.config.mask_channel) : "mask");

@@ -120,10 +120,10 @@ std::string in_brackets(const std::vector<std::string>& names) {
 /// names: of the channels of the source, where they are known.
 void require_channels(const TrainedNetwork& network, std::int64_t channels, const std::string& source,
                       const std::vector<std::string>& names = {}) {
-    if (channels != network.options.in_channels)
+    if (channels != network.architecture.in_channels)
         throw InputError(fmt::format("{} gives {} {}{}, but the network in {} takes {}{}", source, channels,
                                      channels == 1 ? "channel" : "channels", in_brackets(names),
-                                     network.weights.string(), network.options.in_channels,
+                                     network.weights.string(), network.architecture.in_channels,
                                      in_brackets(network.channels)));
 }
 
@@ -138,18 +138,18 @@ std::vector<std::string> names_of(const Dataset& dataset, const std::vector<std:
 TrainedNetwork open_network(const fs::path& weights, const std::optional<fs::path>& config) {
     std::map<std::string, std::string> metadata;
     TrainedNetwork network{weights, unet_of_weights(weights.string(), &metadata), {}};
-    if (network.options.out_channels != 1)
+    if (network.architecture.out_channels != 1)
         throw InputError(fmt::format("{} has {} output channels, but one, the lesion's, was expected", weights.string(),
-                                     network.options.out_channels));
+                                     network.architecture.out_channels));
     network.channels = channels_in(metadata);
     if (const auto point = metadata.find("operating_point"); point != metadata.end())
         network.operating_point = parse_operating_point(point->second, weights.string() + " (its metadata)");
     if (config) {
         network.config = resolve_config(config, {});
-        if (network.config.widths != network.options.widths)
+        if (network.config.widths != network.architecture.widths)
             throw InputError(fmt::format("{} says widths = [{}], but the network in {} has [{}]", config->string(),
                                          fmt::join(network.config.widths, ", "), weights.string(),
-                                         fmt::join(network.options.widths, ", ")));
+                                         fmt::join(network.architecture.widths, ", ")));
         return network;
     }
     network.configured = metadata.contains("config");
@@ -157,7 +157,7 @@ TrainedNetwork open_network(const fs::path& weights, const std::optional<fs::pat
         apply_toml(network.config, metadata["config"], weights.string() + " (its metadata)");
     else
         network.config.intensity.kind = Intensity::Kind::none;
-    network.config.widths = network.options.widths;
+    network.config.widths = network.architecture.widths;
     return network;
 }
 

@@ -12,14 +12,14 @@
 #include "data/dataset.h"
 #include "engine/context.h"
 #include "engine/parameters.h"
-#include "models/unet.h"
+#include "models/network.h"
 
 namespace iwseg {
 
 /// Weights and how scans are read for them.
 struct TrainedNetwork {
     std::filesystem::path weights;
-    UnetOptions options;
+    Network architecture;
     Config config;
     std::vector<std::string> channels = {};  ///< names of those trained on, in order; empty: the file does not tell
     std::optional<OperatingPoint> operating_point = {};  ///< that was chosen for these weights

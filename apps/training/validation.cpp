@@ -112,7 +112,7 @@ Validation::Validation(Context& context, const Dataset& dataset, const Config& c
     with_lesions_ = static_cast<std::size_t>(healthy - cases_.begin());
     predictor_.emplace(context, weights_, options.network, grid_of(config));
     const std::vector<std::string>& test = options.split.test;
-    const std::int64_t padded = (config.predict.patch + 7) / 8 * 8;
+    const std::int64_t padded = options.network.padded(config.predict.patch);
     std::vector<double> voxels;
     std::vector<std::int64_t> patches;
     for (const Case& scan : cases_) {

@@ -14,12 +14,12 @@
 #include "engine/parameters.h"
 #include "losses/loss.h"
 #include "models/grid_prediction.h"
-#include "models/unet.h"
+#include "models/network.h"
 
 namespace iwseg {
 
 struct ValidationOptions {
-    UnetOptions network;
+    Network network;
     Loss loss;
     Split split;
 };

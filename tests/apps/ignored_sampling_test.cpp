@@ -15,6 +15,7 @@
 #include "data/volume/volume.h"
 #include "engine/initialisation.h"
 #include "kernels/components/ignored.h"
+#include "models/unet.h"
 #include "training/session.h"
 
 namespace iwseg {
@@ -159,7 +160,7 @@ class IgnoredLabel : public ::testing::Test {
         Context context({.device = "cpu", .threads = 1});
         Parameters parameters;
         TrainingOptions training;
-        training.network.widths = {2, 2, 2, 2};
+        training.network = unet({.widths = {2, 2, 2, 2}});
         training.loss = loss_from_name(loss);
         training.input = batch.shape;
         TrainingSession session(context, parameters, training);

@@ -19,6 +19,7 @@
 #include "engine/initialisation.h"
 #include "engine/plan.h"
 #include "models/grid_prediction.h"
+#include "models/unet.h"
 #include "tests/simt/simt_recording.h"
 #include "tests/support/backends.h"
 
@@ -109,7 +110,7 @@ TEST_P(Recording, TrainingsLeaveTheSameBytesRecordedAndNot) {
 TEST_P(Recording, PredictionsHaveTheSameBytesRecordedAndNot) {
     std::mt19937 random(seed_);
     const auto below = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
-    const UnetOptions network{2, 1, {2, 3, 8, 8}};
+    const Network network = unet({2, 1, {2, 3, 8, 8}});
     for (const bool bf16 : {false, true}) {
         std::vector<std::array<std::int64_t, 3>> scans{{1, 1, 1}};
         for (int i = 0; i < 2; ++i) scans.push_back({below(5, 30), below(5, 30), below(5, 20)});

@@ -11,6 +11,7 @@
 #include "base/extent.h"
 #include "data/sampling.h"
 #include "engine/initialisation.h"
+#include "models/unet.h"
 #include "tests/support/backends.h"
 #include "tests/support/kernel_tensor.h"
 #include "training/resident_scans.h"
@@ -232,7 +233,7 @@ class ResidentTraining : public CutPatches {
     }
     TrainingOptions training(const std::string& loss, const PatchSampler* sampler) {
         TrainingOptions options;
-        options.network.widths = {2, 3, 4, 4};
+        options.network = unet({.widths = {2, 3, 4, 4}});
         options.loss = loss_from_name(loss);
         options.input = {2, 1, 8, 8, 8};
         if (sampler) options.cutting = sampler->cutting();

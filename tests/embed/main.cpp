@@ -13,7 +13,7 @@ int main(int count, char** arguments) try {
     if (count != 2) return std::fprintf(stderr, "usage: embed WEIGHTS.safetensors\n"), 2;
     iwseg::Context context;
     iwseg::Parameters parameters;
-    const iwseg::UnetOptions network = iwseg::unet_of_weights(arguments[1]);
+    const iwseg::Network network = iwseg::unet_of_weights(arguments[1]);
     iwseg::GridPredictor predictor(context, parameters, network, {.patch = 32, .stride = 24});
     parameters.load(arguments[1]);
 

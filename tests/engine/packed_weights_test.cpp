@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "engine/initialisation.h"
 #include "kernels/convolution/weights.h"
+#include "models/unet.h"
 #include "tests/simt/simt.h"
 #include "tests/simt/simt_backend.h"
 #include "tests/support/kernel_tensor.h"
@@ -100,7 +101,7 @@ Batch batch_of(const Shape& shape) {
 struct Trained {
     Trained(const Kernels& kernels, int steps) : context(kernels, {}) {
         TrainingOptions options;
-        options.network = {1, 1, {8, 12, 16, 16}};
+        options.network = unet({1, 1, {8, 12, 16, 16}});
         options.loss = loss_from_name("bce");
         options.input = {2, 1, 8, 8, 8};
         session = std::make_unique<TrainingSession>(context, parameters, options);

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "models/unet.h"
 #include "training/session.h"
 
 namespace iwseg {
@@ -149,7 +150,7 @@ TEST(Plan, BytesAreTheArenaThatIsAllocatedAndHoldEveryTensor) {
     Context context({"cpu"});
     Parameters parameters;
     TrainingOptions options;
-    options.network.widths = {4, 6, 8, 10};
+    options.network = unet({.widths = {4, 6, 8, 10}});
     options.loss = loss_from_name("iwdl");
     options.input = {1, 1, 16, 16, 16};
     TrainingSession session(context, parameters, options);
@@ -186,7 +187,7 @@ TEST(Plan, AStepThatDoesNotFitNamesAPatchThatDoes) {
     const auto session = [&](std::int64_t side) {
         Parameters parameters;
         TrainingOptions options;
-        options.network.widths = {4, 4, 8, 8};
+        options.network = unet({.widths = {4, 4, 8, 8}});
         options.loss = loss_from_name("dl");
         options.input = {1, 1, side, side, side};
         return TrainingSession(context, parameters, options).arena_bytes();
@@ -209,7 +210,7 @@ TEST(Plan, ASmallerPatchNeedsLessAndAPatchThatIsNotAMultipleOfEightIsRefused) {
     const auto bytes = [&](std::int64_t side) {
         Parameters parameters;
         TrainingOptions options;
-        options.network.widths = {4, 4, 8, 8};
+        options.network = unet({.widths = {4, 4, 8, 8}});
         options.loss = loss_from_name("dl");
         options.input = {1, 1, side, 16, 16};
         return TrainingSession(context, parameters, options).arena_bytes();

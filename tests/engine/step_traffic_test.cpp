@@ -8,6 +8,7 @@
 
 #include "engine/initialisation.h"
 #include "models/grid_prediction.h"
+#include "models/unet.h"
 #include "tests/simt/simt.h"
 #include "tests/simt/simt_backend.h"
 #include "training/session.h"
@@ -32,7 +33,7 @@ TEST(PredictionTraffic, OnlyTheScanIsCopiedToTheDevice) {
     Counted counted;
     Context context(counted.table, {});
     Parameters parameters;
-    GridPredictor predictor(context, parameters, {1, 1, {4, 4, 8, 8}}, {8, 8});
+    GridPredictor predictor(context, parameters, unet({1, 1, {4, 4, 8, 8}}), {8, 8});
     initialise(context, parameters, 1);
     std::mt19937 random(std::random_device{}());
     std::vector<float> scan(9 * 8 * 11);
@@ -47,7 +48,7 @@ TEST(PredictionTraffic, OnlyTheScanIsCopiedToTheDevice) {
 struct TrainingStep {
     explicit TrainingStep(bool bf16, const Kernels& kernels = simt::kernels()) : context(kernels, {}) {
         TrainingOptions options;
-        options.network = {1, 1, {8, 16, 16, 24}};
+        options.network = unet({1, 1, {8, 16, 16, 24}});
         options.loss = loss_from_name("iwdl");
         options.bf16 = bf16;
         options.input = {2, 1, 8, 8, 8};

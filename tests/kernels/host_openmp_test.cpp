@@ -16,6 +16,7 @@
 #include "engine/initialisation.h"
 #include "kernels/cpu/imported_symbols.h"
 #include "kernels/cpu/onednn_threads.h"
+#include "models/unet.h"
 #include "training/session.h"
 
 extern "C" void GOMP_parallel(void (*region)(void*), void* data, unsigned count, unsigned flags);
@@ -44,7 +45,7 @@ Batch noise(const Shape& shape) {
 /// The loss and all weights after two steps.
 Bytes train(Context& context, bool bf16) {
     TrainingOptions options;
-    options.network.widths = {16, 16, 32, 48};
+    options.network = unet({.widths = {16, 16, 32, 48}});
     options.loss = loss_from_name("iwbce");
     options.bf16 = bf16;
     options.input = {2, 1, 16, 24, 16};

@@ -11,6 +11,7 @@
 #include "engine/context.h"
 #include "engine/initialisation.h"
 #include "models/grid_prediction.h"
+#include "models/unet.h"
 
 namespace iwseg {
 namespace {
@@ -29,7 +30,7 @@ class GridThreads : public testing::Test {
 
     Context context{{.device = "cpu", .threads = 2}};
     Parameters parameters;
-    GridPredictor predictor{context, parameters, {1, 1, {4, 4, 8, 8}}, {11, 7}};
+    GridPredictor predictor{context, parameters, unet({1, 1, {4, 4, 8, 8}}), {11, 7}};
 };
 
 TEST_F(GridThreads, AtOnceGetWhatEachGetsAlone) {

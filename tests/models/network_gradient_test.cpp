@@ -8,6 +8,7 @@
 #include "engine/initialisation.h"
 #include "kernels/components/inverse_weights.h"
 #include "kernels/device/bf16.h"
+#include "models/unet.h"
 #include "tests/support/backends.h"
 #include "tests/support/reference_losses.h"
 #include "tests/support/reference_operations.h"
@@ -99,7 +100,7 @@ class NetworkGradient : public testing::TestWithParam<Backend> {
 
     void make(bool bf16) {
         TrainingOptions options;
-        options.network = network_;
+        options.network = unet(network_);
         options.loss = loss_from_name("iwdl");
         options.bf16 = bf16;
         options.input = shape_;

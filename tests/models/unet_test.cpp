@@ -11,6 +11,7 @@
 #include "engine/safetensors.h"
 #include "kernels/components/inverse_weights.h"
 #include "models/grid_prediction.h"
+#include "models/unet.h"
 #include "tests/support/backends.h"
 #include "tests/support/compare.h"
 #include "tests/support/golden.h"
@@ -55,7 +56,7 @@ class GoldenUnet : public testing::TestWithParam<Narrow> {
     std::unique_ptr<TrainingSession> session(const std::string& loss) {
         parameters_ = std::make_unique<Parameters>();
         TrainingOptions options;
-        options.network = GetParam().network;
+        options.network = unet(GetParam().network);
         options.loss = loss_from_name(loss);
         options.input = shape_;
         auto made = std::make_unique<TrainingSession>(*context_, *parameters_, options);

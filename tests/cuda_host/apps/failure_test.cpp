@@ -16,6 +16,7 @@
 #include "engine/device_memory.h"
 #include "engine/device_timer.h"
 #include "engine/initialisation.h"
+#include "models/unet.h"
 #include "tests/cuda_host/cuda_failures.h"
 #include "training/session.h"
 
@@ -94,7 +95,7 @@ Batch small_batch() {
 Values three_steps(Context& context) {
     Parameters parameters;
     TrainingOptions options;
-    options.network.widths = {2, 2, 2, 2};
+    options.network = unet({.widths = {2, 2, 2, 2}});
     options.loss = loss_from_name("iwdl");
     options.input = small_batch().shape;
     TrainingSession session(context, parameters, options);
