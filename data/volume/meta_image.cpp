@@ -185,7 +185,7 @@ Out converted(T value, const path& file) {
     return static_cast<Out>(value);
 }
 
-constexpr std::int64_t block = 16;  // slices that are in memory at once, and voxels of a tile's side
+constexpr std::int64_t kBlock = 16;  // slices that are in memory at once, and voxels of a tile's side
 
 /// Puts up to 16 slices from first_slice on where they belong. The file has i fastest, a volume k: tiles keep both
 /// sides in cache, where slices a power of two apart would not stay of themselves.
@@ -193,10 +193,10 @@ template <class T, class Out>
 void place(const Bytes& raw, bool swapped, std::int64_t first_slice, std::int64_t slices, const path& file,
            Volume<Out>& volume) {
     const auto [ni, nj, nk] = volume.geometry.shape;
-    Out tile[block][block];
-    for (std::int64_t i0 = 0; i0 < ni; i0 += block)
+    Out tile[kBlock][kBlock];
+    for (std::int64_t i0 = 0; i0 < ni; i0 += kBlock)
         for (std::int64_t j = 0; j < nj; ++j) {
-            const std::int64_t wide = std::min(block, ni - i0);
+            const std::int64_t wide = std::min(kBlock, ni - i0);
             for (std::int64_t k = 0; k < slices; ++k) {
                 const unsigned char* row = &raw[static_cast<std::size_t>((k * nj + j) * ni + i0) * sizeof(T)];
                 for (std::int64_t i = 0; i < wide; ++i)
@@ -253,14 +253,14 @@ Volume<Out> read_volume(const path& file) {
     Volume<Out> volume;
     volume.geometry = description.header.geometry();
     volume.voxels.resize(static_cast<std::size_t>(volume.geometry.voxels()));
-    Bytes raw(static_cast<std::size_t>(std::min(slices, block) * slice_bytes));
+    Bytes raw(static_cast<std::size_t>(std::min(slices, kBlock) * slice_bytes));
     const bool swapped = description.big_endian != (std::endian::native == std::endian::big);
     const Place<Out> place_slices = place_of<Out>(description.element);
     std::int64_t slice = 0;
     for (const Section& section : sections) {
         VoxelStream stream(section, description.compressed);
         for (const std::int64_t end = slice + slices; slice < end;) {
-            const std::int64_t count = std::min(block, end - slice);
+            const std::int64_t count = std::min(kBlock, end - slice);
             stream.read(raw.data(), count * slice_bytes);
             place_slices(raw, swapped, slice, count, section.file, volume);
             slice += count;
@@ -291,7 +291,7 @@ Volume<std::int32_t> read_meta_labels(const path& file) {
 std::int64_t meta_reading_bytes(const path& file) {
     const MetaDescription description = read_description(file);
     const std::int64_t slices = description.header.shape[2];
-    return description.header.geometry().voxels() * 4 + description.bytes() / slices * std::min(slices, block);
+    return description.header.geometry().voxels() * 4 + description.bytes() / slices * std::min(slices, kBlock);
 }
 
 }  // namespace iwseg
