@@ -26,7 +26,6 @@ void initialise(const Context& context, Parameters& parameters, std::uint64_t se
         for (std::int64_t k = 0; k < parameter.elements; ++k)
             values[k] = static_cast<float>((2.0 * random.uniform() - 1.0) * parameter.initial.bound);
     });
-    std::fill(parameters.momentum().begin(), parameters.momentum().end(), 0.0f);
     parameters.set_batches_tracked(0);
     parameters.upload();
 }

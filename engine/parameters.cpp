@@ -7,43 +7,16 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "engine/stored_parameter.h"
 
 namespace iwseg {
 namespace {
 
 constexpr const char* kTracked = "num_batches_tracked";
-constexpr std::string_view kVariance = "running_var";
-
-std::string shape_text(const std::vector<std::int64_t>& shape) {
-    std::string text = "(";
-    for (const std::int64_t side : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(side);
-    return text + ")";
-}
 
 bool is_tracked(const std::string& name) {
     const std::string_view ending = kTracked;
     return name.size() > ending.size() && name.ends_with(ending);
-}
-
-/// Checks one stored array against the parameter of its name and copies it.
-void copy_stored(const std::filesystem::path& file, const std::map<std::string, StoredTensor>& stored,
-                 const Parameter& parameter, float* destination) {
-    const auto found = stored.find(parameter.name);
-    if (found == stored.end())
-        throw InputError(file.string() + " has no array " + parameter.name + ", which the network needs");
-    if (found->second.shape != parameter.shape)
-        throw InputError(file.string() + ": " + parameter.name + " has the shape " + shape_text(found->second.shape) +
-                         ", but the network's is " + shape_text(parameter.shape) +
-                         "; are these weights of other widths or channels?");
-    const std::vector<float> values = found->second.as_f32();
-    if (const auto fault = unusable_values(parameter, values))
-        throw InputError(file.string() + ": " + *fault + ", which no usable network has; did its training diverge?");
-    std::copy(values.begin(), values.end(), destination);
-}
-
-TensorToStore stored_view(const Parameter& parameter, const float* values) {
-    return {parameter.name, "F32", parameter.shape,
-            std::as_bytes(std::span(values, static_cast<std::size_t>(parameter.elements)))};
 }
 
 /// PyTorch's counter beside the first of the running statistics; 0 where there is none.
@@ -60,15 +33,6 @@ std::int64_t batches_in(const std::filesystem::path& file, const std::map<std::s
 }
 
 }  // namespace
-
-std::optional<std::string> unusable_values(const Parameter& parameter, std::span<const float> values) {
-    if (!std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); }))
-        return parameter.name + " holds a value that is not finite";
-    if (parameter.name.ends_with(kVariance) &&
-        std::any_of(values.begin(), values.end(), [](float value) { return value < 0; }))
-        return parameter.name + " holds a negative variance";
-    return std::nullopt;
-}
 
 ParameterId Parameters::declare(const ParameterSpec& spec) {
     if (const auto found = state_->index.find(spec.name); found != state_->index.end()) {
@@ -94,49 +58,38 @@ std::vector<float>& Parameters::gradients() const {
     return state_->gradients.host;
 }
 
-std::vector<float>& Parameters::momentum() const {
-    state_->momentum.host.resize(state_->values.host.size());
-    return state_->momentum.host;
-}
-
 void Parameters::place(const Kernels& device, Stream stream, bool training) {
-    // Made now: a step allocates nothing.
-    if (training) {
-        gradients();
-        momentum();
-    }
+    if (training) gradients();  // made now: a step allocates nothing
     if (device.host_memory) return;
+    if (state_->device) state_->device->synchronise(state_->stream);  // what another stream has at work
     state_->device = &device;
     state_->stream = stream;
-    for (Flat* flat : {&state_->values, &state_->statistics, &state_->gradients, &state_->momentum})
-        if (!flat->device && flat->bytes() > 0) flat->device = std::make_unique<DeviceMemory>(device, flat->bytes());
     // Of a parameter that no call writes, as of a part that is not compiled, the gradient is 0 as on the host.
-    if (state_->gradients.device) device.set_zero(stream, state_->gradients.device->data(), state_->gradients.bytes());
-    upload();
+    for (FlatArray* flat : {&state_->values, &state_->statistics, &state_->gradients}) flat->place(device, stream);
+    device.synchronise(stream);
 }
 
 void Parameters::upload() {
-    for (const Flat* flat : {&state_->values, &state_->statistics, &state_->momentum})
-        if (flat->device)
-            state_->device->copy_to_device(state_->stream, flat->host.data(), flat->device->data(), flat->bytes());
-    if (state_->device) state_->device->synchronise(state_->stream);
+    if (!state_->device) return;
+    for (const FlatArray* flat : {&state_->values, &state_->statistics}) flat->upload(*state_->device, state_->stream);
+    state_->device->synchronise(state_->stream);
 }
 
 void Parameters::download() {
-    for (Flat* flat : {&state_->values, &state_->statistics, &state_->gradients, &state_->momentum})
-        if (flat->device)
-            state_->device->copy_to_host(state_->stream, flat->device->data(), flat->host.data(), flat->bytes());
-    if (state_->device) state_->device->synchronise(state_->stream);
+    if (!state_->device) return;
+    for (FlatArray* flat : {&state_->values, &state_->statistics, &state_->gradients})
+        flat->download(*state_->device, state_->stream);
+    state_->device->synchronise(state_->stream);
 }
 
 float* Parameters::device_value(ParameterId id) const {
     const Parameter& parameter = (*this)[id];
-    return on_device(parameter.learned ? state_->values : state_->statistics) + parameter.offset;
+    return (parameter.learned ? state_->values : state_->statistics).on_device() + parameter.offset;
 }
 
 float* Parameters::device_gradient(ParameterId id) const {
-    if (!state_->gradients.device) gradients();
-    return on_device(state_->gradients) + (*this)[id].offset;
+    if (!state_->gradients.has_copy()) gradients();
+    return state_->gradients.on_device() + (*this)[id].offset;
 }
 
 ParameterId Parameters::find(const std::string& name) const {
@@ -164,7 +117,8 @@ void Parameters::load(const std::filesystem::path& file) {
     // All is checked into a copy first: a bad file leaves the network as it was.
     std::vector<float> values(state_->values.host.size()), statistics(state_->statistics.host.size());
     for (const Parameter& parameter : state_->list)
-        copy_stored(file, stored, parameter, (parameter.learned ? values : statistics).data() + parameter.offset);
+        copy_stored(file, stored, parameter.name, parameter,
+                    (parameter.learned ? values : statistics).data() + parameter.offset);
     const std::int64_t tracked = batches_in(file, stored);
     state_->values.host.swap(values);
     state_->statistics.host.swap(statistics);
@@ -178,28 +132,15 @@ void Parameters::save(const std::filesystem::path& file, const std::map<std::str
     const auto tracked = std::as_bytes(std::span(&state_->batches_tracked, 1));
     for (const Parameter& parameter : state_->list) {
         const std::vector<float>& flat = (parameter.learned ? state_->values : state_->statistics).host;
-        tensors.push_back(stored_view(parameter, flat.data() + parameter.offset));
+        tensors.push_back(to_store(parameter.name, parameter, flat.data() + parameter.offset));
         // PyTorch keeps a counter, a scalar, after each pair of running statistics and asks for it when it loads.
-        if (parameter.name.ends_with(kVariance))
-            tensors.push_back(
-                {parameter.name.substr(0, parameter.name.size() - kVariance.size()) + kTracked, "I64", {}, tracked});
+        if (parameter.name.ends_with(kRunningVariance))
+            tensors.push_back({parameter.name.substr(0, parameter.name.size() - kRunningVariance.size()) + kTracked,
+                               "I64",
+                               {},
+                               tracked});
     }
     write_safetensors(file, tensors, metadata);
-}
-
-void Parameters::load_momentum(const std::filesystem::path& file) {
-    const auto stored = read_safetensors(file);
-    for (const Parameter& parameter : state_->list)
-        if (parameter.learned) copy_stored(file, stored, parameter, momentum().data() + parameter.offset);
-    upload();
-}
-
-void Parameters::save_momentum(const std::filesystem::path& file) {
-    download();
-    std::vector<TensorToStore> tensors;
-    for (const Parameter& parameter : state_->list)
-        if (parameter.learned) tensors.push_back(stored_view(parameter, momentum().data() + parameter.offset));
-    write_safetensors(file, tensors);
 }
 
 }  // namespace iwseg

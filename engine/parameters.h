@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/device_memory.h"
+#include "engine/flat_array.h"
 #include "engine/parameter_spec.h"
 #include "engine/safetensors.h"
 
@@ -38,10 +38,10 @@ struct Parameter {
 /// every voxel, which a mask shows as "no lesion".
 std::optional<std::string> unusable_values(const Parameter& parameter, std::span<const float> values);
 
-/// All of a network's arrays: learned values, their gradients and their momentum in three flat f32 buffers of one
-/// order, running statistics in a fourth. On a device with memory of its own each has a copy there, which calls read
-/// and write; upload() and download() make one like the other, loading and saving do so themselves. A copy of this
-/// object is a handle of the same arrays, which live as long as a handle or a plan that reads them.
+/// All of a network's arrays: learned values and their gradients in two flat f32 buffers of one order, running
+/// statistics in a third. On a device with memory of its own each has a copy there, which calls read and write;
+/// upload() and download() make one like the other, loading and saving do so themselves. A copy of this object is a
+/// handle of the same arrays, which live as long as a handle or a plan that reads them.
 class Parameters {
   public:
     /// Adds it, zero, where it is new. Throws std::invalid_argument where the name has another shape.
@@ -60,19 +60,20 @@ class Parameters {
     std::vector<float>& values() { return state_->values.host; }
     /// Made, zero, when first asked for: prediction never does.
     std::vector<float>& gradients() const;
-    std::vector<float>& momentum() const;
+    /// Of running statistics.
+    std::vector<float>& statistics() { return state_->statistics.host; }
 
-    /// From here on steps run on that device: places the flat buffers there, those of training too where asked, and
-    /// uploads them. Declare all parameters first. The device and its stream must outlive the parameters.
+    /// From here on steps run on that device: places the flat buffers there, gradients too for training, and uploads
+    /// those that it places. Declare all parameters first. The device and its stream must outlive the parameters.
     void place(const Kernels& device, Stream stream, bool training);
-    void upload();    ///< values, statistics and momentum; nothing to do where the host's memory is the device's
+    void upload();    ///< values and statistics; nothing to do where the host's memory is the device's
     void download();  ///< the same, and gradients
     /// For calls: device memory.
     float* device_value(ParameterId id) const;
     float* device_gradient(ParameterId id) const;
-    float* device_values() const { return on_device(state_->values); }
-    float* device_gradients() const { return on_device(state_->gradients); }
-    float* device_momentum() const { return on_device(state_->momentum); }
+    float* device_values() const { return state_->values.on_device(); }
+    float* device_gradients() const { return state_->gradients.on_device(); }
+    float* device_statistics() const { return state_->statistics.on_device(); }
 
     /// Training steps so far, as PyTorch counts the batches of running statistics.
     std::int64_t batches_tracked() const { return state_->batches_tracked; }
@@ -82,25 +83,12 @@ class Parameters {
     /// another shape, is not known, or holds a value that is not finite or a variance below 0.
     void load(const std::filesystem::path& file);
     void save(const std::filesystem::path& file, const std::map<std::string, std::string>& metadata = {});
-    /// Momentum, under the parameters' names. Throws as load.
-    void load_momentum(const std::filesystem::path& file);
-    void save_momentum(const std::filesystem::path& file);
 
   private:
-    /// A flat buffer and its device copy, if the device has memory of its own.
-    struct Flat {
-        std::vector<float> host;
-        std::unique_ptr<DeviceMemory> device;
-        std::int64_t bytes() const { return static_cast<std::int64_t>(host.size() * sizeof(float)); }
-    };
-    static float* on_device(Flat& flat) {
-        return flat.device ? reinterpret_cast<float*>(flat.device->data()) : flat.host.data();
-    }
-
     struct State {
         std::vector<Parameter> list;
         std::map<std::string, int> index;
-        Flat values, gradients, momentum, statistics;
+        FlatArray values, gradients, statistics;
         std::int64_t batches_tracked = 0;
         const Kernels* device = nullptr;
         Stream stream;

@@ -11,7 +11,7 @@
 namespace iwseg {
 namespace {
 
-/// Where each part lies in the buffers, bytes from the start, the learning rate first.
+/// Where each part lies in the buffers, bytes from the start, the update's numbers first.
 struct Staged {
     std::int64_t image, target, labels, weights, end;
 
@@ -46,14 +46,14 @@ void BatchUpload::make_room(std::int64_t bytes) {
     host_ = std::make_unique<HostMemory>(device, bytes);
 }
 
-void BatchUpload::send(const Batch& batch, float learning_rate, const StepPlaces& places) {
+void BatchUpload::send(const Batch& batch, const UpdateStep& update, const StepPlaces& places) {
     const Kernels& device = context_.kernels();
     const bool weighted = places.labels != nullptr, short_labels = batch.stride <= kShortIgnored;
     const Staged at(batch, places, bf16_, short_labels);
     make_room(at.end);
     device.wait_for(uploaded_);
     char* host = host_->data();
-    std::memcpy(host, &learning_rate, sizeof learning_rate);
+    std::memcpy(host, &update, sizeof update);
     cpu::copy(context_.host(), to_read({batch.image.data(), batch.shape}),
               {host + at.image, batch.shape, bf16_ ? Type::bf16 : Type::f32});
     std::memcpy(host + at.target, batch.target.data(), batch.target.size());
@@ -77,7 +77,7 @@ void BatchUpload::send(const Batch& batch, float learning_rate, const StepPlaces
     const StagedForm of_labels = short_labels ? StagedForm::u16_to_label : StagedForm::as_they_are;
     const std::int64_t elements = batch.shape.elements(), voxels = batch.shape.n * batch.shape.voxels();
     const std::array<StagedPart, 5> parts{
-        {{staged, places.learning_rate, sizeof learning_rate, {}},
+        {{staged, places.update, sizeof update, {}},
          {staged + at.image, places.image, elements * (bf16_ ? 2 : 4), of_image},
          {staged + at.target, places.target, voxels, {}},
          {staged + at.labels, places.labels, voxels * (short_labels ? 2 : 4), of_labels},

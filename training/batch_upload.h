@@ -7,13 +7,14 @@
 #include "engine/device_memory.h"
 #include "engine/device_stream.h"
 #include "engine/host_memory.h"
+#include "kernels/optimizer/update_step.h"
 #include "training/batch.h"
 
 namespace iwseg {
 
 /// Where a step reads what it is given, in the device's memory. labels and weights: null where no loss has them.
 struct StepPlaces {
-    float* learning_rate = nullptr;
+    UpdateStep* update = nullptr;
     float* image = nullptr;          ///< (N, C, D, H, W)
     std::uint8_t* target = nullptr;  ///< (N, D, H, W)
     std::int32_t* labels = nullptr;  ///< (N, D, H, W)
@@ -35,7 +36,7 @@ class BatchUpload {
     /// Returns when the batch may change: its copy is queued from memory of this class. What is queued next on the
     /// context's stream reads it at those places. weighted places take the batch's labels and weights, of at most
     /// `stride` labels.
-    void send(const Batch& batch, float learning_rate, const StepPlaces& places);
+    void send(const Batch& batch, const UpdateStep& update, const StepPlaces& places);
 
   private:
     void make_room(std::int64_t bytes);

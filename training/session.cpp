@@ -67,11 +67,10 @@ struct TrainingSession::State {
         image = made[seen], logit = made[logits], loss = made[value];
         const bool may_cut = o.cutting && !c.kernels().host_memory;
         if (may_cut) inputs.add_cutting(made.program, image, sampling());
-        Call last{"update", "update", {}, {}, [this](const Plan&) { update(); }};
-        // Read are gradients, momentum and values, the latter two are written.
-        last.bytes_outside = 5 * parameters.learned_elements() * static_cast<std::int64_t>(sizeof(float));
-        made.program.add(std::move(last));
+        optimizer = std::make_unique<Optimizer>(parameters, o.optimizer);
+        optimizer->add_calls(made.program, c.kernels(), [this] { return inputs.update(); });
         parameters.place(c.kernels(), c.stream(), true);
+        optimizer->place(c.kernels(), c.stream());
         require_memory(c, o, Plan::bytes_needed(made.program));
         plan = std::make_unique<Plan>(c, std::move(made.program));
         if (may_cut) upload_scans();
@@ -105,13 +104,6 @@ struct TrainingSession::State {
         context.kernels().copy_to_host(context.stream(), plan->data<double>(loss), host_loss.get(), sizeof(double));
     }
 
-    void update() {
-        context.kernels().sgd_update(context.stream(), {options.momentum, options.weight_decay, options.nesterov},
-                                     inputs.learning_rate(), parameters.learned_elements(),
-                                     parameters.device_gradients(), parameters.device_momentum(),
-                                     parameters.device_values());
-    }
-
     Context& context;
     Parameters& parameters;
     TrainingOptions options;
@@ -120,6 +112,7 @@ struct TrainingSession::State {
     std::unique_ptr<double, ReleaseHost> host_loss;  ///< where the device copies it to by itself
     DeviceTimer timer;
     Buffer image, logit, loss;
+    std::unique_ptr<Optimizer> optimizer;
     std::unique_ptr<Plan> plan;
 };
 
@@ -134,6 +127,9 @@ std::int64_t TrainingSession::arena_bytes() const {
 std::int64_t TrainingSession::resident_bytes() const {
     return state_->scans ? state_->scans->bytes() : 0;
 }
+Optimizer& TrainingSession::optimizer() {
+    return *state_->optimizer;
+}
 Plan& TrainingSession::plan() {
     return *state_->plan;
 }
@@ -147,12 +143,12 @@ std::vector<float> TrainingSession::logits() const {
 void TrainingSession::bind(const Batch& batch, float learning_rate) {
     State& s = *state_;
     if (!(batch.shape == s.options.input)) throw std::invalid_argument("a batch of another shape than the session's");
-    s.bind(s.inputs.set(batch, learning_rate));
+    s.bind(s.inputs.set(batch, s.optimizer->next(learning_rate)));
 }
 
 void TrainingSession::bind(const std::vector<PatchPlace>& places, float learning_rate) {
     State& s = *state_;
-    s.bind(s.inputs.set(places, learning_rate));
+    s.bind(s.inputs.set(places, s.optimizer->next(learning_rate)));
 }
 
 void TrainingSession::start() {
@@ -166,6 +162,7 @@ void TrainingSession::start() {
 StepOutcome TrainingSession::finish() {
     State& s = *state_;
     const double seconds = s.timer.wait();
+    s.optimizer->finish();
     s.parameters.set_batches_tracked(s.parameters.batches_tracked() + 1);
     return {*s.host_loss, seconds};
 }

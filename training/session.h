@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/context.h"
+#include "engine/optimizer.h"
 #include "engine/parameters.h"
 #include "engine/plan.h"
 #include "losses/loss.h"
@@ -22,9 +23,7 @@ struct TrainingOptions {
     bool bf16 = false;
     std::optional<Layout> layout = {};  ///< of activations, where it is not to be the device's preferred one
     Shape input;                        ///< (N, C, D, H, W)
-    float momentum = 0.9f;
-    bool nesterov = true;
-    float weight_decay = 0.0f;
+    OptimizerOptions optimizer = {};
     /// Where given, on a device with memory of its own that holds these scans beside the plan, they are uploaded once
     /// and a step takes places instead of a batch. Their memory must outlive the session; patches have the input's
     /// shape.
@@ -37,7 +36,8 @@ struct StepOutcome {
     double loss = 0, seconds = 0;  ///< the time is the device's own
 };
 
-/// Network, loss, backward pass and update for one input shape: the plan behind `iwseg train` and `bench step`.
+/// Network, loss, backward pass and update for one input shape: the plan behind `iwseg train` and `bench step`. A run
+/// is of one batch; parameters change with the last of the optimizer's batches.
 class TrainingSession {
   public:
     /// parameters: empty (the network's are added and left zero) or those of the same network. Throws InputError where
@@ -50,8 +50,8 @@ class TrainingSession {
     /// Bytes of the scans that lie on the device; 0: they do not, and only batches can be given.
     std::int64_t resident_bytes() const;
 
-    /// Gives the coming step what it reads, also while the step before is still at work: a batch, which must stay as it
-    /// is until the coming step is started, or places in the resident scans.
+    /// Gives the coming run what it reads, also while the one before is still at work: a batch, which must stay as it
+    /// is until the coming run is started, or places in the resident scans.
     void bind(const Batch& batch, float learning_rate);
     void bind(const std::vector<PatchPlace>& places, float learning_rate);
     /// Queues forward, loss, backward and update of what is bound; patches are cut first where places are. Returns at
@@ -65,6 +65,9 @@ class TrainingSession {
     StepOutcome run_timed(StepTimes& times);
     /// bind and run.
     double step(const Batch& batch, float learning_rate);
+
+    /// What updates the parameters, to be saved and loaded between steps.
+    Optimizer& optimizer();
 
     /// For tests and measurements: the plan, the last step's logits and their gradient's place in it.
     Plan& plan();

@@ -10,7 +10,7 @@
 namespace iwseg {
 namespace {
 
-/// Where each part lies, bytes from the start: the learning rate, where patches are cut, image, target, labels,
+/// Where each part lies, bytes from the start: the update's numbers, where patches are cut, image, target, labels,
 /// weights.
 struct Parts {
     std::int64_t sources, image, target, labels, weights, end;
@@ -50,7 +50,7 @@ void StepInputs::make_room(std::int64_t stride) {
     device_ = std::make_unique<DeviceMemory>(device, parts.end);
     char* data = device_->data();
     image_ = reinterpret_cast<float*>(data + parts.image);
-    learning_rate_ = reinterpret_cast<const float*>(data);
+    update_ = reinterpret_cast<const UpdateStep*>(data);
     targets_->target = reinterpret_cast<const std::uint8_t*>(data + parts.target);
     if (!weighted_) return;
     targets_->labels = reinterpret_cast<const std::int32_t*>(data + parts.labels);
@@ -64,22 +64,22 @@ bool StepInputs::fill_from(const ResidentScans* scans, std::int64_t stride) {
     return as_before;
 }
 
-bool StepInputs::set(const Batch& batch, float learning_rate) {
+bool StepInputs::set(const Batch& batch, const UpdateStep& update) {
     const Kernels& device = context_.kernels();
     if (device.host_memory) {
         // Steps only ever read it.
         image_ = const_cast<float*>(batch.image.data());
         *targets_ = {batch.target.data(), weighted_ ? batch.labels.data() : nullptr,
                      weighted_ ? batch.weights.data() : nullptr, weighted_ ? batch.stride : 0};
-        host_rate_ = learning_rate;
+        host_update_ = update;
         return false;
     }
     const bool room = !weighted_ || batch.stride <= stride_;
     if (!room) make_room(batch.stride);
     const Parts parts(shape_, weighted_, stride_);
     char* data = device_->data();
-    batches_->send(batch, learning_rate,
-                   {reinterpret_cast<float*>(data), image_, reinterpret_cast<std::uint8_t*>(data + parts.target),
+    batches_->send(batch, update,
+                   {reinterpret_cast<UpdateStep*>(data), image_, reinterpret_cast<std::uint8_t*>(data + parts.target),
                     weighted_ ? reinterpret_cast<std::int32_t*>(data + parts.labels) : nullptr,
                     weighted_ ? reinterpret_cast<float*>(data + parts.weights) : nullptr, stride_});
     return fill_from(nullptr, stride_) && room;
@@ -95,13 +95,13 @@ void StepInputs::use(const ResidentScans& scans) {
     if (weighted_ && scans_stride_ > stride_) make_room(scans_stride_);
 }
 
-bool StepInputs::set(const std::vector<PatchPlace>& places, float learning_rate) {
+bool StepInputs::set(const std::vector<PatchPlace>& places, const UpdateStep& update) {
     if (!scans_ || static_cast<std::int64_t>(places.size()) != shape_.n)
         throw std::invalid_argument("places of another number than the batch's, or no resident scans to cut them from");
     const Kernels& device = context_.kernels();
     device.wait_for(uploaded_);
     const Parts parts(shape_, weighted_, stride_);
-    std::memcpy(sources_->data(), &learning_rate, 4);
+    std::memcpy(sources_->data(), &update, sizeof update);
     for (std::size_t n = 0; n < places.size(); ++n) {
         const PatchSource source = scans_->source(places[n], sampling_.patch);
         std::memcpy(sources_->data() + parts.sources + n * sizeof source, &source, sizeof source);

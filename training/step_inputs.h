@@ -35,13 +35,13 @@ class StepInputs {
     /// May be called while the step before is still at work. On the CPU the batch must stay as it is until the coming
     /// step is done. Returns false where recorded work is out of date: on the CPU, where a batch has more labels than
     /// any before, and where the step before was given places.
-    bool set(const Batch& batch, float learning_rate);
+    bool set(const Batch& batch, const UpdateStep& update);
     /// N places in the scans that are used. Returns false where the step before was given a batch.
-    bool set(const std::vector<PatchPlace>& places, float learning_rate);
+    bool set(const std::vector<PatchPlace>& places, const UpdateStep& update);
 
     float* image() const { return image_; }
     std::shared_ptr<const LossTargets> targets() const { return targets_; }
-    const float* learning_rate() const { return learning_rate_; }
+    const UpdateStep* update() const { return update_; }
 
   private:
     void make_room(std::int64_t stride);
@@ -57,9 +57,9 @@ class StepInputs {
     std::unique_ptr<BatchUpload> batches_;
     std::unique_ptr<HostMemory> sources_;  ///< laid out as device_, up to the image
     Mark uploaded_;                        ///< when sources_ may be written again
-    float host_rate_ = 0;
+    UpdateStep host_update_;
     float* image_ = nullptr;
-    const float* learning_rate_ = &host_rate_;
+    const UpdateStep* update_ = &host_update_;
     std::shared_ptr<LossTargets> targets_ = std::make_shared<LossTargets>();
     SamplingOptions sampling_;               ///< of add_cutting
     const ResidentScans* scans_ = nullptr;   ///< that may be used

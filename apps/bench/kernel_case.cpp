@@ -300,14 +300,14 @@ KernelCase component_weights(Options o) {
 KernelCase sgd_update(Options o) {
     const Shape flat{1, 1, 1, 1, o.shape.elements()};
     return simple(Operands(o)
-                      .around_one("learning rate", {})
+                      .around_one("rate and its factors", {1, 1, 1, 1, sizeof(UpdateStep) / sizeof(float)})
                       .noise("gradient", flat, Kind::f32)
                       .noise("momentum", flat, Kind::f32)
                       .changed()
                       .noise("value", flat, Kind::f32)
                       .changed(),
                   [count = flat.w](const Kernels& device, Stream s, Views v, void*) {
-                      device.sgd_update(s, {}, v[0].as<float>(), count, v[1].as<float>(), v[2].as<float>(),
+                      device.sgd_update(s, {}, v[0].as<UpdateStep>(), count, v[1].as<float>(), v[2].as<float>(),
                                         v[3].as<float>());
                   });
 }

@@ -189,8 +189,16 @@ void check_config(const Config& c) {
         require(drop.epoch >= 0 && drop.factor > 0 && std::isfinite(drop.factor), "lr_schedule", written(c.lr_schedule),
                 "epochs must not be negative and factors must be above 0");
     require(c.momentum >= 0 && c.momentum < 1, "momentum", written(c.momentum), "it must be from 0 to below 1");
+    require_one_of("optimizer", c.optimizer, {"sgd", "adamw"});
+    for (const double beta : c.adam_betas)
+        require(beta >= 0 && beta < 1, "adam_betas", written(c.adam_betas), "each must be from 0 to below 1");
     require_within("weight_decay", c.weight_decay, 0.0, 1.0);
-    require(!c.nesterov || c.momentum > 0, "nesterov", "true", "it needs a momentum above 0");
+    require_within("accumulate", c.accumulate, 1, 10'000);
+    require(c.clip_norm >= 0 && std::isfinite(c.clip_norm), "clip_norm", written(c.clip_norm),
+            "it must not be negative");
+    require(c.weight_average >= 0 && c.weight_average < 1, "weight_average", written(c.weight_average),
+            "it must be from 0 to below 1");
+    require(c.optimizer != "sgd" || !c.nesterov || c.momentum > 0, "nesterov", "true", "it needs a momentum above 0");
     require_within("nonzero_fraction", c.nonzero_fraction, 0.0, 1.0);
     require_one_of("components", c.components, {"volume", "patch"});
     require(is_connectivity(c.connectivity), "connectivity", written(c.connectivity), "it must be 6, 18 or 26");

@@ -34,6 +34,11 @@ struct Config {
     double momentum = 0.9;
     bool nesterov = true;
     double weight_decay = 0;
+    std::string optimizer = "sgd";  ///< or adamw
+    std::array<double, 2> adam_betas{0.9, 0.999};
+    int accumulate = 1;                 ///< batches a step
+    double clip_norm = 0;               ///< 0: gradients are left as they are
+    double weight_average = 0;          ///< decay of the weights' moving average; 0: none
     double nonzero_fraction = 0.5;      ///< patches centred on a lesion's voxel
     std::string components = "volume";  ///< or patch
     int connectivity = 26;              ///< 6, 18 or 26

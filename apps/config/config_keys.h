@@ -38,12 +38,25 @@ void for_each_key(AnyConfig& c, Visitor&& visit) {
     visit("batch", c.batch, T("patches", "that a step is computed on"));
     visit("epochs", c.epochs, T("epochs", "length of the training"));
     visit("steps_per_epoch", c.steps_per_epoch, T("steps", "what counts as an epoch, whatever the number of scans"));
-    visit("learning_rate", c.learning_rate, T("step size", "of stochastic gradient descent, before lr_schedule"));
+    visit("learning_rate", c.learning_rate, T("step size", "of the optimizer, before lr_schedule"));
     visit("lr_schedule", c.lr_schedule,
           T("[epoch, factor]", "from that epoch on (the first is 0) the learning rate is multiplied by the factor"));
-    visit("momentum", c.momentum, T("share, below 1", "of the last update that is added to the next"));
-    visit("nesterov", c.nesterov, T("true or false", "momentum in the form of Nesterov"));
-    visit("weight_decay", c.weight_decay, T("per step", "share of each weight that is added to its gradient"));
+    visit("optimizer", c.optimizer, T("sgd or adamw", "by which weights follow from gradients, as PyTorch's do"));
+    visit("momentum", c.momentum, T("share, below 1", "of sgd: of the last update that is added to the next"));
+    visit("nesterov", c.nesterov, T("true or false", "of sgd: momentum in the form of Nesterov"));
+    visit("adam_betas", c.adam_betas, T("shares, below 1", "of adamw: what its two moments keep from step to step"));
+    visit("weight_decay", c.weight_decay,
+          T("per step",
+            "share of each weight that sgd adds to its gradient, and by which adamw, times the rate, "
+            "shrinks it"));
+    visit("accumulate", c.accumulate,
+          T("batches", "whose gradients a step averages: a larger batch than memory holds, one after another"));
+    visit("clip_norm", c.clip_norm,
+          T("norm", "to which all gradients together are scaled down where theirs is larger; 0: never"));
+    visit("weight_average", c.weight_average,
+          T("share, below 1",
+            "that the moving average of weights keeps each step; it is validated and saved in place of "
+            "the weights; 0: no average"));
     visit("nonzero_fraction", c.nonzero_fraction,
           T("share, 0 to 1", "of patches centred on a lesion voxel; the others lie anywhere"));
     visit("components", c.components,

@@ -22,6 +22,7 @@
 #include "data/preparation.h"
 #include "data/volume/volume.h"
 #include "models/grid_prediction.h"
+#include "models/unet.h"
 
 namespace iwseg {
 namespace {

@@ -27,7 +27,7 @@ fs::path folder_of(const fs::path& checkpoints, std::int64_t step) {
 fs::path weights_file(const fs::path& folder) {
     return folder / "model.safetensors";
 }
-fs::path momentum_file(const fs::path& folder) {
+fs::path optimizer_file(const fs::path& folder) {
     return folder / "optimizer.safetensors";
 }
 fs::path state_file(const fs::path& folder) {
@@ -77,7 +77,7 @@ void require_state(const fs::path& folder, std::int64_t step) {
 
 }  // namespace
 
-void save_checkpoint(const fs::path& checkpoints, std::int64_t step, Parameters& parameters,
+void save_checkpoint(const fs::path& checkpoints, std::int64_t step, Parameters& parameters, Optimizer& optimizer,
                      const std::map<std::string, std::string>& metadata) {
     const fs::path folder = folder_of(checkpoints, step), part = folder.string() + ".part";
     std::error_code error;
@@ -86,7 +86,7 @@ void save_checkpoint(const fs::path& checkpoints, std::int64_t step, Parameters&
     if (error) throw InputError("cannot create the folder " + part.string() + ": " + error.message());
     try {
         parameters.save(weights_file(part), metadata);
-        parameters.save_momentum(momentum_file(part));
+        optimizer.save(optimizer_file(part));
         const nlohmann::json state{{"step", step}};
         write_text(state_file(part), state.dump(2) + "\n");
         // The same step may be there already from before an interruption; the bytes are the same.
@@ -101,7 +101,7 @@ void save_checkpoint(const fs::path& checkpoints, std::int64_t step, Parameters&
     remove_old(checkpoints);
 }
 
-std::int64_t load_newest_checkpoint(const fs::path& checkpoints, Parameters& parameters) {
+std::int64_t load_newest_checkpoint(const fs::path& checkpoints, Parameters& parameters, Optimizer& optimizer) {
     const std::set<std::int64_t> steps = steps_in(checkpoints);
     std::string reason;
     for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
@@ -109,7 +109,7 @@ std::int64_t load_newest_checkpoint(const fs::path& checkpoints, Parameters& par
         try {
             require_state(folder, *step);
             parameters.load(weights_file(folder));
-            parameters.load_momentum(momentum_file(folder));
+            optimizer.load(optimizer_file(folder));
             return *step;
         } catch (const InputError& damaged) {
             reason = damaged.what();

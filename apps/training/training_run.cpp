@@ -48,6 +48,21 @@ bool may_change(const std::string& key) {
            key == "small_diameter";
 }
 
+OptimizerOptions optimizer_options(const Config& config) {
+    OptimizerOptions options;
+    const auto weight_decay = static_cast<float>(config.weight_decay);
+    if (config.optimizer == "adamw")
+        options.rule = AdamW{.beta1 = static_cast<float>(config.adam_betas[0]),
+                             .beta2 = static_cast<float>(config.adam_betas[1]),
+                             .weight_decay = weight_decay};
+    else
+        options.rule = Sgd{static_cast<float>(config.momentum), weight_decay, config.nesterov};
+    options.batches = config.accumulate;
+    options.clip_norm = static_cast<float>(config.clip_norm);
+    options.average = static_cast<float>(config.weight_average);
+    return options;
+}
+
 TrainingOptions training_options(const Config& config, const PatchSampler& sampler) {
     const std::int64_t channels = sampler.cases()[0].channels;
     TrainingOptions options;
@@ -58,9 +73,7 @@ TrainingOptions training_options(const Config& config, const PatchSampler& sampl
                                      static_cast<float>(config.asl_beta)});
     options.bf16 = config.precision == "bf16";
     options.input = {config.batch, channels, config.patch[0], config.patch[1], config.patch[2]};
-    options.momentum = static_cast<float>(config.momentum);
-    options.nesterov = config.nesterov;
-    options.weight_decay = static_cast<float>(config.weight_decay);
+    options.optimizer = optimizer_options(config);
     return options;
 }
 
@@ -154,10 +167,12 @@ class TrainingLoop {
           validation_(validation, config, run, metadata_, log_, events_),
           profile_(profile_steps),
           first_(first_step),
-          prepared_(first_step),
+          prepared_(first_step * config.accumulate),
           done_(first_step),
           saved_(first_step) {
-        if (session.resident_bytes() == 0) loader_.emplace(sampler, static_cast<std::uint64_t>(first_step), workers);
+        if (session.resident_bytes() == 0) loader_.emplace(sampler, static_cast<std::uint64_t>(prepared_), workers);
+        if (session.optimizer().averages())
+            for (const Parameter& p : parameters.list()) averages_.declare({p.name, p.shape, p.initial, p.learned});
     }
 
     void run() {
@@ -165,14 +180,14 @@ class TrainingLoop {
         std::optional<Progress> progress(std::in_place, "train", config_.steps(), "steps", done_);
         prepare();
         // A training that was killed in a pass has the step's checkpoint and no line of the pass.
-        if (done_ < config_.steps() && validation_.due(done_)) validation_.after(done_, parameters_);
+        if (done_ < config_.steps() && validation_.due(done_)) validation_.after(done_, trained());
         while (done_ < config_.steps()) {
             InterruptGuard::working_on(done_ + 1);
             const double loss = step();
             progress->update(done_, fmt::format("loss {:.4g}{}", loss, validation_.note()));
             const bool last = done_ == config_.steps(), looked_at = validation_.due(done_);
             if (last || looked_at || done_ % config_.steps_between_checkpoints() == 0) save();
-            if (looked_at && !last) validation_.after(done_, parameters_);
+            if (looked_at && !last) validation_.after(done_, trained());
             if (!last && InterruptGuard::requested()) {
                 if (saved_ < done_) save();
                 throw Interrupted(
@@ -182,14 +197,22 @@ class TrainingLoop {
         }
         progress.reset();  // the bar of the last validation has a row of its own
         require_usable_weights();
-        parameters_.save(run_.model(), validation_.finish(done_, parameters_));
+        Parameters& result = trained();
+        result.save(run_.model(), validation_.finish(done_, result));
     }
 
   private:
-    /// Gives the session what the next step reads, while the one before is at work where the device works on its own.
+    /// What the training has made of the weights so far: their moving average, where one is kept.
+    Parameters& trained() {
+        if (!session_.optimizer().averages()) return parameters_;
+        session_.optimizer().copy_averages(averages_);
+        return averages_;
+    }
+
+    /// Gives the session what the next run reads, while the one before is at work where the device works on its own.
     void prepare() {
-        if (prepared_ == config_.steps()) return;
-        const auto rate = static_cast<float>(config_.learning_rate_at(prepared_));
+        if (prepared_ == config_.steps() * config_.accumulate) return;
+        const auto rate = static_cast<float>(config_.learning_rate_at(prepared_ / config_.accumulate));
         if (loader_) {
             const Batch& batch = loader_->next();
             session_.bind(batch, rate);
@@ -204,7 +227,8 @@ class TrainingLoop {
 
     double seconds_waited() const { return loader_ ? loader_->seconds_waited() : 0.0; }
 
-    StepOutcome compute() {
+    /// One batch of a step.
+    StepOutcome compute_batch() {
         if (done_ == first_ || !profile_.wants_more()) {
             session_.start();
             prepare();
@@ -222,11 +246,25 @@ class TrainingLoop {
         return outcome;
     }
 
+    /// A step's batches: the mean of their losses, the sums of the rest.
+    StepOutcome compute(PatchContent& content) {
+        StepOutcome sum;
+        for (int batch = 0; batch < config_.accumulate; ++batch) {
+            content.lesion_voxels += next_content_.lesion_voxels;
+            content.components += next_content_.components;
+            const StepOutcome one = compute_batch();
+            sum.loss += one.loss;
+            sum.seconds += one.seconds;
+        }
+        sum.loss /= config_.accumulate;
+        return sum;
+    }
+
     double step() {
         const double rate = config_.learning_rate_at(done_);
-        const PatchContent content = next_content_;
+        PatchContent content;
         const Clock::time_point start = Clock::now();
-        const auto [loss, seconds] = compute();
+        const auto [loss, seconds] = compute(content);
         // Waiting for data costs only what it lasts longer than the device is at work.
         const double wait = std::clamp(seconds_since(start) - seconds, 0.0, seconds_waited());
         const std::int64_t epoch = done_ / config_.steps_per_epoch;
@@ -265,7 +303,7 @@ class TrainingLoop {
     void save() {
         require_usable_weights();
         log_.sync();
-        save_checkpoint(run_.checkpoints(), done_, parameters_, metadata_);
+        save_checkpoint(run_.checkpoints(), done_, parameters_, session_.optimizer(), metadata_);
         saved_ = done_;
     }
 
@@ -280,8 +318,11 @@ class TrainingLoop {
     EventWriter events_;
     TrainingValidation validation_;
     StepProfile profile_;
-    PatchContent next_content_;                     ///< of the step that is prepared
-    std::int64_t first_, prepared_, done_, saved_;  ///< steps
+    Parameters averages_;        ///< of the weights, on the host; empty where none are kept
+    PatchContent next_content_;  ///< of the batch that is prepared
+    std::int64_t first_;         ///< step
+    std::int64_t prepared_;      ///< batches
+    std::int64_t done_, saved_;  ///< steps
 };
 
 }  // namespace
@@ -372,7 +413,7 @@ bool train(Context& context, const Config& config, const fs::path& dataset_folde
     print_start(context, dataset, split, sampler, parameters, session);
     validation.describe();
 
-    const std::int64_t first_step = load_newest_checkpoint(run.checkpoints(), parameters);
+    const std::int64_t first_step = load_newest_checkpoint(run.checkpoints(), parameters, session.optimizer());
     write_text(run.config(), config_toml(config));
     write_text(
         run.split(),

@@ -13,9 +13,12 @@
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/elementwise/leaky_relu.h"
 #include "kernels/elementwise/reorder.h"
-#include "kernels/elementwise/sgd.h"
 #include "kernels/loss/loss.h"
 #include "kernels/norm/batch_norm.h"
+#include "kernels/optimizer/adamw.h"
+#include "kernels/optimizer/gradient.h"
+#include "kernels/optimizer/moving_average.h"
+#include "kernels/optimizer/sgd.h"
 #include "kernels/patch/cut_patch.h"
 #include "kernels/patch/grid_patch.h"
 #include "kernels/resample/max_pool.h"
@@ -33,7 +36,7 @@
     X(preferred_layout) X(pack_all_weights) X(unpack_all_weights) X(leaky_relu) X(leaky_relu_backward) X(max_pool) \
     X(max_pool_backward) X(upsample) X(upsample_backward) X(loss_scratch_bytes) X(loss_value) X(loss_gradient) \
     X(components_scratch_bytes) X(label_components) X(component_weights_scratch_bytes) X(component_weights) \
-    X(inverse_weight_table) X(look_up_weights) X(sgd_update) X(take_staged) X(cut_patches) X(extract_patch) \
+    X(inverse_weight_table) X(look_up_weights) X(sgd_update) X(adamw_update) X(accumulate_gradient) X(clip_gradient) X(clip_scratch_bytes) X(average_values) X(take_staged) X(cut_patches) X(extract_patch) \
     X(extract_patch_scratch_bytes) X(accumulate_patch) X(average_patches)
 // clang-format on
 

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <optional>
 #include <random>
 
@@ -112,7 +113,15 @@ TEST_F(StepLogTest, ResumeKeepsWholeLinesUpToTheStep) {
     EXPECT_EQ(read_text(file), "");
 }
 
-Parameters random_parameters(std::mt19937& random) {
+/// Parameters and an optimizer of theirs with momentum.
+struct Trained {
+    Parameters parameters;
+    std::unique_ptr<Optimizer> optimizer;
+
+    std::vector<float>& momentum() const { return optimizer->array(""); }
+};
+
+Trained random_parameters(std::mt19937& random) {
     Parameters parameters;
     parameters.declare({"weight", {3, 5}});
     parameters.declare({"bias", {3}});
@@ -123,58 +132,60 @@ Parameters random_parameters(std::mt19937& random) {
         for (std::int64_t k = 0; k < parameters[{i}].elements; ++k) parameters.value({i})[k] = normal(random);
     float* variance = parameters.value(parameters.find("bn.running_var"));
     std::transform(variance, variance + 4, variance, [](float value) { return std::abs(value); });
-    for (float& value : parameters.momentum()) value = normal(random);
     parameters.set_batches_tracked(static_cast<std::int64_t>(random() % 1000));
-    return parameters;
+    Trained made{parameters, std::make_unique<Optimizer>(parameters, OptimizerOptions{})};
+    for (float& value : made.momentum()) value = normal(random);
+    return made;
 }
 
 TEST_F(CheckpointTest, LoadsWhatWasSavedAndKeepsTheLastTwo) {
     const auto seed = std::random_device{}();
     SCOPED_TRACE(fmt::format("seed {}", seed));
     std::mt19937 random(seed);
-    Parameters last;
+    Trained last;
     for (const std::int64_t step : {9, 10, 100}) {
         last = random_parameters(random);
-        save_checkpoint(root_, step, last, {});
+        save_checkpoint(root_, step, last.parameters, *last.optimizer, {});
     }
-    Parameters loaded = random_parameters(random);
-    EXPECT_EQ(load_newest_checkpoint(root_, loaded), 100);
-    EXPECT_EQ(loaded.values(), last.values());
+    Trained loaded = random_parameters(random);
+    EXPECT_EQ(load_newest_checkpoint(root_, loaded.parameters, *loaded.optimizer), 100);
+    EXPECT_EQ(loaded.parameters.values(), last.parameters.values());
     EXPECT_EQ(loaded.momentum(), last.momentum());
-    EXPECT_EQ(loaded.batches_tracked(), last.batches_tracked());
-    for (int k = 0; k < 4; ++k) EXPECT_EQ(loaded.value({2})[k], last.value({2})[k]);
+    EXPECT_EQ(loaded.parameters.batches_tracked(), last.parameters.batches_tracked());
+    for (int k = 0; k < 4; ++k) EXPECT_EQ(loaded.parameters.value({2})[k], last.parameters.value({2})[k]);
     EXPECT_FALSE(fs::exists(root_ / "step_9"));
     EXPECT_TRUE(fs::exists(root_ / "step_10"));
 }
 
 TEST_F(CheckpointTest, DamagedOneIsPassedOver) {
     std::mt19937 random(std::random_device{}());
-    Parameters older = random_parameters(random), newer = random_parameters(random), loaded = random_parameters(random);
-    save_checkpoint(root_, 4, older, {});
-    save_checkpoint(root_, 8, newer, {});
+    Trained older = random_parameters(random), newer = random_parameters(random), loaded = random_parameters(random);
+    save_checkpoint(root_, 4, older.parameters, *older.optimizer, {});
+    save_checkpoint(root_, 8, newer.parameters, *newer.optimizer, {});
     const fs::path model = root_ / "step_8" / "optimizer.safetensors";
     fs::resize_file(model, fs::file_size(model) - 1);
-    EXPECT_EQ(load_newest_checkpoint(root_, loaded), 4);
-    EXPECT_EQ(loaded.values(), older.values());
+    EXPECT_EQ(load_newest_checkpoint(root_, loaded.parameters, *loaded.optimizer), 4);
+    EXPECT_EQ(loaded.parameters.values(), older.parameters.values());
     EXPECT_EQ(loaded.momentum(), older.momentum());
     // With none left to fall back on, starting anew would throw the training away unasked.
     fs::remove_all(root_ / "step_4");
-    EXPECT_THROW(load_newest_checkpoint(root_, loaded), InputError);
+    EXPECT_THROW(load_newest_checkpoint(root_, loaded.parameters, *loaded.optimizer), InputError);
 }
 
 TEST_F(CheckpointTest, UnfinishedOneIsNeverRead) {
     std::mt19937 random(std::random_device{}());
-    Parameters parameters = random_parameters(random);
-    save_checkpoint(root_, 4, parameters, {});
+    Trained trained = random_parameters(random);
+    save_checkpoint(root_, 4, trained.parameters, *trained.optimizer, {});
     fs::copy(root_ / "step_4", root_ / "step_9.part", fs::copy_options::recursive);
     EXPECT_EQ(newest_checkpoint_step(root_), 4);
-    save_checkpoint(root_, 5, parameters, {});
+    save_checkpoint(root_, 5, trained.parameters, *trained.optimizer, {});
     EXPECT_FALSE(fs::exists(root_ / "step_9.part"));
 }
 
 TEST_F(CheckpointTest, NoneIsStepZero) {
     Parameters parameters;
-    EXPECT_EQ(load_newest_checkpoint(root_ / "missing", parameters), 0);
+    Optimizer optimizer(parameters, {});
+    EXPECT_EQ(load_newest_checkpoint(root_ / "missing", parameters, optimizer), 0);
 }
 
 }  // namespace

@@ -43,7 +43,7 @@ class StepMemory {
 
     StepPlaces places() const {
         char* data = memory_.data();
-        return {reinterpret_cast<float*>(data),
+        return {reinterpret_cast<UpdateStep*>(data),
                 reinterpret_cast<float*>(data + kMemoryAlignment),
                 reinterpret_cast<std::uint8_t*>(data + target_),
                 reinterpret_cast<std::int32_t*>(data + labels_),
@@ -53,7 +53,7 @@ class StepMemory {
     const DeviceMemory& memory() const { return memory_; }
     /// The learning rate, the image, the target, the labels and the weights of a batch, from a copy of the memory.
     Values read(const char* copy, const Batch& batch) const {
-        Values values{*reinterpret_cast<const float*>(copy)};
+        Values values{reinterpret_cast<const UpdateStep*>(copy)->rate};
         const auto add = [&](const auto* from, std::size_t count) { values.insert(values.end(), from, from + count); };
         add(reinterpret_cast<const float*>(copy + kMemoryAlignment), batch.image.size());
         add(reinterpret_cast<const std::uint8_t*>(copy + target_), batch.target.size());
@@ -91,7 +91,7 @@ std::vector<Values> send(const std::vector<Batch>& batches, std::int64_t most_la
         BatchUpload upload(context, bf16);
         for (std::size_t i = 0; i < batches.size(); ++i) {
             Batch batch = batches[i];
-            upload.send(batch, 0.5f + static_cast<float>(i), step.places());
+            upload.send(batch, {.rate = 0.5f + static_cast<float>(i)}, step.places());
             batch = {};  // may change now
             for (int twice = 0; twice < 2; ++twice) {
                 read.push_back(std::make_unique<HostMemory>(device, step.memory().bytes()));

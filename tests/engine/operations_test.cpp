@@ -282,28 +282,6 @@ TEST_P(Operations, LayoutsOfTheOtherBackendAreRefused) {
     EXPECT_THROW(device().batch_norm_scratch_bytes(shape, other), std::invalid_argument);
 }
 
-TEST_P(Operations, SgdFollowsPyTorchsFormula) {
-    // The odd count leaves a tail behind the last full pack; an offset of one takes the path of unaligned buffers.
-    constexpr std::int64_t kCount = 40003;
-    for (const bool nesterov : {false, true})
-        for (const std::int64_t offset : {0, 1}) {
-            const std::vector<double> x = noise(kCount), v = noise(kCount), g = noise(kCount);
-            const auto value = floats(x), momentum = floats(v), gradient = floats(g);
-            const KernelArray<float> rate(device(), 1, 0.1f);
-            device().sgd_update({}, {0.9f, 0.01f, nesterov}, rate.data(), kCount - offset, gradient.data() + offset,
-                                momentum.data() + offset, value.data() + offset);
-            const std::vector<float> new_value = value.host(), new_momentum = momentum.host();
-            for (std::size_t i = 0; i < kCount; ++i) {
-                const bool moved = static_cast<std::int64_t>(i) >= offset;
-                const double slope = g[i] + 0.01 * x[i], velocity = moved ? 0.9 * v[i] + slope : v[i];
-                const double step = moved ? 0.1 * (nesterov ? slope + 0.9 * velocity : velocity) : 0;
-                ASSERT_NEAR(new_momentum[i], velocity, 2e-6) << "place " << i;  // a few roundings of numbers below 8
-                ASSERT_NEAR(new_value[i], x[i] - step, 2e-6) << "place " << i;
-            }
-        }
-    simt::check_sentinels();
-}
-
 INSTANTIATE_TEST_SUITE_P(Forms, Operations, testing::ValuesIn(kForms), testing::PrintToStringParamName());
 
 TEST(Convolution, NativeBf16EqualsWidenedWhereTheProcessorHasIt) {

@@ -11,6 +11,7 @@
 #include <random>
 
 #include "base/error.h"
+#include "engine/optimizer.h"
 #include "engine/parameters.h"
 
 // What is loaded and what is refused was compared with safetensors 0.8's own reader, file by file; it takes one name
@@ -209,9 +210,10 @@ TEST_F(WeightsFiles, AVarianceIsNotNegative) {
 }
 
 TEST_F(WeightsFiles, MomentumThatIsNotFiniteIsRefused) {
-    parameters_.momentum()[4] = std::numeric_limits<float>::quiet_NaN();
-    parameters_.save_momentum(folder_ / "m.safetensors");
-    EXPECT_THROW(parameters_.load_momentum(folder_ / "m.safetensors"), InputError);
+    Optimizer optimizer(parameters_, {});
+    optimizer.array("")[4] = std::numeric_limits<float>::quiet_NaN();
+    optimizer.save(folder_ / "m.safetensors");
+    EXPECT_THROW(optimizer.load(folder_ / "m.safetensors"), InputError);
 }
 
 }  // namespace

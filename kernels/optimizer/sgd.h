@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "kernels/device/backend.h"
+#include "kernels/optimizer/update_step.h"
 
 namespace iwseg {
 
@@ -14,7 +15,7 @@ struct SgdOptions {
 }  // namespace iwseg
 
 /// One update of all parameters, as PyTorch's SGD: g += weight_decay * value; v = momentum * v + g;
-/// value -= learning_rate * (nesterov ? g + momentum * v : v). Flat f32 buffers of `count` numbers. learning_rate: one
-/// f32 in memory of the device, so that recorded work may be given another.
-IWSEG_BACKENDS(void sgd_update(Stream stream, const SgdOptions& options, const float* learning_rate, std::int64_t count,
+/// value -= rate * (nesterov ? g + momentum * v : v). Nothing changes where step->last_batch is 0. Flat f32 buffers of
+/// `count` elements; step lies in memory of the device.
+IWSEG_BACKENDS(void sgd_update(Stream stream, const SgdOptions& options, const UpdateStep* step, std::int64_t count,
                                const float* gradient, float* momentum, float* value);)

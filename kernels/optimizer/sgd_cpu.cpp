@@ -1,14 +1,12 @@
-#include "kernels/elementwise/sgd.h"
+#include "kernels/optimizer/sgd.h"
 
-#include <algorithm>
-
-#include "kernels/cpu/parallel.h"
 #include "kernels/cpu/vector_clones.h"
+#include "kernels/optimizer/flat_cpu.h"
 
 namespace iwseg::cpu {
 namespace {
 
-IWSEG_VECTOR_CLONES void update_piece(const SgdOptions& o, float rate, std::int64_t count, const float* gradient,
+IWSEG_VECTOR_CLONES void update_chunk(const SgdOptions& o, float rate, std::int64_t count, const float* gradient,
                                       float* momentum, float* value) {
     // Plain or Nesterov as one formula: the step is a * g + b * v.
     const float a = o.nesterov ? 1.0f : 0.0f, b = o.nesterov ? o.momentum : 1.0f;
@@ -22,12 +20,11 @@ IWSEG_VECTOR_CLONES void update_piece(const SgdOptions& o, float rate, std::int6
 
 }  // namespace
 
-void sgd_update(Stream stream, const SgdOptions& options, const float* learning_rate, std::int64_t count,
+void sgd_update(Stream stream, const SgdOptions& options, const UpdateStep* step, std::int64_t count,
                 const float* gradient, float* momentum, float* value) {
-    constexpr std::int64_t kPiece = 16384;
-    parallel_for(stream, (count + kPiece - 1) / kPiece, [&](std::int64_t piece) {
-        const std::int64_t i = piece * kPiece;
-        update_piece(options, *learning_rate, std::min(kPiece, count - i), gradient + i, momentum + i, value + i);
+    if (!step->last_batch) return;
+    for_flat_chunks(stream, count, [&](std::int64_t i, std::int64_t elements, std::int64_t) {
+        update_chunk(options, step->rate, elements, gradient + i, momentum + i, value + i);
     });
 }
 
