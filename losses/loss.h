@@ -28,6 +28,17 @@ struct LossOptions {
 
 /// Throws InputError naming the nearest known loss or term, or the option that is outside of its range.
 Loss loss_from_name(const std::string& name, const LossOptions& options = {});
+/// Base terms, to be added up: `dice() + 0.5f * iwbce()`. Dice is that of the whole batch, smoothed; bce the binary
+/// cross-entropy; iw… weights each voxel by the inverse of its component's size.
+Loss dice();
+Loss iwdice();
+Loss bce();
+Loss iwbce();
+/// A sum of base terms. Throws InputError on losses that are none.
+Loss operator+(const Loss& a, const Loss& b);
+/// factor: above 0. Throws InputError as the sum.
+Loss operator*(float factor, const Loss& loss);
+
 /// The study's ten.
 const std::vector<std::string>& loss_names();
 
