@@ -106,6 +106,15 @@ KernelCase leaky_relu_backward(Options o) {
                   });
 }
 
+KernelCase copy_channels(Options o) {
+    Shape twice = o.shape;
+    twice.c *= 2;
+    return simple(Operands(o).noise("from", o.shape).noise("to", twice).changed(),
+                  [c = o.shape.c](const Kernels& device, Stream s, Views v, void*) {
+                      device.copy_channels(s, v[0], 0, v[1], c, c, Write::overwrite);
+                  });
+}
+
 KernelCase channel_sum(Options o) {
     return simple(
         Operands(o).noise("x", o.shape).result("sums", channels_of(o), Kind::f32),
@@ -375,6 +384,7 @@ const std::vector<std::pair<std::string, KernelCase (*)(Options)>>& table() {
         {"convolution_forward", convolution_forward},
         {"convolution_weight_gradient", convolution_weight_gradient},
         {"copy", copy},
+        {"copy_channels", copy_channels},
         {"label_components", label_components},
         {"leaky_relu", leaky_relu},
         {"leaky_relu_backward", leaky_relu_backward},

@@ -10,6 +10,7 @@
 #include "kernels/device/memory.h"
 #include "kernels/device/staged.h"
 #include "kernels/device/timing.h"
+#include "kernels/elementwise/channel_copy.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/elementwise/leaky_relu.h"
 #include "kernels/elementwise/reorder.h"
@@ -36,8 +37,9 @@
     X(preferred_layout) X(pack_all_weights) X(unpack_all_weights) X(leaky_relu) X(leaky_relu_backward) X(max_pool) \
     X(max_pool_backward) X(upsample) X(upsample_backward) X(loss_scratch_bytes) X(loss_value) X(loss_gradient) \
     X(components_scratch_bytes) X(label_components) X(component_weights_scratch_bytes) X(component_weights) \
-    X(inverse_weight_table) X(look_up_weights) X(sgd_update) X(adamw_update) X(accumulate_gradient) X(clip_gradient) X(clip_scratch_bytes) X(average_values) X(take_staged) X(cut_patches) X(extract_patch) \
-    X(extract_patch_scratch_bytes) X(accumulate_patch) X(average_patches)
+    X(inverse_weight_table) X(look_up_weights) X(sgd_update) X(adamw_update) X(accumulate_gradient) X(clip_gradient) \
+    X(clip_scratch_bytes) X(average_values) X(take_staged) X(cut_patches) X(extract_patch) \
+    X(extract_patch_scratch_bytes) X(accumulate_patch) X(average_patches) X(copy_channels)
 // clang-format on
 
 namespace iwseg {

@@ -1,0 +1,154 @@
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "engine/ops/add.h"
+#include "engine/ops/batch_norm.h"
+#include "engine/ops/concat.h"
+#include "engine/ops/conv.h"
+#include "engine/ops/max_pool.h"
+#include "engine/ops/relu.h"
+#include "engine/ops/upsample.h"
+#include "tests/support/operation_references.h"
+
+// Every operation of a graph, one row each: what tests/operation_table_test.cpp holds each of them to.
+namespace iwseg {
+
+using reference::Array;
+using reference::Arrays;
+
+/// Draws the shapes of a row's operands: sizes are odd as a rule, axes of one voxel and anisotropic volumes frequent.
+class ShapeDraw {
+  public:
+    explicit ShapeDraw(std::mt19937& random) : random_(random) {}
+
+    std::int64_t below(std::int64_t low, std::int64_t high) {
+        return std::uniform_int_distribution<std::int64_t>(low, high)(random_);
+    }
+    /// Channels that fill packs of 16 bytes and blocks, and that do not.
+    std::int64_t channels() {
+        constexpr std::int64_t kCounts[] = {1, 2, 3, 8, 16, 20, 24, 37};
+        return kCounts[below(0, std::size(kCounts) - 1)];
+    }
+    std::int64_t side(std::int64_t most) { return below(0, 3) == 0 ? 1 : below(1, most); }
+    Shape shape() { return {below(1, 2), channels(), side(5), side(5), side(9)}; }
+    /// A shape whose sides are multiples of these.
+    Shape multiple(std::int64_t d, std::int64_t h, std::int64_t w) {
+        return {below(1, 2), channels(), d * side(3), h * side(3), w * side(5)};
+    }
+
+  private:
+    std::mt19937& random_;
+};
+
+struct OperationRow {
+    std::string name;
+    std::function<std::vector<Shape>(ShapeDraw&)> shapes;     ///< of the operands
+    std::function<Tensor(const std::vector<Tensor>&)> build;  ///< the operation as a program calls it
+    std::function<Array(const Arrays&)> result;               ///< of operands, then parameters, in double
+    /// Of the largest value. One rounding to bf16 is 2^-9 of a value; f32 sums here are of at most 10^4 products.
+    double f32 = 2e-5, bf16 = 8e-3;
+    /// Each element depends on others by weights that may be 0, or on all: what is not finite is not looked at.
+    bool finite_only = false;
+    bool plain = true;  ///< on a GPU plain channels are taken too
+};
+
+/// A row of one operand of any shape whose elements are computed by themselves.
+inline OperationRow elementwise(const std::string& name, Tensor (*build)(Tensor), double (*function)(double),
+                                double bf16 = 8e-3) {
+    return {.name = name,
+            .shapes = [](ShapeDraw& draw) { return std::vector{draw.shape()}; },
+            .build = [build](const std::vector<Tensor>& x) { return build(x[0]); },
+            .result =
+                [function](const Arrays& x) {
+                    Array y = x[0];
+                    for (double& value : y.values) value = function(value);
+                    return y;
+                },
+            .bf16 = bf16};
+}
+
+/// Shapes that differ in their channels alone.
+inline std::vector<Shape> parts_of(ShapeDraw& draw, int count) {
+    std::vector<Shape> shapes(static_cast<std::size_t>(count), draw.shape());
+    for (Shape& shape : shapes) shape.c = draw.channels();
+    return shapes;
+}
+
+inline OperationRow convolution_row(const std::string& name, int kernel, bool bias) {
+    return {
+        .name = name,
+        .shapes = [](ShapeDraw& draw) { return std::vector{draw.shape()}; },
+        .build =
+            [=](const std::vector<Tensor>& x) { return conv(x[0], {.channels = 11, .kernel = kernel, .bias = bias}); },
+        .result =
+            [=](const Arrays& x) {
+                return reference::convolution(x[0], x[1].values, bias ? x[2].values : std::vector<double>(), 11,
+                                              kernel);
+            },
+        .finite_only = true,
+        .plain = false};
+}
+
+/// Adding an operation is adding its row.
+inline std::vector<OperationRow> operation_rows() {
+    constexpr double kOfRounded = 2e-2;  // a gradient that is made of the rounded result, by differences from 1
+    const auto one = [](ShapeDraw& draw) { return std::vector{draw.shape()}; };
+    const auto two = [](ShapeDraw& draw) { return std::vector<Shape>(2, draw.shape()); };
+    return {
+        elementwise("relu", relu, [](double x) { return x > 0 || std::isnan(x) ? x : 0; }),
+        elementwise(
+            "leaky_relu", [](Tensor x) { return leaky_relu(x, 0.25f); }, [](double x) { return x > 0 ? x : 0.25 * x; }),
+        {.name = "add",
+         .shapes = two,
+         .build = [](const auto& x) { return add(x[0], x[1]); },
+         .result =
+             [](const Arrays& x) {
+                 Array y = x[0];
+                 for (std::size_t i = 0; i < y.values.size(); ++i) y.values[i] += x[1].values[i];
+                 return y;
+             }},
+        {.name = "concat",
+         .shapes = [](ShapeDraw& draw) { return parts_of(draw, 3); },
+         .build = [](const auto& x) { return concat(x); },
+         .result = [](const Arrays& x) { return reference::concatenated(x); },
+         .f32 = 0,
+         .bf16 = 0},
+        {.name = "concat of one tensor twice",
+         .shapes = one,
+         .build = [](const auto& x) { return concat(x[0], x[0]); },
+         .result =
+             [](const Arrays& x) {
+                 return reference::concatenated({x[0], x[0]});
+             }},
+        {.name = "max_pool of 2 x 2 x 2",
+         .shapes = [](ShapeDraw& draw) { return std::vector{draw.multiple(2, 2, 2)}; },
+         .build = [](const auto& x) { return max_pool(x[0]); },
+         .result = [](const Arrays& x) { return reference::max_pool(x[0]); },
+         .finite_only = true},
+        {.name = "upsample",
+         .shapes = one,
+         .build = [](const auto& x) { return upsample(x[0]); },
+         .result = [](const Arrays& x) { return reference::upsample(x[0]); },
+         .finite_only = true},
+        convolution_row("conv of kernel 1", 1, true),
+        convolution_row("conv of kernel 3", 3, false),
+        {.name = "batch_norm",  // of some voxels: of one or two, rounding decides
+         .shapes =
+             [](ShapeDraw& draw) {
+                 return std::vector{Shape{2, draw.channels(), 3, draw.side(5), 5}};
+             },
+         .build = [](const auto& x) { return batch_norm(x[0]); },
+         .result = [](const Arrays& x) { return reference::batch_norm(x[0], x[1].values, x[2].values, false); },
+         .f32 = 2e-4,
+         .bf16 = kOfRounded,
+         .finite_only = true},
+    };
+}
+
+}  // namespace iwseg
