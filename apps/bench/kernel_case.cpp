@@ -94,15 +94,19 @@ KernelCase copy(Options o) {
                   [](const Kernels& device, Stream s, Views v, void*) { device.copy(s, v[0], v[1]); });
 }
 
-KernelCase leaky_relu(Options o) {
+template <Activation::Kind kKind>
+KernelCase activate(Options o) {
     return simple(Operands(o).noise("x", o.shape).result("y", o.shape),
-                  [](const Kernels& device, Stream s, Views v, void*) { device.leaky_relu(s, v[0], 0.01f, v[1]); });
+                  [](const Kernels& device, Stream s, Views v, void*) {
+                      device.activate(s, v[0], {kKind, 0.01f}, v[1]);
+                  });
 }
 
-KernelCase leaky_relu_backward(Options o) {
-    return simple(Operands(o).noise("y", o.shape).noise("diff_y", o.shape).result("diff_x", o.shape),
+template <Activation::Kind kKind>
+KernelCase activate_backward(Options o) {
+    return simple(Operands(o).noise("kept", o.shape).noise("diff_y", o.shape).result("diff_x", o.shape),
                   [](const Kernels& device, Stream s, Views v, void*) {
-                      device.leaky_relu_backward(s, v[0], v[1], 0.01f, v[2], Write::overwrite);
+                      device.activate_backward(s, v[0], v[1], {kKind, 0.01f}, v[2], Write::overwrite);
                   });
 }
 
@@ -385,15 +389,19 @@ const std::vector<std::pair<std::string, KernelCase (*)(Options)>>& table() {
         {"convolution_weight_gradient", convolution_weight_gradient},
         {"copy", copy},
         {"copy_channels", copy_channels},
+        {"gelu", activate<Activation::Kind::gelu>},
+        {"gelu_backward", activate_backward<Activation::Kind::gelu>},
         {"label_components", label_components},
-        {"leaky_relu", leaky_relu},
-        {"leaky_relu_backward", leaky_relu_backward},
+        {"leaky_relu", activate<Activation::Kind::leaky_relu>},
+        {"leaky_relu_backward", activate_backward<Activation::Kind::leaky_relu>},
         {"loss_gradient", loss_gradient},
         {"loss_value", loss_value},
         {"max_pool", max_pool},
         {"max_pool_backward", max_pool_backward},
         {"reorder", reorder},
         {"sgd_update", sgd_update},
+        {"sigmoid", activate<Activation::Kind::sigmoid>},
+        {"sigmoid_backward", activate_backward<Activation::Kind::sigmoid>},
         {"upsample", upsample},
         {"upsample_backward", upsample_backward},
     };

@@ -6,6 +6,7 @@
 #include <string>
 #include <type_traits>
 
+#include "kernels/cpu/parallel.h"
 #include "kernels/device/bf16.h"
 #include "kernels/device/dispatch.h"
 #include "kernels/device/view.h"
@@ -46,6 +47,19 @@ void with_block(std::int64_t block, Body&& body) {
             return body(std::integral_constant<int, 16>{});
     }
     throw std::invalid_argument("the CPU kernels take channel blocks of 1, 8 or 16, not " + std::to_string(block));
+}
+
+/// Sets to 0 what fills the last block of channels, after a function that does not leave 0 as it is.
+template <class T>
+void clear_padding(Stream stream, const View& view) {
+    const Blocks blocks(view);
+    const std::int64_t filled = view.shape.c % blocks.block;
+    if (filled == 0) return;
+    parallel_for(stream, blocks.samples * blocks.voxels, [&](std::int64_t i) {
+        const std::int64_t row = (i / blocks.voxels + 1) * blocks.blocks - 1;
+        T* const at = view.as<T>() + (row * blocks.voxels + i % blocks.voxels) * blocks.block;
+        std::fill(at + filled, at + blocks.block, T{});
+    });
 }
 
 }  // namespace iwseg::cpu

@@ -23,6 +23,12 @@ inline void require_same(const View& a, const View& b, const char* operation) {
         throw std::invalid_argument(std::string(operation) + ": tensors of different shape or layout");
 }
 
+/// As require_same, and of one type.
+inline void require_same_form(const View& a, const View& b, const char* operation) {
+    require_same(a, b, operation);
+    if (a.type != b.type) throw std::invalid_argument(std::string(operation) + ": tensors of different type");
+}
+
 /// Numbers a tensor holds, padding included.
 inline std::int64_t numbers_of(const View& view) {
     return view.shape.n * padded_channels(view.layout, view.shape.c) * view.shape.voxels();

@@ -11,8 +11,10 @@
 #include "engine/ops/batch_norm.h"
 #include "engine/ops/concat.h"
 #include "engine/ops/conv.h"
+#include "engine/ops/gelu.h"
 #include "engine/ops/max_pool.h"
 #include "engine/ops/relu.h"
+#include "engine/ops/sigmoid.h"
 #include "engine/ops/upsample.h"
 #include "tests/support/operation_references.h"
 
@@ -104,6 +106,9 @@ inline std::vector<OperationRow> operation_rows() {
         elementwise("relu", relu, [](double x) { return x > 0 || std::isnan(x) ? x : 0; }),
         elementwise(
             "leaky_relu", [](Tensor x) { return leaky_relu(x, 0.25f); }, [](double x) { return x > 0 ? x : 0.25 * x; }),
+        elementwise(
+            "sigmoid", sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }, kOfRounded),
+        elementwise("gelu", gelu, [](double x) { return x / 2 * std::erfc(-x / std::sqrt(2.0)); }),
         {.name = "add",
          .shapes = two,
          .build = [](const auto& x) { return add(x[0], x[1]); },
