@@ -4,6 +4,7 @@
 
 #include "engine/graph.h"
 #include "engine/lowering.h"
+#include "engine/ops/pool_window.h"
 #include "engine/plan.h"
 
 namespace iwseg {
@@ -11,15 +12,15 @@ namespace {
 
 class MaxPoolOperation final : public Operation {
   public:
-    explicit MaxPoolOperation(std::string name) : name_(std::move(name)) {}
+    MaxPoolOperation(std::string name, const Window& window) : name_(std::move(name)), window_(window) {}
     std::string name() const override { return name_; }
 
     std::vector<Shape> outputs(const std::vector<Shape>& inputs) const override {
-        const Shape& x = inputs.at(0);
-        if (x.d % 2 || x.h % 2 || x.w % 2)
-            throw std::invalid_argument(
-                "max_pool: expected even sizes; a network of three halvings takes multiples of 8");
-        return {{x.n, x.c, x.d / 2, x.h / 2, x.w / 2}};
+        for (const int side : {window_.d, window_.h, window_.w})
+            if (side > 3)
+                throw std::invalid_argument("max_pool: a window of " + std::to_string(side) +
+                                            " voxels along an axis, expected 1 to 3");
+        return {pooled(inputs.at(0), window_, "max_pool")};
     }
 
     void forward(const Lowering& lowering) const override {
@@ -43,12 +44,13 @@ class MaxPoolOperation final : public Operation {
 
   private:
     std::string name_;
+    Window window_;
 };
 
 }  // namespace
 
-Tensor max_pool(Tensor x) {
-    return x.graph->add_one(std::make_shared<MaxPoolOperation>(x.graph->fresh_name("max_pool")), {x});
+Tensor max_pool(Tensor x, const Window& window) {
+    return x.graph->add_one(std::make_shared<MaxPoolOperation>(x.graph->fresh_name("max_pool"), window), {x});
 }
 
 }  // namespace iwseg

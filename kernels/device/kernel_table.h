@@ -22,8 +22,10 @@
 #include "kernels/optimizer/sgd.h"
 #include "kernels/patch/cut_patch.h"
 #include "kernels/patch/grid_patch.h"
+#include "kernels/resample/channel_mean.h"
 #include "kernels/resample/max_pool.h"
 #include "kernels/resample/upsample.h"
+#include "kernels/resample/window_sum.h"
 
 /// Every function of a backend that the engine calls, by name.
 // clang-format off
@@ -39,7 +41,8 @@
     X(components_scratch_bytes) X(label_components) X(component_weights_scratch_bytes) X(component_weights) \
     X(inverse_weight_table) X(look_up_weights) X(sgd_update) X(adamw_update) X(accumulate_gradient) X(clip_gradient) \
     X(clip_scratch_bytes) X(average_values) X(take_staged) X(cut_patches) X(extract_patch) \
-    X(extract_patch_scratch_bytes) X(accumulate_patch) X(average_patches) X(copy_channels)
+    X(extract_patch_scratch_bytes) X(accumulate_patch) X(average_patches) X(copy_channels) X(sum_windows) \
+    X(spread_windows) X(channel_mean) X(channel_mean_scratch_bytes)
 // clang-format on
 
 namespace iwseg {

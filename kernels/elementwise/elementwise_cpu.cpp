@@ -1,6 +1,7 @@
 #include "kernels/elementwise/elementwise.h"
 
 #include "kernels/cpu/cpu_blocks.h"
+#include "kernels/cpu/lane_sums.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/vector_clones.h"
 
@@ -17,20 +18,6 @@ IWSEG_VECTOR_CLONES void add_piece(const T* from, std::int64_t numbers, T* to) {
 template <class From, class To>
 IWSEG_VECTOR_CLONES void copy_piece(const From* from, std::int64_t numbers, To* to) {
     for (std::int64_t i = 0; i < numbers; ++i) store(to[i], to_f32(from[i]));
-}
-
-template <int B, class T>
-IWSEG_VECTOR_CLONES void sum_piece(const T* x, std::int64_t voxels, double* sums) {
-    constexpr int kLanes = 64;
-    const std::int64_t numbers = voxels * B, whole = numbers / kLanes * kLanes;
-    float lanes[kLanes] = {};
-    for (std::int64_t i = 0; i < whole; i += kLanes)
-        for (int l = 0; l < kLanes; ++l) lanes[l] += to_f32(x[i + l]);
-    for (std::int64_t i = whole; i < numbers; ++i) lanes[i - whole] += to_f32(x[i]);
-    for (int b = 0; b < B; ++b) {
-        sums[b] = 0;
-        for (int l = b; l < kLanes; l += B) sums[b] += lanes[l];
-    }
 }
 
 template <class Body>
@@ -77,7 +64,7 @@ void channel_sum(Stream stream, View x, float* sums, void* scratch) {
             constexpr int B = width;
             parallel_for(stream, blocks.rows() * chunks, [&](std::int64_t i) {
                 const std::int64_t first = i % chunks * size;
-                sum_piece<B>(x.as<const decltype(real)>() + (i / chunks * blocks.voxels + first) * B,
+                sum_lanes<B>(x.as<const decltype(real)>() + (i / chunks * blocks.voxels + first) * B,
                              std::min(size, blocks.voxels - first), partial + i * B);
             });
         });

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/resample/window_sum.h"
 #include "tests/support/reference_operations.h"
 
 // Operations beyond the residual U-Net's in double precision, written down plainly: NaN and infinity as PyTorch has
@@ -24,6 +25,41 @@ inline Array concatenated(const Arrays& parts) {
              [&](auto n, auto c, auto d, auto h, auto w) { y.at(n, first + c, d, h, w) = part.at(n, c, d, h, w); });
         first += part.shape.c;
     }
+    return y;
+}
+
+/// y = join(y, x) over each window, y beginning as `start`.
+template <class Join>
+Array over_windows(const Array& x, const Window& window, double start, Join&& join) {
+    const Shape& s = x.shape;
+    Array y({s.n, s.c, s.d / window.d, s.h / window.h, s.w / window.w});
+    std::fill(y.values.begin(), y.values.end(), start);
+    each(s, [&](auto n, auto c, auto d, auto h, auto w) {
+        double& to = y.at(n, c, d / window.d, h / window.h, w / window.w);
+        to = join(to, x.at(n, c, d, h, w));
+    });
+    return y;
+}
+
+inline Array max_pool(const Array& x, const Window& window) {
+    return over_windows(x, window, -INFINITY, [](double a, double b) { return std::isnan(a) || b < a ? a : b; });
+}
+
+inline Array average_pool(const Array& x, const Window& window) {
+    const double share = 1.0 / (window.d * window.h * window.w);
+    return over_windows(x, window, 0, [=](double a, double b) { return a + share * b; });
+}
+
+inline Array global_average_pool(const Array& x) {
+    return average_pool(x, {static_cast<int>(x.shape.d), static_cast<int>(x.shape.h), static_cast<int>(x.shape.w)});
+}
+
+inline Array upsample_nearest(const Array& x, const Window& times) {
+    const Shape& s = x.shape;
+    Array y({s.n, s.c, times.d * s.d, times.h * s.h, times.w * s.w});
+    each(y.shape, [&](auto n, auto c, auto d, auto h, auto w) {
+        y.at(n, c, d, h, w) = x.at(n, c, d / times.d, h / times.h, w / times.w);
+    });
     return y;
 }
 

@@ -8,10 +8,12 @@
 #include <vector>
 
 #include "engine/ops/add.h"
+#include "engine/ops/average_pool.h"
 #include "engine/ops/batch_norm.h"
 #include "engine/ops/concat.h"
 #include "engine/ops/conv.h"
 #include "engine/ops/gelu.h"
+#include "engine/ops/global_average_pool.h"
 #include "engine/ops/max_pool.h"
 #include "engine/ops/relu.h"
 #include "engine/ops/sigmoid.h"
@@ -97,6 +99,14 @@ inline OperationRow convolution_row(const std::string& name, int kernel, bool bi
         .plain = false};
 }
 
+inline OperationRow pool_row(const std::string& name, const Window& window, Tensor (*build)(Tensor, const Window&),
+                             Array (*result)(const Array&, const Window&)) {
+    return {.name = name,
+            .shapes = [=](ShapeDraw& draw) { return std::vector{draw.multiple(window.d, window.h, window.w)}; },
+            .build = [=](const std::vector<Tensor>& x) { return build(x[0], window); },
+            .result = [=](const Arrays& x) { return result(x[0], window); }};
+}
+
 /// Adding an operation is adding its row.
 inline std::vector<OperationRow> operation_rows() {
     constexpr double kOfRounded = 2e-2;  // a gradient that is made of the rounded result, by differences from 1
@@ -131,11 +141,25 @@ inline std::vector<OperationRow> operation_rows() {
              [](const Arrays& x) {
                  return reference::concatenated({x[0], x[0]});
              }},
-        {.name = "max_pool of 2 x 2 x 2",
-         .shapes = [](ShapeDraw& draw) { return std::vector{draw.multiple(2, 2, 2)}; },
-         .build = [](const auto& x) { return max_pool(x[0]); },
-         .result = [](const Arrays& x) { return reference::max_pool(x[0]); },
-         .finite_only = true},
+        pool_row("max_pool of 2 x 2 x 2", {2, 2, 2}, max_pool, reference::max_pool),
+        pool_row("max_pool of 1 x 2 x 3", {1, 2, 3}, max_pool, reference::max_pool),
+        pool_row("max_pool of 3 x 3 x 1", {3, 3, 1}, max_pool, reference::max_pool),
+        pool_row("average_pool of 2 x 2 x 2", {2, 2, 2}, average_pool, reference::average_pool),
+        pool_row("average_pool of 3 x 1 x 2", {3, 1, 2}, average_pool, reference::average_pool),
+        {.name = "global_average_pool",
+         .shapes = one,
+         .build = [](const auto& x) { return global_average_pool(x[0]); },
+         .result = [](const Arrays& x) { return reference::global_average_pool(x[0]); }},
+        {.name = "upsample_nearest",
+         .shapes = one,
+         .build =
+             [](const auto& x) {
+                 return upsample_nearest(x[0], {1, 2, 3});
+             },
+         .result =
+             [](const Arrays& x) {
+                 return reference::upsample_nearest(x[0], {1, 2, 3});
+             }},
         {.name = "upsample",
          .shapes = one,
          .build = [](const auto& x) { return upsample(x[0]); },
