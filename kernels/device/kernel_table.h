@@ -13,7 +13,9 @@
 #include "kernels/elementwise/activation.h"
 #include "kernels/elementwise/channel_copy.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/elementwise/multiply.h"
 #include "kernels/elementwise/reorder.h"
+#include "kernels/elementwise/softmax.h"
 #include "kernels/loss/loss.h"
 #include "kernels/norm/batch_norm.h"
 #include "kernels/optimizer/adamw.h"
@@ -41,8 +43,8 @@
     X(components_scratch_bytes) X(label_components) X(component_weights_scratch_bytes) X(component_weights) \
     X(inverse_weight_table) X(look_up_weights) X(sgd_update) X(adamw_update) X(accumulate_gradient) X(clip_gradient) \
     X(clip_scratch_bytes) X(average_values) X(take_staged) X(cut_patches) X(extract_patch) \
-    X(extract_patch_scratch_bytes) X(accumulate_patch) X(average_patches) X(copy_channels) X(sum_windows) \
-    X(spread_windows) X(channel_mean) X(channel_mean_scratch_bytes)
+    X(extract_patch_scratch_bytes) X(accumulate_patch) X(average_patches) X(copy_channels) X(multiply) X(sum_windows) \
+    X(spread_windows) X(channel_mean) X(channel_mean_scratch_bytes) X(softmax) X(softmax_backward)
 // clang-format on
 
 namespace iwseg {

@@ -63,4 +63,18 @@ inline Array upsample_nearest(const Array& x, const Window& times) {
     return y;
 }
 
+inline Array softmax(const Array& x) {
+    Array y = x;
+    Shape voxels = x.shape;
+    voxels.c = 1;
+    each(voxels, [&](auto n, auto, auto d, auto h, auto w) {
+        double most = -INFINITY, sum = 0;
+        for (std::int64_t c = 0; c < x.shape.c; ++c)
+            if (const double v = x.at(n, c, d, h, w); v > most) most = v;
+        for (std::int64_t c = 0; c < x.shape.c; ++c) sum += std::exp(x.at(n, c, d, h, w) - most);
+        for (std::int64_t c = 0; c < x.shape.c; ++c) y.at(n, c, d, h, w) = std::exp(x.at(n, c, d, h, w) - most) / sum;
+    });
+    return y;
+}
+
 }  // namespace iwseg::reference

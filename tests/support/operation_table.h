@@ -15,8 +15,10 @@
 #include "engine/ops/gelu.h"
 #include "engine/ops/global_average_pool.h"
 #include "engine/ops/max_pool.h"
+#include "engine/ops/multiply.h"
 #include "engine/ops/relu.h"
 #include "engine/ops/sigmoid.h"
+#include "engine/ops/softmax.h"
 #include "engine/ops/upsample.h"
 #include "tests/support/operation_references.h"
 
@@ -141,6 +143,15 @@ inline std::vector<OperationRow> operation_rows() {
              [](const Arrays& x) {
                  return reference::concatenated({x[0], x[0]});
              }},
+        {.name = "multiply",
+         .shapes = two,
+         .build = [](const auto& x) { return multiply(x[0], x[1]); },
+         .result =
+             [](const Arrays& x) {
+                 Array y = x[0];
+                 for (std::size_t i = 0; i < y.values.size(); ++i) y.values[i] *= x[1].values[i];
+                 return y;
+             }},
         pool_row("max_pool of 2 x 2 x 2", {2, 2, 2}, max_pool, reference::max_pool),
         pool_row("max_pool of 1 x 2 x 3", {1, 2, 3}, max_pool, reference::max_pool),
         pool_row("max_pool of 3 x 3 x 1", {3, 3, 1}, max_pool, reference::max_pool),
@@ -150,6 +161,11 @@ inline std::vector<OperationRow> operation_rows() {
          .shapes = one,
          .build = [](const auto& x) { return global_average_pool(x[0]); },
          .result = [](const Arrays& x) { return reference::global_average_pool(x[0]); }},
+        {.name = "softmax",
+         .shapes = one,
+         .build = [](const auto& x) { return softmax(x[0]); },
+         .result = [](const Arrays& x) { return reference::softmax(x[0]); },
+         .bf16 = kOfRounded},
         {.name = "upsample_nearest",
          .shapes = one,
          .build =
