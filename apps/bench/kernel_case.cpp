@@ -221,14 +221,15 @@ KernelCase max_pool_backward(Options o) {
 }
 
 KernelCase upsample(Options o) {
-    return simple(Operands(o).noise("x", o.shape).result("y", resized(o.shape, 2)),
-                  [](const Kernels& device, Stream s, Views v, void*) { device.upsample(s, v[0], v[1]); });
+    return simple(
+        Operands(o).noise("x", o.shape).result("y", resized(o.shape, 2)),
+        [](const Kernels& device, Stream s, Views v, void*) { device.upsample(s, v[0], Corners::aligned, v[1]); });
 }
 
 KernelCase upsample_backward(Options o) {
     return simple(Operands(o).noise("diff y", resized(o.shape, 2)).result("diff x", o.shape),
                   [](const Kernels& device, Stream s, Views v, void*) {
-                      device.upsample_backward(s, v[0], v[1], Write::overwrite);
+                      device.upsample_backward(s, v[0], Corners::aligned, v[1], Write::overwrite);
                   });
 }
 

@@ -11,7 +11,7 @@ namespace {
 
 class UpsampleOperation final : public Operation {
   public:
-    explicit UpsampleOperation(std::string name) : name_(std::move(name)) {}
+    UpsampleOperation(std::string name, Corners corners) : name_(std::move(name)), corners_(corners) {}
     std::string name() const override { return name_; }
 
     std::vector<Shape> outputs(const std::vector<Shape>& inputs) const override {
@@ -21,25 +21,26 @@ class UpsampleOperation final : public Operation {
 
     void forward(const Lowering& lowering) const override {
         const Buffer x = lowering.input(0), y = lowering.output();
-        lowering.add({name_, "upsample", {x}, {y}, [=](const Plan& plan) {
-                          plan.device().upsample(plan.stream(), plan[x], plan[y]);
+        lowering.add({name_, "upsample", {x}, {y}, [=, corners = corners_](const Plan& plan) {
+                          plan.device().upsample(plan.stream(), plan[x], corners, plan[y]);
                       }});
     }
 
     void backward(const Lowering& lowering) const override {
         if (!lowering.wants_gradient(0)) return;
         const Buffer diff_y = lowering.output_gradient();
-        const auto [diff_x, write] = lowering.input_gradient(0);
-        Call call{name_ + " backward", "upsample backward", {diff_y}, {diff_x}, {}};
-        call.run = [=, diff_x = diff_x, write = write](const Plan& plan) {
-            plan.device().upsample_backward(plan.stream(), plan[diff_y], plan[diff_x], write);
+        const GradientDestination to = lowering.input_gradient(0);
+        Call call{name_ + " backward", "upsample backward", {diff_y}, {to.buffer}, {}};
+        call.run = [=, corners = corners_](const Plan& plan) {
+            plan.device().upsample_backward(plan.stream(), plan[diff_y], corners, plan[to.buffer], to.write);
         };
-        if (write == Write::accumulate) call.reads.push_back(diff_x);
+        if (to.write == Write::accumulate) call.reads.push_back(to.buffer);
         lowering.add(std::move(call));
     }
 
   private:
     std::string name_;
+    Corners corners_;
 };
 
 class NearestOperation final : public Operation {
@@ -80,8 +81,8 @@ class NearestOperation final : public Operation {
 
 }  // namespace
 
-Tensor upsample(Tensor x) {
-    return x.graph->add_one(std::make_shared<UpsampleOperation>(x.graph->fresh_name("upsample")), {x});
+Tensor upsample(Tensor x, Corners corners) {
+    return x.graph->add_one(std::make_shared<UpsampleOperation>(x.graph->fresh_name("upsample"), corners), {x});
 }
 
 Tensor upsample_nearest(Tensor x, const Window& times) {

@@ -15,11 +15,12 @@ struct Tap {
     float far;
 };
 
-std::vector<Tap> taps_of(std::int64_t size) {
+std::vector<Tap> taps_of(std::int64_t size, Corners corners) {
     std::vector<Tap> taps(static_cast<std::size_t>(2 * size));
     const float scale = size > 1 ? static_cast<float>(size - 1) / static_cast<float>(2 * size - 1) : 0.0f;
     for (std::int64_t o = 0; o < 2 * size; ++o) {
-        const float place = scale * static_cast<float>(o);
+        const float place = corners == Corners::aligned ? scale * static_cast<float>(o)
+                                                        : std::max(0.5f * static_cast<float>(o) - 0.25f, 0.0f);
         const auto near = std::min(static_cast<std::int64_t>(place), size - 1);
         taps[o] = {near, near + 1 < size ? 1 : 0, place - static_cast<float>(near)};
     }
@@ -32,9 +33,9 @@ struct Readers {
     float weight[8] = {};
 };
 
-std::vector<Readers> readers_of(std::int64_t size) {
+std::vector<Readers> readers_of(std::int64_t size, Corners corners) {
     std::vector<Readers> readers(static_cast<std::size_t>(size));
-    const std::vector<Tap> taps = taps_of(size);
+    const std::vector<Tap> taps = taps_of(size, corners);
     for (std::int64_t o = 0; o < 2 * size; ++o)
         for (int side = 0; side < 2; ++side) {
             Readers& r = readers[taps[o].near + side * taps[o].step];
@@ -92,11 +93,12 @@ void require_double(const View& x, const View& y) {
 
 }  // namespace
 
-void upsample(Stream stream, View x, View y) {
+void upsample(Stream stream, View x, Corners corners, View y) {
     require_double(x, y);
     const Blocks blocks(x);
     const Shape &small = x.shape, &big = y.shape;
-    const std::vector<Tap> d_taps = taps_of(small.d), h_taps = taps_of(small.h), w_taps = taps_of(small.w);
+    const std::vector<Tap> d_taps = taps_of(small.d, corners), h_taps = taps_of(small.h, corners),
+                           w_taps = taps_of(small.w, corners);
     with_real(x.type, [&](auto real) {
         with_block(blocks.block, [&](auto width) {
             using T = decltype(real);
@@ -121,12 +123,12 @@ void upsample(Stream stream, View x, View y) {
     });
 }
 
-void upsample_backward(Stream stream, View diff_y, View diff_x, Write write) {
+void upsample_backward(Stream stream, View diff_y, Corners corners, View diff_x, Write write) {
     require_double(diff_x, diff_y);
     const Blocks blocks(diff_x);
     const Shape &small = diff_x.shape, &big = diff_y.shape;
-    const std::vector<Readers> d_readers = readers_of(small.d), h_readers = readers_of(small.h),
-                               w_readers = readers_of(small.w);
+    const std::vector<Readers> d_readers = readers_of(small.d, corners), h_readers = readers_of(small.h, corners),
+                               w_readers = readers_of(small.w, corners);
     with_real(diff_x.type, [&](auto real) {
         with_block(blocks.block, [&](auto width) {
             using T = decltype(real);

@@ -152,17 +152,17 @@ TEST_P(Operations, UpsampleAndItsGradient) {
         on_schedules([&] {
             const KernelTensor in = tensor(x), out = empty(diff.shape), dy = tensor(diff), dx = empty(shape);
             const KernelTensor sum = tensor(before);
-            device().upsample({}, in.view(), out.view());
+            device().upsample({}, in.view(), Corners::aligned, out.view());
             expect_close(out.array(), forward(), tolerance());
             EXPECT_TRUE(out.padding_is_zero());
-            device().upsample_backward({}, dy.view(), dx.view(), Write::overwrite);
+            device().upsample_backward({}, dy.view(), Corners::aligned, dx.view(), Write::overwrite);
             check_gradient(dx.array().values, x.values, diff, forward, tolerance());
-            device().upsample_backward({}, dy.view(), sum.view(), Write::accumulate);
+            device().upsample_backward({}, dy.view(), Corners::aligned, sum.view(), Write::accumulate);
             for (const bool accumulated : {false, true})
                 expect_close((accumulated ? sum : dx).array(),
                              on_cpu(before,
                                     [&](const Kernels& cpu, auto& view, View result) {
-                                        cpu.upsample_backward({}, view(diff), result,
+                                        cpu.upsample_backward({}, view(diff), Corners::aligned, result,
                                                               accumulated ? Write::accumulate : Write::overwrite);
                                     }),
                              tolerance());
@@ -181,7 +181,7 @@ TEST_P(Operations, PoolingAndUpsamplingTakePlainChannels) {
     const KernelTensor pooled = plain(small), upsampled = plain(large);
     device().max_pool({}, in.view(), pooled.view());
     expect_close(pooled.array(), reference::max_pool(x), 0);
-    device().upsample({}, from.view(), upsampled.view());
+    device().upsample({}, from.view(), Corners::aligned, upsampled.view());
     expect_close(upsampled.array(), reference::upsample(y), tolerance());
 }
 
@@ -195,8 +195,9 @@ TEST_P(Operations, PoolingAndUpsamplingRefuseSizesThatDoNotFit) {
     }
     const KernelTensor x = make(4, 4, 4);
     for (const KernelTensor& y : {make(7, 8, 8), make(8, 7, 8), make(8, 8, 7)}) {
-        EXPECT_THROW(device().upsample({}, x.view(), y.view()), std::invalid_argument);
-        EXPECT_THROW(device().upsample_backward({}, y.view(), x.view(), Write::overwrite), std::invalid_argument);
+        EXPECT_THROW(device().upsample({}, x.view(), Corners::aligned, y.view()), std::invalid_argument);
+        EXPECT_THROW(device().upsample_backward({}, y.view(), Corners::aligned, x.view(), Write::overwrite),
+                     std::invalid_argument);
     }
 }
 
@@ -272,8 +273,9 @@ TEST_P(Operations, LayoutsOfTheOtherBackendAreRefused) {
     EXPECT_THROW(device().max_pool({}, big.view(), small.view()), std::invalid_argument);
     EXPECT_THROW(device().max_pool_backward({}, big.view(), small.view(), big.view(), Write::overwrite),
                  std::invalid_argument);
-    EXPECT_THROW(device().upsample({}, small.view(), big.view()), std::invalid_argument);
-    EXPECT_THROW(device().upsample_backward({}, big.view(), small.view(), Write::overwrite), std::invalid_argument);
+    EXPECT_THROW(device().upsample({}, small.view(), Corners::aligned, big.view()), std::invalid_argument);
+    EXPECT_THROW(device().upsample_backward({}, big.view(), Corners::aligned, small.view(), Write::overwrite),
+                 std::invalid_argument);
     EXPECT_THROW(device().batch_norm_apply({}, big.view(), {ones.data(), ones.data()}, {ones.data(), ones.data()}, true,
                                            big.view()),
                  std::invalid_argument);

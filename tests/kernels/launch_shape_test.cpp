@@ -45,10 +45,11 @@ TEST(LaunchShapes, UpsamplingFillsItsBlocks) {
         const Shape small{1, channels, 3, 64, 32}, large{1, channels, 6, 128, 64};
         const KernelTensor x = tensor(small, Type::bf16), y = tensor(large, Type::bf16);
         const std::int64_t plane = 65 * 33 * channels / 8;
-        EXPECT_LE(threads_of([&] { device().upsample({}, x.view(), y.view()); }), 4 * (plane + 127));
+        EXPECT_LE(threads_of([&] { device().upsample({}, x.view(), Corners::aligned, y.view()); }), 4 * (plane + 127));
         const std::int64_t inputs = 64 * 32 * channels / 8;
-        EXPECT_LE(threads_of([&] { device().upsample_backward({}, y.view(), x.view(), Write::overwrite); }),
-                  inputs + 127);
+        EXPECT_LE(
+            threads_of([&] { device().upsample_backward({}, y.view(), Corners::aligned, x.view(), Write::overwrite); }),
+            inputs + 127);
     }
 }
 

@@ -63,6 +63,27 @@ inline Array upsample_nearest(const Array& x, const Window& times) {
     return y;
 }
 
+/// To twice the size, trilinear, with half-pixel corners: PyTorch's align_corners = false.
+inline Array upsample_half(const Array& x) {
+    const Shape& s = x.shape;
+    Array y({s.n, s.c, 2 * s.d, 2 * s.h, 2 * s.w});
+    const auto tap = [](std::int64_t o, std::int64_t size, std::int64_t side) {
+        const double at = std::max(0.0, (static_cast<double>(o) + 0.5) / 2 - 0.5);
+        const auto near = static_cast<std::int64_t>(at);
+        const double far = at - static_cast<double>(near);
+        return std::pair(std::min(near + side, size - 1), side ? far : 1 - far);
+    };
+    each(y.shape, [&](auto n, auto c, auto d, auto h, auto w) {
+        for (int corner = 0; corner < 8; ++corner) {
+            const auto [i, a] = tap(d, s.d, corner >> 2);
+            const auto [j, b] = tap(h, s.h, corner >> 1 & 1);
+            const auto [k, e] = tap(w, s.w, corner & 1);
+            y.at(n, c, d, h, w) += a * b * e * x.at(n, c, i, j, k);
+        }
+    });
+    return y;
+}
+
 inline Array softmax(const Array& x) {
     Array y = x;
     Shape voxels = x.shape;

@@ -176,6 +176,11 @@ inline std::vector<OperationRow> operation_rows() {
              [](const Arrays& x) {
                  return reference::upsample_nearest(x[0], {1, 2, 3});
              }},
+        {.name = "upsample with half-pixel corners",
+         .shapes = one,
+         .build = [](const auto& x) { return upsample(x[0], Corners::half); },
+         .result = [](const Arrays& x) { return reference::upsample_half(x[0]); },
+         .finite_only = true},
         {.name = "upsample",
          .shapes = one,
          .build = [](const auto& x) { return upsample(x[0]); },
