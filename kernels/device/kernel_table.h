@@ -13,6 +13,7 @@
 #include "kernels/elementwise/activation.h"
 #include "kernels/elementwise/channel_copy.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/elementwise/linear.h"
 #include "kernels/elementwise/multiply.h"
 #include "kernels/elementwise/reorder.h"
 #include "kernels/elementwise/softmax.h"
@@ -44,7 +45,8 @@
     X(inverse_weight_table) X(look_up_weights) X(sgd_update) X(adamw_update) X(accumulate_gradient) X(clip_gradient) \
     X(clip_scratch_bytes) X(average_values) X(take_staged) X(cut_patches) X(extract_patch) \
     X(extract_patch_scratch_bytes) X(accumulate_patch) X(average_patches) X(copy_channels) X(multiply) X(sum_windows) \
-    X(spread_windows) X(channel_mean) X(channel_mean_scratch_bytes) X(softmax) X(softmax_backward)
+    X(spread_windows) X(channel_mean) X(channel_mean_scratch_bytes) X(softmax) X(softmax_backward) X(linear) \
+    X(linear_backward_data) X(linear_backward_weights)
 // clang-format on
 
 namespace iwseg {

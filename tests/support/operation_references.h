@@ -98,4 +98,16 @@ inline Array softmax(const Array& x) {
     return y;
 }
 
+/// weights: (O, I); bias: (O), or none.
+inline Array linear(const Array& x, const Array& weights, const Array* bias, std::int64_t features) {
+    Array y({x.shape.n, features, 1, 1, 1});
+    each(y.shape, [&](auto n, auto o, auto, auto, auto) {
+        double sum = bias ? bias->values[static_cast<std::size_t>(o)] : 0;
+        for (std::int64_t i = 0; i < x.shape.c; ++i)
+            sum += weights.values[static_cast<std::size_t>(o * x.shape.c + i)] * x.at(n, i, 0, 0, 0);
+        y.at(n, o, 0, 0, 0) = sum;
+    });
+    return y;
+}
+
 }  // namespace iwseg::reference

@@ -14,6 +14,7 @@
 #include "engine/ops/conv.h"
 #include "engine/ops/gelu.h"
 #include "engine/ops/global_average_pool.h"
+#include "engine/ops/linear.h"
 #include "engine/ops/max_pool.h"
 #include "engine/ops/multiply.h"
 #include "engine/ops/relu.h"
@@ -109,6 +110,16 @@ inline OperationRow pool_row(const std::string& name, const Window& window, Tens
             .result = [=](const Arrays& x) { return result(x[0], window); }};
 }
 
+inline OperationRow linear_row(const std::string& name, bool bias) {
+    return {.name = name,
+            .shapes =
+                [](ShapeDraw& draw) {
+                    return std::vector{Shape{draw.below(1, 4), draw.channels() * draw.below(1, 3), 1, 1, 1}};
+                },
+            .build = [=](const std::vector<Tensor>& x) { return linear(x[0], {.features = 13, .bias = bias}); },
+            .result = [=](const Arrays& x) { return reference::linear(x[0], x[1], bias ? &x[2] : nullptr, 13); }};
+}
+
 /// Adding an operation is adding its row.
 inline std::vector<OperationRow> operation_rows() {
     constexpr double kOfRounded = 2e-2;  // a gradient that is made of the rounded result, by differences from 1
@@ -181,6 +192,8 @@ inline std::vector<OperationRow> operation_rows() {
          .build = [](const auto& x) { return upsample(x[0], Corners::half); },
          .result = [](const Arrays& x) { return reference::upsample_half(x[0]); },
          .finite_only = true},
+        linear_row("linear", true),
+        linear_row("linear without bias", false),
         {.name = "upsample",
          .shapes = one,
          .build = [](const auto& x) { return upsample(x[0]); },
