@@ -3,18 +3,12 @@
 #include <cmath>
 #include <numbers>
 
+#include "base/philox.h"
+
 namespace iwseg {
 
 std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
-    for (int round = 0; round < 10; ++round) {
-        const std::uint64_t a = std::uint64_t{0xD2511F53} * counter[0];
-        const std::uint64_t b = std::uint64_t{0xCD9E8D57} * counter[2];
-        counter = {static_cast<std::uint32_t>(b >> 32) ^ counter[1] ^ key[0], static_cast<std::uint32_t>(b),
-                   static_cast<std::uint32_t>(a >> 32) ^ counter[3] ^ key[1], static_cast<std::uint32_t>(a)};
-        key[0] += 0x9E3779B9;
-        key[1] += 0xBB67AE85;
-    }
-    return counter;
+    return std::to_array(philox({{counter[0], counter[1], counter[2], counter[3]}}, key[0], key[1]).words);
 }
 
 // The key holds the seed; the counter holds step (its low 32 bits and 8 more beside the purpose), sample, and the

@@ -12,7 +12,8 @@ enum class Purpose : std::uint32_t {
     augmentation = 3,
     split = 4,
     phantom = 5,
-    bootstrap = 6
+    bootstrap = 6,
+    dropout = 7  ///< kDropoutPurpose of kernels/dropout.h, where masks are drawn
 };
 
 /// Counter-based random numbers, Philox4x32-10 (Salmon et al., SC 2011), keyed by (seed, step, sample, purpose).

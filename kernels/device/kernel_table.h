@@ -12,6 +12,7 @@
 #include "kernels/device/timing.h"
 #include "kernels/elementwise/activation.h"
 #include "kernels/elementwise/channel_copy.h"
+#include "kernels/elementwise/dropout.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/elementwise/linear.h"
 #include "kernels/elementwise/multiply.h"
@@ -46,7 +47,7 @@
     X(clip_scratch_bytes) X(average_values) X(take_staged) X(cut_patches) X(extract_patch) \
     X(extract_patch_scratch_bytes) X(accumulate_patch) X(average_patches) X(copy_channels) X(multiply) X(sum_windows) \
     X(spread_windows) X(channel_mean) X(channel_mean_scratch_bytes) X(softmax) X(softmax_backward) X(linear) \
-    X(linear_backward_data) X(linear_backward_weights)
+    X(linear_backward_data) X(linear_backward_weights) X(dropout)
 // clang-format on
 
 namespace iwseg {

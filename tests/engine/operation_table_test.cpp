@@ -148,6 +148,8 @@ class OperationTable : public OperationTest {
 
     /// Two steps; draws the weight and the parameters where the case has none.
     std::vector<Outcome> run(Case& of) {
+        const KernelArray<std::uint64_t> seed_and_step(device(), {kSeed, kStep});
+        if (of.row.source) of.row.source->seed_and_step = seed_and_step.data();
         Graph graph;
         std::vector<SharedCarried> given, probed;
         std::vector<Tensor> x;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/elementwise/dropout.h"
 #include "kernels/resample/window_sum.h"
 #include "tests/support/reference_operations.h"
 
@@ -106,6 +107,18 @@ inline Array linear(const Array& x, const Array& weights, const Array* bias, std
         for (std::int64_t i = 0; i < x.shape.c; ++i)
             sum += weights.values[static_cast<std::size_t>(o * x.shape.c + i)] * x.at(n, i, 0, 0, 0);
         y.at(n, o, 0, 0, 0) = sum;
+    });
+    return y;
+}
+
+/// Dropped by the numbers that kernels/dropout.h defines.
+inline Array dropout(const Array& x, double rate, std::uint32_t layer, std::uint64_t seed, std::uint64_t step) {
+    Array y = x;
+    const Shape& s = x.shape;
+    each(s, [&](auto n, auto c, auto d, auto h, auto w) {
+        const std::int64_t voxel = (d * s.h + h) * s.w + w, group = (n * s.voxels() + voxel) * ((s.c + 3) / 4) + c / 4;
+        const PhiloxCounter bits = dropout_bits(static_cast<std::uint32_t>(group), layer, seed, step);
+        y.at(n, c, d, h, w) *= bits.words[c % 4] < rate * 0x1p32 ? 0 : 1 / (1 - rate);
     });
     return y;
 }

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "engine/ops/batch_norm.h"
 #include "engine/ops/concat.h"
 #include "engine/ops/conv.h"
+#include "engine/ops/dropout.h"
 #include "engine/ops/gelu.h"
 #include "engine/ops/global_average_pool.h"
 #include "engine/ops/linear.h"
@@ -53,6 +55,8 @@ class ShapeDraw {
     std::mt19937& random_;
 };
 
+constexpr std::uint64_t kSeed = 0x123456789ABCDEF0, kStep = 0x1200000034;
+
 struct OperationRow {
     std::string name;
     std::function<std::vector<Shape>(ShapeDraw&)> shapes;     ///< of the operands
@@ -62,7 +66,8 @@ struct OperationRow {
     double f32 = 2e-5, bf16 = 8e-3;
     /// Each element depends on others by weights that may be 0, or on all: what is not finite is not looked at.
     bool finite_only = false;
-    bool plain = true;  ///< on a GPU plain channels are taken too
+    bool plain = true;                           ///< on a GPU plain channels are taken too
+    std::shared_ptr<DropoutSource> source = {};  ///< to be given kSeed and kStep, where there is one
 };
 
 /// A row of one operand of any shape whose elements are computed by themselves.
@@ -118,6 +123,16 @@ inline OperationRow linear_row(const std::string& name, bool bias) {
                 },
             .build = [=](const std::vector<Tensor>& x) { return linear(x[0], {.features = 13, .bias = bias}); },
             .result = [=](const Arrays& x) { return reference::linear(x[0], x[1], bias ? &x[2] : nullptr, 13); }};
+}
+
+inline OperationRow dropout_row() {
+    const auto source = std::make_shared<DropoutSource>();
+    constexpr std::uint32_t kLayer = 0x2D592A17;  // FNV-1a of "dropout_0"
+    return {.name = "dropout",
+            .shapes = [](ShapeDraw& draw) { return std::vector{draw.shape()}; },
+            .build = [=](const std::vector<Tensor>& x) { return dropout(x[0], 0.375f, source); },
+            .result = [=](const Arrays& x) { return reference::dropout(x[0], 0.375, kLayer, kSeed, kStep); },
+            .source = source};
 }
 
 /// Adding an operation is adding its row.
@@ -194,6 +209,7 @@ inline std::vector<OperationRow> operation_rows() {
          .finite_only = true},
         linear_row("linear", true),
         linear_row("linear without bias", false),
+        dropout_row(),
         {.name = "upsample",
          .shapes = one,
          .build = [](const auto& x) { return upsample(x[0]); },
