@@ -55,8 +55,7 @@ function(iwseg_folder name)
     add_library(iwseg_${name} STATIC ${sources})
     add_library(iwseg::${name} ALIAS iwseg_${name})
     target_include_directories(iwseg_${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
-                               $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
-                               $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/iwseg>)
+                               $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
     target_compile_features(iwseg_${name} PUBLIC cxx_std_20)
     foreach(used ${ARG_USES})
         target_link_libraries(iwseg_${name} PUBLIC iwseg_${used})

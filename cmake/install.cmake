@@ -1,12 +1,11 @@
 # The program, and the part that other C++ programs embed: libraries, headers and find_package(iwseg).
 include(CMakePackageConfigHelpers)
+include(cmake/public_headers.cmake)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/iwseg)
 set_target_properties(iwseg_onednn PROPERTIES EXPORT_NAME onednn)
 install(TARGETS iwseg_base iwseg_kernels iwseg_engine iwseg_models iwseg_losses iwseg_training iwseg_onednn EXPORT iwseg
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(DIRECTORY base kernels engine models losses training DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/iwseg
-        FILES_MATCHING PATTERN "*.h")
 install(EXPORT iwseg NAMESPACE iwseg:: FILE iwsegTargets.cmake DESTINATION ${package_dir})
 configure_package_config_file(cmake/iwsegConfig.cmake.in ${CMAKE_BINARY_DIR}/iwsegConfig.cmake
                               INSTALL_DESTINATION ${package_dir})

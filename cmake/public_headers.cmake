@@ -1,0 +1,25 @@
+# What is installed of the headers: iwseg/iwseg.h and what it includes, directly or not, under include/iwseg/ as
+# in the source tree. There they include each other as "iwseg/engine/graph.h", so that a program needs one folder of
+# headers, and no name of ours can hide one of its own. The same tree lies in the build folder, public/.
+set(iwseg_public_folders "base|kernels|engine|models|losses|training")
+
+set(waiting include/iwseg/iwseg.h)
+set(public_headers "")
+while(waiting)
+    list(POP_FRONT waiting header)
+    list(APPEND public_headers ${header})
+    file(READ ${PROJECT_SOURCE_DIR}/${header} text)
+    string(REGEX MATCHALL "#include \"(${iwseg_public_folders})/[^\"]+" lines "${text}")
+    foreach(line ${lines})
+        string(REGEX REPLACE "^#include \"" "" included "${line}")
+        if(NOT included IN_LIST public_headers AND NOT included IN_LIST waiting)
+            list(APPEND waiting ${included})
+        endif()
+    endforeach()
+    string(REGEX REPLACE "#include \"(${iwseg_public_folders})/" "#include \"iwseg/\\1/" text "${text}")
+    string(REGEX REPLACE "^include/iwseg/" "" place ${header})
+    file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/public/iwseg/${place} CONTENT "${text}" @ONLY)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${header})
+    cmake_path(GET place PARENT_PATH folder)
+    install(FILES ${PROJECT_BINARY_DIR}/public/iwseg/${place} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/iwseg/${folder})
+endwhile()
