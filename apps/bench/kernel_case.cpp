@@ -335,8 +335,9 @@ KernelCase convolution(Options o, Pass pass) {
     asked.src = o.shape;
     asked.dst_channels = o.out_channels;
     asked.kernel = o.kernel_size;
-    const std::int64_t taps = asked.kernel * asked.kernel * asked.kernel;
-    const Shape weights{asked.dst_channels, asked.src.c, asked.kernel, asked.kernel, asked.kernel};
+    const std::int64_t taps = asked.taps();
+    const std::int64_t k = o.kernel_size;
+    const Shape weights{asked.dst_channels, asked.src.c, k, k, k};
     Operands operands(o);
     if (pass == Pass::forward)
         operands.noise("src", asked.src).noise("weights", weights, Kind::f32).result("dst", asked.dst());

@@ -50,6 +50,17 @@ class ConvOperation final : public Operation {
     void backward(const Lowering& lowering) const override;
 
   private:
+    /// As kernels are asked for it, but for layouts and types.
+    ConvolutionOptions described(const Shape& src) const {
+        ConvolutionOptions options;
+        options.src = src;
+        options.dst_channels = options_.channels;
+        options.kernel = options_.kernel;
+        options.stride = options_.stride;
+        options.groups = options_.groups;
+        options.bias = options_.bias;
+        return options;
+    }
     void add_data_gradient(const Lowering& lowering, Buffer diff_dst, Buffer diff_src) const;
 
     ConvOptions options_;
@@ -57,18 +68,21 @@ class ConvOperation final : public Operation {
 };
 
 std::vector<Shape> ConvOperation::outputs(const std::vector<Shape>& inputs) const {
-    const Shape& x = inputs.at(0);
-    if (options_.channels < 1 || (options_.kernel != 1 && options_.kernel != 3))
-        throw std::invalid_argument(options_.name + ": a convolution of " + std::to_string(options_.channels) +
-                                    " channels and kernel " + std::to_string(options_.kernel) +
-                                    "; expected at least one channel, and kernel 1 or 3");
-    return {{x.n, options_.channels, x.d, x.h, x.w}};
+    const ConvolutionOptions options = described(inputs.at(0));
+    try {
+        options.check();
+    } catch (const std::invalid_argument& error) {
+        throw std::invalid_argument(options_.name + ": " + error.what());
+    }
+    return {options.dst()};
 }
 
 std::vector<ParameterSpec> ConvOperation::parameters(const std::vector<Shape>& inputs) const {
-    const std::int64_t k = options_.kernel, fan_in = inputs.at(0).c * k * k * k;
-    const Initial initial = Initial::kaiming_uniform(fan_in);
-    std::vector<ParameterSpec> specs{{options_.name + ".weight", {options_.channels, inputs[0].c, k, k, k}, initial}};
+    const ConvolutionOptions options = described(inputs.at(0));
+    const Initial initial = Initial::kaiming_uniform(options.inputs() * options.taps());
+    const auto [d, h, w] = options_.kernel;
+    std::vector<ParameterSpec> specs{
+        {options_.name + ".weight", {options_.channels, options.inputs(), d, h, w}, initial}};
     if (options_.bias) specs.push_back({options_.name + ".bias", {options_.channels}, initial});
     return specs;
 }
@@ -77,14 +91,16 @@ Form ConvOperation::input_form(const InputForm& input) const {
     if (input.input == 1) return input.output;
     // Few channels, an image's, are read as they lie; a block of channels would be mostly zeros.
     constexpr std::int64_t kFewChannels = 15;
-    if (input.given.layout == Layout::ncdhw && input.shape.c <= kFewChannels) return {input.usual.type, Layout::ncdhw};
+    if (input.given.layout == Layout::ncdhw && input.shape.c <= kFewChannels && options_.groups == 1)
+        return {input.usual.type, Layout::ncdhw};
     return input.usual;
 }
 
 Form ConvOperation::output_form(int, const Form& wanted, const Form& usual) const {
     // Logits are written plain; no backend has that for more of them or another kernel.
     constexpr int kFewLogits = 7;
-    return options_.kernel == 1 && options_.channels <= kFewLogits ? wanted : usual;
+    const bool pointwise = options_.kernel == 1 && options_.stride == 1 && options_.groups == 1;
+    return pointwise && options_.channels <= kFewLogits ? wanted : usual;
 }
 
 std::shared_ptr<const Operation> ConvOperation::followed_by(const Operation& next, int) const {
@@ -95,15 +111,11 @@ std::shared_ptr<const Operation> ConvOperation::followed_by(const Operation& nex
 void ConvOperation::prepare(const Lowering& lowering) const {
     const Context& context = lowering.context();
     const BufferSpec &src = lowering.program()[lowering.input(0)], &dst = lowering.program()[lowering.output()];
-    ConvolutionOptions options;
-    options.src = src.shape;
-    options.dst_channels = options_.channels;
-    options.kernel = options_.kernel;
+    ConvolutionOptions options = described(src.shape);
     options.src_layout = src.form.layout;
     options.src_type = src.form.type;
     options.dst_layout = dst.form.layout;
     options.dst_type = dst.form.type;
-    options.bias = options_.bias;
     options.write = adds_ ? Write::accumulate : Write::overwrite;
     options.deterministic = context.deterministic();
     options.tf32 = context.tf32();
@@ -113,8 +125,7 @@ void ConvOperation::prepare(const Lowering& lowering) const {
     ready->parameters = lowering.parameters();
     ready->weight = lowering.parameter(0);
     if (options_.bias) ready->bias = lowering.parameter(1);
-    const std::int64_t taps = std::int64_t{options_.kernel} * options_.kernel * options_.kernel;
-    ready->operations = 2 * src.shape.elements() * options_.channels * taps;
+    ready->operations = 2 * options.dst().elements() * options.inputs() * options.taps();
     ready->convolution = lowering.device().make_convolution(context.stream(), options, ready->passes);
     ready->packed = lowering.packed_weights().add(lowering.program(), ready->convolution->weight_form(), ready->weight,
                                                   ready->bias, ready->passes.backward_weights);

@@ -16,6 +16,7 @@
 #include "engine/ops/max_pool.h"
 #include "engine/ops/pass_gradient.h"
 #include "engine/ops/relu.h"
+#include "engine/ops/transposed_conv.h"
 #include "engine/ops/upsample.h"
 #include "engine/optimizer.h"
 #include "engine/parameters.h"

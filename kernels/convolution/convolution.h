@@ -14,11 +14,14 @@ namespace iwseg {
 /// processors without them.
 enum class Bf16Operands : std::uint8_t { fastest, native, widened };
 
-/// A convolution of odd cubic kernel, stride 1, zero padding that keeps the size.
+/// A convolution, by default of stride 1 with zeros around src that keep its size.
 struct ConvolutionOptions {
     Shape src;                      ///< (N, C, D, H, W)
     std::int64_t dst_channels = 1;  ///< O
-    int kernel = 3;                 ///< 1 or 3
+    Sides kernel = 3;               ///< 1 to 7
+    Sides stride = 1;               ///< 1 to 7
+    std::int64_t groups = 1;        ///< of channels, each convolved by itself; divides C and O
+    bool padded = true;             ///< by (kernel - 1) / 2 zeros on each side, for odd kernels; else by none
     Layout src_layout = Layout::ncdhw, dst_layout = Layout::ncdhw;
     Type src_type = Type::f32, dst_type = Type::f32;  ///< operands are of the type src is stored in; sums are f32
     bool bias = false;
@@ -28,7 +31,28 @@ struct ConvolutionOptions {
     bool tf32 = false;           ///< on CUDA: f32 operands may be rounded to 10 bits of fraction
     std::string plan_file = {};  ///< on CUDA: the plans chosen for a run, read first and added to; empty: none
 
-    Shape dst() const { return {src.n, dst_channels, src.d, src.h, src.w}; }
+    Sides padding() const {
+        return padded ? Sides((kernel.d - 1) / 2, (kernel.h - 1) / 2, (kernel.w - 1) / 2) : Sides(0);
+    }
+    /// (N, O, …): positions of the kernel, from stride to stride.
+    Shape dst() const {
+        const auto positions = [](std::int64_t side, int k, int before, int step) {
+            return side + 2 * before < k ? 0 : (side + 2 * before - k) / step + 1;
+        };
+        const Sides before = padding();
+        return {src.n, dst_channels, positions(src.d, kernel.d, before.d, stride.d),
+                positions(src.h, kernel.h, before.h, stride.h), positions(src.w, kernel.w, before.w, stride.w)};
+    }
+    /// Weights of one output.
+    std::int64_t inputs() const { return src.c / groups; }
+    std::int64_t taps() const { return kernel.product(); }
+    std::int64_t weight_count() const { return dst_channels * inputs() * taps(); }
+    /// Of kernel 1 or 3 and stride 1, in one group: what the specialised kernels take.
+    bool is_plain() const {
+        return (kernel == 1 || kernel == 3) && stride == 1 && groups == 1 && (padded || kernel == 1);
+    }
+    /// Throws std::invalid_argument on a kernel, stride or groups that no convolution has.
+    void check() const;
 };
 
 /// How a convolution would have its weights and give their gradient, where that is not the parameters' own form:
@@ -42,8 +66,8 @@ struct WeightForm {
 };
 
 /// One convolution made ready: its plans are chosen when it is made, its calls allocate nothing.
-/// weights, diff_weights: (O, C, k, k, k) f32, plain, of the parameters' flat buffer. bias, diff_bias: (O) f32 or null.
-/// diff_src and diff_weights are overwritten.
+/// weights, diff_weights: (O, C / groups, kernel) f32, plain, of the parameters' flat buffer. bias, diff_bias: (O) f32
+/// or null. diff_src and diff_weights are overwritten.
 class Convolution {
   public:
     virtual ~Convolution() = default;
@@ -68,6 +92,21 @@ class Convolution {
     virtual void backward_weights(Stream stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
                                   void* scratch) = 0;
 };
+
+inline void ConvolutionOptions::check() const {
+    const auto refuse = [](const std::string& what) { throw std::invalid_argument("convolution: " + what); };
+    if (src.elements() <= 0 || dst_channels <= 0) refuse("expected a source and channels of at least one");
+    for (const Sides& sides : {kernel, stride})
+        for (const int side : {sides.d, sides.h, sides.w})
+            if (side < 1 || side > 7) refuse("expected kernels and strides of 1 to 7, not " + std::to_string(side));
+    for (const int side : {kernel.d, kernel.h, kernel.w})
+        if (padded && side % 2 == 0)
+            refuse("a kernel of " + std::to_string(side) + " cannot have as many zeros before as behind");
+    if (groups < 1 || src.c % groups || dst_channels % groups)
+        refuse(std::to_string(groups) + " groups do not divide " + std::to_string(src.c) + " and " +
+               std::to_string(dst_channels) + " channels");
+    if (dst().voxels() <= 0) refuse("the kernel is larger than the source");
+}
 
 /// Which passes a convolution is asked for.
 struct ConvolutionPasses {

@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "kernels/convolution/direct.h"
 #include "kernels/convolution/projection.h"
 #include "kernels/convolution/row_convolution.h"
 #include "kernels/convolution/weight_gradient.h"
@@ -37,15 +38,17 @@ bool processor_has(dnnl::cpu_isa wanted) {
     return isa == 0 || (isa & all) == all;
 }
 
-Descriptor describe(const Shape& shape, Type type, Layout layout) {
+dnnl::memory::dims dims_of(const Sides& sides) {
+    return {sides.d, sides.h, sides.w};
+}
+
+Descriptor describe_as(const dnnl::memory::dims& dims, Type type, Layout layout) {
     static_assert(static_cast<int>(Layout::blocked16) == 3);
     const Tag tag = layout == Layout::ncdhw      ? Tag::ncdhw
                     : layout == Layout::ndhwc    ? Tag::ndhwc
                     : layout == Layout::blocked8 ? Tag::nCdhw8c
                                                  : Tag::nCdhw16c;
-    return {{shape.n, padded_channels(layout, shape.c), shape.d, shape.h, shape.w},
-            type == Type::f32 ? dnnl::memory::data_type::f32 : dnnl::memory::data_type::bf16,
-            tag};
+    return {dims, type == Type::f32 ? dnnl::memory::data_type::f32 : dnnl::memory::data_type::bf16, tag};
 }
 
 dnnl::primitive_attr user_scratchpad() {
@@ -114,7 +117,9 @@ class OneDnnConvolution final : public Convolution {
     OneDnnConvolution(const ConvolutionOptions& options, ConvolutionPasses passes);
 
     std::string implementation() const override;
-    std::int64_t scratch_bytes() const override { return places_.end; }
+    std::int64_t scratch_bytes() const override {
+        return std::max(places_.end, widened_ ? widened_->scratch_bytes() : 0);
+    }
     void forward(Stream, View src, const float* weights, const float* bias, View dst, void* scratch) override;
     void backward_data(Stream, View diff_dst, const float* weights, View diff_src, void* scratch) override;
     void backward_weights(Stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
@@ -127,6 +132,19 @@ class OneDnnConvolution final : public Convolution {
     };
 
     bool flat_source_works() const;
+    /// Channels that oneDNN is told of a tensor: whole blocks, but where they are divided into groups.
+    std::int64_t told_channels(Layout layout, std::int64_t channels) const {
+        return options_.groups == 1 ? padded_channels(layout, channels) : channels;
+    }
+    Descriptor describe(const Shape& shape, Layout layout) const {
+        return describe_as({shape.n, told_channels(layout, shape.c), shape.d, shape.h, shape.w}, operand_, layout);
+    }
+    dnnl::memory::dims weight_dims(std::int64_t outputs, std::int64_t inputs) const {
+        const auto [d, h, w] = options_.kernel;
+        if (options_.groups == 1) return {outputs, inputs, d, h, w};
+        return {options_.groups, outputs / options_.groups, inputs, d, h, w};
+    }
+    dnnl::memory::dims weight_dims() const { return weight_dims(outputs_, inputs_); }
     dnnl::convolution_forward::primitive_desc forward_descriptor(const Descriptor& src) const;
     Pass make_pass(const dnnl::primitive& primitive, const std::string& name, const Descriptor& plain_weights,
                    const Descriptor& packed, bool unpack, std::vector<std::pair<int, Descriptor>> arguments,
@@ -141,27 +159,24 @@ class OneDnnConvolution final : public Convolution {
     ConvolutionOptions options_;
     Type operand_;                                      ///< what oneDNN multiplies
     Layout src_layout_;                                 ///< what oneDNN reads, after staging
-    std::int64_t inputs_ = 0, outputs_ = 0, taps_ = 1;  ///< channels as oneDNN is told them
+    std::int64_t inputs_ = 0, outputs_ = 0, taps_ = 1;  ///< channels as oneDNN is told them; inputs of one group
     dnnl::engine engine_{dnnl::engine::kind::cpu, 0};
     dnnl::stream stream_{engine_};
     std::optional<Pass> forward_, data_, weights_;
     bool own_weight_gradient_ = false;
+    std::unique_ptr<OneDnnConvolution> widened_;  ///< for the gradient of weights alone, or null
     Places places_{};
 };
 
 OneDnnConvolution::OneDnnConvolution(const ConvolutionOptions& options, ConvolutionPasses passes)
-    : options_(options),
-      operand_(operand_type(options)),
-      src_layout_(options.src_layout),
-      taps_(options.kernel * options.kernel * options.kernel) {
+    : options_(options), operand_(operand_type(options)), src_layout_(options.src_layout), taps_(options.taps()) {
     if (src_layout_ != options_.dst_layout && !flat_source_works()) src_layout_ = options_.dst_layout;
-    inputs_ = padded_channels(src_layout_, options_.src.c);
-    outputs_ = padded_channels(options_.dst_layout, options_.dst_channels);
-    const Descriptor src = describe(options_.src, operand_, src_layout_);
-    const Descriptor dst = describe(options_.dst(), operand_, options_.dst_layout);
-    const dnnl::memory::dims strides{1, 1, 1}, padding(3, options_.kernel / 2);
-    const Descriptor any({outputs_, inputs_, options_.kernel, options_.kernel, options_.kernel}, src.data_type(),
-                         Tag::any);
+    inputs_ = told_channels(src_layout_, options_.src.c) / options_.groups;
+    outputs_ = told_channels(options_.dst_layout, options_.dst_channels);
+    const Descriptor src = describe(options_.src, src_layout_);
+    const Descriptor dst = describe(options_.dst(), options_.dst_layout);
+    const dnnl::memory::dims strides = dims_of(options_.stride), padding = dims_of(options_.padding());
+    const Descriptor any(weight_dims(), src.data_type(), Tag::any);
     const auto ahead = forward_descriptor(src);
     const auto kind = dnnl::algorithm::convolution_direct;
     forward_ =
@@ -179,12 +194,17 @@ OneDnnConvolution::OneDnnConvolution(const ConvolutionOptions& options, Convolut
                           {{DNNL_ARG_DIFF_SRC, src}, {DNNL_ARG_WEIGHTS, back.weights_desc()}, {DNNL_ARG_DIFF_DST, dst}},
                           back.scratchpad_desc());
     }
-    own_weight_gradient_ = operand_ == Type::f32
-                               ? options_.dst_layout != Layout::ncdhw
-                               : weight_gradient_takes_bf16(src_layout_, options_.dst_layout, options_.kernel);
-    if (passes.backward_weights && !own_weight_gradient_) {
-        const Descriptor wide({outputs_, inputs_, options_.kernel, options_.kernel, options_.kernel},
-                              dnnl::memory::data_type::f32, Tag::any);
+    own_weight_gradient_ =
+        options_.is_plain() &&
+        (operand_ == Type::f32 ? options_.dst_layout != Layout::ncdhw
+                               : weight_gradient_takes_bf16(src_layout_, options_.dst_layout, options_.kernel.d));
+    if (passes.backward_weights && !options_.is_plain() && operand_ == Type::bf16) {
+        // oneDNN 2.6's gradient of bf16 weights is wrong at stride 2 (16 to 32 channels, kernel 3), by any amount.
+        ConvolutionOptions widened = options_;
+        widened.bf16_operands = Bf16Operands::widened;
+        widened_ = std::make_unique<OneDnnConvolution>(widened, ConvolutionPasses{false, true});
+    } else if (passes.backward_weights && !own_weight_gradient_) {
+        const Descriptor wide(weight_dims(), dnnl::memory::data_type::f32, Tag::any);
         const dnnl::convolution_backward_weights::primitive_desc back({kind, src, wide, dst, strides, padding, padding},
                                                                       user_scratchpad(), engine_, ahead);
         weights_ = make_pass(
@@ -196,9 +216,8 @@ OneDnnConvolution::OneDnnConvolution(const ConvolutionOptions& options, Convolut
 }
 
 dnnl::convolution_forward::primitive_desc OneDnnConvolution::forward_descriptor(const Descriptor& src) const {
-    const auto& dims = src.data.dims;
-    const std::int64_t outputs = padded_channels(options_.dst_layout, options_.dst_channels), k = options_.kernel;
-    const Descriptor weights({outputs, dims[1], k, k, k}, src.data_type(), Tag::any);
+    const std::int64_t outputs = told_channels(options_.dst_layout, options_.dst_channels);
+    const Descriptor weights(weight_dims(outputs, src.data.dims[1] / options_.groups), src.data_type(), Tag::any);
     const Descriptor bias = options_.bias ? Descriptor({outputs}, dnnl::memory::data_type::f32, Tag::x) : Descriptor();
     dnnl::primitive_attr attributes = user_scratchpad();
     if (options_.write == Write::accumulate) {
@@ -206,16 +225,9 @@ dnnl::convolution_forward::primitive_desc OneDnnConvolution::forward_descriptor(
         sum.append_sum(1.0f);
         attributes.set_post_ops(sum);
     }
-    const dnnl::memory::dims padding(3, k / 2);
-    return {{dnnl::prop_kind::forward_training,
-             dnnl::algorithm::convolution_direct,
-             src,
-             weights,
-             bias,
-             describe(options_.dst(), operand_, options_.dst_layout),
-             {1, 1, 1},
-             padding,
-             padding},
+    const dnnl::memory::dims padding = dims_of(options_.padding());
+    return {{dnnl::prop_kind::forward_training, dnnl::algorithm::convolution_direct, src, weights, bias,
+             describe(options_.dst(), options_.dst_layout), dims_of(options_.stride), padding, padding},
             attributes,
             engine_};
 }
@@ -224,7 +236,7 @@ dnnl::convolution_forward::primitive_desc OneDnnConvolution::forward_descriptor(
 bool OneDnnConvolution::flat_source_works() const {
     if (src_layout_ != Layout::ncdhw) return false;
     try {
-        const auto descriptor = forward_descriptor(describe(options_.src, operand_, src_layout_));
+        const auto descriptor = forward_descriptor(describe(options_.src, src_layout_));
         const std::string name = descriptor.impl_info_str();
         return name.find("ref") == std::string::npos && name.find("gemm") == std::string::npos;
     } catch (const dnnl::error&) {
@@ -233,9 +245,7 @@ bool OneDnnConvolution::flat_source_works() const {
 }
 
 Descriptor OneDnnConvolution::plain_weights() const {
-    return {{outputs_, inputs_, options_.kernel, options_.kernel, options_.kernel},
-            dnnl::memory::data_type::f32,
-            Tag::oidhw};
+    return {weight_dims(), dnnl::memory::data_type::f32, options_.groups == 1 ? Tag::oidhw : Tag::goidhw};
 }
 
 Pass OneDnnConvolution::make_pass(const dnnl::primitive& primitive, const std::string& name, const Descriptor& plain,
@@ -254,9 +264,10 @@ Pass OneDnnConvolution::make_pass(const dnnl::primitive& primitive, const std::s
 }
 
 void OneDnnConvolution::lay_out_scratch() {
-    const bool narrow_plain = outputs_ != options_.dst_channels || inputs_ != options_.src.c;
+    const bool narrow_plain = outputs_ != options_.dst_channels || inputs_ != options_.inputs();
     const bool rounded = options_.src_type == Type::bf16 && operand_ == Type::f32;
-    const std::int64_t number = bytes_of(operand_), voxels = options_.src.n * options_.src.voxels();
+    const std::int64_t src_bytes = bytes_of(options_.src, operand_, src_layout_);
+    const std::int64_t dst_bytes = bytes_of(options_.dst(), operand_, options_.dst_layout);
     const bool stage_src = operand_ != options_.src_type || src_layout_ != options_.src_layout;
     const bool stage_dst = operand_ != options_.dst_type;
     std::int64_t packed = 0, rest = channel_sum_scratch_bytes(options_.dst(), options_.dst_layout);
@@ -266,26 +277,29 @@ void OneDnnConvolution::lay_out_scratch() {
             rest = std::max(rest, (*pass)->scratchpad_bytes);
         }
     if (own_weight_gradient_)
-        rest = std::max(rest, weight_gradient_scratch_bytes(options_.src, options_.dst_channels, options_.kernel,
+        rest = std::max(rest, weight_gradient_scratch_bytes(options_.src, options_.dst_channels, options_.kernel.d,
                                                             options_.dst_layout));
     places_.plain = 0;
     places_.bias = aligned(narrow_plain || rounded || weights_ ? weight_count() * 4 : 0, kCacheLine);
     places_.packed = places_.bias + aligned(options_.bias ? outputs_ * 4 : 0, kCacheLine);
     places_.src = places_.packed + aligned(packed, kCacheLine);
-    places_.dst = places_.src + aligned(stage_src ? voxels * inputs_ * number : 0, kCacheLine);
-    places_.rest = places_.dst + aligned(stage_dst ? voxels * outputs_ * number : 0, kCacheLine);
+    places_.dst = places_.src + aligned(stage_src ? src_bytes : 0, kCacheLine);
+    places_.rest = places_.dst + aligned(stage_dst ? dst_bytes : 0, kCacheLine);
     places_.end = places_.rest + aligned(rest, kCacheLine);
 }
 
 std::string OneDnnConvolution::implementation() const {
-    const std::string weights = weights_ ? weights_->name : own_weight_gradient_ ? "direct" : "none";
+    const std::string weights = weights_               ? weights_->name
+                                : widened_             ? widened_->weights_->name + " widened"
+                                : own_weight_gradient_ ? "direct"
+                                                       : "none";
     return "forward " + forward_->name + ", data " + (data_ ? data_->name : "none") + ", weights " + weights +
            (options_.src_type == Type::bf16 ? operand_ == Type::bf16 ? ", bf16" : ", bf16 widened" : "");
 }
 
 /// Weights as oneDNN is told them: padded with zeros, rounded to bf16 where that is the operands' type.
 const float* OneDnnConvolution::pad_weights(Stream stream, const float* weights, char* scratch) const {
-    const std::int64_t inputs = options_.src.c * taps_, padded = inputs_ * taps_;
+    const std::int64_t inputs = options_.inputs() * taps_, padded = inputs_ * taps_;
     const bool rounded = options_.src_type == Type::bf16 && operand_ == Type::f32;
     if (outputs_ == options_.dst_channels && inputs == padded && !rounded) return weights;
     auto* plain = reinterpret_cast<float*>(scratch + places_.plain);
@@ -349,13 +363,14 @@ void OneDnnConvolution::backward_data(Stream stream, View diff_dst, const float*
 
 void OneDnnConvolution::backward_weights(Stream stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
                                          void* scratch) {
+    if (widened_) return widened_->backward_weights(stream, src, diff_dst, diff_weights, diff_bias, scratch);
     auto* base = static_cast<char*>(scratch);
     const View from = staged(src, src_layout_, places_.src, base);
     const View diff = staged(diff_dst, options_.dst_layout, places_.dst, base);
     if (from.data != src.data) reorder(stream, src, from);
     if (diff.data != diff_dst.data) copy(stream, diff_dst, diff);
     if (own_weight_gradient_) {
-        weight_gradient(stream, from, diff, options_.kernel, diff_weights, base + places_.rest);
+        weight_gradient(stream, from, diff, options_.kernel.d, diff_weights, base + places_.rest);
     } else {
         auto* packed = base + places_.packed;
         auto* plain = reinterpret_cast<float*>(base + places_.plain);
@@ -367,18 +382,21 @@ void OneDnnConvolution::backward_weights(Stream stream, View src, View diff_dst,
         weights_->packing.run(
             threads_of(stream), stream_,
             {{DNNL_ARG_FROM, packed}, {DNNL_ARG_TO, plain}, {DNNL_ARG_SCRATCHPAD, base + places_.rest}});
-        const std::int64_t inputs = options_.src.c * taps_;
+        const std::int64_t inputs = options_.inputs() * taps_;
         for (std::int64_t o = 0; o < options_.dst_channels; ++o)
             std::copy_n(plain + o * inputs_ * taps_, inputs, diff_weights + o * inputs);
     }
     if (diff_bias) channel_sum(stream, diff_dst, diff_bias, base + places_.rest);
 }
 
+/// Whether oneDNN can be trusted: where the kernel is larger than the source, some of 2.6's gradients of weights are
+/// wrong (kernel 7 on a side of 5 at stride 2) or not numbers (kernel 5 on a side of 1).
+bool kernel_fits(const ConvolutionOptions& o) {
+    return o.kernel.d <= o.src.d && o.kernel.h <= o.src.h && o.kernel.w <= o.src.w;
+}
+
 void check(const ConvolutionOptions& o) {
-    if (o.kernel != 1 && o.kernel != 3)
-        throw std::invalid_argument("convolution: expected a kernel of 1 or 3, not " + std::to_string(o.kernel));
-    if (o.src.elements() <= 0 || o.dst_channels <= 0)
-        throw std::invalid_argument("convolution: expected a source and channels of at least one");
+    o.check();
     if (o.src_layout != o.dst_layout && o.src_layout != Layout::ncdhw && o.dst_layout != Layout::ncdhw)
         throw std::invalid_argument("convolution: source and result of different blocked layouts");
 }
@@ -389,14 +407,15 @@ std::unique_ptr<Convolution> make_convolution(Stream stream, const ConvolutionOp
                                               ConvolutionPasses passes) {
     check(options);
     // The specialised first.
-    if (options.kernel == 1 && options.dst_layout == Layout::ncdhw && options.dst_type == Type::f32 &&
-        options.dst_channels < 8)
+    if (options.is_plain() && options.kernel == 1 && options.dst_layout == Layout::ncdhw &&
+        options.dst_type == Type::f32 && options.dst_channels < 8)
         return make_projection(options);
     if (operand_type(options) == Type::f32 && row_convolution_works(options))
         return make_row_convolution(options, passes);
     if (options.dst_layout != options.src_layout && options.src_layout != Layout::ncdhw)
         throw std::invalid_argument(
             "convolution: a plain result of a blocked source is for few channels and a kernel of 1");
+    if (!options.is_plain() && !kernel_fits(options)) return make_general_convolution(options, passes);
     try {
         const OneDnnThreads on(threads_of(stream), OneDnnWork::independent);
         return std::make_unique<OneDnnConvolution>(options, passes);

@@ -40,7 +40,7 @@ class CudnnConvolution final : public Convolution {
     using Chosen = std::shared_ptr<const ChosenPlan>;
 
     WeightShape weight_shape() const {
-        return {options_.dst_channels, options_.src.c, options_.kernel * options_.kernel * options_.kernel};
+        return {options_.dst_channels, options_.src.c, static_cast<int>(options_.taps())};
     }
     Chosen choose(Pass pass);
     PassTensors tensors(View src, View dst, void* scratch) const;
@@ -171,10 +171,8 @@ void refuse_bf16_without_support() {
 
 std::unique_ptr<Convolution> make_convolution(Stream, const ConvolutionOptions& options, ConvolutionPasses passes) {
     if (options.src_type == Type::bf16 || options.dst_type == Type::bf16) refuse_bf16_without_support();
+    options.check();
     if (!is_for_cudnn(options, passes)) return make_direct_convolution(options, passes);
-    if ((options.kernel != 1 && options.kernel != 3) || options.src.elements() <= 0 || options.dst_channels <= 0)
-        throw std::invalid_argument(
-            "convolution: expected a kernel of 1 or 3 and a source and channels of at least one");
     return std::make_unique<CudnnConvolution>(options, passes);
 }
 

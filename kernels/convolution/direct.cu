@@ -8,9 +8,10 @@
 #include "kernels/device/dispatch.h"
 #include "kernels/elementwise/elementwise.h"
 
-// The plain path takes everything: one thread a result, weights repacked so that neighbouring threads read neighbouring
-// ones. The data gradient is the same kernel on mirrored, transposed weights. It is what the fast paths, and cuDNN's
-// plans, are compared with, and what is used where they take nothing; it is not fast.
+// The plain path takes every convolution of kernel 1 or 3 and stride 1: one thread a result, weights repacked so that
+// neighbouring threads read neighbouring ones. The data gradient is the same kernel on mirrored, transposed weights. It
+// is what the fast paths, and cuDNN's plans, are compared with, and what is used where they take nothing; it is not
+// fast.
 //
 // Weight gradients are summed in parts, each over every so-manieth row of voxels, then joined in order: the parts
 // depend on the shape alone, so two runs agree to the bit.
@@ -141,18 +142,6 @@ __global__ void join_kernel(const float* partial, int parts, std::int64_t count,
 
 // ----------------------------------------------------------------------------------------------------------------------
 
-void require(const View& view, const Shape& shape, Type type, Layout layout, const char* what) {
-    if (view.shape == shape && view.type == type && (view.layout == layout || shape.c == 1)) return;
-    throw std::invalid_argument(std::string("convolution: ") + what +
-                                " is not of the shape, type or layout it was made for");
-}
-
-/// Parts of a weight gradient: enough to fill a card where the weights are few, and few where their copies are large.
-int parts_for(std::int64_t weights, std::int64_t rows) {
-    constexpr std::int64_t kThreadsWanted = 1 << 19, kMost = 512;
-    return static_cast<int>(std::clamp<std::int64_t>(kThreadsWanted / weights, 1, std::min(kMost, rows)));
-}
-
 class DirectConvolution final : public Convolution {
   public:
     DirectConvolution(const ConvolutionOptions& options, ConvolutionPasses passes);
@@ -184,7 +173,7 @@ class DirectConvolution final : public Convolution {
 
 DirectConvolution::DirectConvolution(const ConvolutionOptions& options, ConvolutionPasses passes)
     : options_(options),
-      taps_(options.kernel * options.kernel * options.kernel),
+      taps_(static_cast<int>(options.taps())),
       first_(takes_first(options)),
       last_(takes_last(options)),
       parts_(parts_for(weight_count(), options.src.n * options.src.d * options.src.h)) {
@@ -212,8 +201,8 @@ const float* DirectConvolution::pack(Stream stream, const float* weights, bool m
 
 void DirectConvolution::gather(Stream stream, View from, const float* packed, const float* bias, const void* summand,
                                View to) const {
-    const Gather p{from.shape.n,    from.shape.c,     to.shape.c,    size_of(from.shape),
-                   options_.kernel, strides_of(from), strides_of(to)};
+    const Gather p{from.shape.n,      from.shape.c,     to.shape.c,    size_of(from.shape),
+                   options_.kernel.d, strides_of(from), strides_of(to)};
     const LaunchShape shape{blocks_for(to.shape.elements(), kThreads), kThreads};
     with_real(from.type, [&](auto real_from) {
         with_real(to.type, [&](auto real_to) {
@@ -258,8 +247,8 @@ void DirectConvolution::backward_weights(Stream stream, View src, View diff_dst,
                                          void* scratch) {
     require(src, options_.src, options_.src_type, options_.src_layout, "src");
     require(diff_dst, options_.dst(), options_.dst_type, options_.dst_layout, "diff_dst");
-    const Correlation p{src.shape.n,     src.shape.c, diff_dst.shape.c, size_of(src.shape),
-                        options_.kernel, parts_,      strides_of(src),  strides_of(diff_dst)};
+    const Correlation p{src.shape.n,       src.shape.c, diff_dst.shape.c, size_of(src.shape),
+                        options_.kernel.d, parts_,      strides_of(src),  strides_of(diff_dst)};
     if (first_) {
         first_weight_gradient(stream, options_, src, diff_dst, diff_weights, scratch);
     } else if (last_) {
@@ -300,12 +289,10 @@ void join_partial_sums(Stream stream, const float* partial, int parts, std::int6
 
 std::unique_ptr<Convolution> make_direct_convolution(const ConvolutionOptions& options, ConvolutionPasses passes) {
     const auto plain = [](Layout layout) { return layout == Layout::ncdhw || layout == Layout::ndhwc; };
-    if (options.kernel != 1 && options.kernel != 3)
-        throw std::invalid_argument("convolution: expected a kernel of 1 or 3, not " + std::to_string(options.kernel));
-    if (options.src.elements() <= 0 || options.dst_channels <= 0)
-        throw std::invalid_argument("convolution: expected a source and channels of at least one");
+    options.check();
     if (!plain(options.src_layout) || !plain(options.dst_layout))
         throw std::invalid_argument("convolution: expected channels outermost or innermost, not in blocks");
+    if (!options.is_plain()) return make_general_convolution(options, passes);
     return std::make_unique<DirectConvolution>(options, passes);
 }
 

@@ -1,5 +1,9 @@
 #pragma once
 
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
 #include "kernels/cuda/pack.cuh"
 #include "kernels/device/view.h"
 
@@ -24,6 +28,19 @@ struct Size {
 
 inline Size size_of(const Shape& shape) {
     return {static_cast<int>(shape.d), static_cast<int>(shape.h), static_cast<int>(shape.w)};
+}
+
+/// Throws std::invalid_argument where a tensor is not of the form that a convolution was made for.
+inline void require(const View& view, const Shape& shape, Type type, Layout layout, const char* what) {
+    if (view.shape == shape && view.type == type && (view.layout == layout || shape.c == 1)) return;
+    throw std::invalid_argument(std::string("convolution: ") + what +
+                                " is not of the shape, type or layout it was made for");
+}
+
+/// Parts of a weight gradient: enough to fill a card where the weights are few, and few where their copies are large.
+inline int parts_for(std::int64_t weights, std::int64_t rows) {
+    constexpr std::int64_t kThreadsWanted = 1 << 19, kMost = 512;
+    return static_cast<int>(std::clamp<std::int64_t>(kThreadsWanted / weights, 1, std::min(kMost, rows)));
 }
 
 /// Channels a thread holds: 16 bytes of bf16, twice 16 of f32.

@@ -5,10 +5,14 @@
 #include "kernels/convolution/convolution.h"
 
 IWSEG_BACKENDS(
-    /// A convolution by our own kernels: kernel 1 or 3, any channels, src and dst each ncdhw or ndhwc, f32 or bf16.
+    /// A convolution by our own kernels: any kernel and channels, src and dst each ncdhw or ndhwc, f32 or bf16.
     /// Fast at the network's two ends, plain between them. Weights are rounded to bf16 where src is bf16; sums are f32.
     /// Throws std::invalid_argument on anything else.
     std::unique_ptr<Convolution> make_direct_convolution(const ConvolutionOptions& options, ConvolutionPasses passes);)
+
+IWSEG_BACKENDS(
+    /// The one among them that takes every kernel, stride and group.
+    std::unique_ptr<Convolution> make_general_convolution(const ConvolutionOptions& options, ConvolutionPasses passes);)
 
 // One file each, chosen among by make_direct_convolution: the specialised first, each saying what it takes.
 // weights, diff_weights: (O, C, k, k, k) f32. src, dst and their gradients: as the options say.

@@ -242,8 +242,8 @@ unsigned output_blocks(const Few& p) {
 }  // namespace
 
 bool takes_first(const ConvolutionOptions& options) {
-    return options.kernel == 3 && options.src.c <= kMostInputs && options.dst_channels % kEight == 0 &&
-           options.dst_layout == Layout::ndhwc;
+    return options.is_plain() && options.kernel == 3 && options.src.c <= kMostInputs &&
+           options.dst_channels % kEight == 0 && options.dst_layout == Layout::ndhwc;
 }
 
 void first_forward(Stream stream, const ConvolutionOptions& options, View src, const float* weights, const float* bias,

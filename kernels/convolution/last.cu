@@ -145,7 +145,7 @@ bool takes_last(const ConvolutionOptions& options) {
     const bool plain = options.dst_layout == Layout::ncdhw || options.dst_channels == 1;
     const bool innermost =
         options.src_layout == Layout::ndhwc && options.src.c % kEight == 0 && options.src.c <= kMostInputs;
-    return options.kernel == 1 && innermost && plain && options.dst_channels <= kMostOutputs &&
+    return options.is_plain() && options.kernel == 1 && innermost && plain && options.dst_channels <= kMostOutputs &&
            options.dst_type == Type::f32 && options.src.n <= 65535;
 }
 

@@ -78,7 +78,7 @@ class NarrowConvolution final : public Convolution {
 bool takes_narrow(const ConvolutionOptions& o) {
     const bool innermost = o.src_layout == Layout::ndhwc && o.dst_layout == Layout::ndhwc;
     const bool bf16 = o.src_type == Type::bf16 && o.dst_type == Type::bf16;
-    return o.kernel == 3 && innermost && bf16 && is_narrow(o.src.c) && is_narrow(o.dst_channels) &&
+    return o.is_plain() && o.kernel == 3 && innermost && bf16 && is_narrow(o.src.c) && is_narrow(o.dst_channels) &&
            o.src.elements() > 0 && fits(o.src, std::max(o.src.c, o.dst_channels));
 }
 

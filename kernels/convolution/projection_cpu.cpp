@@ -155,7 +155,8 @@ class Projection final : public Convolution {
 }  // namespace
 
 std::unique_ptr<Convolution> make_projection(const ConvolutionOptions& options) {
-    if (options.kernel != 1 || options.dst_layout != Layout::ncdhw || options.dst_type != Type::f32)
+    if (!options.is_plain() || options.kernel != 1 || options.dst_layout != Layout::ncdhw ||
+        options.dst_type != Type::f32)
         throw std::invalid_argument("projection: expected a kernel of 1 and an f32 result in ncdhw");
     return std::make_unique<Projection>(options);
 }

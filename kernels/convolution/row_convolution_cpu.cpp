@@ -194,7 +194,7 @@ void RowConvolution::backward_weights(Stream stream, View src, View diff_dst, fl
 }  // namespace
 
 bool row_convolution_works(const ConvolutionOptions& options) {
-    return options.kernel == 3 && options.src_layout == options.dst_layout &&
+    return options.is_plain() && options.kernel == 3 && options.src_layout == options.dst_layout &&
            (options.dst_layout == Layout::blocked8 || options.dst_layout == Layout::blocked16) && row_tiles_work();
 }
 

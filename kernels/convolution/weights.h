@@ -34,5 +34,5 @@ IWSEG_BACKENDS(
     void pack_weights(Stream stream, const float* weights, const WeightShape& shape, Type type, void* packed);
     /// The other way, for their gradient.
     void unpack_weights(Stream stream, const void* packed, const WeightShape& shape, Type type, float* weights);
-    /// dst (N, O, D, H, W), ndhwc, += bias (O).
+    /// dst (N, O, D, H, W) += bias (O): channels innermost or, on the CPU, as they lie there.
     void add_bias(Stream stream, const float* bias, View dst);)

@@ -23,6 +23,16 @@ struct Shape {
     bool operator==(const Shape&) const = default;
 };
 
+/// A number for each axis: of a kernel or a stride, in voxels.
+struct Sides {
+    int d = 1, h = 1, w = 1;
+
+    constexpr Sides(int all = 1) : d(all), h(all), w(all) {}
+    constexpr Sides(int of_d, int of_h, int of_w) : d(of_d), h(of_h), w(of_w) {}
+    constexpr int product() const { return d * h * w; }
+    constexpr bool operator==(const Sides&) const = default;
+};
+
 /// Memory owned by someone else, seen as a tensor. Copying a view copies no data.
 struct View {
     void* data = nullptr;

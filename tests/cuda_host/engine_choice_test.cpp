@@ -229,7 +229,7 @@ TEST_F(EngineChoice, FromAFileThatIsNonsenseIsMeasuredAnew) {
 /// All three passes by cuDNN against the direct kernels, which have tests of their own. Results in bf16 are rounded to
 /// 2^-9 of themselves; f32 differs by the order of sums.
 void expect_same_as_direct(const ConvolutionOptions& options, std::mt19937& random) {
-    const std::int64_t k = options.kernel;
+    const std::int64_t k = options.kernel.d;
     const View src_like{nullptr, options.src, options.src_type, Layout::ndhwc},
         dst_like{nullptr, options.dst(), options.src_type, Layout::ndhwc};
     const View weights_like{nullptr, {options.dst_channels, options.src.c, k, k, k}},

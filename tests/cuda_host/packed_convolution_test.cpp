@@ -41,7 +41,7 @@ class Passes {
         random_.seed(7);
         const OnCard src(like(options_.src), random_), dst(like(options_.dst()), random_),
             diff(like(options_.dst()), random_), diff_src(like(options_.src), random_);
-        const std::int64_t k = options_.kernel;
+        const std::int64_t k = options_.kernel.d;
         const View weights_like{nullptr, {options_.dst_channels, options_.src.c, k, k, k}},
             bias_like{nullptr, {1, 1, 1, 1, options_.dst_channels}};
         const OnCard weights(weights_like, random_), bias(bias_like, random_), diff_weights(weights_like, random_),
@@ -77,7 +77,7 @@ class Passes {
   private:
     View like(const Shape& shape) const { return {nullptr, shape, options_.src_type, Layout::ndhwc}; }
     WeightShape weight_shape() const {
-        return {options_.dst_channels, options_.src.c, options_.kernel * options_.kernel * options_.kernel};
+        return {options_.dst_channels, options_.src.c, static_cast<int>(options_.taps())};
     }
     std::int64_t weight_count() const { return weight_shape().count(); }
     void pack(float* weights, float* bias, const DeviceMemory& to) const {

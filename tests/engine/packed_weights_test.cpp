@@ -23,7 +23,7 @@ class PackedConvolution final : public Convolution {
   public:
     PackedConvolution(Stream stream, const ConvolutionOptions& options, ConvolutionPasses passes)
         : inner_(simt::make_convolution(stream, options, passes)),
-          shape_{options.dst_channels, options.src.c, options.kernel * options.kernel * options.kernel},
+          shape_{options.dst_channels, options.src.c, static_cast<int>(options.taps())},
           passes_(passes),
           biased_(options.bias),
           plain_(simt::kernels(), shape_.count() * 4),

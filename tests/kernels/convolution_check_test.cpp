@@ -93,9 +93,9 @@ class CheckedConvolution : public testing::TestWithParam<int> {
         options_.src_layout = options_.dst_layout = Layout::ndhwc;
         options_.bias = below(0, 1);
         options_.write = below(0, 1) ? Write::accumulate : Write::overwrite;
-        noise_ = {options_.src, options_.dst_channels, options_.kernel, options_.bias,
+        noise_ = {options_.src, options_.dst_channels, options_.kernel.d, options_.bias,
                   options_.write == Write::accumulate};
-        shape_ = {options_.dst_channels, options_.src.c, options_.kernel * options_.kernel * options_.kernel};
+        shape_ = {options_.dst_channels, options_.src.c, static_cast<int>(options_.taps())};
         convolution_ = simt::make_direct_convolution(options_, {});
         scratch_.resize(static_cast<std::size_t>(convolution_->scratch_bytes()));
         src_ = noise(kNoiseSrc, options_.src.elements());

@@ -25,14 +25,14 @@ inline std::string text_of(const ConvolutionOptions& o) {
     std::ostringstream out;
     out << o.src.n << "x" << o.src.c << "x" << o.src.d << "x" << o.src.h << "x" << o.src.w << " "
         << form(o.src_layout, o.src_type) << " to " << o.dst_channels << " " << form(o.dst_layout, o.dst_type)
-        << ", kernel " << o.kernel << (o.bias ? ", bias" : "") << (o.write == Write::accumulate ? ", sum" : "");
+        << ", kernel " << o.kernel.d << (o.bias ? ", bias" : "") << (o.write == Write::accumulate ? ", sum" : "");
     return out.str();
 }
 
 /// Calls body(n, voxel of dst, voxel of src, tap) for every pair of voxels that a tap joins.
 template <class Body>
 void each_pair(const ConvolutionOptions& o, Body&& body) {
-    const std::int64_t k = o.kernel, r = k / 2;
+    const std::int64_t k = o.kernel.d, r = k / 2;
     const Shape& s = o.src;
     for (std::int64_t n = 0; n < s.n; ++n)
         for (std::int64_t v = 0; v < s.voxels(); ++v)
@@ -46,7 +46,7 @@ void each_pair(const ConvolutionOptions& o, Body&& body) {
 
 /// The gradient of the weights, (O, C, k, k, k), in double precision.
 inline std::vector<double> expected_weight_gradient(const ConvolutionOptions& o, const Array& x, const Array& slope) {
-    const std::int64_t taps = o.kernel * o.kernel * o.kernel, voxels = o.src.voxels(), c = o.src.c;
+    const std::int64_t taps = o.taps(), voxels = o.src.voxels(), c = o.src.c;
     std::vector<double> expected(static_cast<std::size_t>(o.dst_channels * c * taps));
     each_pair(o, [&](std::int64_t n, std::int64_t to, std::int64_t from, std::int64_t tap) {
         for (std::int64_t out = 0; out < o.dst_channels; ++out)
@@ -115,7 +115,7 @@ inline void ConvolutionTest::expect_right(const ConvolutionOptions& o, const std
     simt::schedule_by(random_() % 2 ? random_() : 0);
     const auto convolution = make(o);
     EXPECT_EQ(convolution->implementation(), implementation);
-    const std::int64_t taps = o.kernel * o.kernel * o.kernel, voxels = o.src.voxels(), c = o.src.c;
+    const std::int64_t taps = o.taps(), voxels = o.src.voxels(), c = o.src.c;
     const Array x = noise(o.src), before = noise(o.dst()), slope = noise(o.dst());
     const std::vector<float> weights = noise(o.dst_channels * c * taps), bias = noise(o.dst_channels);
     const KernelArray<float> w(*device_, weights), b(*device_, bias);
@@ -127,7 +127,7 @@ inline void ConvolutionTest::expect_right(const ConvolutionOptions& o, const std
 
     Array y = reference::convolution(x, {weights.begin(), weights.end()},
                                      o.bias ? std::vector<double>(bias.begin(), bias.end()) : std::vector<double>(),
-                                     o.dst_channels, o.kernel);
+                                     o.dst_channels, o.kernel.d);
     for (std::size_t i = 0; o.write == Write::accumulate && i < y.values.size(); ++i) y.values[i] += before.values[i];
     convolution->forward({}, src.view(), w.data(), b.data(), dst.view(), scratch.data());
     expect_near("dst", dst.array().values, y.values, o.dst_type);

@@ -58,7 +58,7 @@ std::string CudnnProblem::name() const {
 bool is_for_cudnn(const ConvolutionOptions& options, ConvolutionPasses passes) {
     const bool innermost = options.src_layout == Layout::ndhwc && options.dst_layout == Layout::ndhwc;
     const bool end = takes_last(options) || (takes_first(options) && !passes.backward_data);
-    return innermost && !end && options.src_type == options.dst_type;
+    return options.is_plain() && innermost && !end && options.src_type == options.dst_type;
 }
 
 CudnnProblem problem_of(const ConvolutionOptions& options, Pass pass) {
@@ -66,7 +66,7 @@ CudnnProblem problem_of(const ConvolutionOptions& options, Pass pass) {
     problem.pass = pass;
     problem.src = options.src;
     problem.outputs = options.dst_channels;
-    problem.kernel = options.kernel;
+    problem.kernel = options.kernel.d;
     problem.type = options.src_type;
     problem.bias = pass == Pass::forward && options.bias;
     problem.accumulate = pass == Pass::forward && options.write == Write::accumulate;
