@@ -10,7 +10,7 @@ namespace {
 
 class AveragePoolOperation final : public Operation {
   public:
-    AveragePoolOperation(std::string name, const Window& window) : name_(std::move(name)), window_(window) {}
+    AveragePoolOperation(std::string name, const Sides& window) : name_(std::move(name)), window_(window) {}
     std::string name() const override { return name_; }
 
     std::vector<Shape> outputs(const std::vector<Shape>& inputs) const override {
@@ -40,12 +40,12 @@ class AveragePoolOperation final : public Operation {
     float share() const { return 1.0f / static_cast<float>(window_.d * window_.h * window_.w); }
 
     std::string name_;
-    Window window_;
+    Sides window_;
 };
 
 }  // namespace
 
-Tensor average_pool(Tensor x, const Window& window) {
+Tensor average_pool(Tensor x, const Sides& window) {
     return x.graph->add_one(std::make_shared<AveragePoolOperation>(x.graph->fresh_name("average_pool"), window), {x});
 }
 

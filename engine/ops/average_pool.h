@@ -7,6 +7,6 @@ namespace iwseg {
 
 /// The mean of each window, channel by channel; windows lie side by side. Throws std::invalid_argument where they do
 /// not fill the tensor. For means over all voxels there is global_average_pool.
-Tensor average_pool(Tensor x, const Window& window = {2, 2, 2});
+Tensor average_pool(Tensor x, const Sides& window = {2, 2, 2});
 
 }  // namespace iwseg

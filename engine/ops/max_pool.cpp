@@ -12,7 +12,7 @@ namespace {
 
 class MaxPoolOperation final : public Operation {
   public:
-    MaxPoolOperation(std::string name, const Window& window) : name_(std::move(name)), window_(window) {}
+    MaxPoolOperation(std::string name, const Sides& window) : name_(std::move(name)), window_(window) {}
     std::string name() const override { return name_; }
 
     std::vector<Shape> outputs(const std::vector<Shape>& inputs) const override {
@@ -44,12 +44,12 @@ class MaxPoolOperation final : public Operation {
 
   private:
     std::string name_;
-    Window window_;
+    Sides window_;
 };
 
 }  // namespace
 
-Tensor max_pool(Tensor x, const Window& window) {
+Tensor max_pool(Tensor x, const Sides& window) {
     return x.graph->add_one(std::make_shared<MaxPoolOperation>(x.graph->fresh_name("max_pool"), window), {x});
 }
 

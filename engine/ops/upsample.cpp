@@ -45,7 +45,7 @@ class UpsampleOperation final : public Operation {
 
 class NearestOperation final : public Operation {
   public:
-    NearestOperation(std::string name, const Window& times) : name_(std::move(name)), times_(times) {}
+    NearestOperation(std::string name, const Sides& times) : name_(std::move(name)), times_(times) {}
     std::string name() const override { return name_; }
 
     std::vector<Shape> outputs(const std::vector<Shape>& inputs) const override {
@@ -76,7 +76,7 @@ class NearestOperation final : public Operation {
 
   private:
     std::string name_;
-    Window times_;
+    Sides times_;
 };
 
 }  // namespace
@@ -85,7 +85,7 @@ Tensor upsample(Tensor x, Corners corners) {
     return x.graph->add_one(std::make_shared<UpsampleOperation>(x.graph->fresh_name("upsample"), corners), {x});
 }
 
-Tensor upsample_nearest(Tensor x, const Window& times) {
+Tensor upsample_nearest(Tensor x, const Sides& times) {
     return x.graph->add_one(std::make_shared<NearestOperation>(x.graph->fresh_name("upsample_nearest"), times), {x});
 }
 

@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(kCellThreads)
 struct AnyPlace {
     std::int64_t in_x, in_y, w, h, d;
 
-    __device__ __forceinline__ AnyPlace(const Cells& cells, const Cell& cell, const Window& window, int pack_width)
+    __device__ __forceinline__ AnyPlace(const Cells& cells, const Cell& cell, const Sides& window, int pack_width)
         : w(std::int64_t{cells.packs} * pack_width), h(w * cells.w * window.w), d(h * cells.h * window.h) {
         const std::int64_t plane = std::int64_t{cell.n} * cells.d + cell.d;
         in_x =
@@ -110,7 +110,7 @@ struct AnyPlace {
 
 /// Calls body(number, offset in x) for a window's voxels in raster order.
 template <class Body>
-__device__ __forceinline__ void each_voxel(const Window& window, const AnyPlace& place, Body&& body) {
+__device__ __forceinline__ void each_voxel(const Sides& window, const AnyPlace& place, Body&& body) {
     int i = 0;
     for (int d = 0; d < window.d; ++d)
         for (int h = 0; h < window.h; ++h)
@@ -119,7 +119,7 @@ __device__ __forceinline__ void each_voxel(const Window& window, const AnyPlace&
 
 /// As find_largest.
 template <int W, class T>
-__device__ __forceinline__ void find_largest_of_any(const T* x, const Window& window, const AnyPlace& at,
+__device__ __forceinline__ void find_largest_of_any(const T* x, const Sides& window, const AnyPlace& at,
                                                     float (&largest)[W], int (&place)[W]) {
     load_pack<W>(x + at.in_x, largest);
 #pragma unroll
@@ -132,7 +132,7 @@ __device__ __forceinline__ void find_largest_of_any(const T* x, const Window& wi
 }
 
 template <class T, int W>
-__global__ void __launch_bounds__(kCellThreads, 8) any_pool_kernel(const T* x, Cells cells, Window window, T* y) {
+__global__ void __launch_bounds__(kCellThreads, 8) any_pool_kernel(const T* x, Cells cells, Sides window, T* y) {
     const Cell cell = cell_of(cells);
     if (!cell.inside) return;
     const AnyPlace at(cells, cell, window, W);
@@ -144,7 +144,7 @@ __global__ void __launch_bounds__(kCellThreads, 8) any_pool_kernel(const T* x, C
 
 template <class T, int W>
 __global__ void __launch_bounds__(kCellThreads, 8)
-    any_pool_gradient_kernel(const T* x, const T* diff_y, Cells cells, Window window, bool accumulate, T* diff_x) {
+    any_pool_gradient_kernel(const T* x, const T* diff_y, Cells cells, Sides window, bool accumulate, T* diff_x) {
     const Cell cell = cell_of(cells);
     if (!cell.inside) return;
     const AnyPlace at(cells, cell, window, W);
@@ -163,14 +163,14 @@ __global__ void __launch_bounds__(kCellThreads, 8)
 
 // ----------------------------------------------------------------------------------------------------------------------
 
-bool is_octet(const Window& window) {
+bool is_octet(const Sides& window) {
     return window.d == 2 && window.h == 2 && window.w == 2;
 }
 
 }  // namespace
 
 void max_pool(Stream stream, View x, View y) {
-    const Window window = pool_window(x, y);
+    const Sides window = pool_window(x, y);
     const Shape shape = innermost(y, "max_pool");
     with_real(x.type, [&](auto real) {
         using T = decltype(real);
@@ -186,7 +186,7 @@ void max_pool(Stream stream, View x, View y) {
 }
 
 void max_pool_backward(Stream stream, View x, View diff_y, View diff_x, Write write) {
-    const Window window = pool_window(x, diff_y);
+    const Sides window = pool_window(x, diff_y);
     require_same_form(x, diff_x, "max_pool_backward");
     const Shape shape = innermost(diff_y, "max_pool_backward");
     const bool accumulate = write == Write::accumulate;

@@ -8,8 +8,8 @@
 namespace iwseg {
 
 /// The window between x and y. Throws std::invalid_argument where it is not of 1 to 3 voxels along each axis.
-inline Window pool_window(const View& x, const View& y) {
-    const Window window = window_between(x, y, "max_pool");
+inline Sides pool_window(const View& x, const View& y) {
+    const Sides window = window_between(x, y, "max_pool");
     for (const int side : {window.d, window.h, window.w})
         if (side > 3) throw std::invalid_argument("max_pool: windows are of 1 to 3 voxels along each axis");
     return window;

@@ -98,7 +98,7 @@ IWSEG_VECTOR_CLONES void give_gradient(const float* gradient, const std::int32_t
 struct WindowRow {
     std::int64_t x[9], y;
 
-    WindowRow(const Shape& big, const Shape& small, const Window& window, std::int64_t block, std::int64_t i) {
+    WindowRow(const Shape& big, const Shape& small, const Sides& window, std::int64_t block, std::int64_t i) {
         const std::int64_t h = i % small.h * window.h, d = i / small.h % small.d * window.d;
         const std::int64_t volume = i / small.h / small.d * big.d;
         for (int z = 0; z < window.d; ++z)
@@ -128,7 +128,7 @@ void with_columns(int columns, Body&& body) {
 
 /// Calls body(T{}, block, columns).
 template <class Body>
-void with_kinds(const View& x, const Window& window, Body&& body) {
+void with_kinds(const View& x, const Sides& window, Body&& body) {
     with_real(x.type, [&](auto real) {
         with_block(Blocks(x).block,
                    [&](auto block) { with_columns(window.w, [&](auto columns) { body(real, block, columns); }); });
@@ -138,7 +138,7 @@ void with_kinds(const View& x, const Window& window, Body&& body) {
 }  // namespace
 
 void max_pool(Stream stream, View x, View y) {
-    const Window window = pool_window(x, y);
+    const Sides window = pool_window(x, y);
     const Blocks blocks(x);
     const std::int64_t numbers = x.shape.w * blocks.block, windows = blocks.rows() * y.shape.d * y.shape.h;
     with_kinds(x, window, [&](auto real, auto block, auto columns) {
@@ -156,7 +156,7 @@ void max_pool(Stream stream, View x, View y) {
 }
 
 void max_pool_backward(Stream stream, View x, View diff_y, View diff_x, Write write) {
-    const Window window = pool_window(x, diff_y);
+    const Sides window = pool_window(x, diff_y);
     require_same_form(x, diff_x, "max_pool_backward");
     const Blocks blocks(x);
     const std::int64_t numbers = x.shape.w * blocks.block, windows = blocks.rows() * diff_y.shape.d * diff_y.shape.h;

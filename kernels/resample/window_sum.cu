@@ -27,7 +27,7 @@ __device__ __forceinline__ void store_result(const float (&values)[W], bool accu
 
 template <class T, int W>
 __global__ void __launch_bounds__(kCellThreads)
-    sum_windows_kernel(const T* big, Cells cells, Window window, float scale, bool accumulate, T* small) {
+    sum_windows_kernel(const T* big, Cells cells, Sides window, float scale, bool accumulate, T* small) {
     const Cell cell = cell_of(cells);
     if (!cell.inside) return;
     const std::int64_t voxel = std::int64_t{cells.packs} * W, row = voxel * cells.w * window.w,
@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(kCellThreads)
 
 template <class T, int W>
 __global__ void __launch_bounds__(kCellThreads)
-    spread_windows_kernel(const T* small, Cells cells, Window window, float scale, bool accumulate, T* big) {
+    spread_windows_kernel(const T* small, Cells cells, Sides window, float scale, bool accumulate, T* big) {
     const Cell cell = cell_of(cells);
     if (!cell.inside) return;
     const Cells few{cells.d / window.d, cells.h / window.h, cells.w / window.w, cells.packs, 0};
@@ -65,7 +65,7 @@ __global__ void __launch_bounds__(kCellThreads)
 }  // namespace
 
 void sum_windows(Stream stream, View big, float scale, View small, Write write) {
-    const Window window = window_between(big, small, "sum_windows");
+    const Sides window = window_between(big, small, "sum_windows");
     const Shape shape = innermost(small, "sum_windows");
     with_real(big.type, [&](auto real) {
         using T = decltype(real);
@@ -78,7 +78,7 @@ void sum_windows(Stream stream, View big, float scale, View small, Write write) 
 }
 
 void spread_windows(Stream stream, View small, float scale, View big, Write write) {
-    const Window window = window_between(big, small, "spread_windows");
+    const Sides window = window_between(big, small, "spread_windows");
     const Shape shape = innermost(big, "spread_windows");
     with_real(big.type, [&](auto real) {
         using T = decltype(real);

@@ -9,13 +9,8 @@
 
 namespace iwseg {
 
-/// Voxels of a window along each axis.
-struct Window {
-    int d = 1, h = 1, w = 1;
-};
-
 /// The window that takes each side of `big` to that of `small`. Throws std::invalid_argument where there is none.
-inline Window window_between(const View& big, const View& small, const char* operation) {
+inline Sides window_between(const View& big, const View& small, const char* operation) {
     const Shape &b = big.shape, &s = small.shape;
     Shape whole{b.n, b.c, s.d, s.h, s.w};
     if (s.d < 1 || s.h < 1 || s.w < 1 || !(s == whole) || b.d % s.d || b.h % s.h || b.w % s.w ||

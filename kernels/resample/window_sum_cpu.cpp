@@ -43,7 +43,7 @@ IWSEG_VECTOR_CLONES void spread_row(const T* from, std::int64_t width, int colum
 }  // namespace
 
 void sum_windows(Stream stream, View big, float scale, View small, Write write) {
-    const Window window = window_between(big, small, "sum_windows");
+    const Sides window = window_between(big, small, "sum_windows");
     const Blocks blocks(small);
     const Shape &few = small.shape, &many = big.shape;
     with_real(big.type, [&](auto real) {
@@ -68,7 +68,7 @@ void sum_windows(Stream stream, View big, float scale, View small, Write write) 
 }
 
 void spread_windows(Stream stream, View small, float scale, View big, Write write) {
-    const Window window = window_between(big, small, "spread_windows");
+    const Sides window = window_between(big, small, "spread_windows");
     const Blocks blocks(big);
     const Shape &few = small.shape, &many = big.shape;
     with_real(big.type, [&](auto real) {

@@ -5,33 +5,10 @@
 
 #include "kernels/convolution/convolution.h"
 #include "tests/support/operation_forms.h"
+#include "tests/support/operation_references.h"
 
 namespace iwseg {
 namespace {
-
-/// The definition, (N, O, …); weights: (O, C / groups, kernel).
-Array defined(const ConvolutionOptions& o, const Array& x, const std::vector<double>& weights,
-              const std::vector<double>& bias) {
-    Array y(o.dst());
-    const auto [pd, ph, pw] = o.padding();
-    reference::each(y.shape, [&](auto n, auto out, auto d, auto h, auto w) {
-        double sum = bias.empty() ? 0.0 : bias[static_cast<std::size_t>(out)];
-        const std::int64_t first = out / (o.dst_channels / o.groups) * o.inputs();
-        for (std::int64_t c = 0; c < o.inputs(); ++c)
-            for (int i = 0; i < o.kernel.d; ++i)
-                for (int j = 0; j < o.kernel.h; ++j)
-                    for (int k = 0; k < o.kernel.w; ++k) {
-                        const std::int64_t z = d * o.stride.d + i - pd, v = h * o.stride.h + j - ph;
-                        const std::int64_t u = w * o.stride.w + k - pw;
-                        if (z < 0 || z >= o.src.d || v < 0 || v >= o.src.h || u < 0 || u >= o.src.w) continue;
-                        const std::int64_t tap = (i * o.kernel.h + j) * o.kernel.w + k;
-                        sum += x.at(n, first + c, z, v, u) *
-                               weights[static_cast<std::size_t>((out * o.inputs() + c) * o.taps() + tap)];
-                    }
-        y.at(n, out, d, h, w) = sum;
-    });
-    return y;
-}
 
 class GeneralConvolutions : public OperationTest {
   protected:
@@ -53,7 +30,7 @@ class GeneralConvolutions : public OperationTest {
         const Array before = noise(o.dst()), diff = noise(o.dst());
         std::vector<double> weights = noise(o.weight_count());
         std::vector<double> bias = o.bias ? noise(o.dst_channels) : std::vector<double>();
-        const auto forward = [&] { return defined(o, x, weights, bias); };
+        const auto forward = [&] { return reference::convolution(o, x, weights, bias); };
         const auto w = floats(weights), b = floats(o.bias ? bias : std::vector<double>{0});
 
         const KernelTensor src = tensor(x), dst = tensor(before);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/convolution/convolution.h"
 #include "kernels/elementwise/dropout.h"
 #include "kernels/resample/window_sum.h"
 #include "tests/support/reference_operations.h"
@@ -31,7 +32,7 @@ inline Array concatenated(const Arrays& parts) {
 
 /// y = join(y, x) over each window, y beginning as `start`.
 template <class Join>
-Array over_windows(const Array& x, const Window& window, double start, Join&& join) {
+Array over_windows(const Array& x, const Sides& window, double start, Join&& join) {
     const Shape& s = x.shape;
     Array y({s.n, s.c, s.d / window.d, s.h / window.h, s.w / window.w});
     std::fill(y.values.begin(), y.values.end(), start);
@@ -42,11 +43,11 @@ Array over_windows(const Array& x, const Window& window, double start, Join&& jo
     return y;
 }
 
-inline Array max_pool(const Array& x, const Window& window) {
+inline Array max_pool(const Array& x, const Sides& window) {
     return over_windows(x, window, -INFINITY, [](double a, double b) { return std::isnan(a) || b < a ? a : b; });
 }
 
-inline Array average_pool(const Array& x, const Window& window) {
+inline Array average_pool(const Array& x, const Sides& window) {
     const double share = 1.0 / (window.d * window.h * window.w);
     return over_windows(x, window, 0, [=](double a, double b) { return a + share * b; });
 }
@@ -55,7 +56,7 @@ inline Array global_average_pool(const Array& x) {
     return average_pool(x, {static_cast<int>(x.shape.d), static_cast<int>(x.shape.h), static_cast<int>(x.shape.w)});
 }
 
-inline Array upsample_nearest(const Array& x, const Window& times) {
+inline Array upsample_nearest(const Array& x, const Sides& times) {
     const Shape& s = x.shape;
     Array y({s.n, s.c, times.d * s.d, times.h * s.h, times.w * s.w});
     each(y.shape, [&](auto n, auto c, auto d, auto h, auto w) {
@@ -120,6 +121,63 @@ inline Array dropout(const Array& x, double rate, std::uint32_t layer, std::uint
         const PhiloxCounter bits = dropout_bits(static_cast<std::uint32_t>(group), layer, seed, step);
         y.at(n, c, d, h, w) *= bits.words[c % 4] < rate * 0x1p32 ? 0 : 1 / (1 - rate);
     });
+    return y;
+}
+
+/// The definition, (N, O, …); weights: (O, C / groups, kernel).
+inline Array convolution(const ConvolutionOptions& o, const Array& x, const std::vector<double>& weights,
+                         const std::vector<double>& bias) {
+    Array y(o.dst());
+    const auto [pd, ph, pw] = o.padding();
+    each(y.shape, [&](auto n, auto out, auto d, auto h, auto w) {
+        double sum = bias.empty() ? 0.0 : bias[static_cast<std::size_t>(out)];
+        const std::int64_t first = out / (o.dst_channels / o.groups) * o.inputs();
+        for (std::int64_t c = 0; c < o.inputs(); ++c)
+            for (int i = 0; i < o.kernel.d; ++i)
+                for (int j = 0; j < o.kernel.h; ++j)
+                    for (int k = 0; k < o.kernel.w; ++k) {
+                        const std::int64_t z = d * o.stride.d + i - pd, v = h * o.stride.h + j - ph;
+                        const std::int64_t u = w * o.stride.w + k - pw;
+                        if (z < 0 || z >= o.src.d || v < 0 || v >= o.src.h || u < 0 || u >= o.src.w) continue;
+                        const std::int64_t tap = (i * o.kernel.h + j) * o.kernel.w + k;
+                        sum += x.at(n, first + c, z, v, u) *
+                               weights[static_cast<std::size_t>((out * o.inputs() + c) * o.taps() + tap)];
+                    }
+        y.at(n, out, d, h, w) = sum;
+    });
+    return y;
+}
+
+/// The other way: the gradient that a convolution from y to x, whose stride is its kernel, gives to y; and a bias.
+/// weights: (C, O, kernel).
+inline Array transposed_convolution(const Array& x, const std::vector<double>& weights, const std::vector<double>& bias,
+                                    std::int64_t outputs, const Sides& k) {
+    const Shape& s = x.shape;
+    Array y({s.n, outputs, s.d * k.d, s.h * k.h, s.w * k.w});
+    each(y.shape, [&](auto n, auto o, auto d, auto h, auto w) {
+        const std::int64_t tap = (d % k.d * k.h + h % k.h) * k.w + w % k.w;
+        double sum = bias.empty() ? 0.0 : bias[static_cast<std::size_t>(o)];
+        for (std::int64_t c = 0; c < s.c; ++c)
+            sum += x.at(n, c, d / k.d, h / k.h, w / k.w) *
+                   weights[static_cast<std::size_t>((c * outputs + o) * k.product() + tap)];
+        y.at(n, o, d, h, w) = sum;
+    });
+    return y;
+}
+
+/// A sample at a time.
+inline Array instance_norm(const Array& x, const std::vector<double>& scale, const std::vector<double>& shift,
+                           bool relu) {
+    Array y = x;
+    Shape one = x.shape;
+    one.n = 1;
+    for (std::int64_t n = 0; n < x.shape.n; ++n) {
+        Array sample(one);
+        const auto first = x.values.begin() + n * one.elements();
+        std::copy(first, first + one.elements(), sample.values.begin());
+        sample = batch_norm(sample, scale, shift, relu);
+        std::copy(sample.values.begin(), sample.values.end(), y.values.begin() + n * one.elements());
+    }
     return y;
 }
 

@@ -16,12 +16,14 @@
 #include "engine/ops/dropout.h"
 #include "engine/ops/gelu.h"
 #include "engine/ops/global_average_pool.h"
+#include "engine/ops/instance_norm.h"
 #include "engine/ops/linear.h"
 #include "engine/ops/max_pool.h"
 #include "engine/ops/multiply.h"
 #include "engine/ops/relu.h"
 #include "engine/ops/sigmoid.h"
 #include "engine/ops/softmax.h"
+#include "engine/ops/transposed_conv.h"
 #include "engine/ops/upsample.h"
 #include "tests/support/operation_references.h"
 
@@ -107,8 +109,62 @@ inline OperationRow convolution_row(const std::string& name, int kernel, bool bi
         .plain = false};
 }
 
-inline OperationRow pool_row(const std::string& name, const Window& window, Tensor (*build)(Tensor, const Window&),
-                             Array (*result)(const Array&, const Window&)) {
+inline OperationRow strided_row(const std::string& name, std::int64_t channels, const ConvOptions& options) {
+    return {.name = name,
+            .shapes =
+                [=](ShapeDraw& draw) {
+                    Shape x = draw.shape();
+                    if (channels > 0) x.c = channels;
+                    return std::vector{x};
+                },
+            .build = [=](const std::vector<Tensor>& x) { return conv(x[0], options); },
+            .result =
+                [=](const Arrays& x) {
+                    ConvolutionOptions o;
+                    o.src = x[0].shape;
+                    o.dst_channels = options.channels;
+                    o.kernel = options.kernel;
+                    o.stride = options.stride;
+                    o.groups = options.groups;
+                    return reference::convolution(o, x[0], x[1].values, x[2].values);
+                },
+            .finite_only = true,
+            .plain = false};
+}
+
+inline OperationRow transposed_row(const std::string& name, const Sides& kernel, bool bias) {
+    return {.name = name,
+            .shapes = [](ShapeDraw& draw) { return std::vector{draw.shape()}; },
+            .build =
+                [=](const std::vector<Tensor>& x) {
+                    return transposed_conv(x[0], {.channels = 11, .kernel = kernel, .bias = bias});
+                },
+            .result =
+                [=](const Arrays& x) {
+                    return reference::transposed_convolution(x[0], x[1].values,
+                                                             bias ? x[2].values : std::vector<double>(), 11, kernel);
+                },
+            .finite_only = true,
+            .plain = false};
+}
+
+inline OperationRow instance_norm_row(const std::string& name, bool with_relu) {
+    return {
+        .name = name,  // of some voxels: of one or two, rounding decides
+        .shapes =
+            [](ShapeDraw& draw) {
+                return std::vector{Shape{draw.below(1, 3), draw.channels(), 3, draw.side(5), 5}};
+            },
+        .build =
+            [=](const std::vector<Tensor>& x) { return with_relu ? relu(instance_norm(x[0])) : instance_norm(x[0]); },
+        .result = [=](const Arrays& x) { return reference::instance_norm(x[0], x[1].values, x[2].values, with_relu); },
+        .f32 = 2e-4,
+        .bf16 = 2e-2,
+        .finite_only = true};
+}
+
+inline OperationRow pool_row(const std::string& name, const Sides& window, Tensor (*build)(Tensor, const Sides&),
+                             Array (*result)(const Array&, const Sides&)) {
     return {.name = name,
             .shapes = [=](ShapeDraw& draw) { return std::vector{draw.multiple(window.d, window.h, window.w)}; },
             .build = [=](const std::vector<Tensor>& x) { return build(x[0], window); },
@@ -217,6 +273,13 @@ inline std::vector<OperationRow> operation_rows() {
          .finite_only = true},
         convolution_row("conv of kernel 1", 1, true),
         convolution_row("conv of kernel 3", 3, false),
+        strided_row("conv of stride 2", 0, {.channels = 11, .stride = 2}),
+        strided_row("conv of kernel 1 x 3 x 5", 0, {.channels = 8, .kernel = {1, 3, 5}, .stride = {1, 2, 1}}),
+        strided_row("depthwise conv", 6, {.channels = 6, .stride = {2, 1, 1}, .groups = 6}),
+        transposed_row("transposed_conv", 2, true),
+        transposed_row("transposed_conv of 1 x 2 x 3", {1, 2, 3}, false),
+        instance_norm_row("instance_norm", false),
+        instance_norm_row("relu of instance_norm", true),
         {.name = "batch_norm",  // of some voxels: of one or two, rounding decides
          .shapes =
              [](ShapeDraw& draw) {
