@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "engine/device_memory.h"
+#include "models/networks.h"
 
 namespace iwseg {
 
@@ -22,7 +23,7 @@ std::int64_t peak_bytes() {
 }
 
 Network network_of(const BenchOptions& options) {
-    return unet({.widths = options.widths});
+    return make_network(options.network, 1, options.widths);
 }
 
 bool is_bf16(const BenchOptions& options) {

@@ -6,7 +6,7 @@
 
 #include "apps/bench/step_floor.h"
 #include "engine/context.h"
-#include "models/unet.h"
+#include "models/network.h"
 
 /// What the measurements of `iwseg bench` share.
 namespace iwseg {
@@ -14,6 +14,7 @@ namespace iwseg {
 struct BenchOptions {
     std::int64_t patch = 64, batch = 2, stride = 0, size = 128;
     std::vector<std::int64_t> shape;  ///< of a scan that is no cube
+    std::string network = "unet";
     std::vector<int> widths{16, 64, 128, 256};
     std::string precision = "fp32", loss = "iwdl", device = "auto", mask, image;
     FloorRates rates;

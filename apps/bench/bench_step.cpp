@@ -194,6 +194,7 @@ void bench_step(const BenchOptions& options) {
         nlohmann::ordered_json json{{"device", trained.context.description()},
                                     {"patch", options.patch},
                                     {"batch", options.batch},
+                                    {"network", options.network},
                                     {"widths", options.widths},
                                     {"precision", options.precision},
                                     {"loss", options.loss},

@@ -18,6 +18,7 @@
 #include "kernels/cpu/thread_count.h"
 #include "losses/loss.h"
 #include "models/grid_prediction.h"
+#include "models/networks.h"
 
 namespace iwseg {
 namespace {
@@ -130,12 +131,17 @@ void require_one_of(const char* key, const std::string& value, const std::vector
 
 void check_patch(const Config& c) {
     constexpr std::int64_t limit = 4096;
+    const int divisor = make_network(c.network, 1, c.widths).divisor;
     for (const std::int64_t side : c.patch)
-        require(side > 0 && side % 8 == 0 && side <= limit, "patch", written(c.patch),
-                "each side must be a positive multiple of 8, at most 4096");
-    // Batch normalisation of the deepest level has nothing to normalise over when it sees a single voxel.
-    const std::int64_t deepest = c.batch * (c.patch[0] / 8) * (c.patch[1] / 8) * (c.patch[2] / 8);
-    require(deepest > 1, "patch", written(c.patch), "with batch = 1 it must be larger than 8 x 8 x 8");
+        require(side > 0 && side % divisor == 0 && side <= limit, "patch", written(c.patch),
+                fmt::format("each side must be a positive multiple of {}, at most 4096", divisor));
+    // Normalisation of the deepest level has nothing to normalise over when it sees a single voxel: batch normalisation
+    // of all patches, instance normalisation of one.
+    const bool by_batch = c.network == "unet";
+    const std::int64_t deepest = (c.patch[0] / divisor) * (c.patch[1] / divisor) * (c.patch[2] / divisor);
+    require((by_batch ? c.batch : 1) * deepest > 1, "patch", written(c.patch),
+            fmt::format("{}it must be larger than {} x {} x {}", by_batch ? "with batch = 1 " : "", divisor, divisor,
+                        divisor));
     require(c.batch * c.patch[0] * c.patch[1] * c.patch[2] < std::int64_t{1} << 31, "patch", written(c.patch),
             "a batch must have fewer than 2^31 voxels");
     require_usable(GridOptions{c.predict.patch, c.predict.stride}, "predict.patch", "predict.stride");
@@ -176,7 +182,11 @@ void check_config(const Config& c) {
     require_within("focal_gamma", c.focal_gamma, LossOptions::focal_gamma_range);
     require_within("asl_beta", c.asl_beta, LossOptions::asl_beta_range);
     require_one_of("precision", c.precision, {"fp32", "bf16"});
-    require(c.widths.size() == 4, "widths", written(c.widths), "it takes four whole numbers, one a level");
+    require_one_of("network", c.network, network_names());
+    require(c.network != "unet" || c.widths.size() == 4, "widths", written(c.widths),
+            "it takes four whole numbers, one a level");
+    require(c.widths.size() >= 2 && c.widths.size() <= 9, "widths", written(c.widths),
+            "it takes from two to nine whole numbers, one a level");
     for (const int width : c.widths)
         require(width > 0 && width <= 4096, "widths", written(c.widths), "each must be from 1 to 4096");
     require_within("batch", c.batch, 1, 4096);

@@ -35,6 +35,7 @@ void require_alike(const std::vector<TrainedNetwork>& networks) {
             throw InputError(fmt::format("{} and {} cannot be averaged: they have another {}", first.weights.string(),
                                          other.weights.string(), what));
         };
+        if (other.architecture.name != first.architecture.name) refuse("network");
         if (other.architecture.widths != first.architecture.widths) refuse("widths");
         if (other.architecture.in_channels != first.architecture.in_channels || other.channels != first.channels)
             refuse("channels");

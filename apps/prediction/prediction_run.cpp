@@ -22,7 +22,7 @@
 #include "data/preparation.h"
 #include "data/volume/volume.h"
 #include "models/grid_prediction.h"
-#include "models/unet.h"
+#include "models/networks.h"
 
 namespace iwseg {
 namespace {
@@ -138,7 +138,7 @@ std::vector<std::string> names_of(const Dataset& dataset, const std::vector<std:
 
 TrainedNetwork open_network(const fs::path& weights, const std::optional<fs::path>& config) {
     std::map<std::string, std::string> metadata;
-    TrainedNetwork network{weights, unet_of_weights(weights.string(), &metadata), {}};
+    TrainedNetwork network{weights, network_of_weights(weights.string(), &metadata), {}};
     if (network.architecture.out_channels != 1)
         throw InputError(fmt::format("{} has {} output channels, but one, the lesion's, was expected", weights.string(),
                                      network.architecture.out_channels));
@@ -147,6 +147,9 @@ TrainedNetwork open_network(const fs::path& weights, const std::optional<fs::pat
         network.operating_point = parse_operating_point(point->second, weights.string() + " (its metadata)");
     if (config) {
         network.config = resolve_config(config, {});
+        if (network.config.network != network.architecture.name)
+            throw InputError(fmt::format("{} says network = {}, but {} holds a {}", config->string(),
+                                         network.config.network, weights.string(), network.architecture.name));
         if (network.config.widths != network.architecture.widths)
             throw InputError(fmt::format("{} says widths = [{}], but the network in {} has [{}]", config->string(),
                                          fmt::join(network.config.widths, ", "), weights.string(),
@@ -158,6 +161,7 @@ TrainedNetwork open_network(const fs::path& weights, const std::optional<fs::pat
         apply_toml(network.config, metadata["config"], weights.string() + " (its metadata)");
     else
         network.config.intensity.kind = Intensity::Kind::none;
+    network.config.network = network.architecture.name;
     network.config.widths = network.architecture.widths;
     return network;
 }

@@ -32,7 +32,7 @@
 #include "data/volume/geometry_range.h"
 #include "engine/initialisation.h"
 #include "engine/safetensors.h"
-#include "models/unet.h"
+#include "models/networks.h"
 #include "training/resident_scans.h"
 #include "training/session.h"
 
@@ -67,7 +67,7 @@ TrainingOptions training_options(const Config& config, const PatchSampler& sampl
     const std::int64_t channels = sampler.cases()[0].channels;
     TrainingOptions options;
     options.cutting = sampler.cutting();
-    options.network = unet({.in_channels = static_cast<int>(channels), .widths = config.widths});
+    options.network = make_network(config.network, static_cast<int>(channels), config.widths);
     options.loss =
         loss_from_name(config.loss, {static_cast<float>(config.focal_alpha), static_cast<float>(config.focal_gamma),
                                      static_cast<float>(config.asl_beta)});

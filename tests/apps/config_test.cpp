@@ -178,6 +178,7 @@ TEST(Config, WrongTypeNamesKeyValueAndWhatWasExpected) {
     EXPECT_TRUE(contains(setting_refusal("batch=2.5"), "batch is 2.5, but a whole number was expected"));
     EXPECT_TRUE(contains(setting_refusal("loss=3"), "loss is 3, but a string was expected"));
     EXPECT_TRUE(contains(setting_refusal("widths=[16, 64, 128]"), "four whole numbers"));
+    EXPECT_TRUE(contains(setting_refusal("network=unett"), "unet or plain_unet"));
     EXPECT_TRUE(contains(setting_refusal("predict=64"), "predict is 64, but a table was expected"));
     EXPECT_TRUE(contains(setting_refusal("intensity=bright"), "\"none\", \"zscore\" or {window = [lo, hi]}"));
     EXPECT_TRUE(contains(setting_refusal("seed=-1"), "a whole number from 0 up"));

@@ -1,0 +1,67 @@
+#include "models/networks.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "base/error.h"
+#include "base/nearest_name.h"
+#include "engine/safetensors.h"
+#include "models/plain_unet.h"
+#include "models/unet.h"
+
+namespace iwseg {
+namespace {
+
+struct Kind {
+    const char* name;
+    const char* array;  ///< that each of its weights files holds, and no other network's
+    Network (*make)(int in_channels, const std::vector<int>& widths);
+    Network (*of_weights)(const std::string& file, std::map<std::string, std::string>* metadata);
+};
+
+constexpr Kind kKinds[] = {
+    {"unet", "0.0.weight",
+     [](int in_channels, const std::vector<int>& widths) {
+         return unet({.in_channels = in_channels, .widths = widths});
+     },
+     unet_of_weights},
+    {"plain_unet", "encoder.stages.0.0.convs.0.conv.weight",
+     [](int in_channels, const std::vector<int>& widths) {
+         return plain_unet({.in_channels = in_channels, .widths = widths});
+     },
+     plain_unet_of_weights},
+};
+
+}  // namespace
+
+const std::vector<std::string>& network_names() {
+    static const std::vector<std::string> names = [] {
+        std::vector<std::string> all;
+        for (const Kind& kind : kKinds) all.emplace_back(kind.name);
+        return all;
+    }();
+    return names;
+}
+
+Network make_network(const std::string& name, int in_channels, const std::vector<int>& widths) {
+    for (const Kind& kind : kKinds)
+        if (name == kind.name) return kind.make(in_channels, widths);
+    std::string all;
+    for (const std::string& known : network_names()) all += (all.empty() ? "" : ", ") + known;
+    const std::string nearest = nearest_name(name, network_names());
+    throw InputError("unknown network '" + name + "'" + (nearest.empty() ? "" : " (nearest: '" + nearest + "')") +
+                     "; expected one of " + all);
+}
+
+Network network_of_weights(const std::string& file, std::map<std::string, std::string>* metadata) {
+    const auto stored = read_safetensors_header(file);
+    const auto* const kind =
+        std::find_if(std::begin(kKinds), std::end(kKinds), [&](const Kind& one) { return stored.contains(one.array); });
+    if (kind != std::end(kKinds)) return kind->of_weights(file, metadata);
+    std::string wanted;
+    for (const Kind& one : kKinds)
+        wanted += (wanted.empty() ? "" : ", or ") + std::string(one.array) + " (" + one.name + ")";
+    throw InputError(file + " does not hold the weights of a network that is known: expected an array " + wanted);
+}
+
+}  // namespace iwseg

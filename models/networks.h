@@ -1,0 +1,21 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "models/network.h"
+
+// The networks that configurations choose from by name. A new one is a file and a row of the table in networks.cpp.
+namespace iwseg {
+
+const std::vector<std::string>& network_names();
+
+/// Throws InputError naming the nearest known one, and where the network does not take that many widths.
+Network make_network(const std::string& name, int in_channels, const std::vector<int>& widths);
+
+/// The network that a weights file was written for, read from the names and shapes in its header, and what its metadata
+/// say. The weights are not read. Throws InputError, naming the file, where it is none of these networks'.
+Network network_of_weights(const std::string& file, std::map<std::string, std::string>* metadata = nullptr);
+
+}  // namespace iwseg

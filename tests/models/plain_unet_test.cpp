@@ -1,0 +1,144 @@
+// The plain U-Net against PyTorch's modules: logits, gradients and three steps (tests/models/plain_unet_golden.py).
+#include "models/plain_unet.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "engine/graph.h"
+#include "engine/initialisation.h"
+#include "engine/safetensors.h"
+#include "losses/loss.h"
+#include "models/predictor.h"
+#include "tests/support/backends.h"
+#include "tests/support/golden.h"
+#include "training/session.h"
+
+namespace iwseg {
+namespace {
+
+const PlainUnetOptions kGolden{
+    .in_channels = 2, .widths = {3, 5, 6}, .strides = {1, {1, 2, 2}, 2}, .kernels = {{1, 3, 3}, 3, 3}};
+constexpr Shape kInput{2, 2, 4, 8, 12};
+
+/// Largest |got - expected| as a share of the largest |expected|.
+double distance(const std::vector<float>& got, const std::vector<float>& expected) {
+    double largest = 1e-30, worst = 0;
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+        largest = std::max(largest, std::abs(double{expected[i]}));
+        worst = std::max(worst, std::abs(double{got.at(i)} - expected[i]));
+    }
+    return worst / largest;
+}
+
+class PlainUnet : public testing::TestWithParam<Backend> {
+  protected:
+    void SetUp() override {
+        IWSEG_SKIP_WITHOUT_DEVICE(GetParam());
+        context_.emplace(kernels_of(GetParam()), ContextOptions{.threads = 2});
+        for (const auto& [name, tensor] : read_safetensors(golden_file("plain_unet.safetensors")))
+            golden_[name] = tensor.as_f32();
+        TrainingOptions options;
+        options.network = plain_unet(kGolden);
+        options.loss = loss_from_name("bce");
+        options.input = kInput;
+        session_.emplace(*context_, parameters_, options);
+        set("before.");
+        batch_.shape = kInput;
+        batch_.image = golden_.at("image");
+        for (const float value : golden_.at("target")) batch_.target.push_back(value > 0.5f);
+    }
+
+    void set(const std::string& prefix) {
+        for (int i = 0; i < parameters_.size(); ++i) {
+            const std::vector<float>& values = golden_.at(prefix + parameters_[{i}].name);
+            ASSERT_EQ(static_cast<std::int64_t>(values.size()), parameters_[{i}].elements);
+            std::copy(values.begin(), values.end(), parameters_.value({i}));
+        }
+        parameters_.upload();
+    }
+    std::vector<float> values_of(int i, bool gradient) {
+        const float* from = gradient ? parameters_.gradient({i}) : parameters_.value({i});
+        return {from, from + parameters_[{i}].elements};
+    }
+
+    std::optional<Context> context_;
+    Parameters parameters_;
+    std::map<std::string, std::vector<float>> golden_;
+    std::optional<TrainingSession> session_;
+    Batch batch_;
+};
+
+TEST_P(PlainUnet, FollowsPyTorchForThreeSteps) {
+    // As many arrays as PyTorch has, of which each is looked at.
+    const auto stored =
+        std::count_if(golden_.begin(), golden_.end(), [](const auto& one) { return one.first.starts_with("before."); });
+    EXPECT_EQ(parameters_.size(), stored);
+    session_->step(batch_, 0.1f);
+    EXPECT_LT(distance(session_->logits(), golden_.at("logits")), 1e-5);
+    parameters_.download();
+    for (int i = 0; i < parameters_.size(); ++i) {
+        const std::string& name = parameters_[{i}].name;
+        const std::vector<float>& expected = golden_.at("gradient." + name);
+        // What comes before an InstanceNorm's mean has no gradient: rounding alone is in PyTorch's.
+        if (name.ends_with("conv.bias")) {
+            for (const float value : values_of(i, true)) EXPECT_LT(std::abs(value), 1e-6) << name;
+            continue;
+        }
+        EXPECT_LT(distance(values_of(i, true), expected), 1e-5) << name;
+    }
+    session_->step(batch_, 0.1f);
+    session_->step(batch_, 0.1f);
+    parameters_.download();
+    for (int i = 0; i < parameters_.size(); ++i)
+        EXPECT_LT(distance(values_of(i, false), golden_.at("after." + parameters_[{i}].name)), 1e-5)
+            << parameters_[{i}].name;
+}
+
+INSTANTIATE_TEST_SUITE_P(On, PlainUnet, testing::Values(Backend::cpu, Backend::simt, Backend::cuda),
+                         [](const auto& one) { return std::string(name_of(one.param)); });
+
+TEST(PlainUnetFile, TellsTheNetworkThatItIsOf) {
+    const auto file = std::filesystem::temp_directory_path() / ("plain_unet_" + std::to_string(getpid()));
+    Context context({.device = "cpu", .threads = 1});
+    const Network network = plain_unet({.in_channels = 2, .widths = {3, 4}, .strides = {1, {1, 2, 2}}, .convs = 3});
+    EXPECT_EQ(network.divisor, 2);
+    {
+        Parameters parameters;
+        const GridPredictor predictor(context, parameters, network, {8, 8});
+        initialise(context, parameters, 3);
+        parameters.save(file);
+    }
+    const Network read = plain_unet_of_weights(file.string());
+    EXPECT_EQ(read.in_channels, 2);
+    EXPECT_EQ(read.out_channels, 1);
+    EXPECT_EQ(read.widths, (std::vector<int>{3, 4}));
+    EXPECT_EQ(read.divisor, 2);
+    Predictor predictor(context, read, file, {.patch = 8, .overlap = 0.5});
+    const std::vector<float> image(2 * 5 * 9 * 7, 0.5f);
+    EXPECT_EQ(predictor.predict(image, {5, 9, 7}).probability.size(), 5u * 9 * 7);
+    std::filesystem::remove(file);
+    EXPECT_THROW(plain_unet_of_weights(golden_file("unet_two_channel.weights.safetensors").string()), InputError);
+}
+
+TEST(PlainUnetOptions, ThatDoNotFitTogetherAreRefused) {
+    for (const PlainUnetOptions& bad :
+         {PlainUnetOptions{.widths = {4}}, PlainUnetOptions{.widths = {4, 8}, .strides = {1}},
+          PlainUnetOptions{.widths = {4, 8}, .kernels = {3, 3, 3}}, PlainUnetOptions{.convs = 0}})
+        EXPECT_THROW(plain_unet(bad), InputError);
+    Graph graph;
+    const Network network = plain_unet({.widths = {4, 8}});
+    EXPECT_THROW(network.build(graph.input("odd", {1, 1, 6, 7, 8})), InputError);
+    EXPECT_THROW(network.build(graph.input("one voxel", {1, 1, 2, 2, 2})), InputError);
+}
+
+}  // namespace
+}  // namespace iwseg
