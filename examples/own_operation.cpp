@@ -1,12 +1,8 @@
 // An operation that iwseg does not have, written outside of it, in a network that learns to find bright cubes in noise.
 #include <cmath>
-#include <cstdio>
-#include <exception>
 #include <memory>
-#include <random>
-#include <vector>
 
-#include <iwseg/iwseg.h>
+#include "made_up_lesions.h"
 
 using namespace iwseg;
 
@@ -60,24 +56,15 @@ int main() try {
     constexpr Shape kInput{2, 1, 12, 12, 12};
     Trainer trainer(Context({.device = "cpu"}), network, dice() + bce(), AdamW{}, {.input = kInput});
     std::puts(trainer.description().c_str());
-    std::mt19937 random(1);
-    std::normal_distribution<float> noise(0, 0.3f);
-    std::vector<float> image(static_cast<std::size_t>(kInput.elements()));
-    std::vector<std::uint8_t> target(image.size());
+    MadeUpLesions lesions(kInput);
     double first = 0, last = 0;
     for (int step = 0; step < 100; ++step) {
-        const std::int64_t side = 2 + step % 3;
-        for (std::size_t i = 0; i < image.size(); ++i) {
-            const auto v = static_cast<std::int64_t>(i);
-            target[i] = v % 12 < side && v / 12 % 12 < side && v / 144 % 12 < side;
-            image[i] = noise(random) + static_cast<float>(target[i]);
-        }
+        const auto [image, target] = lesions.next_batch();
         last = trainer.step(image, target, {.rate = 0.03f});
         if (step == 0) first = last;
     }
     std::printf("loss %.3f before, %.3f after\n", first, last);
     return last < 0.5 * first ? 0 : 1;
 } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
+    return std::fprintf(stderr, "%s\n", error.what()), 1;
 }

@@ -8,7 +8,7 @@
 
 int main(int count, char** arguments) try {
     if (count != 2) return std::fprintf(stderr, "usage: predict WEIGHTS.safetensors\n"), 2;
-    const iwseg::Network network = iwseg::unet_of_weights(arguments[1]);
+    const iwseg::Network network = iwseg::network_of_weights(arguments[1]);
     iwseg::Predictor predictor(iwseg::Context(), network, arguments[1], {.patch = 32, .overlap = 0.25});
 
     const iwseg::Extent shape{20, 37, 41};
