@@ -18,13 +18,13 @@ constexpr std::size_t kWidth = 80, kNames = 26;
 /// What stands for the value of options that several commands have. An option's own type_name() goes before it.
 std::string value_word(const CLI::Option& option, const std::string& type) {
     static const std::map<std::string, std::string> words = {
-        {"--annotations", "FILE"}, {"--candidates", "FILE"}, {"--cases", "NAMES"},     {"--config", "FILE"},
-        {"--configs", "FOLDER"},   {"--data", "DATASET"},    {"--device", "NAME"},     {"--exclude", "NAMES"},
-        {"--excluded", "FILE"},    {"--image", "FILE"},      {"--input", "FILE"},      {"--labels", "VALUES"},
-        {"--loss", "NAME"},        {"--mask", "FILE"},       {"--metrics", "NAMES"},   {"--name", "NAME"},
-        {"--out", "FOLDER"},       {"--precision", "NAME"},  {"--protocol", "NAME"},   {"--raw", "FOLDER"},
-        {"--run", "RUN"},          {"--save", "NAMES"},      {"--seriesuids", "FILE"}, {"--predictions", "FOLDER"},
-        {"--set", "KEY=VALUE"},    {"--weights", "FILE"}};
+        {"--annotations", "FILE"},   {"--candidates", "FILE"}, {"--cases", "NAMES"},    {"--config", "FILE"},
+        {"--configs", "FOLDER"},     {"--data", "DATASET"},    {"--device", "NAME"},    {"--exclude", "NAMES"},
+        {"--excluded", "FILE"},      {"--image", "FILE"},      {"--input", "FILE"},     {"--labels", "VALUES"},
+        {"--loss", "NAME"},          {"--mask", "FILE"},       {"--metrics", "NAMES"},  {"--name", "NAME"},
+        {"--network", "NAME"},       {"--out", "FOLDER"},      {"--precision", "NAME"}, {"--protocol", "NAME"},
+        {"--raw", "FOLDER"},         {"--run", "RUN"},         {"--save", "NAMES"},     {"--seriesuids", "FILE"},
+        {"--predictions", "FOLDER"}, {"--set", "KEY=VALUE"},   {"--weights", "FILE"}};
     if (type == "INT" || type == "UINT" || type == "FLOAT") return "N";
     if (type != "TEXT") return type;
     const auto found = words.find(option.get_name());
