@@ -119,7 +119,7 @@ TEST_P(DirectConvolution, WeightsAreRoundedToTheSourcesType) {
 }
 
 TEST_P(DirectConvolution, RefusesWhatItCannotTake) {
-    ConvolutionOptions o = options_of({1, 3, 2, 2, 2}, 3, 5);
+    ConvolutionOptions o = options_of({1, 3, 2, 2, 2}, 3, 4);
     EXPECT_THROW(make(o), std::invalid_argument);
     o.kernel = 3;
     o.src_layout = Layout::blocked8;
