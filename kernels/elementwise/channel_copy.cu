@@ -17,7 +17,7 @@ struct Rows {
     std::int64_t from, to;
 };
 
-template <class T, int W, bool kAdd>
+template <bool kAdd, class T, int W>
 __global__ void __launch_bounds__(kCellThreads) copy_channels_kernel(const T* from, Cells cells, Rows rows, T* to) {
     const Cell cell = cell_of(cells);
     if (!cell.inside) return;
@@ -56,8 +56,8 @@ void copy_channels(Stream stream, View from, std::int64_t from_channel, View to,
         with_pack<T>(std::gcd(std::gcd(table.c, std::gcd(rows.from, rows.to)), std::gcd(first, second)),
                      [&](auto width) {
                          const Cells cells = cells_of(table, width);
-                         const auto kernel = write == Write::accumulate ? copy_channels_kernel<T, width, true>
-                                                                        : copy_channels_kernel<T, width, false>;
+                         const auto kernel = write == Write::accumulate ? copy_channels_kernel<true, T, width>
+                                                                        : copy_channels_kernel<false, T, width>;
                          launch(kernel, grid_of(cells, table.n), stream, from.as<const T>() + first, cells, rows,
                                 to.as<T>() + second);
                      });
