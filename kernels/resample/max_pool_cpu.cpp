@@ -47,23 +47,47 @@ IWSEG_VECTOR_CLONES void take_larger(const T* row, std::int32_t r, std::int64_t 
     }
 }
 
+/// Loops over the B channels are the innermost: those become vectors.
 template <int B, int kColumns, class T>
 IWSEG_VECTOR_CLONES void join_columns(const float* largest, std::int64_t width, T* y) {
-    for (std::int64_t w = 0; w < width; ++w)
-        for (int b = 0; b < B; ++b) {
-            float most = largest[kColumns * w * B + b];
-            for (int k = 1; k < kColumns; ++k) {
-                const float right = largest[(kColumns * w + k) * B + b];
-                most = wins(right, most) ? right : most;
+    if constexpr (kColumns == 2) {
+        for (std::int64_t w = 0; w < width; ++w)
+            for (int b = 0; b < B; ++b) {
+                const float left = largest[2 * w * B + b], right = largest[(2 * w + 1) * B + b];
+                store(y[w * B + b], wins(right, left) ? right : left);
             }
-            store(y[w * B + b], most);
+    } else {
+        for (std::int64_t w = 0; w < width; ++w) {
+            float most[B];
+            for (int b = 0; b < B; ++b) most[b] = largest[kColumns * w * B + b];
+            for (int k = 1; k < kColumns; ++k)
+                for (int b = 0; b < B; ++b) {
+                    const float right = largest[(kColumns * w + k) * B + b];
+                    most[b] = wins(right, most[b]) ? right : most[b];
+                }
+            for (int b = 0; b < B; ++b) store(y[w * B + b], most[b]);
         }
+    }
 }
 
 /// Leaves in `gradient` what each column's largest number gets, with 0 for a column that is not the window's.
 template <int B, int kColumns, class T>
 IWSEG_VECTOR_CLONES void part_gradient(const float* largest, const std::int32_t* place, const T* diff_y,
                                        std::int64_t width, float* gradient) {
+    if constexpr (kColumns == 2) {
+        for (std::int64_t w = 0; w < width; ++w)
+            for (int b = 0; b < B; ++b) {
+                const std::int64_t i = 2 * w * B + b, j = i + B;
+                const float left = largest[i], right = largest[j], g = to_f32(diff_y[w * B + b]);
+                // Of equal numbers the first in raster order gets it, of several NaNs the last.
+                const bool left_nan = left != left, right_nan = right != right;
+                const bool over = (right > left) | ((right == left) & (place[j] < place[i]));
+                const bool take = (over & !left_nan) | (right_nan & (!left_nan | (place[j] >= place[i])));
+                gradient[i] = take ? 0.0f : g;
+                gradient[j] = take ? g : 0.0f;
+            }
+        return;
+    }
     for (std::int64_t w = 0; w < width; ++w)
         for (int b = 0; b < B; ++b) {
             const std::int64_t first = kColumns * w * B + b;
