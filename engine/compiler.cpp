@@ -76,6 +76,14 @@ std::vector<std::vector<int>> Compiler::consumers() const {
     return of;
 }
 
+std::vector<std::pair<int, int>> Compiler::readers(int tensor) const {
+    std::vector<std::pair<int, int>> of;
+    for (std::size_t n = 0; n < nodes_.size(); ++n)
+        for (std::size_t k = 0; k < nodes_[n].inputs.size(); ++k)
+            if (nodes_[n].inputs[k] == tensor) of.emplace_back(static_cast<int>(n), static_cast<int>(k));
+    return of;
+}
+
 void Compiler::fuse() {
     find_producers();
     const auto used_by = consumers();

@@ -45,6 +45,7 @@ class Compiler {
     Parameters& parameters() { return parameters_; }
     Program& program() { return program_; }
     PackedWeights& packed() { return packed_; }
+    std::vector<std::pair<int, int>> readers(int tensor) const;  ///< nodes, and which of their inputs it is
     bool training() const { return options_.training; }
     ParameterId declared(int number) const { return declared_.at(static_cast<std::size_t>(number)); }
 

@@ -42,6 +42,19 @@ ParameterId Lowering::parameter(int number) const {
     return compiler_.declared(compiler_.node_state(node_).parameters + number);
 }
 
+bool Lowering::statistics_wanted() const {
+    if (!training()) return false;
+    const int output = compiler_.node_state(node_).outputs.at(0);
+    for (const auto& [node, input] : compiler_.readers(output))
+        if (compiler_.node_state(node).operation->reads_statistics(input)) return true;
+    return false;
+}
+std::optional<ChannelSums> Lowering::sums_of(int input) const {
+    const int producer = input_of(compiler_, node_, input).producer;
+    if (producer < 0) return std::nullopt;
+    return compiler_.node_state(producer).operation->channel_sums(Lowering(compiler_, producer));
+}
+
 Buffer Lowering::input(int number) const {
     return input_of(compiler_, node_, number).buffer;
 }

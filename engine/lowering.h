@@ -2,9 +2,11 @@
 
 #include <any>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "engine/context.h"
+#include "engine/operation.h"
 #include "engine/packed_weights.h"
 #include "engine/parameters.h"
 #include "engine/program.h"
@@ -35,6 +37,11 @@ class Lowering {
     PackedWeights& packed_weights() const;
     /// What the operation leaves for its later passes in this plan.
     std::any& state() const;
+
+    /// Whether an operation that trains reads statistics of the only output.
+    bool statistics_wanted() const;
+    /// Sums over an input that its operation leaves, where it does; for forward passes.
+    std::optional<ChannelSums> sums_of(int input) const;
 
     Buffer input(int number) const;
     Buffer output(int number = 0) const;

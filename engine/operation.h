@@ -1,17 +1,27 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/parameter_spec.h"
 #include "engine/program.h"
 #include "kernels/device/view.h"
+#include "kernels/norm/batch_norm.h"
 
 namespace iwseg {
 
 class Lowering;
+
+/// Sums over a tensor that whoever computes it leaves on the way.
+struct ChannelSums {
+    Buffer buffer;  ///< written together with the tensor
+    /// Makes batch statistics of them, as batch_norm_statistics makes them of the tensor.
+    std::function<void(const Plan&, float epsilon, BatchNormStatistics, RunningStatistics)> statistics;
+};
 
 /// Which forms an operation takes and gives.
 enum class FormRule : std::uint8_t {
@@ -53,6 +63,11 @@ class Operation {
     virtual std::shared_ptr<const Operation> followed_by(const Operation& /*next*/, int /*operand*/) const {
         return nullptr;
     }
+
+    /// True where training asks for batch statistics of an input, channel by channel.
+    virtual bool reads_statistics(int /*input*/) const { return false; }
+    /// Sums over the output, where the prepared operation leaves them: for those who read statistics of it.
+    virtual std::optional<ChannelSums> channel_sums(const Lowering&) const { return std::nullopt; }
 
     /// Before the forward calls of all operations: makes what needs the device.
     virtual void prepare(const Lowering&) const {}

@@ -255,7 +255,6 @@ void bench_floor(const BenchOptions& options) {
     training.loss = loss_from_name(options.loss);
     training.bf16 = is_bf16(options);
     training.input = {options.batch, 1, options.patch, options.patch, options.patch};
-    training.layout = Layout::ndhwc;  // a GPU's
     print_step_floor(training, options.rates);
 }
 

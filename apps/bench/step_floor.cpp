@@ -4,13 +4,55 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
+#include <stdexcept>
 #include <string>
 
 #include "engine/plan.h"
+#include "kernels/convolution/narrow.h"
 
 namespace iwseg {
+namespace {
+
+/// What a GPU's convolution says of itself where it is the narrow one wherever that takes it; it is never run.
+class CountedConvolution final : public Convolution {
+  public:
+    explicit CountedConvolution(const ConvolutionOptions& options) : options_(options) {}
+
+    std::string implementation() const override { return "counted"; }
+    std::int64_t scratch_bytes() const override { return 0; }
+    bool adds_elsewhere() const override { return true; }
+    std::int64_t sums_bytes() const override {
+        return options_.sums && takes_narrow(options_) ? narrow_sums_bytes(options_.dst()) : 0;
+    }
+    void forward(Stream, View, const float*, const float*, View, void*) override { refuse(); }
+    void backward_data(Stream, View, const float*, View, void*) override { refuse(); }
+    void backward_weights(Stream, View, View, float*, float*, void*) override { refuse(); }
+
+  private:
+    static void refuse() { throw std::logic_error("a step that is only counted is run"); }
+
+    ConvolutionOptions options_;
+};
+
+/// The CPU's functions, by which a plan is made anywhere, with a GPU's layout and convolutions.
+const Kernels& counted_kernels() {
+    static const Kernels table = [] {
+        Kernels counted = cpu::kernels();
+        counted.preferred_layout = [](std::int64_t) { return Layout::ndhwc; };
+        counted.make_convolution = [](Stream, const ConvolutionOptions& options,
+                                      ConvolutionPasses) -> std::unique_ptr<Convolution> {
+            return std::make_unique<CountedConvolution>(options);
+        };
+        return counted;
+    }();
+    return table;
+}
+
+}  // namespace
+
 void print_step_floor(const TrainingOptions& options, const FloorRates& rates) {
-    Context context({"cpu"});
+    Context context(counted_kernels(), {});
     Parameters parameters;
     TrainingSession session(context, parameters, options);
     struct Sum {
@@ -25,7 +67,6 @@ void print_step_floor(const TrainingOptions& options, const FloorRates& rates) {
                options.input.n, options.input.d, options.bf16 ? "bf16" : "fp32", rates.bytes / 1e12,
                rates.operations / 1e12, "calls", "GFLOP", "MB", "us");
     for (const Call& call : session.plan().calls()) {
-        // A GPU's convolutions read what they add to where it lies; the CPU's, whose plan this is, a copy of it.
         if (!call.run || call.copies_only) continue;
         const auto bytes = static_cast<double>(session.plan().bytes_moved(call)),
                    work = static_cast<double>(call.operations);

@@ -36,6 +36,7 @@ class BatchNormOperation final : public Operation {
     std::vector<Shape> outputs(const std::vector<Shape>& inputs) const override { return {inputs.at(0)}; }
     std::vector<ParameterSpec> parameters(const std::vector<Shape>& inputs) const override;
     std::shared_ptr<const Operation> followed_by(const Operation& next, int operand) const override;
+    bool reads_statistics(int) const override { return true; }
     void prepare(const Lowering& lowering) const override;
     void forward(const Lowering& lowering) const override;
     void backward(const Lowering& lowering) const override;
@@ -82,7 +83,13 @@ void BatchNormOperation::forward(const Lowering& lowering) const {
     const auto ready = std::any_cast<SharedNorm>(lowering.state());
     const Buffer x = lowering.input(0);
     Call call{name() + " statistics", "batch norm statistics", {}, {ready->buffer}, {}};
-    if (lowering.training()) {
+    if (const auto left = lowering.training() ? lowering.sums_of(0) : std::nullopt) {
+        call.reads = {left->buffer};
+        call.bytes_outside = lowering.program()[left->buffer].bytes();
+        call.run = [=, epsilon = options_.epsilon](const Plan& plan) {
+            left->statistics(plan, epsilon, ready->statistics(plan), ready->running());
+        };
+    } else if (lowering.training()) {
         const Buffer sums = scratch(lowering);
         call.reads = {x};
         call.writes.push_back(sums);

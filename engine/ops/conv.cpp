@@ -19,12 +19,14 @@ struct ReadyConvolution {
     Parameters parameters;
     ParameterId weight, bias;
     PackedBuffers packed;
+    Buffer sums;                  ///< over the result; none: it leaves none
     std::int64_t operations = 0;  ///< multiplications and additions of a pass
 
     /// The convolution, told where its packed weights lie.
     Convolution& at_work(const Plan& plan) const {
         const auto place = [&](Buffer buffer) { return buffer ? plan[buffer].data : nullptr; };
         convolution->use_packed(place(packed.weights), place(packed.gradient));
+        convolution->use_sums(place(sums));
         return *convolution;
     }
     const float* weight_values() const { return parameters.device_value(weight); }
@@ -46,6 +48,7 @@ class ConvOperation final : public Operation {
     Form output_form(int output, const Form& wanted, const Form& usual) const override;
     std::shared_ptr<const Operation> followed_by(const Operation& next, int operand) const override;
     void prepare(const Lowering& lowering) const override;
+    std::optional<ChannelSums> channel_sums(const Lowering& lowering) const override;
     void forward(const Lowering& lowering) const override;
     void backward(const Lowering& lowering) const override;
 
@@ -117,6 +120,7 @@ void ConvOperation::prepare(const Lowering& lowering) const {
     options.dst_layout = dst.form.layout;
     options.dst_type = dst.form.type;
     options.write = adds_ ? Write::accumulate : Write::overwrite;
+    options.sums = lowering.statistics_wanted();
     options.deterministic = context.deterministic();
     options.tf32 = context.tf32();
     options.plan_file = context.plan_file();
@@ -129,7 +133,18 @@ void ConvOperation::prepare(const Lowering& lowering) const {
     ready->convolution = lowering.device().make_convolution(context.stream(), options, ready->passes);
     ready->packed = lowering.packed_weights().add(lowering.program(), ready->convolution->weight_form(), ready->weight,
                                                   ready->bias, ready->passes.backward_weights);
+    if (const std::int64_t bytes = ready->convolution->sums_bytes(); bytes > 0)
+        ready->sums = lowering.program().add_bytes(name() + " sums", bytes);
     lowering.state() = SharedConvolution(std::move(ready));
+}
+
+std::optional<ChannelSums> ConvOperation::channel_sums(const Lowering& lowering) const {
+    const auto ready = std::any_cast<SharedConvolution>(lowering.state());
+    if (!ready->sums) return std::nullopt;
+    return ChannelSums{
+        ready->sums, [=](const Plan& plan, float epsilon, BatchNormStatistics statistics, RunningStatistics running) {
+            ready->convolution->statistics(plan.stream(), plan[ready->sums].data, epsilon, statistics, running);
+        }};
 }
 
 void ConvOperation::forward(const Lowering& lowering) const {
@@ -139,6 +154,10 @@ void ConvOperation::forward(const Lowering& lowering) const {
     Call call{name() + " forward", "convolution forward", {src}, {dst, scratch}, {}};
     call.operations = ready->operations;
     if (ready->packed.weights) call.reads.push_back(ready->packed.weights);
+    if (ready->sums) {
+        call.writes.push_back(ready->sums);
+        call.bytes_outside = lowering.program()[ready->sums].bytes();
+    }
     if (adds_ && ready->convolution->adds_elsewhere()) {
         const Buffer summand = lowering.input(1);
         call.reads.push_back(summand);

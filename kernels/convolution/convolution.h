@@ -7,6 +7,7 @@
 
 #include "kernels/device/backend.h"
 #include "kernels/device/view.h"
+#include "kernels/norm/batch_norm.h"
 
 namespace iwseg {
 
@@ -26,6 +27,8 @@ struct ConvolutionOptions {
     Type src_type = Type::f32, dst_type = Type::f32;  ///< operands are of the type src is stored in; sums are f32
     bool bias = false;
     Write write = Write::overwrite;  ///< accumulate: the result is added to a summand, a residual sum for free
+    /// A batch normalisation reads the result: sums for its statistics are wanted beside it (Convolution::sums_bytes).
+    bool sums = false;
     Bf16Operands bf16_operands = Bf16Operands::fastest;
     bool deterministic = true;   ///< on CUDA: two runs give the same bits; off, cuDNN may sum in any order
     bool tf32 = false;           ///< on CUDA: f32 operands may be rounded to 10 bits of fraction
@@ -87,6 +90,14 @@ class Convolution {
     virtual void forward_sum(Stream, View /*src*/, const float* /*weights*/, const float* /*bias*/, View /*summand*/,
                              View /*dst*/, void* /*scratch*/) {
         throw std::logic_error("convolution: this one adds only to what lies in dst");
+    }
+    /// Where options.sums asks for them and this is above 0, forward passes leave so many bytes of sums over the
+    /// result, as it is stored, where use_sums has said, and statistics() makes of them what batch_norm_statistics
+    /// would make of the result, but for the order of sums.
+    virtual std::int64_t sums_bytes() const { return 0; }
+    virtual void use_sums(void* /*sums*/) {}
+    virtual void statistics(Stream, const void* /*sums*/, float /*epsilon*/, BatchNormStatistics, RunningStatistics) {
+        throw std::logic_error("convolution: this one leaves no sums");
     }
     virtual void backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) = 0;
     virtual void backward_weights(Stream stream, View src, View diff_dst, float* diff_weights, float* diff_bias,

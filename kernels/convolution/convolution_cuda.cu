@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "kernels/convolution/cudnn/session.h"
 #include "kernels/convolution/direct.h"
+#include "kernels/convolution/narrow.h"
 #include "kernels/convolution/weights.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/elementwise/elementwise.h"
@@ -32,6 +33,14 @@ class CudnnConvolution final : public Convolution {
     void forward(Stream, View src, const float* weights, const float* bias, View dst, void* scratch) override;
     void forward_sum(Stream, View src, const float* weights, const float* bias, View summand, View dst,
                      void* scratch) override;
+    std::int64_t sums_bytes() const override {
+        return forward_ && forward_->leaves_sums() ? narrow_sums_bytes(options_.dst()) : 0;
+    }
+    void use_sums(void* sums) override { sums_ = static_cast<float*>(sums); }
+    void statistics(Stream stream, const void* sums, float epsilon, BatchNormStatistics statistics,
+                    RunningStatistics running) override {
+        narrow_statistics(stream, options_.dst(), static_cast<const float*>(sums), epsilon, statistics, running);
+    }
     void backward_data(Stream, View diff_dst, const float* weights, View diff_src, void* scratch) override;
     void backward_weights(Stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
                           void* scratch) override;
@@ -54,6 +63,7 @@ class CudnnConvolution final : public Convolution {
     std::unique_ptr<Convolution> direct_;  ///< for passes that cuDNN has no plan for
     const void* packed_ = nullptr;         ///< by the caller, weights and bias
     void* packed_gradient_ = nullptr;      ///< for the caller
+    float* sums_ = nullptr;                ///< likewise
     std::int64_t bias_at_ = 0, workspace_at_ = 0, scratch_bytes_ = 0;
 };
 
@@ -134,6 +144,7 @@ WeightForm CudnnConvolution::weight_form() const {
 void CudnnConvolution::run_forward(Stream stream, const float* weights, const float* bias,
                                    const PassTensors& tensors) const {
     PassTensors used = with_weights(stream, weights, tensors);
+    used.sums = sums_;
     if (options_.bias) {
         used.bias = bias;
         if (forward_->packs_bias() && !packed_)

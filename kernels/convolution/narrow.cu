@@ -18,10 +18,15 @@
 // same tile. Weights lie packed as shared memory wants them, [group][tap][output][input]; outputs are in such an order
 // that a lane ends with neighbouring channels, which it stores at once. Of 32 outputs a block holds the weights of one
 // kd at a time.
+//
+// For the statistics of a normalisation of the result, a warp sums y - p and (y - p)^2, p being its first voxel's y,
+// as batch_norm.cu does; the block moves its warps to the first one's pivot, and narrow_statistics all tiles, in
+// double, to the first tile's. As p is one of at most 512 elements summed, f32 loses under three digits at worst,
+// however large the mean.
 namespace iwseg::IWSEG_BACKEND {
 namespace {
 
-constexpr int kThreads = 256, kTileD = 4, kRimD = kTileD + 2, kRows = 4, kTaps = 27;
+constexpr int kThreads = 256, kWarps = kThreads / 32, kTileD = NarrowTile::d, kRimD = kTileD + 2, kRows = 4, kTaps = 27;
 
 /// Inputs that are taken at once, of so many.
 constexpr int inputs_of_group(int inputs) {
@@ -55,19 +60,23 @@ struct TileOrigin {
     int sample, d, h, w;
 };
 
-__host__ __device__ inline int tiles_along(int size, int tile) {
+__device__ __forceinline__ int tiles_along(int size, int tile) {
     return (size + tile - 1) / tile;
 }
 
-__device__ __forceinline__ TileOrigin tile_of(const Size& size) {
+__device__ __forceinline__ TileOrigin tile_of(const Size& size, int at) {
     const int along_w = tiles_along(size.w, kTileW), along_h = tiles_along(size.h, kTileH),
               along_d = tiles_along(size.d, kTileD);
-    int at = static_cast<int>(blockIdx.x);
     const int w = at % along_w * kTileW;
     at /= along_w;
     const int h = at % along_h * kTileH;
     at /= along_h;
     return {at / along_d, at % along_d * kTileD, h, w};
+}
+
+/// Voxels of so many slices and rows of a tile, from (d, h, w) on, that are within the tensor.
+__device__ __forceinline__ int voxels_inside(const Size& size, const TileOrigin& from, int slices, int rows) {
+    return max(0, min(slices, size.d - from.d)) * max(0, min(rows, size.h - from.h)) * min(kTileW, size.w - from.w);
 }
 
 /// Fills the tile with its rim of one group of inputs; ends with copies under way.
@@ -137,63 +146,98 @@ __device__ __forceinline__ void multiply(const Pack16* tile, const Pack16* taps,
     }
 }
 
-/// Stores what a warp has summed; a lane holds kOutputs / 4 channels of voxels lane / 4 and lane / 4 + 8 of each row.
-/// Of what is stored, adds y - pivot and its square to moments.
+/// Adds the sums of so many elements about `own` to those about `pivot`.
+__device__ __forceinline__ void add_about(double pivot, int count, double own, double own_sum, double own_square,
+                                          double& sum, double& square) {
+    const double gap = own - pivot;
+    sum += own_sum + count * gap;
+    square += own_square + gap * (2 * own_sum + count * gap);
+}
+
+/// Stores what a warp has summed, and leaves it in sum as it is stored; a lane holds kOutputs / 4 channels of voxels
+/// lane / 4 and lane / 4 + 8 of each row.
 template <int kOutputs>
 __device__ __forceinline__ void store_rows(const NarrowPass& p, const TileOrigin& from, const NarrowEpilogue& epilogue,
-                                           const float (&sum)[kRows][kOutputs / 8][4],
-                                           float (&moments)[2][kOutputs / 4], Bf16* y) {
+                                           float (&sum)[kRows][kOutputs / 8][4], Bf16* y) {
     constexpr int kOfLane = kOutputs / 4;
     const int lane = static_cast<int>(threadIdx.x) % 32, first = lane % 4 * kOfLane;
-    const auto* summand = static_cast<const Bf16*>(epilogue.summand);
-    float bias[kOfLane] = {}, pivot[kOfLane] = {};
+    const auto* summand = epilogue.summand ? static_cast<const Bf16*>(epilogue.summand) : y;
+    float bias[kOfLane] = {};
 #pragma unroll
-    for (int k = 0; k < kOfLane; ++k) {
+    for (int k = 0; k < kOfLane; ++k)
         if (epilogue.bias) bias[k] = epilogue.bias[first + k];
-        if (epilogue.pivot) pivot[k] = epilogue.pivot[first + k];
-    }
 #pragma unroll
     for (int row = 0; row < kRows; ++row)
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
             const int h = from.h + row, w = from.w + lane / 4 + 8 * half;
             if (from.d >= p.size.d || h >= p.size.h || w >= p.size.w) continue;
-            const std::int64_t voxel = ((std::int64_t{from.sample} * p.size.d + from.d) * p.size.h + h) * p.size.w + w;
-            Bf16* to = y + voxel * kOutputs + first;
+            const std::int64_t voxel = ((std::int64_t{from.sample} * p.size.d + from.d) * p.size.h + h) * p.size.w + w,
+                               at = voxel * kOutputs + first;
             float values[kOfLane] = {};
-            if (epilogue.write == Write::accumulate)
-                load_pack<kOfLane>(epilogue.summand ? summand + (to - y) : to, values);
-#pragma unroll
-            for (int k = 0; k < kOfLane; ++k) values[k] += sum[row][k / 2][2 * half + k % 2] + bias[k];
-            store_pack<kOfLane>(to, values);
+            if (epilogue.write == Write::accumulate) load_pack<kOfLane>(summand + at, values);
 #pragma unroll
             for (int k = 0; k < kOfLane; ++k) {
-                const float away = round_to_bf16(values[k]) - pivot[k];
-                moments[0][k] += away;
-                moments[1][k] += away * away;
+                float& one = sum[row][k / 2][2 * half + k % 2];
+                one = values[k] = round_to_bf16(values[k] + (one + bias[k]));
             }
+            store_pack<kOfLane>(y + at, values);
         }
 }
 
-/// Adds a block's moments up, in a fixed order, and leaves them in sums[moment][channel][block]. of_warps: shared
-/// memory.
+/// Sums a warp's stored voxels about the first of them, channel by channel, and leaves pivot, sum and sum of squares in
+/// to[which][channel][warp]; of a warp that has none within the tensor, nothing in particular.
 template <int kOutputs>
-__device__ __forceinline__ void store_moments(const float (&moments)[2][kOutputs / 4], float* of_warps, float* sums) {
-    constexpr int kOfLane = kOutputs / 4, kWarps = kThreads / 32;
+__device__ __forceinline__ void sum_rows(const Size& size, const TileOrigin& from,
+                                         const float (&stored)[kRows][kOutputs / 8][4], float* to) {
+    constexpr int kOfLane = kOutputs / 4;
     const int thread = static_cast<int>(threadIdx.x), lane = thread % 32;
+    const int rows = size.h - from.h, columns = size.w - from.w - lane / 4;
 #pragma unroll
-    for (int moment = 0; moment < 2; ++moment)
+    for (int k = 0; k < kOfLane; ++k) {
+        const float pivot = __shfl_sync(kAllLanes, stored[0][k / 2][k % 2], lane % 4);
+        float sum = 0, square = 0;
 #pragma unroll
-        for (int k = 0; k < kOfLane; ++k) {
-            float sum = moments[moment][k];
-            for (int by = 4; by < 32; by *= 2) sum += __shfl_xor_sync(kAllLanes, sum, by);
-            if (lane < 4) of_warps[(moment * kOutputs + lane * kOfLane + k) * kWarps + thread / 32] = sum;
+        for (int row = 0; row < kRows; ++row)
+#pragma unroll
+            for (int half = 0; half < 2; ++half) {
+                if (row >= rows || 8 * half >= columns) continue;
+                const float away = stored[row][k / 2][2 * half + k % 2] - pivot;
+                sum += away;
+                square += away * away;
+            }
+        for (int by = 4; by < 32; by *= 2) {
+            sum += __shfl_xor_sync(kAllLanes, sum, by);
+            square += __shfl_xor_sync(kAllLanes, square, by);
         }
-    __syncthreads();
-    if (thread >= 2 * kOutputs) return;
-    float sum = 0;
-    for (int warp = 0; warp < kWarps; ++warp) sum += of_warps[thread * kWarps + warp];
-    sums[static_cast<std::int64_t>(thread) * gridDim.x + blockIdx.x] = sum;
+        if (lane >= 4) continue;
+        float* of_warp = to + (lane * kOfLane + k) * kWarps + thread / 32;
+        of_warp[0] = pivot;
+        of_warp[kOutputs * kWarps] = sum;
+        of_warp[2 * kOutputs * kWarps] = square;
+    }
+}
+
+/// Adds the warps' sums up, in a fixed order, and leaves them in to[which][channel][block]. first: of the block's tile.
+template <int kOutputs>
+__device__ __forceinline__ void join_warps(const Size& size, const TileOrigin& first, const float* of_warps,
+                                           float* to) {
+    const int channel = static_cast<int>(threadIdx.x);
+    if (channel >= kOutputs) return;
+    const float pivot = of_warps[channel * kWarps];
+    double sum = 0, square = 0;
+    for (int warp = 0; warp < kWarps; ++warp) {
+        const int voxels =
+            voxels_inside(size, {first.sample, first.d + warp / 2, first.h + warp % 2 * kRows, first.w}, 1, kRows);
+        if (voxels == 0) continue;
+        const float* own = of_warps + channel * kWarps + warp;
+        add_about(pivot, voxels, own[0], own[kOutputs * kWarps], own[2 * kOutputs * kWarps], sum, square);
+    }
+    to += std::int64_t{channel} * gridDim.x + blockIdx.x;
+    const std::int64_t next = std::int64_t{kOutputs} * gridDim.x;
+    to[0] = pivot;
+    to[next] = static_cast<float>(sum);
+    to[2 * next] = static_cast<float>(square);
 }
 
 template <int kInputs, int kOutputs>
@@ -204,7 +248,7 @@ __global__ void __launch_bounds__(kThreads, kInputs > 16 || kOutputs > 16 ? 2 : 
     constexpr int kHeld = kOutputs > 16 ? 1 : 3, kSteps = 3 / kHeld;  // kd, the weights of which are held at once
     SHARED(Pack16, tile, kRimD * kRimH * kRimW * kPacks);
     SHARED(Pack16, taps, kHeld * 9 * kTap);
-    const TileOrigin origin = tile_of(p.size);
+    const TileOrigin origin = tile_of(p.size, static_cast<int>(blockIdx.x));
     const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, own_d = warp / 2, own_h = warp % 2 * kRows;
     float sum[kRows][kOutputs / 8][4] = {};
 #pragma unroll 1
@@ -222,36 +266,36 @@ __global__ void __launch_bounds__(kThreads, kInputs > 16 || kOutputs > 16 ? 2 : 
             multiply<kPacks, kOutputs>(tile + ((own_d + step % kSteps * kHeld + kd) * kRimH + own_h) * kRimW * kPacks,
                                        taps + kd * 9 * kTap, sum);
     }
-    float moments[2][kOutputs / 4] = {};
-    store_rows<kOutputs>(p, {origin.sample, origin.d + own_d, origin.h + own_h, origin.w}, epilogue, sum, moments, y);
+    const TileOrigin own{origin.sample, origin.d + own_d, origin.h + own_h, origin.w};
+    store_rows<kOutputs>(p, own, epilogue, sum, y);
     if (!epilogue.sums) return;
+    auto* of_warps = reinterpret_cast<float*>(tile);
     __syncthreads();  // until nobody reads the tile
-    store_moments<kOutputs>(moments, reinterpret_cast<float*>(tile), epilogue.sums);
+    sum_rows<kOutputs>(p.size, own, sum, of_warps);
+    __syncthreads();
+    join_warps<kOutputs>(p.size, origin, of_warps, epilogue.sums);
 }
 
 /// One block a channel.
 __global__ void __launch_bounds__(kThreads)
-    finish_statistics_kernel(NarrowSums sums, int channels, float epsilon, BatchNormStatistics statistics,
-                             RunningStatistics running) {
-    const std::int64_t c = blockIdx.x;
-    double first = 0, second = 0;
-    for (std::int64_t part = threadIdx.x; part < sums.parts; part += kThreads) {
-        first += sums.sums[c * sums.parts + part];
-        second += sums.sums[(channels + c) * sums.parts + part];
+    finish_statistics_kernel(const float* sums, Size size, int tiles, double count, float epsilon,
+                             BatchNormStatistics statistics, RunningStatistics running) {
+    const float* of_channel = sums + std::int64_t{blockIdx.x} * tiles;
+    const std::int64_t next = std::int64_t{gridDim.x} * tiles;
+    const double pivot = of_channel[0];
+    double sum = 0, square = 0;
+    for (int tile = static_cast<int>(threadIdx.x); tile < tiles; tile += kThreads) {
+        const float* from = of_channel + tile;
+        add_about(pivot, voxels_inside(size, tile_of(size, tile), kTileD, kTileH), from[0], from[next], from[2 * next],
+                  sum, square);
     }
-    first = block_sum<kThreads>(first);
-    second = block_sum<kThreads>(second);
+    sum = block_sum<kThreads>(sum);
+    square = block_sum<kThreads>(square);
     if (threadIdx.x != 0) return;
-    const Moments of_channel{sums.pivot ? sums.pivot[c] : 0.0f, first, second, static_cast<double>(sums.count)};
-    of_channel.finish(static_cast<int>(c), epsilon, statistics, running);
+    Moments{pivot, sum, square, count}.finish(static_cast<int>(blockIdx.x), epsilon, statistics, running);
 }
 
 // ----------------------------------------------------------------------------------------------------------------------
-
-std::int64_t tiles_of(const Shape& shape) {
-    const Size size = size_of(shape);
-    return shape.n * tiles_along(size.d, kTileD) * tiles_along(size.h, kTileH) * tiles_along(size.w, kTileW);
-}
 
 /// Calls body with a channel count as a constant.
 template <class Body>
@@ -268,17 +312,14 @@ void run(Stream stream, View from, const NarrowWeights& weights, bool mirrored, 
            weights, p.inputs, p.outputs, mirrored, static_cast<Bf16*>(scratch));
     with_channels(p.inputs, [&](auto inputs) {
         with_channels(p.outputs, [&](auto outputs) {
-            launch(narrow_kernel<inputs(), outputs()>, {static_cast<unsigned>(tiles_of(from.shape)), kThreads}, stream,
-                   p, from.as<const Bf16>(), static_cast<const Pack16*>(scratch), prologue, epilogue, to.as<Bf16>());
+            launch(narrow_kernel<inputs(), outputs()>, {static_cast<unsigned>(narrow_tiles(from.shape)), kThreads},
+                   stream, p, from.as<const Bf16>(), static_cast<const Pack16*>(scratch), prologue, epilogue,
+                   to.as<Bf16>());
         });
     });
 }
 
 }  // namespace
-
-std::int64_t narrow_sum_parts(const Shape& dst) {
-    return tiles_of(dst);
-}
 
 void narrow_forward(Stream stream, View src, const NarrowWeights& weights, const NarrowPrologue& prologue,
                     const NarrowEpilogue& epilogue, View dst, void* scratch) {
@@ -293,10 +334,11 @@ void narrow_data_gradient(Stream stream, View diff_dst, const NarrowWeights& wei
     run(stream, diff_dst, weights, true, {}, {}, diff_src, scratch);
 }
 
-void narrow_statistics(Stream stream, std::int64_t channels, const NarrowSums& sums, float epsilon,
+void narrow_statistics(Stream stream, const Shape& dst, const float* sums, float epsilon,
                        BatchNormStatistics statistics, RunningStatistics running) {
-    launch(finish_statistics_kernel, {static_cast<unsigned>(channels), kThreads}, stream, sums,
-           static_cast<int>(channels), epsilon, statistics, running);
+    launch(finish_statistics_kernel, {static_cast<unsigned>(dst.c), kThreads}, stream, sums, size_of(dst),
+           static_cast<int>(narrow_tiles(dst)), static_cast<double>(dst.n * dst.voxels()), epsilon, statistics,
+           running);
 }
 
 }  // namespace iwseg::IWSEG_BACKEND

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <memory>
 
 #include "kernels/convolution/convolution.h"
@@ -10,6 +12,34 @@
 // innermost; sm_80 and up. Here a convolution moves about as much as it computes, and libraries, made for many
 // channels, fetch each element from L2 once a tap and fill tiles of 32 filters.
 namespace iwseg {
+
+constexpr bool is_narrow(std::int64_t channels) {
+    return channels == 8 || channels == 16 || channels == 32;
+}
+
+/// Whether a convolution is one of these. Elements of a sample are counted in 32 bits.
+inline bool takes_narrow(const ConvolutionOptions& o) {
+    const bool innermost = o.src_layout == Layout::ndhwc && o.dst_layout == Layout::ndhwc;
+    const bool bf16 = o.src_type == Type::bf16 && o.dst_type == Type::bf16;
+    return o.is_plain() && o.kernel == 3 && innermost && bf16 && is_narrow(o.src.c) && is_narrow(o.dst_channels) &&
+           o.src.elements() > 0 &&
+           o.src.voxels() * std::max(o.src.c, o.dst_channels) <= std::numeric_limits<int>::max();
+}
+
+/// Voxels of a result that are computed together.
+struct NarrowTile {
+    static constexpr int d = 4, h = 8, w = 16;
+};
+
+inline std::int64_t narrow_tiles(const Shape& dst) {
+    const auto along = [](std::int64_t size, int tile) { return (size + tile - 1) / tile; };
+    return dst.n * along(dst.d, NarrowTile::d) * along(dst.h, NarrowTile::h) * along(dst.w, NarrowTile::w);
+}
+
+/// Bytes of the sums that an epilogue leaves.
+inline std::int64_t narrow_sums_bytes(const Shape& dst) {
+    return 3 * dst.c * narrow_tiles(dst) * bytes_of(Type::f32);
+}
 
 /// Weights (O, C, 3, 3, 3) in one of two forms; the other is null.
 struct NarrowWeights {
@@ -27,29 +57,18 @@ struct NarrowEpilogue {
     const float* bias = nullptr;     ///< (O)
     Write write = Write::overwrite;  ///< accumulate: dst = summand + the result
     const void* summand = nullptr;   ///< of dst's form; null: dst
-    /// narrow_sum_parts(dst.shape) parts of the sums over voxels of y - pivot and (y - pivot)^2, y as it is stored:
-    /// (2, O, parts) f32. Null: none.
+    /// Of each tile and output, of y as it is stored, a pivot and the sums over voxels of y - pivot and (y - pivot)^2:
+    /// (3, O, tiles) f32, narrow_sums_bytes(dst.shape) in all. Null: none.
     float* sums = nullptr;
-    const float* pivot = nullptr;  ///< (O), near the mean: what the sums are taken about; null: 0
-};
-
-/// Of batch_norm_statistics, from the sums of an epilogue.
-struct NarrowSums {
-    const float* sums = nullptr;
-    const float* pivot = nullptr;
-    std::int64_t parts = 0, count = 0;  ///< parts, and voxels in all
 };
 
 }  // namespace iwseg
 
 IWSEG_BACKENDS(
-    /// Whether a convolution is one of these.
-    bool takes_narrow(const ConvolutionOptions& options);
     /// Throws std::invalid_argument naming the tensor where it is none of theirs, or of another size than `like`.
     void require_narrow(const View& view, const Shape& like, const char* what);
     /// Bytes that any pass needs beside its tensors.
     std::int64_t narrow_scratch_bytes(const Shape& src, std::int64_t outputs);
-    std::int64_t narrow_sum_parts(const Shape& dst);
 
     /// Sums are f32, results rounded to bf16 once.
     void narrow_forward(Stream stream, View src, const NarrowWeights& weights, const NarrowPrologue& prologue,
@@ -58,8 +77,8 @@ IWSEG_BACKENDS(
     /// diff_weights: (O, C, 3, 3, 3) f32; summed in an order that depends on the shape only.
     void narrow_weight_gradient(Stream stream, View src, const NarrowPrologue& prologue, View diff_dst,
                                 float* diff_weights, void* scratch);
-    /// Statistics from an epilogue's sums, as batch_norm_statistics computes them.
-    void narrow_statistics(Stream stream, std::int64_t channels, const NarrowSums& sums, float epsilon,
+    /// Statistics of dst from the sums that an epilogue left of it, as batch_norm_statistics computes them.
+    void narrow_statistics(Stream stream, const Shape& dst, const float* sums, float epsilon,
                            BatchNormStatistics statistics, RunningStatistics running);
 
     /// The three as a convolution. Throws std::invalid_argument on what takes_narrow refuses.

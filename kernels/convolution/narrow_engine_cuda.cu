@@ -38,6 +38,7 @@ void run_narrow(Stream stream, const CudnnProblem& problem, const PassTensors& t
     epilogue.bias = problem.bias ? tensors.bias : nullptr;
     epilogue.write = problem.accumulate ? Write::accumulate : Write::overwrite;
     epilogue.summand = tensors.summand.data;
+    epilogue.sums = problem.sums ? tensors.sums : nullptr;
     narrow_forward(stream, tensors.src, weights, {}, epilogue, tensors.dst, tensors.workspace);
 }
 

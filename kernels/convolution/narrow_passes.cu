@@ -1,7 +1,6 @@
 #include "kernels/convolution/narrow.h"
 
 #include <algorithm>
-#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -11,15 +10,6 @@
 // The narrow kernels as a convolution.
 namespace iwseg::IWSEG_BACKEND {
 namespace {
-
-bool is_narrow(std::int64_t channels) {
-    return channels == 8 || channels == 16 || channels == 32;
-}
-
-/// Numbers of a sample are counted in 32 bits.
-bool fits(const Shape& shape, std::int64_t channels) {
-    return shape.voxels() * channels <= std::numeric_limits<int>::max();
-}
 
 class NarrowConvolution final : public Convolution {
   public:
@@ -34,10 +24,7 @@ class NarrowConvolution final : public Convolution {
 
     void forward(Stream stream, View src, const float* weights, const float* bias, View dst, void* scratch) override {
         require(src, dst);
-        NarrowEpilogue epilogue;
-        epilogue.bias = options_.bias ? bias : nullptr;
-        epilogue.write = options_.write;
-        narrow_forward(stream, src, {weights}, {}, epilogue, dst, scratch);
+        run_forward(stream, src, weights, bias, nullptr, dst, scratch);
     }
     bool adds_elsewhere() const override { return true; }
     void forward_sum(Stream stream, View src, const float* weights, const float* bias, View summand, View dst,
@@ -46,11 +33,13 @@ class NarrowConvolution final : public Convolution {
         require(src, summand);
         if (options_.write != Write::accumulate)
             throw std::logic_error("convolution: a summand for one that does not add");
-        NarrowEpilogue epilogue;
-        epilogue.bias = options_.bias ? bias : nullptr;
-        epilogue.write = options_.write;
-        epilogue.summand = summand.data;
-        narrow_forward(stream, src, {weights}, {}, epilogue, dst, scratch);
+        run_forward(stream, src, weights, bias, summand.data, dst, scratch);
+    }
+    std::int64_t sums_bytes() const override { return options_.sums ? narrow_sums_bytes(options_.dst()) : 0; }
+    void use_sums(void* sums) override { sums_ = static_cast<float*>(sums); }
+    void statistics(Stream stream, const void* sums, float epsilon, BatchNormStatistics statistics,
+                    RunningStatistics running) override {
+        narrow_statistics(stream, options_.dst(), static_cast<const float*>(sums), epsilon, statistics, running);
     }
     void backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) override {
         require(diff_src, diff_dst);
@@ -69,18 +58,22 @@ class NarrowConvolution final : public Convolution {
         throw std::invalid_argument("convolution: a tensor is not of the shape it was made for");
     }
 
+    void run_forward(Stream stream, View src, const float* weights, const float* bias, const void* summand, View dst,
+                     void* scratch) const {
+        NarrowEpilogue epilogue;
+        epilogue.bias = options_.bias ? bias : nullptr;
+        epilogue.write = options_.write;
+        epilogue.summand = summand;
+        epilogue.sums = options_.sums ? sums_ : nullptr;
+        narrow_forward(stream, src, {weights}, {}, epilogue, dst, scratch);
+    }
+
     ConvolutionOptions options_;
+    float* sums_ = nullptr;
     std::int64_t scratch_bytes_ = 0;
 };
 
 }  // namespace
-
-bool takes_narrow(const ConvolutionOptions& o) {
-    const bool innermost = o.src_layout == Layout::ndhwc && o.dst_layout == Layout::ndhwc;
-    const bool bf16 = o.src_type == Type::bf16 && o.dst_type == Type::bf16;
-    return o.is_plain() && o.kernel == 3 && innermost && bf16 && is_narrow(o.src.c) && is_narrow(o.dst_channels) &&
-           o.src.elements() > 0 && fits(o.src, std::max(o.src.c, o.dst_channels));
-}
 
 void require_narrow(const View& view, const Shape& like, const char* what) {
     Shape expected = like;

@@ -43,7 +43,7 @@ void narrow_weight_gradient(Stream, View, const NarrowPrologue&, View, float*, v
     kernels();
 }
 
-void narrow_statistics(Stream, std::int64_t, const NarrowSums&, float, BatchNormStatistics, RunningStatistics) {
+void narrow_statistics(Stream, const Shape&, const float*, float, BatchNormStatistics, RunningStatistics) {
     kernels();
 }
 

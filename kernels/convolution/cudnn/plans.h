@@ -31,6 +31,9 @@ struct CudnnProblem {
     bool residual = false;    ///< forward: + a tensor like dst, which may be dst, by an operation behind it
     bool tf32 = false;        ///< f32 operands may be rounded to 10 bits of fraction
     bool deterministic = true;
+    /// forward: what statistics of the result are made of is wanted too, which none of cuDNN's leaves: a pass over the
+    /// result comes behind them.
+    bool sums = false;
 
     Shape dst() const { return {src.n, outputs, src.d, src.h, src.w}; }
     /// In one line, unique: what messages and the file of chosen plans call it.

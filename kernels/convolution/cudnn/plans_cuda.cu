@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "kernels/convolution/cudnn/descriptor.cuh"
 #include "kernels/convolution/direct.h"
+#include "kernels/convolution/narrow.h"
 
 // Engines come from cuDNN's heuristics: mode A ranks by expected speed, mode fallback takes more problems. From their
 // notes it is read which to leave out: those whose sums depend on the order of threads, and those that compute with
@@ -51,7 +52,7 @@ std::string CudnnProblem::name() const {
             : tf32             ? "tf32"
                                : "f32")
         << (bias ? ", bias" : "") << (accumulate ? ", sum" : "") << (residual ? ", sum behind" : "")
-        << (deterministic ? "" : ", any order");
+        << (sums ? ", statistics" : "") << (deterministic ? "" : ", any order");
     return out.str();
 }
 
@@ -72,6 +73,7 @@ CudnnProblem problem_of(const ConvolutionOptions& options, Pass pass) {
     problem.accumulate = pass == Pass::forward && options.write == Write::accumulate;
     problem.tf32 = options.src_type == Type::f32 && options.tf32;
     problem.deterministic = options.deterministic;
+    problem.sums = pass == Pass::forward && options.sums && takes_narrow(options);
     return problem;
 }
 

@@ -24,6 +24,7 @@ struct ChosenPlan {
     std::string engine() const;
     /// Whether it reads the bias packed, beside the weights.
     bool packs_bias() const { return problem.bias && !narrow; }
+    bool leaves_sums() const { return problem.sums && narrow; }
 };
 
 /// The addresses of one pass' tensors: weights are packed, (O, k, k, k, C) in the operands' type, and the bias both
@@ -36,6 +37,7 @@ struct PassTensors {
     void* workspace = nullptr;
     View summand = {};               ///< what a forward pass that accumulates adds to; without data: dst
     float* plain_weights = nullptr;  ///< (O, C, k, k, k): where own kernels leave the gradient of weights
+    float* sums = nullptr;           ///< where a plan leaves them that does
 };
 
 /// What the convolutions of a GPU share: cuDNN's handle and the plans chosen so far. Lives as long as one of them does.

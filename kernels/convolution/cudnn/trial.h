@@ -51,7 +51,9 @@ class CudnnTrial {
 
   private:
     void fill();
+    void run(const ChosenPlan& chosen);
     bool runs(const ChosenPlan& chosen);
+    std::string wrong_statistics();
     std::int64_t plain_place(std::int64_t packed) const;
     bool records(const ChosenPlan& chosen);
     std::uint64_t checksum(const void* result, std::int64_t bytes);
@@ -61,6 +63,7 @@ class CudnnTrial {
     std::int64_t weight_count_;
     TrialStream stream_;
     TrialMemory src_, dst_, weights_, bias_, packed_bias_, workspace_, sum_, plain_weights_;
+    TrialMemory sums_, statistics_, statistics_scratch_;
     PassTensors tensors_;
     double fastest_ = 1e30;
 };

@@ -1,12 +1,15 @@
 #include <algorithm>
+#include <cmath>
 
 #include "kernels/convolution/check.h"
 #include "kernels/convolution/cudnn/trial.h"
+#include "kernels/convolution/narrow.h"
 #include "kernels/convolution/noise.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/device/bf16.h"
 #include "kernels/device/checksum.h"
 #include "kernels/device/memory.h"
+#include "kernels/norm/batch_norm.h"
 
 namespace iwseg::cuda {
 namespace {
@@ -16,6 +19,9 @@ constexpr int kCheckedNumbers = 512, kCheckedWeights = 12;
 constexpr int kRuns = 3, kRounds = 3;
 /// A plan slower by more is not measured again: no other round will make it the fastest.
 constexpr double kTooSlow = 1.5;
+constexpr float kEpsilon = 1e-5f;  ///< of statistics, PyTorch's
+/// Of a mean or an inverse deviation above 1, for both are f32 sums of millions in some order.
+constexpr float kAllowedOfStatistics = 1e-3f;
 
 /// Of the largest number. What is wrong is wrong by far more: this only has to lie above rounding, of results to bf16
 /// (2^-9), of operands to TF32 (2^-11), and of f32 sums over millions of voxels.
@@ -89,7 +95,10 @@ CudnnTrial::CudnnTrial(const CudnnSession& session, const CudnnProblem& problem,
       packed_bias_(problem.outputs * bytes_of(problem.type)),
       workspace_(workspace_bytes),
       sum_(sizeof(std::uint64_t)),
-      plain_weights_(weight_count_ * bytes_of(Type::f32)) {
+      plain_weights_(weight_count_ * bytes_of(Type::f32)),
+      sums_(problem.sums ? narrow_sums_bytes(problem.dst()) : 1),
+      statistics_(2 * problem.outputs * bytes_of(Type::f32)),
+      statistics_scratch_(problem.sums ? batch_norm_scratch_bytes(problem.dst(), Layout::ndhwc) : 1) {
     tensors_ = {{src_.data(), problem.src, problem.type, Layout::ndhwc},
                 {dst_.data(), problem.dst(), problem.type, Layout::ndhwc},
                 weights_.data(),
@@ -97,7 +106,8 @@ CudnnTrial::CudnnTrial(const CudnnSession& session, const CudnnProblem& problem,
                 packed_bias_.data(),
                 workspace_.data(),
                 {},
-                static_cast<float*>(plain_weights_.data())};
+                static_cast<float*>(plain_weights_.data()),
+                static_cast<float*>(sums_.data())};
     fill();
 }
 
@@ -114,9 +124,22 @@ void CudnnTrial::fill() {
     fill_with_noise(stream, kNoiseBias, problem_.type, problem_.outputs, packed_bias_.data());
 }
 
+/// A plan and, where statistics of the result are wanted, what makes them behind it: like is compared with like.
+void CudnnTrial::run(const ChosenPlan& chosen) {
+    const Stream stream = stream_.get();
+    session_.run(stream, chosen, tensors_);
+    if (!problem_.sums) return;
+    auto* values = static_cast<float*>(statistics_.data());
+    const BatchNormStatistics statistics{values, values + problem_.outputs};
+    if (chosen.leaves_sums())
+        narrow_statistics(stream, problem_.dst(), tensors_.sums, kEpsilon, statistics, {});
+    else
+        batch_norm_statistics(stream, tensors_.dst, kEpsilon, statistics, {}, statistics_scratch_.data());
+}
+
 bool CudnnTrial::runs(const ChosenPlan& chosen) {
     try {
-        session_.run(stream_.get(), chosen, tensors_);
+        run(chosen);
     } catch (const std::runtime_error&) {
         return false;
     }
@@ -131,7 +154,7 @@ std::optional<double> CudnnTrial::seconds(const ChosenPlan& chosen) {
     double best = 1e30;
     for (int round = 0; round < kRounds; ++round) {
         check(cudaEventRecord(before.get(), queue), "measuring a plan");
-        for (int i = 0; i < kRuns; ++i) session_.run(stream_.get(), chosen, tensors_);
+        for (int i = 0; i < kRuns; ++i) run(chosen);
         check(cudaEventRecord(after.get(), queue), "measuring a plan");
         synchronise(stream_.get());
         float milliseconds = 0;
@@ -149,7 +172,7 @@ bool CudnnTrial::records(const ChosenPlan& chosen) {
     begin_recording(stream);
     bool queued = true;
     try {
-        session_.run(stream, chosen, tensors_);
+        run(chosen);
     } catch (const std::runtime_error&) {
         queued = false;
     }
@@ -194,13 +217,34 @@ std::string CudnnTrial::wrong(const ChosenPlan& chosen) {
     const std::int64_t count = weights ? weight_count_ : data ? problem_.src.elements() : problem_.dst().elements();
     const auto once = [&] {
         fill();
-        session_.run(stream_.get(), chosen, tensors_);
+        run(chosen);
         return checksum(result, count * bytes_of(type));
     };
     const std::uint64_t first = once();
-    const std::string difference = first_difference(expected, read(result, type, places), allowed(problem_));
+    std::string difference = first_difference(expected, read(result, type, places), allowed(problem_));
+    if (difference.empty() && chosen.leaves_sums()) difference = wrong_statistics();
     if (!difference.empty() || !problem_.deterministic || first == once()) return difference;
     return "two runs differ";
+}
+
+/// Of those that were made on the way, by those of a pass of its own over the same result.
+std::string CudnnTrial::wrong_statistics() {
+    const auto values = [&] {
+        std::vector<float> got(2 * static_cast<std::size_t>(problem_.outputs));
+        copy_to_host(stream_.get(), statistics_.data(), got.data(), 2 * problem_.outputs * bytes_of(Type::f32));
+        synchronise(stream_.get());
+        return got;
+    };
+    const std::vector<float> got = values();
+    auto* to = static_cast<float*>(statistics_.data());
+    batch_norm_statistics(stream_.get(), tensors_.dst, kEpsilon, {to, to + problem_.outputs}, {},
+                          statistics_scratch_.data());
+    const std::vector<float> expected = values();
+    for (std::size_t i = 0; i < got.size(); ++i)
+        if (!(std::abs(got[i] - expected[i]) <= kAllowedOfStatistics * (1 + std::abs(expected[i]))))
+            return "statistics of its result on the way are " + std::to_string(got[i]) + " in place of " +
+                   std::to_string(expected[i]);
+    return "";
 }
 
 }  // namespace iwseg::cuda
