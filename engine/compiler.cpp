@@ -84,6 +84,10 @@ std::vector<std::pair<int, int>> Compiler::readers(int tensor) const {
     return of;
 }
 
+bool Compiler::kept(int tensor) const {
+    return std::any_of(kept_.begin(), kept_.end(), [&](const auto& one) { return one.second == tensor; });
+}
+
 void Compiler::fuse() {
     find_producers();
     const auto used_by = consumers();

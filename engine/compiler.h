@@ -30,6 +30,7 @@ class Compiler {
         int producer = -1;    ///< node; -1: an input of the graph
         bool wanted = false;  ///< outside: kept or minimised
         bool wants_gradient = false;
+        bool left_out = false;  ///< of the forward pass
     };
     struct NodeState {
         std::shared_ptr<const Operation> operation;
@@ -46,6 +47,7 @@ class Compiler {
     Program& program() { return program_; }
     PackedWeights& packed() { return packed_; }
     std::vector<std::pair<int, int>> readers(int tensor) const;  ///< nodes, and which of their inputs it is
+    bool kept(int tensor) const;                                 ///< or minimised
     bool training() const { return options_.training; }
     ParameterId declared(int number) const { return declared_.at(static_cast<std::size_t>(number)); }
 

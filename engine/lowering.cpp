@@ -55,6 +55,19 @@ std::optional<ChannelSums> Lowering::sums_of(int input) const {
     return compiler_.node_state(producer).operation->channel_sums(Lowering(compiler_, producer));
 }
 
+std::optional<Normalisation> Lowering::normalisation_of(int input) const {
+    const int tensor = compiler_.node_state(node_).inputs.at(static_cast<std::size_t>(input));
+    const Compiler::TensorState& state = compiler_.tensor_state(tensor);
+    if (state.producer < 0 || compiler_.kept(tensor) || compiler_.readers(tensor).size() != 1) return std::nullopt;
+    return compiler_.node_state(state.producer).operation->normalisation(Lowering(compiler_, state.producer));
+}
+void Lowering::leave_out(int input) const {
+    input_of(compiler_, node_, input).left_out = true;
+}
+bool Lowering::output_wanted() const {
+    return !output_of(compiler_, node_, 0).left_out;
+}
+
 Buffer Lowering::input(int number) const {
     return input_of(compiler_, node_, number).buffer;
 }

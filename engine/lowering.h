@@ -43,6 +43,13 @@ class Lowering {
     /// Sums over an input that its operation leaves, where it does; for forward passes.
     std::optional<ChannelSums> sums_of(int input) const;
 
+    /// What an input is the normalisation of, where nobody else reads it.
+    std::optional<Normalisation> normalisation_of(int input) const;
+    /// Before forward passes: the operation's own does not read the input, of which it has the normalisation.
+    void leave_out(int input) const;
+    /// False where the only reader of the output has left it out.
+    bool output_wanted() const;
+
     Buffer input(int number) const;
     Buffer output(int number = 0) const;
     /// Memory for one call, or between some.

@@ -39,6 +39,13 @@ struct InputForm {
     Form output;  ///< of the operation's own first output
 };
 
+/// A batch normalisation with ReLU, for a reader of its result that computes it on the way.
+struct Normalisation {
+    Buffer input, statistics;
+    std::function<BatchNormStatistics(const Plan&)> values;
+    std::function<BatchNormWeights()> weights;
+};
+
 /// A kind of node: what somebody derives from to add an operation of their own (docs/extending.md). It holds its
 /// options alone, and one object may stand in several graphs and plans: what a plan's calls need goes into these by
 /// value or by shared_ptr, or, between passes, into Lowering::state.
@@ -68,6 +75,9 @@ class Operation {
     virtual bool reads_statistics(int /*input*/) const { return false; }
     /// Sums over the output, where the prepared operation leaves them: for those who read statistics of it.
     virtual std::optional<ChannelSums> channel_sums(const Lowering&) const { return std::nullopt; }
+
+    /// The prepared operation, where its output is a normalisation with ReLU of its input.
+    virtual std::optional<Normalisation> normalisation(const Lowering&) const { return std::nullopt; }
 
     /// Before the forward calls of all operations: makes what needs the device.
     virtual void prepare(const Lowering&) const {}

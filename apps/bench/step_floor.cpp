@@ -25,6 +25,10 @@ class CountedConvolution final : public Convolution {
     std::int64_t sums_bytes() const override {
         return options_.sums && takes_narrow(options_) ? narrow_sums_bytes(options_.dst()) : 0;
     }
+    NormalisingPasses normalises() const override {
+        const bool does = options_.normalises && takes_narrow(options_);
+        return {does, does};
+    }
     void forward(Stream, View, const float*, const float*, View, void*) override { refuse(); }
     void backward_data(Stream, View, const float*, View, void*) override { refuse(); }
     void backward_weights(Stream, View, View, float*, float*, void*) override { refuse(); }

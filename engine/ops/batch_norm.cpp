@@ -37,6 +37,7 @@ class BatchNormOperation final : public Operation {
     std::vector<ParameterSpec> parameters(const std::vector<Shape>& inputs) const override;
     std::shared_ptr<const Operation> followed_by(const Operation& next, int operand) const override;
     bool reads_statistics(int) const override { return true; }
+    std::optional<Normalisation> normalisation(const Lowering& lowering) const override;
     void prepare(const Lowering& lowering) const override;
     void forward(const Lowering& lowering) const override;
     void backward(const Lowering& lowering) const override;
@@ -74,6 +75,13 @@ void BatchNormOperation::prepare(const Lowering& lowering) const {
                   lowering.parameter(3), statistics, channels, options_.momentum});
 }
 
+std::optional<Normalisation> BatchNormOperation::normalisation(const Lowering& lowering) const {
+    if (!relu_) return std::nullopt;
+    const auto ready = std::any_cast<SharedNorm>(lowering.state());
+    return Normalisation{lowering.input(0), ready->buffer, [=](const Plan& plan) { return ready->statistics(plan); },
+                         [=] { return ready->weights(); }};
+}
+
 Buffer BatchNormOperation::scratch(const Lowering& lowering) const {
     const BufferSpec& x = lowering.program()[lowering.input(0)];
     return lowering.scratch(lowering.device().batch_norm_scratch_bytes(x.shape, x.form.layout));
@@ -104,7 +112,7 @@ void BatchNormOperation::forward(const Lowering& lowering) const {
         };
     }
     lowering.add(std::move(call));
-    add_apply(lowering, lowering.output(), "forward");
+    if (lowering.output_wanted()) add_apply(lowering, lowering.output(), "forward");
 }
 
 void BatchNormOperation::add_apply(const Lowering& lowering, Buffer y, const std::string& pass) const {

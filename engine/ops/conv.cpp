@@ -19,14 +19,16 @@ struct ReadyConvolution {
     Parameters parameters;
     ParameterId weight, bias;
     PackedBuffers packed;
-    Buffer sums;                  ///< over the result; none: it leaves none
-    std::int64_t operations = 0;  ///< multiplications and additions of a pass
+    Buffer sums;                                 ///< over the result; none: it leaves none
+    std::optional<Normalisation> normalisation;  ///< of the input, which some passes apply on the way
+    std::int64_t operations = 0;                 ///< multiplications and additions of a pass
 
     /// The convolution, told where its packed weights lie.
     Convolution& at_work(const Plan& plan) const {
         const auto place = [&](Buffer buffer) { return buffer ? plan[buffer].data : nullptr; };
         convolution->use_packed(place(packed.weights), place(packed.gradient));
         convolution->use_sums(place(sums));
+        if (normalisation) convolution->use_normalisation(normalisation->values(plan), normalisation->weights());
         return *convolution;
     }
     const float* weight_values() const { return parameters.device_value(weight); }
@@ -120,11 +122,13 @@ void ConvOperation::prepare(const Lowering& lowering) const {
     options.dst_layout = dst.form.layout;
     options.dst_type = dst.form.type;
     options.write = adds_ ? Write::accumulate : Write::overwrite;
+    auto ready = std::make_shared<ReadyConvolution>();
+    ready->normalisation = lowering.normalisation_of(0);
+    options.normalises = ready->normalisation.has_value();
     options.sums = lowering.statistics_wanted();
     options.deterministic = context.deterministic();
     options.tf32 = context.tf32();
     options.plan_file = context.plan_file();
-    auto ready = std::make_shared<ReadyConvolution>();
     ready->passes = {lowering.wants_gradient(0), lowering.training()};
     ready->parameters = lowering.parameters();
     ready->weight = lowering.parameter(0);
@@ -133,6 +137,7 @@ void ConvOperation::prepare(const Lowering& lowering) const {
     ready->convolution = lowering.device().make_convolution(context.stream(), options, ready->passes);
     ready->packed = lowering.packed_weights().add(lowering.program(), ready->convolution->weight_form(), ready->weight,
                                                   ready->bias, ready->passes.backward_weights);
+    if (ready->convolution->normalises().forward) lowering.leave_out(0);
     if (const std::int64_t bytes = ready->convolution->sums_bytes(); bytes > 0)
         ready->sums = lowering.program().add_bytes(name() + " sums", bytes);
     lowering.state() = SharedConvolution(std::move(ready));
@@ -150,8 +155,10 @@ std::optional<ChannelSums> ConvOperation::channel_sums(const Lowering& lowering)
 void ConvOperation::forward(const Lowering& lowering) const {
     const auto ready = std::any_cast<SharedConvolution>(lowering.state());
     const Buffer scratch = lowering.scratch(ready->convolution->scratch_bytes());
-    const Buffer src = lowering.input(0), dst = lowering.output();
+    const bool normalises = ready->convolution->normalises().forward;
+    const Buffer src = normalises ? ready->normalisation->input : lowering.input(0), dst = lowering.output();
     Call call{name() + " forward", "convolution forward", {src}, {dst, scratch}, {}};
+    if (normalises) call.reads.push_back(ready->normalisation->statistics);
     call.operations = ready->operations;
     if (ready->packed.weights) call.reads.push_back(ready->packed.weights);
     if (ready->sums) {
@@ -161,7 +168,8 @@ void ConvOperation::forward(const Lowering& lowering) const {
     if (adds_ && ready->convolution->adds_elsewhere()) {
         const Buffer summand = lowering.input(1);
         call.reads.push_back(summand);
-        call.in_place = {summand, dst};
+        // Neighbours are read of what is normalised on the way: nothing is written there meanwhile.
+        if (summand != src) call.in_place = {summand, dst};
         call.run = [=](const Plan& plan) {
             ready->at_work(plan).forward_sum(plan.stream(), plan[src], ready->weight_values(), ready->bias_values(),
                                              plan[summand], plan[dst], plan[scratch].data);
@@ -181,10 +189,13 @@ void ConvOperation::forward(const Lowering& lowering) const {
 
 void ConvOperation::backward(const Lowering& lowering) const {
     const auto ready = std::any_cast<SharedConvolution>(lowering.state());
-    const Buffer diff_dst = lowering.output_gradient(), src = lowering.value(0);
+    const bool normalises = ready->convolution->normalises().backward_weights;
+    const Buffer diff_dst = lowering.output_gradient(),
+                 src = normalises ? ready->normalisation->input : lowering.value(0);
     const Buffer scratch = lowering.scratch(ready->convolution->scratch_bytes());
     // Weights first: the rebuilt input is free when the data gradient is written, and gives its place to it.
     Call call{name() + " weight gradient", "convolution weight gradient", {src, diff_dst}, {scratch}, {}};
+    if (normalises) call.reads.push_back(ready->normalisation->statistics);
     call.operations = ready->operations;
     if (ready->packed.gradient) call.writes.push_back(ready->packed.gradient);
     call.run = [=](const Plan& plan) {

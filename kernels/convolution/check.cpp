@@ -42,6 +42,11 @@ double product(NoiseOperand a, std::int64_t at_a, NoiseOperand b, std::int64_t a
     return static_cast<double>(noise_at(a, at_a)) * static_cast<double>(noise_at(b, at_b));
 }
 
+double src_at(const NoiseConvolution& c, std::int64_t place) {
+    const float noise = noise_at(kNoiseSrc, place);
+    return c.normalised ? normalised_noise(noise) : noise;
+}
+
 }  // namespace
 
 std::vector<ExpectedNumber> expected_forward(const NoiseConvolution& c, int count) {
@@ -53,7 +58,7 @@ std::vector<ExpectedNumber> expected_forward(const NoiseConvolution& c, int coun
         double sum = 0;
         each_neighbour(c, place / c.outputs, false, [&](std::int64_t voxel, int tap) {
             for (std::int64_t i = 0; i < inputs; ++i)
-                sum += product(kNoiseSrc, voxel * inputs + i, kNoiseWeights, (o * taps + tap) * inputs + i);
+                sum += src_at(c, voxel * inputs + i) * noise_at(kNoiseWeights, (o * taps + tap) * inputs + i);
         });
         value += sum;
     }
@@ -89,7 +94,7 @@ std::vector<ExpectedNumber> expected_weight_gradient(const NoiseConvolution& c, 
                     for (std::int64_t w = std::max<std::int64_t>(0, -dw); w < std::min(s.w, s.w - dw); ++w) {
                         const std::int64_t to = ((n * s.d + d) * s.h + h) * s.w + w;
                         const std::int64_t from = to + (dd * s.h + dh) * s.w + dw;
-                        sum += product(kNoiseSrc, from * inputs + i, kNoiseDst, to * c.outputs + o);
+                        sum += src_at(c, from * inputs + i) * noise_at(kNoiseDst, to * c.outputs + o);
                     }
         value = sum;
     }

@@ -29,7 +29,15 @@ struct NoiseConvolution {
     std::int64_t outputs;
     int kernel;
     bool bias, accumulate;
+    bool normalised = false;  ///< src is normalised_noise of the noise
 };
+
+/// What noise is normalised by, so that it stays in what bf16 holds: half of it is cut off by ReLU.
+constexpr float kNoiseMean = 0.25f, kNoiseInverseDeviation = 2.0f, kNoiseScale = 0.25f, kNoiseShift = 0.25f;
+inline float normalised_noise(float noise) {
+    const float normal = (noise - kNoiseMean) * kNoiseInverseDeviation * kNoiseScale + kNoiseShift;
+    return normal < 0 ? 0 : normal;
+}
 
 /// A place in a result, in its layout, and what should be there.
 struct ExpectedNumber {

@@ -29,6 +29,8 @@ struct ConvolutionOptions {
     Write write = Write::overwrite;  ///< accumulate: the result is added to a summand, a residual sum for free
     /// A batch normalisation reads the result: sums for its statistics are wanted beside it (Convolution::sums_bytes).
     bool sums = false;
+    /// src is a batch normalisation with ReLU: passes are wanted that read what it is of (Convolution::normalises).
+    bool normalises = false;
     Bf16Operands bf16_operands = Bf16Operands::fastest;
     bool deterministic = true;   ///< on CUDA: two runs give the same bits; off, cuDNN may sum in any order
     bool tf32 = false;           ///< on CUDA: f32 operands may be rounded to 10 bits of fraction
@@ -68,6 +70,11 @@ struct WeightForm {
     std::int64_t bias_at = 0, bytes = 0;  ///< of the memory of weights and bias
 };
 
+/// The passes that read src before its normalisation with ReLU and apply that on the way.
+struct NormalisingPasses {
+    bool forward = false, backward_weights = false;
+};
+
 /// One convolution made ready: its plans are chosen when it is made, its calls allocate nothing.
 /// weights, diff_weights: (O, C / groups, kernel) f32, plain, of the parameters' flat buffer. bias, diff_bias: (O) f32
 /// or null. diff_src and diff_weights are overwritten.
@@ -99,6 +106,10 @@ class Convolution {
     virtual void statistics(Stream, const void* /*sums*/, float /*epsilon*/, BatchNormStatistics, RunningStatistics) {
         throw std::logic_error("convolution: this one leaves no sums");
     }
+    /// Where options.normalises asks for it, src of these passes is what is normalised by what use_normalisation has
+    /// said: with the bits that batch_norm_apply would have left there.
+    virtual NormalisingPasses normalises() const { return {}; }
+    virtual void use_normalisation(BatchNormStatistics, BatchNormWeights) {}
     virtual void backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) = 0;
     virtual void backward_weights(Stream stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
                                   void* scratch) = 0;

@@ -41,6 +41,12 @@ class CudnnConvolution final : public Convolution {
                     RunningStatistics running) override {
         narrow_statistics(stream, options_.dst(), static_cast<const float*>(sums), epsilon, statistics, running);
     }
+    NormalisingPasses normalises() const override {
+        return {forward_ && forward_->normalises(), weights_ && weights_->normalises()};
+    }
+    void use_normalisation(BatchNormStatistics statistics, BatchNormWeights weights) override {
+        normalisation_ = {statistics, weights};
+    }
     void backward_data(Stream, View diff_dst, const float* weights, View diff_src, void* scratch) override;
     void backward_weights(Stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
                           void* scratch) override;
@@ -64,6 +70,7 @@ class CudnnConvolution final : public Convolution {
     const void* packed_ = nullptr;         ///< by the caller, weights and bias
     void* packed_gradient_ = nullptr;      ///< for the caller
     float* sums_ = nullptr;                ///< likewise
+    NarrowPrologue normalisation_;         ///< of src
     std::int64_t bias_at_ = 0, workspace_at_ = 0, scratch_bytes_ = 0;
 };
 
@@ -145,6 +152,7 @@ void CudnnConvolution::run_forward(Stream stream, const float* weights, const fl
                                    const PassTensors& tensors) const {
     PassTensors used = with_weights(stream, weights, tensors);
     used.sums = sums_;
+    used.normalisation = normalisation_;
     if (options_.bias) {
         used.bias = bias;
         if (forward_->packs_bias() && !packed_)
@@ -163,6 +171,7 @@ void CudnnConvolution::backward_weights(Stream stream, View src, View diff_dst, 
     if (!weights_) return direct_->backward_weights(stream, src, diff_dst, diff_weights, diff_bias, scratch);
     PassTensors used = tensors(src, diff_dst, scratch);
     used.plain_weights = diff_weights;
+    used.normalisation = normalisation_;
     if (packed_gradient_) used.weights = packed_gradient_;
     session_->run(stream, *weights_, used);
     if (!packed_gradient_ && !weights_->narrow)

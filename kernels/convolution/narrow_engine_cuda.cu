@@ -30,8 +30,10 @@ std::optional<ChosenPlan> narrow_plan(const CudnnProblem& problem, const CudnnTa
 
 void run_narrow(Stream stream, const CudnnProblem& problem, const PassTensors& tensors) {
     const NarrowWeights weights{nullptr, tensors.weights};
+    const NarrowPrologue prologue = problem.normalises ? tensors.normalisation : NarrowPrologue{};
     if (problem.pass == Pass::weights)
-        return narrow_weight_gradient(stream, tensors.src, {}, tensors.dst, tensors.plain_weights, tensors.workspace);
+        return narrow_weight_gradient(stream, tensors.src, prologue, tensors.dst, tensors.plain_weights,
+                                      tensors.workspace);
     if (problem.pass == Pass::data)
         return narrow_data_gradient(stream, tensors.dst, weights, tensors.src, tensors.workspace);
     NarrowEpilogue epilogue;
@@ -39,7 +41,7 @@ void run_narrow(Stream stream, const CudnnProblem& problem, const PassTensors& t
     epilogue.write = problem.accumulate ? Write::accumulate : Write::overwrite;
     epilogue.summand = tensors.summand.data;
     epilogue.sums = problem.sums ? tensors.sums : nullptr;
-    narrow_forward(stream, tensors.src, weights, {}, epilogue, tensors.dst, tensors.workspace);
+    narrow_forward(stream, tensors.src, weights, prologue, epilogue, tensors.dst, tensors.workspace);
 }
 
 }  // namespace iwseg::cuda

@@ -41,6 +41,10 @@ class NarrowConvolution final : public Convolution {
                     RunningStatistics running) override {
         narrow_statistics(stream, options_.dst(), static_cast<const float*>(sums), epsilon, statistics, running);
     }
+    NormalisingPasses normalises() const override { return {options_.normalises, options_.normalises}; }
+    void use_normalisation(BatchNormStatistics statistics, BatchNormWeights weights) override {
+        normalisation_ = {statistics, weights};
+    }
     void backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) override {
         require(diff_src, diff_dst);
         narrow_data_gradient(stream, diff_dst, {weights}, diff_src, scratch);
@@ -48,7 +52,7 @@ class NarrowConvolution final : public Convolution {
     void backward_weights(Stream stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
                           void* scratch) override {
         require(src, diff_dst);
-        narrow_weight_gradient(stream, src, {}, diff_dst, diff_weights, scratch);
+        narrow_weight_gradient(stream, src, prologue(), diff_dst, diff_weights, scratch);
         if (options_.bias && diff_bias) channel_sum(stream, diff_dst, diff_bias, scratch);
     }
 
@@ -58,6 +62,7 @@ class NarrowConvolution final : public Convolution {
         throw std::invalid_argument("convolution: a tensor is not of the shape it was made for");
     }
 
+    NarrowPrologue prologue() const { return options_.normalises ? normalisation_ : NarrowPrologue{}; }
     void run_forward(Stream stream, View src, const float* weights, const float* bias, const void* summand, View dst,
                      void* scratch) const {
         NarrowEpilogue epilogue;
@@ -65,11 +70,12 @@ class NarrowConvolution final : public Convolution {
         epilogue.write = options_.write;
         epilogue.summand = summand;
         epilogue.sums = options_.sums ? sums_ : nullptr;
-        narrow_forward(stream, src, {weights}, {}, epilogue, dst, scratch);
+        narrow_forward(stream, src, {weights}, prologue(), epilogue, dst, scratch);
     }
 
     ConvolutionOptions options_;
     float* sums_ = nullptr;
+    NarrowPrologue normalisation_;
     std::int64_t scratch_bytes_ = 0;
 };
 

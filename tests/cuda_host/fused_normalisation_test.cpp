@@ -1,5 +1,5 @@
-// Batch normalisations whose statistics narrow convolutions leave on the way, on the card that stands in for a real
-// one.
+// Batch normalisations whose statistics narrow convolutions leave on the way, and which they apply on the way, on the
+// card that stands in for a real one.
 #include <gtest/gtest.h>
 
 #include "kernels/convolution/cudnn/trial.h"
@@ -33,6 +33,8 @@ TEST_F(FusedOnCard, AWholeStepEqualsPassesOfItsOwn) {
         FusedTraining fused(cuda::kernels()), unfused(passes);
         EXPECT_EQ(fused.calls("batch norm statistics", " sums"), 28);
         EXPECT_EQ(unfused.calls("batch norm statistics", " sums"), 0);
+        EXPECT_EQ(unfused.calls("batch norm forward") - fused.calls("batch norm forward"), 31);
+        EXPECT_EQ(unfused.calls("batch norm rebuild") - fused.calls("batch norm rebuild"), 31);
         expect_same_step(fused, unfused);
     }
     testing::internal::GetCapturedStderr();
@@ -77,6 +79,30 @@ TEST_F(FusedOnCard, TimesAreThoseOfAConvolutionWithItsStatistics) {
         EXPECT_EQ(trial.wrong(cudnn), "");
     }
     EXPECT_FALSE(cuda::problem_of(narrow(), cuda::Pass::data).sums);
+}
+
+// Before cuDNN's engines comes a pass that normalises src, and before theirs of the weights' gradient again.
+TEST_F(FusedOnCard, TimesAreThoseOfAConvolutionWithItsNormalisation) {
+    constexpr double kLaunch = 1e-6, kEngine = 5e-6;
+    standin::offer_engines({{.index = 1, .seconds = kEngine}});
+    const auto session = cuda::CudnnSession::shared();
+    ConvolutionOptions options = narrow();
+    options.normalises = true;
+    for (const cuda::Pass pass : {cuda::Pass::forward, cuda::Pass::data, cuda::Pass::weights}) {
+        const cuda::CudnnProblem problem = cuda::problem_of(options, pass);
+        EXPECT_EQ(problem.normalises, pass != cuda::Pass::data);
+        EXPECT_EQ(problem.name().find(", normalised") != std::string::npos, problem.normalises) << problem.name();
+        const auto own = cuda::narrow_plan(problem, session->target());
+        const cuda::CudnnPlanSearch search(session->target(), problem);
+        std::string why_not;
+        cuda::ChosenPlan cudnn{problem, false, *search.plan(search.engines().at(0), why_not)};
+        cuda::CudnnTrial trial(*session, problem, own->plan.workspace_bytes);
+        const int launches = problem.normalises + problem.sums;
+        EXPECT_NEAR(*trial.seconds(cudnn), kEngine + launches * kLaunch, 0.1 * kLaunch);
+        EXPECT_NEAR(*trial.seconds(*own), (problem.sums ? 3 : 2) * kLaunch, 0.1 * kLaunch);
+        EXPECT_EQ(trial.wrong(*own), "");
+        EXPECT_EQ(trial.wrong(cudnn), "");
+    }
 }
 
 }  // namespace

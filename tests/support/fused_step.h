@@ -16,14 +16,15 @@
 
 namespace iwseg {
 
-/// The same backend without what convolutions do for normalisations on the way: these make passes of their own.
-/// make: the backend's make_convolution.
-template <auto kMake>
+/// The same backend without what convolutions do for normalisations on the way: these make passes of their own, all or
+/// but for one. kMake: the backend's make_convolution.
+template <auto kMake, bool kSums = false, bool kNormalises = false>
 Kernels with_passes_of_their_own(const Kernels& kernels) {
     Kernels table = kernels;
     table.make_convolution = [](Stream stream, const ConvolutionOptions& options, ConvolutionPasses passes) {
         ConvolutionOptions apart = options;
-        apart.sums = false;
+        apart.sums = options.sums && kSums;
+        apart.normalises = options.normalises && kNormalises;
         return kMake(stream, apart, passes);
     };
     return table;
@@ -58,8 +59,8 @@ class FusedTraining {
     Parameters& parameters() { return parameters_; }
     Plan& plan() { return session_->plan(); }
 
-    /// Calls of a kind that read, or write, a buffer whose name ends so.
-    int calls(const std::string& kind, const std::string& buffer) {
+    /// Calls of a kind that read, or write, a buffer whose name ends so; all, where it is empty.
+    int calls(const std::string& kind, const std::string& buffer = "") {
         int count = 0;
         for (const Call& call : plan().calls()) {
             bool names = false;

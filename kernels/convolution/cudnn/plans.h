@@ -34,6 +34,9 @@ struct CudnnProblem {
     /// forward: what statistics of the result are made of is wanted too, which none of cuDNN's leaves: a pass over the
     /// result comes behind them.
     bool sums = false;
+    /// forward and weight gradient: src is a batch normalisation with ReLU, which none of cuDNN's applies on the way: a
+    /// pass that does comes before them.
+    bool normalises = false;
 
     Shape dst() const { return {src.n, outputs, src.d, src.h, src.w}; }
     /// In one line, unique: what messages and the file of chosen plans call it.

@@ -52,7 +52,7 @@ std::string CudnnProblem::name() const {
             : tf32             ? "tf32"
                                : "f32")
         << (bias ? ", bias" : "") << (accumulate ? ", sum" : "") << (residual ? ", sum behind" : "")
-        << (sums ? ", statistics" : "") << (deterministic ? "" : ", any order");
+        << (normalises ? ", normalised" : "") << (sums ? ", statistics" : "") << (deterministic ? "" : ", any order");
     return out.str();
 }
 
@@ -73,6 +73,7 @@ CudnnProblem problem_of(const ConvolutionOptions& options, Pass pass) {
     problem.accumulate = pass == Pass::forward && options.write == Write::accumulate;
     problem.tf32 = options.src_type == Type::f32 && options.tf32;
     problem.deterministic = options.deterministic;
+    problem.normalises = pass != Pass::data && options.normalises && takes_narrow(options);
     problem.sums = pass == Pass::forward && options.sums && takes_narrow(options);
     return problem;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/convolution/cudnn/plans.h"
+#include "kernels/convolution/narrow.h"
 #include "kernels/convolution/plan_file.h"
 #include "kernels/device/backend.h"
 
@@ -25,6 +26,7 @@ struct ChosenPlan {
     /// Whether it reads the bias packed, beside the weights.
     bool packs_bias() const { return problem.bias && !narrow; }
     bool leaves_sums() const { return problem.sums && narrow; }
+    bool normalises() const { return problem.normalises && narrow; }
 };
 
 /// The addresses of one pass' tensors: weights are packed, (O, k, k, k, C) in the operands' type, and the bias both
@@ -35,9 +37,10 @@ struct PassTensors {
     const float* bias = nullptr;
     void* packed_bias = nullptr;
     void* workspace = nullptr;
-    View summand = {};               ///< what a forward pass that accumulates adds to; without data: dst
-    float* plain_weights = nullptr;  ///< (O, C, k, k, k): where own kernels leave the gradient of weights
-    float* sums = nullptr;           ///< where a plan leaves them that does
+    View summand = {};                  ///< what a forward pass that accumulates adds to; without data: dst
+    float* plain_weights = nullptr;     ///< (O, C, k, k, k): where own kernels leave the gradient of weights
+    float* sums = nullptr;              ///< where a plan leaves them that does
+    NarrowPrologue normalisation = {};  ///< of src, for a plan that applies it
 };
 
 /// What the convolutions of a GPU share: cuDNN's handle and the plans chosen so far. Lives as long as one of them does.

@@ -64,6 +64,7 @@ class CudnnTrial {
     TrialStream stream_;
     TrialMemory src_, dst_, weights_, bias_, packed_bias_, workspace_, sum_, plain_weights_;
     TrialMemory sums_, statistics_, statistics_scratch_;
+    TrialMemory before_, normalisation_;  ///< what src is the normalisation of, and mean, deviation, scale, shift
     PassTensors tensors_;
     double fastest_ = 1e30;
 };

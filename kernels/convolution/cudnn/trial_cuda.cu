@@ -30,7 +30,7 @@ double allowed(const CudnnProblem& problem) {
 }
 
 NoiseConvolution noise_of(const CudnnProblem& p) {
-    return {p.src, p.outputs, p.kernel, p.bias, p.accumulate};
+    return {p.src, p.outputs, p.kernel, p.bias, p.accumulate, p.normalises};
 }
 
 class Event {
@@ -98,7 +98,9 @@ CudnnTrial::CudnnTrial(const CudnnSession& session, const CudnnProblem& problem,
       plain_weights_(weight_count_ * bytes_of(Type::f32)),
       sums_(problem.sums ? narrow_sums_bytes(problem.dst()) : 1),
       statistics_(2 * problem.outputs * bytes_of(Type::f32)),
-      statistics_scratch_(problem.sums ? batch_norm_scratch_bytes(problem.dst(), Layout::ndhwc) : 1) {
+      statistics_scratch_(problem.sums ? batch_norm_scratch_bytes(problem.dst(), Layout::ndhwc) : 1),
+      before_(problem.normalises ? bytes_of(problem.src, problem.type, Layout::ndhwc) : 1),
+      normalisation_(4 * problem.src.c * bytes_of(Type::f32)) {
     tensors_ = {{src_.data(), problem.src, problem.type, Layout::ndhwc},
                 {dst_.data(), problem.dst(), problem.type, Layout::ndhwc},
                 weights_.data(),
@@ -108,6 +110,9 @@ CudnnTrial::CudnnTrial(const CudnnSession& session, const CudnnProblem& problem,
                 {},
                 static_cast<float*>(plain_weights_.data()),
                 static_cast<float*>(sums_.data())};
+    auto* of_src = static_cast<float*>(normalisation_.data());
+    const std::int64_t c = problem_.src.c;
+    tensors_.normalisation = {{of_src, of_src + c}, {of_src + 2 * c, of_src + 3 * c}};
     fill();
 }
 
@@ -118,16 +123,34 @@ CudnnTrial::~CudnnTrial() {
 void CudnnTrial::fill() {
     const Stream stream = stream_.get();
     fill_with_noise(stream, kNoiseSrc, problem_.type, problem_.src.elements(), src_.data());
+    if (problem_.normalises) {
+        fill_with_noise(stream, kNoiseSrc, problem_.type, problem_.src.elements(), before_.data());
+        std::vector<float> values;
+        for (const float value : {kNoiseMean, kNoiseInverseDeviation, kNoiseScale, kNoiseShift})
+            values.insert(values.end(), static_cast<std::size_t>(problem_.src.c), value);
+        copy_to_device(stream, values.data(), normalisation_.data(), 4 * problem_.src.c * bytes_of(Type::f32));
+        synchronise(stream);
+    }
     fill_with_noise(stream, kNoiseDst, problem_.type, problem_.dst().elements(), dst_.data());
     fill_with_noise(stream, kNoiseWeights, problem_.type, weight_count_, weights_.data());
     fill_with_noise(stream, kNoiseBias, Type::f32, problem_.outputs, bias_.data());
     fill_with_noise(stream, kNoiseBias, problem_.type, problem_.outputs, packed_bias_.data());
 }
 
-/// A plan and, where statistics of the result are wanted, what makes them behind it: like is compared with like.
+/// A plan and, where src is to be normalised or statistics of the result are wanted, what does so before and behind it:
+/// like is compared with like.
 void CudnnTrial::run(const ChosenPlan& chosen) {
     const Stream stream = stream_.get();
-    session_.run(stream, chosen, tensors_);
+    PassTensors tensors = tensors_;
+    if (problem_.normalises) {
+        tensors.src.data = before_.data();
+        if (!chosen.normalises()) {
+            batch_norm_apply(stream, tensors.src, tensors_.normalisation.statistics, tensors_.normalisation.weights,
+                             true, tensors_.src);
+            tensors.src = tensors_.src;
+        }
+    }
+    session_.run(stream, chosen, tensors);
     if (!problem_.sums) return;
     auto* values = static_cast<float*>(statistics_.data());
     const BatchNormStatistics statistics{values, values + problem_.outputs};
