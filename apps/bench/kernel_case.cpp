@@ -174,7 +174,7 @@ Operands normalised(Options o) {
 KernelCase batch_norm_apply(Options o) {
     return simple(normalised(o).result("y", o.shape), [](const Kernels& device, Stream s, Views v, void*) {
         device.batch_norm_apply(s, v[0], {v[1].as<float>(), v[2].as<float>()}, {v[3].as<float>(), v[4].as<float>()},
-                                true, v[5]);
+                                kRelu, v[5]);
     });
 }
 
@@ -188,7 +188,7 @@ KernelCase batch_norm_backward(Options o) {
             .result("diff shift", c, Kind::f32),
         [](const Kernels& device, Stream s, Views v, void* scratch) {
             device.batch_norm_backward(s, v[0], v[5], {v[1].as<float>(), v[2].as<float>()},
-                                       {v[3].as<float>(), v[4].as<float>()}, true, v[6], Write::overwrite,
+                                       {v[3].as<float>(), v[4].as<float>()}, kRelu, v[6], Write::overwrite,
                                        v[7].as<float>(), v[8].as<float>(), scratch);
         },
         batch_norm_scratch(o));

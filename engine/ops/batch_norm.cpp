@@ -30,7 +30,8 @@ using SharedNorm = std::shared_ptr<const ReadyNorm>;
 
 class BatchNormOperation final : public Operation {
   public:
-    BatchNormOperation(NormOptions options, bool relu) : options_(std::move(options)), relu_(relu) {}
+    BatchNormOperation(NormOptions options, NormActivation activation)
+        : options_(std::move(options)), activation_(activation) {}
 
     std::string name() const override { return options_.name; }
     std::vector<Shape> outputs(const std::vector<Shape>& inputs) const override { return {inputs.at(0)}; }
@@ -49,7 +50,7 @@ class BatchNormOperation final : public Operation {
     Buffer scratch(const Lowering& lowering) const;
 
     NormOptions options_;
-    bool relu_;
+    NormActivation activation_;
 };
 
 std::vector<ParameterSpec> BatchNormOperation::parameters(const std::vector<Shape>& inputs) const {
@@ -62,8 +63,8 @@ std::vector<ParameterSpec> BatchNormOperation::parameters(const std::vector<Shap
 
 std::shared_ptr<const Operation> BatchNormOperation::followed_by(const Operation& next, int) const {
     const auto* activation = dynamic_cast<const LeakyReluOperation*>(&next);
-    if (relu_ || !activation || activation->slope() != 0) return nullptr;
-    return std::make_shared<BatchNormOperation>(options_, true);
+    if (activation_.slope != 1 || !activation) return nullptr;
+    return std::make_shared<BatchNormOperation>(options_, NormActivation{activation->slope()});
 }
 
 void BatchNormOperation::prepare(const Lowering& lowering) const {
@@ -76,7 +77,7 @@ void BatchNormOperation::prepare(const Lowering& lowering) const {
 }
 
 std::optional<Normalisation> BatchNormOperation::normalisation(const Lowering& lowering) const {
-    if (!relu_) return std::nullopt;
+    if (activation_.slope != kRelu.slope) return std::nullopt;  // what kernels compute on the way
     const auto ready = std::any_cast<SharedNorm>(lowering.state());
     return Normalisation{lowering.input(0), ready->buffer, [=](const Plan& plan) { return ready->statistics(plan); },
                          [=] { return ready->weights(); }};
@@ -120,8 +121,8 @@ void BatchNormOperation::add_apply(const Lowering& lowering, Buffer y, const std
     const Buffer x = lowering.input(0);
     Call call{name() + " " + pass, "batch norm " + pass, {x, ready->buffer}, {y}, {}};
     call.in_place = {x, y};
-    call.run = [=, relu = relu_](const Plan& plan) {
-        plan.device().batch_norm_apply(plan.stream(), plan[x], ready->statistics(plan), ready->weights(), relu,
+    call.run = [=, activation = activation_](const Plan& plan) {
+        plan.device().batch_norm_apply(plan.stream(), plan[x], ready->statistics(plan), ready->weights(), activation,
                                        plan[y]);
     };
     lowering.add(std::move(call));
@@ -133,10 +134,10 @@ void BatchNormOperation::backward(const Lowering& lowering) const {
     const GradientDestination to = lowering.input_gradient(0);
     const Buffer sums = scratch(lowering);
     Call call{name() + " backward", "batch norm backward", {x, diff_y, ready->buffer}, {to.buffer, sums}, {}};
-    call.run = [=, relu = relu_](const Plan& plan) {
+    call.run = [=, activation = activation_](const Plan& plan) {
         const Parameters& parameters = ready->parameters;
         plan.device().batch_norm_backward(plan.stream(), plan[x], plan[diff_y], ready->statistics(plan),
-                                          ready->weights(), relu, plan[to.buffer], to.write,
+                                          ready->weights(), activation, plan[to.buffer], to.write,
                                           parameters.device_gradient(ready->scale),
                                           parameters.device_gradient(ready->shift), plan[sums].data);
     };
@@ -154,7 +155,7 @@ void BatchNormOperation::backward(const Lowering& lowering) const {
 Tensor batch_norm(Tensor x, const NormOptions& options) {
     NormOptions named = options;
     if (named.name.empty()) named.name = x.graph->fresh_name("batch_norm");
-    return x.graph->add_one(std::make_shared<BatchNormOperation>(std::move(named), false), {x});
+    return x.graph->add_one(std::make_shared<BatchNormOperation>(std::move(named), kNoActivation), {x});
 }
 
 }  // namespace iwseg

@@ -14,8 +14,8 @@ struct NormOptions {
 };
 
 /// Batch normalisation over (N, D, H, W): by the batch in training, which also moves the running statistics, else by
-/// these. Scale begins as 1, shift as 0. Fused with a relu of its result. Only its input and statistics per channel are
-/// kept for the backward pass; what others read there is computed again.
+/// these. Scale begins as 1, shift as 0. Fused with a relu or leaky_relu of its result. Only its input and statistics
+/// per channel are kept for the backward pass; what others read there is computed again.
 Tensor batch_norm(Tensor x, const NormOptions& options = {});
 
 }  // namespace iwseg

@@ -37,7 +37,8 @@ View sample_of(const View& all, std::int64_t sample) {
 
 class InstanceNormOperation final : public Operation {
   public:
-    InstanceNormOperation(InstanceNormOptions options, bool relu) : options_(std::move(options)), relu_(relu) {}
+    InstanceNormOperation(InstanceNormOptions options, NormActivation activation)
+        : options_(std::move(options)), activation_(activation) {}
 
     std::string name() const override { return options_.name; }
     std::vector<Shape> outputs(const std::vector<Shape>& inputs) const override {
@@ -53,8 +54,8 @@ class InstanceNormOperation final : public Operation {
     }
     std::shared_ptr<const Operation> followed_by(const Operation& next, int) const override {
         const auto* activation = dynamic_cast<const LeakyReluOperation*>(&next);
-        if (relu_ || !activation || activation->slope() != 0) return nullptr;
-        return std::make_shared<InstanceNormOperation>(options_, true);
+        if (activation_.slope != 1 || !activation) return nullptr;
+        return std::make_shared<InstanceNormOperation>(options_, NormActivation{activation->slope()});
     }
     void prepare(const Lowering& lowering) const override {
         const Shape shape = lowering.program()[lowering.input(0)].shape;
@@ -78,7 +79,7 @@ class InstanceNormOperation final : public Operation {
     }
 
     InstanceNormOptions options_;
-    bool relu_;
+    NormActivation activation_;
 };
 
 void InstanceNormOperation::forward(const Lowering& lowering) const {
@@ -101,10 +102,10 @@ void InstanceNormOperation::add_apply(const Lowering& lowering, Buffer y, const 
     const Buffer x = lowering.input(0);
     Call call{name() + " " + pass, "instance norm " + pass, {x, ready->buffer}, {y}, {}};
     call.in_place = {x, y};
-    call.run = [=, relu = relu_](const Plan& plan) {
+    call.run = [=, activation = activation_](const Plan& plan) {
         for (std::int64_t n = 0; n < plan[x].shape.n; ++n)
             plan.device().batch_norm_apply(plan.stream(), sample_of(plan[x], n), ready->statistics(plan, n),
-                                           ready->weights(), relu, sample_of(plan[y], n));
+                                           ready->weights(), activation, sample_of(plan[y], n));
     };
     lowering.add(std::move(call));
 }
@@ -126,12 +127,12 @@ void InstanceNormOperation::backward(const Lowering& lowering) const {
               {x, diff_y, ready->buffer},
               {to.buffer, sums, scales, shifts, row_sums},
               {}};
-    call.run = [=, relu = relu_](const Plan& plan) {
+    call.run = [=, activation = activation_](const Plan& plan) {
         const Kernels& device = plan.device();
         auto *of_scale = plan.data<float>(scales), *of_shift = plan.data<float>(shifts);
         for (std::int64_t n = 0; n < rows.n; ++n)
             device.batch_norm_backward(plan.stream(), sample_of(plan[x], n), sample_of(plan[diff_y], n),
-                                       ready->statistics(plan, n), ready->weights(), relu,
+                                       ready->statistics(plan, n), ready->weights(), activation,
                                        sample_of(plan[to.buffer], n), to.write, of_scale + n * rows.c,
                                        of_shift + n * rows.c, plan[sums].data);
         device.channel_sum(plan.stream(), {of_scale, rows, Type::f32, layout},
@@ -153,7 +154,7 @@ void InstanceNormOperation::backward(const Lowering& lowering) const {
 Tensor instance_norm(Tensor x, const InstanceNormOptions& options) {
     InstanceNormOptions named = options;
     if (named.name.empty()) named.name = x.graph->fresh_name("instance_norm");
-    return x.graph->add_one(std::make_shared<InstanceNormOperation>(std::move(named), false), {x});
+    return x.graph->add_one(std::make_shared<InstanceNormOperation>(std::move(named), kNoActivation), {x});
 }
 
 }  // namespace iwseg

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "kernels/cuda/channel_sums.cuh"
 #include "kernels/cuda/launch.h"
@@ -14,8 +13,8 @@
 // numbers cancel two digits at worst. Threads are then moved, in double, to one pivot a channel, the tensor's first
 // voxel, and from there on all sums are plain. The last block to end makes statistics of them: one launch.
 //
-// Backward reads x and diff_y twice, in two launches: sums of g and g (x - mean), g being diff_y where the ReLU let
-// through, of which the last block makes the gradients of scale and shift, then
+// Backward reads x and diff_y twice, in two launches: sums of g and g (x - mean), g being diff_y times the
+// activation's slope, of which the last block makes the gradients of scale and shift, then
 // diff_x = scale g + factor (x - mean) + offset. The mask is recomputed by the expression that apply computes.
 namespace iwseg::IWSEG_BACKEND {
 namespace {
@@ -93,10 +92,10 @@ struct Affine {
     __device__ __forceinline__ float of(int k, float x) const { return x * scale[k] + shift[k]; }
 };
 
-/// floor: 0 with ReLU, else minus infinity.
 template <class T, int W>
 __global__ void __launch_bounds__(kTableThreads)
-    apply_kernel(const T* x, Table table, BatchNormStatistics statistics, BatchNormWeights weights, float floor, T* y) {
+    apply_kernel(const T* x, Table table, BatchNormStatistics statistics, BatchNormWeights weights,
+                 NormActivation activation, T* y) {
     const Position position = position_of<W>(table);
     Affine<W> affine;
     each_channel<W>(position.column, table.channels, [&](int k, int c) { affine.set(k, c, statistics, weights); });
@@ -105,8 +104,7 @@ __global__ void __launch_bounds__(kTableThreads)
         load_pack<W>(x + at, value);
 #pragma unroll
         for (int k = 0; k < W; ++k) {
-            const float normal = affine.of(k, value[k]);
-            value[k] = normal < floor ? floor : normal;  // a NaN passes through, as in fmaxf it would not
+            value[k] = activation(affine.of(k, value[k]));
         }
         store_pack<W>(y + at, value);
     });
@@ -115,7 +113,7 @@ __global__ void __launch_bounds__(kTableThreads)
 template <class T, int W>
 __global__ void __launch_bounds__(kTableThreads, kResidentBlocks - 1)
     gradient_sums_kernel(const T* x, const T* diff_y, Table table, BatchNormStatistics statistics,
-                         BatchNormWeights weights, float floor, float* diff_scale, float* diff_shift,
+                         BatchNormWeights weights, NormActivation activation, float* diff_scale, float* diff_shift,
                          BlockSums blocks) {
     const Position position = position_of<W>(table);
     x += blockIdx.z * table.next;
@@ -135,7 +133,8 @@ __global__ void __launch_bounds__(kTableThreads, kResidentBlocks - 1)
 #pragma unroll
         for (int k = 0; k < W; ++k) {
             const float value = to_f32(ahead[i].values[k]);
-            const float g = affine.of(k, value) > floor ? to_f32(gradient[i].values[k]) : 0.0f;
+            const float given = to_f32(gradient[i].values[k]);
+            const float g = affine.of(k, value) > 0.0f ? given : activation.below(given);
             sum[k] += g;
             product[k] += g * (value - mean[k]);
         }
@@ -154,8 +153,8 @@ __global__ void __launch_bounds__(kTableThreads, kResidentBlocks - 1)
 template <class T, int W>
 __global__ void __launch_bounds__(kTableThreads)
     gradient_kernel(const T* x, const T* diff_y, Table table, BatchNormStatistics statistics, BatchNormWeights weights,
-                    float floor, float share, const float* diff_scale, const float* diff_shift, bool accumulate,
-                    T* diff_x) {
+                    NormActivation activation, float share, const float* diff_scale, const float* diff_shift,
+                    bool accumulate, T* diff_x) {
     const Position position = position_of<W>(table);
     Affine<W> affine;
     float mean[W], factor[W], offset[W];
@@ -172,7 +171,7 @@ __global__ void __launch_bounds__(kTableThreads)
         if (accumulate) load_pack<W>(diff_x + at, before);
 #pragma unroll
         for (int k = 0; k < W; ++k) {
-            const float g = affine.of(k, value[k]) > floor ? gradient[k] : 0.0f;
+            const float g = affine.of(k, value[k]) > 0.0f ? gradient[k] : activation.below(gradient[k]);
             gradient[k] = before[k] + (affine.scale[k] * g + (factor[k] * (value[k] - mean[k]) + offset[k]));
         }
         store_pack<W>(diff_x + at, gradient);
@@ -181,10 +180,6 @@ __global__ void __launch_bounds__(kTableThreads)
 
 // ---- launchers
 // -------------------------------------------------------------------------------------------------------
-
-float floor_of(bool relu) {
-    return relu ? 0.0f : -std::numeric_limits<float>::infinity();
-}
 
 BatchNormStatistics from(const BatchNormStatistics& s, std::int64_t c) {
     return {s.mean + c, s.inverse_deviation + c};
@@ -221,21 +216,22 @@ void batch_norm_running_statistics(Stream stream, std::int64_t channels, float e
     launch(running_statistics_kernel, grid, stream, channels, epsilon, running, statistics);
 }
 
-void batch_norm_apply(Stream stream, View x, BatchNormStatistics statistics, BatchNormWeights weights, bool relu,
-                      View y) {
+void batch_norm_apply(Stream stream, View x, BatchNormStatistics statistics, BatchNormWeights weights,
+                      NormActivation activation, View y) {
     require_same(x, y, "batch_norm_apply");
     const Tables tables(x.shape, x.layout, "batch_norm_apply");
     with_table(x, tables, [&](auto real, auto width, const Table& table) {
         using T = decltype(real);
         tables.each([&](std::int64_t c, std::int64_t, std::int64_t first) {
             launch(apply_kernel<T, width>, plain_grid(table), stream, x.as<const T>() + first, table,
-                   from(statistics, c), from(weights, c), floor_of(relu), y.as<T>() + first);
+                   from(statistics, c), from(weights, c), activation, y.as<T>() + first);
         });
     });
 }
 
 void batch_norm_backward(Stream stream, View x, View diff_y, BatchNormStatistics statistics, BatchNormWeights weights,
-                         bool relu, View diff_x, Write write, float* diff_scale, float* diff_shift, void* scratch) {
+                         NormActivation activation, View diff_x, Write write, float* diff_scale, float* diff_shift,
+                         void* scratch) {
     require_same(x, diff_y, "batch_norm_backward");
     require_same(x, diff_x, "batch_norm_backward");
     const Tables tables(x.shape, x.layout, "batch_norm_backward");
@@ -246,11 +242,11 @@ void batch_norm_backward(Stream stream, View x, View diff_y, BatchNormStatistics
         const T *data = x.as<const T>(), *gradient = diff_y.as<const T>();
         for (std::int64_t c = 0; c < tables.groups; ++c)
             launch(gradient_sums_kernel<T, width>, sum_grid(tables, table), stream, data + c * tables.numbers,
-                   gradient + c * tables.numbers, table, from(statistics, c), from(weights, c), floor_of(relu),
+                   gradient + c * tables.numbers, table, from(statistics, c), from(weights, c), activation,
                    diff_scale + c, diff_shift + c, blocks);
         tables.each([&](std::int64_t c, std::int64_t, std::int64_t first) {
             launch(gradient_kernel<T, width>, plain_grid(table), stream, data + first, gradient + first, table,
-                   from(statistics, c), from(weights, c), floor_of(relu), share, diff_scale + c, diff_shift + c,
+                   from(statistics, c), from(weights, c), activation, share, diff_scale + c, diff_shift + c,
                    write == Write::accumulate, diff_x.as<T>() + first);
         });
     });

@@ -25,9 +25,19 @@ struct RunningStatistics {
     float momentum = 0.1f;
 };
 
+/// What becomes of a normalised value: below 0 it is multiplied by `slope`.
+struct NormActivation {
+    float slope = 1;  ///< 1: nothing; 0: ReLU; between them: LeakyReLU
+
+    IWSEG_HOST_DEVICE float operator()(float value) const { return value < 0.0f ? below(value) : value; }
+    /// Of a value's gradient, where the value is not above 0.
+    IWSEG_HOST_DEVICE float below(float value) const { return slope > 0.0f ? slope * value : 0.0f; }
+};
+constexpr NormActivation kNoActivation{1.0f}, kRelu{0.0f};
+
 }  // namespace iwseg
 
-/// Batch normalisation over (N, D, H, W), with ReLU where asked. x, y: (N, C, D, H, W), f32 or bf16, one layout.
+/// Batch normalisation over (N, D, H, W), with an activation behind it. x, y: (N, C, D, H, W), f32 or bf16, one layout.
 IWSEG_BACKENDS(
     /// Bytes that batch_norm_statistics and batch_norm_backward need beside their tensors.
     std::int64_t batch_norm_scratch_bytes(const Shape& shape, Layout layout);
@@ -36,11 +46,11 @@ IWSEG_BACKENDS(
     /// Statistics from running ones, for prediction.
     void batch_norm_running_statistics(Stream stream, std::int64_t channels, float epsilon, RunningStatistics running,
                                        BatchNormStatistics statistics);
-    /// y = relu((x - mean) * inverse_deviation * scale + shift), ReLU where asked; y may be x.
-    void batch_norm_apply(Stream stream, View x, BatchNormStatistics statistics, BatchNormWeights weights, bool relu,
-                          View y);
-    /// Gradients through statistics and ReLU, whose mask is recomputed from x. diff_x may be diff_y.
+    /// y = activation((x - mean) * inverse_deviation * scale + shift); y may be x.
+    void batch_norm_apply(Stream stream, View x, BatchNormStatistics statistics, BatchNormWeights weights,
+                          NormActivation activation, View y);
+    /// Gradients through statistics and activation, whose mask is recomputed from x. diff_x may be diff_y.
     /// diff_scale, diff_shift: C values, overwritten.
     void batch_norm_backward(Stream stream, View x, View diff_y, BatchNormStatistics statistics,
-                             BatchNormWeights weights, bool relu, View diff_x, Write write, float* diff_scale,
-                             float* diff_shift, void* scratch);)
+                             BatchNormWeights weights, NormActivation activation, View diff_x, Write write,
+                             float* diff_scale, float* diff_shift, void* scratch);)

@@ -1,7 +1,6 @@
 #include "kernels/norm/batch_norm.h"
 
 #include <cmath>
-#include <limits>
 
 #include "kernels/cpu/cpu_blocks.h"
 #include "kernels/cpu/parallel.h"
@@ -50,27 +49,29 @@ IWSEG_VECTOR_CLONES void chunk_moments(const T* x, std::int64_t voxels, double* 
 
 template <int B, class T>
 IWSEG_VECTOR_CLONES void apply_chunk(const T* x, std::int64_t voxels, const float* scale, const float* shift,
-                                     float floor, T* y) {
+                                     float slope, T* y) {
     for (std::int64_t v = 0; v < voxels; ++v)
         for (int b = 0; b < B; ++b) {
             const float value = to_f32(x[v * B + b]) * scale[b] + shift[b];
-            // Written so that a NaN passes through, as in max(value, floor) it would not.
-            store(y[v * B + b], value < floor ? floor : value);
+            // A NaN passes through, as in max(value, 0) it would not.
+            const float low = slope > 0.0f ? slope * value : 0.0f;
+            store(y[v * B + b], value < 0.0f ? low : value);
         }
 }
 
-/// Sums of g and g * xhat over a chunk, g = diff_y where the ReLU let through.
+/// Sums of g and g * xhat over a chunk, g = diff_y times the activation's slope.
 template <int B, class T>
 IWSEG_VECTOR_CLONES void chunk_gradient_sums(const T* x, const T* diff_y, std::int64_t voxels, const float* scale,
-                                             const float* shift, const float* mean, float floor, double* sum,
+                                             const float* shift, const float* mean, float slope, double* sum,
                                              double* product) {
     const std::int64_t numbers = voxels * B, whole = numbers / kLanes * kLanes;
     float sums[kLanes] = {}, products[kLanes] = {}, scales[kLanes], shifts[kLanes], means[kLanes];
     for (int l = 0; l < kLanes; ++l) scales[l] = scale[l % B], shifts[l] = shift[l % B], means[l] = mean[l % B];
     const auto add = [&](std::int64_t i, int l) {
         // Both are loaded whatever the ReLU let through, so that neither waits for the other.
-        const float value = to_f32(x[i]), slope = to_f32(diff_y[i]);
-        const float g = value * scales[l] + shifts[l] > floor ? slope : 0.0f;
+        const float value = to_f32(x[i]), given = to_f32(diff_y[i]);
+        const float low = slope > 0.0f ? slope * given : 0.0f;
+        const float g = value * scales[l] + shifts[l] > 0.0f ? given : low;
         sums[l] += g;
         products[l] += g * (value - means[l]);
     };
@@ -83,22 +84,21 @@ IWSEG_VECTOR_CLONES void chunk_gradient_sums(const T* x, const T* diff_y, std::i
     }
 }
 
-/// diff_x = scale * g + slope * x + offset per channel; slope and offset carry the gradient through the statistics.
+/// diff_x = scale * g + factor * x + offset per channel; factor and offset carry the gradient through the statistics.
 template <int B, class T, bool kAccumulate>
 IWSEG_VECTOR_CLONES void chunk_gradient(const T* x, const T* diff_y, std::int64_t voxels, const float* scale,
-                                        const float* shift, const float* slope, const float* offset, float floor,
+                                        const float* shift, const float* factor, const float* offset, float slope,
                                         T* diff_x) {
     for (std::int64_t v = 0; v < voxels; ++v)
         for (int b = 0; b < B; ++b) {
             const std::int64_t i = v * B + b;
             const float value = to_f32(x[i]), given = to_f32(diff_y[i]);
-            const float g = value * scale[b] + shift[b] > floor ? given : 0.0f;
-            const float d = scale[b] * g + (slope[b] * value + offset[b]);
+            const float low = slope > 0.0f ? slope * given : 0.0f;
+            const float g = value * scale[b] + shift[b] > 0.0f ? given : low;
+            const float d = scale[b] * g + (factor[b] * value + offset[b]);
             store(diff_x[i], kAccumulate ? to_f32(diff_x[i]) + d : d);
         }
 }
-
-constexpr float kNoFloor = -std::numeric_limits<float>::infinity();
 
 /// Runs body(row, block of channels, first voxel, voxels, chunk) over all chunks, in parallel.
 template <class Body>
@@ -186,8 +186,8 @@ void batch_norm_running_statistics(Stream, std::int64_t channels, float epsilon,
     }
 }
 
-void batch_norm_apply(Stream stream, View x, BatchNormStatistics statistics, BatchNormWeights weights, bool relu,
-                      View y) {
+void batch_norm_apply(Stream stream, View x, BatchNormStatistics statistics, BatchNormWeights weights,
+                      NormActivation activation, View y) {
     require_same(x, y, "batch_norm_apply");
     const Blocks blocks(x);
     with_real(x.type, [&](auto real) {
@@ -199,7 +199,7 @@ void batch_norm_apply(Stream stream, View x, BatchNormStatistics statistics, Bat
                 [&](std::int64_t row, std::int64_t block, std::int64_t first, std::int64_t voxels, std::int64_t) {
                     const Affine<B> affine(block, x.shape.c, statistics, weights);
                     const std::int64_t at = (row * blocks.voxels + first) * B;
-                    apply_chunk<B>(x.as<const T>() + at, voxels, affine.scale, affine.shift, relu ? 0.0f : kNoFloor,
+                    apply_chunk<B>(x.as<const T>() + at, voxels, affine.scale, affine.shift, activation.slope,
                                    y.as<T>() + at);
                 });
         });
@@ -207,16 +207,16 @@ void batch_norm_apply(Stream stream, View x, BatchNormStatistics statistics, Bat
 }
 
 void batch_norm_backward(Stream stream, View x, View diff_y, BatchNormStatistics statistics, BatchNormWeights weights,
-                         bool relu, View diff_x, Write write, float* diff_scale, float* diff_shift, void* scratch) {
+                         NormActivation activation, View diff_x, Write write, float* diff_scale, float* diff_shift,
+                         void* scratch) {
     require_same(x, diff_y, "batch_norm_backward");
     require_same(x, diff_x, "batch_norm_backward");
     const Blocks blocks(x);
     const std::int64_t chunks = chunks_in(blocks.voxels, blocks.block), padded = blocks.blocks * blocks.block;
     auto* sums = static_cast<double*>(scratch);
     double* products = sums + blocks.rows() * chunks * blocks.block;
-    auto* slopes = reinterpret_cast<float*>(products + blocks.rows() * chunks * blocks.block);
-    float* offsets = slopes + padded;
-    const float floor = relu ? 0.0f : kNoFloor;
+    auto* factors = reinterpret_cast<float*>(products + blocks.rows() * chunks * blocks.block);
+    float* offsets = factors + padded;
     with_real(x.type, [&](auto real) {
         with_block(blocks.block, [&](auto width) {
             constexpr int B = width;
@@ -227,11 +227,11 @@ void batch_norm_backward(Stream stream, View x, View diff_y, BatchNormStatistics
                     const Affine<B> affine(block, x.shape.c, statistics, weights);
                     const std::int64_t at = (row * blocks.voxels + first) * B;
                     chunk_gradient_sums<B>(x.as<const T>() + at, diff_y.as<const T>() + at, voxels, affine.scale,
-                                           affine.shift, affine.mean, floor, sums + i * B, products + i * B);
+                                           affine.shift, affine.mean, activation.slope, sums + i * B, products + i * B);
                 });
             const auto count = static_cast<double>(blocks.samples * blocks.voxels);
             for (std::int64_t c = 0; c < padded; ++c) {
-                slopes[c] = offsets[c] = 0;
+                factors[c] = offsets[c] = 0;
                 if (c >= x.shape.c) continue;
                 double sum = 0, product = 0;
                 for (std::int64_t n = 0; n < blocks.samples; ++n)
@@ -243,9 +243,9 @@ void batch_norm_backward(Stream stream, View x, View diff_y, BatchNormStatistics
                 const double inverse = statistics.inverse_deviation[c], scale = weights.scale[c] * inverse;
                 diff_shift[c] = static_cast<float>(sum);
                 diff_scale[c] = static_cast<float>(product * inverse);
-                const double slope = -scale * inverse * inverse * product / count;
-                slopes[c] = static_cast<float>(slope);
-                offsets[c] = static_cast<float>(-scale * sum / count - slope * statistics.mean[c]);
+                const double factor = -scale * inverse * inverse * product / count;
+                factors[c] = static_cast<float>(factor);
+                offsets[c] = static_cast<float>(-scale * sum / count - factor * statistics.mean[c]);
             }
             over_chunks(
                 stream, blocks,
@@ -255,7 +255,7 @@ void batch_norm_backward(Stream stream, View x, View diff_y, BatchNormStatistics
                     const auto run =
                         write == Write::overwrite ? chunk_gradient<B, T, false> : chunk_gradient<B, T, true>;
                     run(x.as<const T>() + at, diff_y.as<const T>() + at, voxels, affine.scale, affine.shift,
-                        slopes + block * B, offsets + block * B, floor, diff_x.as<T>() + at);
+                        factors + block * B, offsets + block * B, activation.slope, diff_x.as<T>() + at);
                 });
         });
     });

@@ -15,6 +15,10 @@ struct Operands {
     RunningStatistics running() const { return {running_mean.data(), running_variance.data(), 0.1f}; }
 };
 
+NormActivation activation_of(bool relu) {
+    return relu ? kRelu : kNoActivation;
+}
+
 class BatchNorm : public OperationTest {
   protected:
     Operands operands(const Array& x, const Array& diff, const Array& before, const std::vector<double>& scale,
@@ -37,12 +41,12 @@ class BatchNorm : public OperationTest {
     }
     void forward(const Operands& o, bool relu) const {
         device().batch_norm_statistics(stream(), o.x.view(), 1e-5f, o.statistics(), o.running(), o.scratch.data());
-        device().batch_norm_apply({}, o.x.view(), o.statistics(), o.weights(), relu, o.y.view());
+        device().batch_norm_apply({}, o.x.view(), o.statistics(), o.weights(), activation_of(relu), o.y.view());
     }
     void backward(const Operands& o, bool relu, Write write) const {
-        device().batch_norm_backward(stream(), o.x.view(), o.diff_y.view(), o.statistics(), o.weights(), relu,
-                                     o.diff_x.view(), write, o.diff_scale.data(), o.diff_shift.data(),
-                                     o.scratch.data());
+        device().batch_norm_backward(stream(), o.x.view(), o.diff_y.view(), o.statistics(), o.weights(),
+                                     activation_of(relu), o.diff_x.view(), write, o.diff_scale.data(),
+                                     o.diff_shift.data(), o.scratch.data());
     }
     /// The gradient the CPU computes in plain f32.
     Array gradient_on_cpu(const Array& x, const Array& diff, const std::vector<double>& scale,
@@ -54,8 +58,8 @@ class BatchNorm : public OperationTest {
             const View in = view(x);
             cpu.batch_norm_statistics({}, in, 1e-5f, {mean.data(), inverse.data()}, {}, work.data());
             const KernelTensor dy(cpu, diff, Layout::ncdhw, Type::f32);
-            cpu.batch_norm_backward({}, in, dy.view(), {mean.data(), inverse.data()}, {s.data(), b.data()}, relu,
-                                    result, Write::overwrite, ds.data(), db.data(), work.data());
+            cpu.batch_norm_backward({}, in, dy.view(), {mean.data(), inverse.data()}, {s.data(), b.data()},
+                                    activation_of(relu), result, Write::overwrite, ds.data(), db.data(), work.data());
         });
     }
 
@@ -185,10 +189,10 @@ TEST_P(BatchNorm, WorksInPlace) {
     backward(apart, true, Write::overwrite);
     const Operands one = operands(x, diff, diff, scale, shift, GetParam().layout);
     device().batch_norm_statistics(stream(), one.x.view(), 1e-5f, one.statistics(), {}, one.scratch.data());
-    device().batch_norm_backward(stream(), one.x.view(), one.diff_y.view(), one.statistics(), one.weights(), true,
+    device().batch_norm_backward(stream(), one.x.view(), one.diff_y.view(), one.statistics(), one.weights(), kRelu,
                                  one.diff_y.view(), Write::overwrite, one.diff_scale.data(), one.diff_shift.data(),
                                  one.scratch.data());
-    device().batch_norm_apply({}, one.x.view(), one.statistics(), one.weights(), true, one.x.view());
+    device().batch_norm_apply({}, one.x.view(), one.statistics(), one.weights(), kRelu, one.x.view());
     EXPECT_EQ(one.x.array().values, apart.y.array().values);
     EXPECT_EQ(one.diff_y.array().values, apart.diff_x.array().values);
 }
@@ -219,7 +223,7 @@ TEST_P(BatchNorm, NoGradientPassesWhereTheReluIsExactlyAtZero) {
                    diff_shift = blank(static_cast<std::size_t>(channels));
         const auto work = scratch(device().batch_norm_scratch_bytes(shape, GetParam().layout));
         device().batch_norm_backward(stream(), in.view(), dy.view(), {zeros.data(), ones.data()},
-                                     {ones.data(), zeros.data()}, true, dx.view(), Write::overwrite, diff_scale.data(),
+                                     {ones.data(), zeros.data()}, kRelu, dx.view(), Write::overwrite, diff_scale.data(),
                                      diff_shift.data(), work.data());
         expect_close(dx.array(), expected, tolerance());
         for (std::size_t c = 0; c < sum.size(); ++c) {
@@ -248,7 +252,7 @@ TEST_P(BatchNorm, ANanInTheInputIsSeenInTheOutput) {
     x.at(0, 1, 0, 1, 0) = NAN;
     const KernelTensor in = tensor(x), out = empty(x.shape);
     const auto zeros = floats({0, 0, 0}), ones = floats({1, 1, 1});
-    device().batch_norm_apply({}, in.view(), {zeros.data(), ones.data()}, {ones.data(), zeros.data()}, true,
+    device().batch_norm_apply({}, in.view(), {zeros.data(), ones.data()}, {ones.data(), zeros.data()}, kRelu,
                               out.view());
     EXPECT_TRUE(std::isnan(out.array().at(0, 1, 0, 1, 0)));
     EXPECT_EQ(out.array().at(0, 1, 0, 1, 1), 0);
@@ -260,10 +264,10 @@ TEST_P(BatchNorm, InfinitiesPassWhereThereIsNoRelu) {
     x.at(0, 1, 1, 1, 0) = -INFINITY;
     const KernelTensor in = tensor(x), out = empty(x.shape), positive = empty(x.shape);
     const auto zeros = floats({0, 0, 0}), ones = floats({1, 1, 1});
-    device().batch_norm_apply({}, in.view(), {zeros.data(), ones.data()}, {ones.data(), zeros.data()}, false,
+    device().batch_norm_apply({}, in.view(), {zeros.data(), ones.data()}, {ones.data(), zeros.data()}, kNoActivation,
                               out.view());
     EXPECT_EQ(out.array().values, x.values);
-    device().batch_norm_apply({}, in.view(), {zeros.data(), ones.data()}, {ones.data(), zeros.data()}, true,
+    device().batch_norm_apply({}, in.view(), {zeros.data(), ones.data()}, {ones.data(), zeros.data()}, kRelu,
                               positive.view());
     x.at(0, 1, 1, 1, 0) = 0;
     EXPECT_EQ(positive.array().values, x.values);

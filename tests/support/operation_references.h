@@ -165,9 +165,9 @@ inline Array transposed_convolution(const Array& x, const std::vector<double>& w
     return y;
 }
 
-/// A sample at a time.
+/// A sample at a time; slope: of what is below 0.
 inline Array instance_norm(const Array& x, const std::vector<double>& scale, const std::vector<double>& shift,
-                           bool relu) {
+                           double slope) {
     Array y = x;
     Shape one = x.shape;
     one.n = 1;
@@ -175,7 +175,8 @@ inline Array instance_norm(const Array& x, const std::vector<double>& scale, con
         Array sample(one);
         const auto first = x.values.begin() + n * one.elements();
         std::copy(first, first + one.elements(), sample.values.begin());
-        sample = batch_norm(sample, scale, shift, relu);
+        sample = batch_norm(sample, scale, shift, false);
+        for (double& value : sample.values) value *= value < 0 ? slope : 1;
         std::copy(sample.values.begin(), sample.values.end(), y.values.begin() + n * one.elements());
     }
     return y;

@@ -148,19 +148,20 @@ inline OperationRow transposed_row(const std::string& name, const Sides& kernel,
             .plain = false};
 }
 
-inline OperationRow instance_norm_row(const std::string& name, bool with_relu) {
-    return {
-        .name = name,  // of some voxels: of one or two, rounding decides
-        .shapes =
-            [](ShapeDraw& draw) {
-                return std::vector{Shape{draw.below(1, 3), draw.channels(), 3, draw.side(5), 5}};
-            },
-        .build =
-            [=](const std::vector<Tensor>& x) { return with_relu ? relu(instance_norm(x[0])) : instance_norm(x[0]); },
-        .result = [=](const Arrays& x) { return reference::instance_norm(x[0], x[1].values, x[2].values, with_relu); },
-        .f32 = 2e-4,
-        .bf16 = 2e-2,
-        .finite_only = true};
+inline OperationRow instance_norm_row(const std::string& name, double slope) {
+    return {.name = name,  // of some voxels: of one or two, rounding decides
+            .shapes =
+                [](ShapeDraw& draw) {
+                    return std::vector{Shape{draw.below(1, 3), draw.channels(), 3, draw.side(5), 5}};
+                },
+            .build =
+                [=](const std::vector<Tensor>& x) {
+                    return slope < 1 ? leaky_relu(instance_norm(x[0]), static_cast<float>(slope)) : instance_norm(x[0]);
+                },
+            .result = [=](const Arrays& x) { return reference::instance_norm(x[0], x[1].values, x[2].values, slope); },
+            .f32 = 2e-4,
+            .bf16 = 2e-2,
+            .finite_only = true};
 }
 
 inline OperationRow pool_row(const std::string& name, const Sides& window, Tensor (*build)(Tensor, const Sides&),
@@ -278,8 +279,9 @@ inline std::vector<OperationRow> operation_rows() {
         strided_row("depthwise conv", 6, {.channels = 6, .stride = {2, 1, 1}, .groups = 6}),
         transposed_row("transposed_conv", 2, true),
         transposed_row("transposed_conv of 1 x 2 x 3", {1, 2, 3}, false),
-        instance_norm_row("instance_norm", false),
-        instance_norm_row("relu of instance_norm", true),
+        instance_norm_row("instance_norm", 1),
+        instance_norm_row("relu of instance_norm", 0),
+        instance_norm_row("leaky_relu of instance_norm", 0.25),
         {.name = "batch_norm",  // of some voxels: of one or two, rounding decides
          .shapes =
              [](ShapeDraw& draw) {
