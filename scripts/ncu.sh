@@ -2,6 +2,8 @@
 # One kernel under Nsight Compute, and what limits it as one table: time, bandwidth, sectors a request, bank conflicts,
 # active lanes, occupancy, registers, tensor cores. Arguments are those of `iwseg kernel`:
 #   scripts/ncu.sh batch_norm_backward --shape 2 16 128 128 128 --dtype bf16
+#   scripts/ncu.sh convolution_forward --shape 2 16 128 128 128 --dtype bf16 --variant list    names a convolution's engines
+#   scripts/ncu.sh convolution_forward --shape 2 16 128 128 128 --dtype bf16 --variant 3       one of them
 # IWSEG names the program (default build/bundle/bin/iwseg, else build/release/bin/iwseg).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -10,15 +12,17 @@ if [[ $# -eq 0 || $1 == -* ]]; then
     echo "usage: scripts/ncu.sh KERNEL [option of iwseg kernel]..." >&2
     exit 2
 fi
-if ! command -v ncu >/dev/null; then
-    echo "Nsight Compute (ncu) is not installed" >&2
-    exit 77
-fi
 iwseg=${IWSEG:-}
 for candidate in build/bundle/bin/iwseg build/release/bin/iwseg; do
     [[ -n $iwseg || ! -x $candidate ]] || iwseg=$candidate
 done
 [[ -x $iwseg ]] || { echo "iwseg is not built: scripts/gpu.sh bundle" >&2; exit 2; }
+# A list launches nothing that could be profiled.
+[[ " $* " != *" --variant list "* && " $* " != *" --variant=list "* ]] || exec "$iwseg" kernel "$@" --device cuda
+if ! command -v ncu >/dev/null; then
+    echo "Nsight Compute (ncu) is not installed" >&2
+    exit 77
+fi
 
 # Name of the column, the profiler's metric.
 metrics="us gpu__time_duration.sum

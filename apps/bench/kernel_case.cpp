@@ -4,9 +4,10 @@
 #include <memory>
 #include <utility>
 
+#include "apps/bench/convolution_case.h"
+#include "apps/bench/kernel_operands.h"
 #include "base/error.h"
 #include "base/nearest_name.h"
-#include "base/random.h"
 #include "losses/loss.h"
 
 namespace iwseg {
@@ -15,58 +16,13 @@ namespace {
 using Kind = KernelOperand::Kind;
 using Views = const std::vector<View>&;
 using Options = const KernelCaseOptions&;
+using Operands = KernelOperands;
 
 constexpr float kEpsilon = 1e-5f, kMomentum = 0.1f;
 
 Shape channels_of(Options o) {
     return {1, 1, 1, 1, o.shape.c};
 }
-
-/// Makes operands whose values depend on the seed and their number alone.
-class Operands {
-  public:
-    explicit Operands(Options options) : options_(options) {}
-
-    Operands& noise(const std::string& name, const Shape& shape, Kind kind = Kind::activation) {
-        return add(name, shape, kind, [](Random& random) { return random.normal(); });
-    }
-    /// Between 0.5 and 1.5: scales and deviations.
-    Operands& around_one(const std::string& name, const Shape& shape) {
-        return add(name, shape, Kind::f32, [](Random& random) { return 0.5 + random.uniform(); });
-    }
-    Operands& mask(const std::string& name, const Shape& shape) {
-        return add(name, shape, Kind::u8, [](Random& random) { return random.uniform() < 0.05 ? 1.0 : 0.0; });
-    }
-    Operands& zeros(const std::string& name, const Shape& shape, Kind kind) {
-        list_.push_back({name, shape, kind, false, {}});
-        return *this;
-    }
-    Operands& result(const std::string& name, const Shape& shape, Kind kind = Kind::activation) {
-        list_.push_back({name, shape, kind, true, {}});
-        return *this;
-    }
-    /// What the last one holds is changed by the call.
-    Operands& changed() {
-        list_.back().written = true;
-        return *this;
-    }
-
-    std::vector<KernelOperand> list() { return std::move(list_); }
-
-  private:
-    template <class Draw>
-    Operands& add(const std::string& name, const Shape& shape, Kind kind, Draw&& draw) {
-        Random random(options_.seed, 0, static_cast<std::uint32_t>(list_.size()), Purpose::phantom);
-        KernelOperand operand{name, shape, kind, false, {}};
-        operand.values.reserve(static_cast<std::size_t>(shape.elements()));
-        for (std::int64_t i = 0; i < shape.elements(); ++i) operand.values.push_back(draw(random));
-        list_.push_back(std::move(operand));
-        return *this;
-    }
-
-    Options options_;
-    std::vector<KernelOperand> list_;
-};
 
 std::int64_t no_scratch(const Kernels&, Layout) {
     return 0;
@@ -77,7 +33,8 @@ template <class Run, class ScratchBytes = decltype(&no_scratch)>
 KernelCase simple(Operands& operands, Run run, ScratchBytes scratch_bytes = no_scratch) {
     KernelCase made;
     made.operands = operands.list();
-    made.prepare = [=](const Kernels& device, Stream stream, Layout layout, Type) -> KernelCase::Prepared {
+    made.prepare = [=](const Kernels& device, Stream stream, Layout layout, Type,
+                       std::optional<int>) -> KernelCase::Prepared {
         return {scratch_bytes(device, layout),
                 [run, &device, stream](Views v, void* scratch) { run(device, stream, v, scratch); }};
     };
@@ -328,56 +285,6 @@ KernelCase sgd_update(Options o) {
 
 // ----------------------------------------------------------------------------------------------------------------------
 
-enum class Pass : std::uint8_t { forward, data_gradient, weight_gradient };
-
-KernelCase convolution(Options o, Pass pass) {
-    ConvolutionOptions asked;
-    asked.src = o.shape;
-    asked.dst_channels = o.out_channels;
-    asked.kernel = o.kernel_size;
-    const std::int64_t taps = asked.taps();
-    const std::int64_t k = o.kernel_size;
-    const Shape weights{asked.dst_channels, asked.src.c, k, k, k};
-    Operands operands(o);
-    if (pass == Pass::forward)
-        operands.noise("src", asked.src).noise("weights", weights, Kind::f32).result("dst", asked.dst());
-    else if (pass == Pass::data_gradient)
-        operands.noise("diff dst", asked.dst()).noise("weights", weights, Kind::f32).result("diff src", asked.src);
-    else
-        operands.noise("src", asked.src).noise("diff dst", asked.dst()).result("diff weights", weights, Kind::f32);
-    KernelCase made;
-    made.operands = operands.list();
-    made.prepare = [asked, pass](const Kernels& device, Stream stream, Layout layout,
-                                 Type type) -> KernelCase::Prepared {
-        ConvolutionOptions options = asked;
-        options.src_layout = options.dst_layout = layout;
-        options.src_type = options.dst_type = type;
-        const ConvolutionPasses passes{pass == Pass::data_gradient, pass == Pass::weight_gradient};
-        const std::shared_ptr<Convolution> once = device.make_convolution(stream, options, passes);
-        return {once->scratch_bytes(), [=](Views v, void* scratch) {
-                    if (pass == Pass::forward)
-                        once->forward(stream, v[0], v[1].as<float>(), nullptr, v[2], scratch);
-                    else if (pass == Pass::data_gradient)
-                        once->backward_data(stream, v[0], v[1].as<float>(), v[2], scratch);
-                    else
-                        once->backward_weights(stream, v[0], v[1], v[2].as<float>(), nullptr, scratch);
-                }};
-    };
-    made.operations = 2.0 * static_cast<double>(asked.dst().elements() * asked.src.c * taps);
-    made.allowed_f32 = 1e-3;  // TF32 keeps ten bits of each operand
-    return made;
-}
-
-KernelCase convolution_forward(Options o) {
-    return convolution(o, Pass::forward);
-}
-KernelCase convolution_data_gradient(Options o) {
-    return convolution(o, Pass::data_gradient);
-}
-KernelCase convolution_weight_gradient(Options o) {
-    return convolution(o, Pass::weight_gradient);
-}
-
 const std::vector<std::pair<std::string, KernelCase (*)(Options)>>& table() {
     static const std::vector<std::pair<std::string, KernelCase (*)(Options)>> cases{
         {"add", add},
@@ -386,9 +293,9 @@ const std::vector<std::pair<std::string, KernelCase (*)(Options)>>& table() {
         {"batch_norm_statistics", batch_norm_statistics},
         {"channel_sum", channel_sum},
         {"component_weights", component_weights},
-        {"convolution_data_gradient", convolution_data_gradient},
-        {"convolution_forward", convolution_forward},
-        {"convolution_weight_gradient", convolution_weight_gradient},
+        {"convolution_data_gradient", make_convolution_case},
+        {"convolution_forward", make_convolution_case},
+        {"convolution_weight_gradient", make_convolution_case},
         {"copy", copy},
         {"copy_channels", copy_channels},
         {"gelu", activate<Activation::Kind::gelu>},
@@ -410,6 +317,18 @@ const std::vector<std::pair<std::string, KernelCase (*)(Options)>>& table() {
     return cases;
 }
 
+KernelCase (*maker_of(Options options))(Options) {
+    for (const auto& [name, make] : table())
+        if (name == options.kernel) return make;
+    const std::string nearest = nearest_name(options.kernel, kernel_case_names());
+    throw InputError("there is no kernel " + options.kernel +
+                     (nearest.empty() ? "; iwseg kernel --help names them" : "; did you mean " + nearest + "?"));
+}
+
+InputError no_variants(Options options) {
+    return InputError("--variant picks the engine of a convolution, and " + options.kernel + " is none");
+}
+
 }  // namespace
 
 std::vector<std::string> kernel_case_names() {
@@ -418,12 +337,22 @@ std::vector<std::string> kernel_case_names() {
     return names;
 }
 
+Layout kernel_layout(const Kernels& device, const KernelCaseOptions& options) {
+    return device.preferred_layout(std::min(options.shape.c, options.out_channels));
+}
+
+std::vector<ConvolutionEngine> kernel_engines(const Kernels& device, Stream stream, const KernelCaseOptions& options) {
+    maker_of(options);
+    const auto pass = convolution_pass(options.kernel);
+    if (!pass) throw no_variants(options);
+    return device.convolution_engines(stream, convolution_of(options, kernel_layout(device, options), options.type),
+                                      *pass);
+}
+
 KernelCase make_kernel_case(const KernelCaseOptions& options) {
-    for (const auto& [name, make] : table())
-        if (name == options.kernel) return make(options);
-    const std::string nearest = nearest_name(options.kernel, kernel_case_names());
-    throw InputError("there is no kernel " + options.kernel +
-                     (nearest.empty() ? "; iwseg kernel --help names them" : "; did you mean " + nearest + "?"));
+    const auto make = maker_of(options);
+    if (options.variant && !convolution_pass(options.kernel)) throw no_variants(options);
+    return make(options);
 }
 
 }  // namespace iwseg

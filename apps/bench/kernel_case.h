@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ struct KernelCaseOptions {
     Type type = Type::f32;           ///< of activations: f32 or bf16
     std::int64_t out_channels = 16;  ///< of convolutions
     int kernel_size = 3;             ///< of convolutions: 1 or 3
+    std::optional<int> variant;      ///< of convolutions: which of kernel_engines(); none: the one that a plan takes
     std::string loss = "iwdl";       ///< of losses
     int connectivity = 26;           ///< of components
     std::uint64_t seed = 0;
@@ -40,9 +42,13 @@ struct KernelCase {
         std::int64_t scratch_bytes = 0;
         /// Takes the operands in their order, placed on the backend, and scratch.
         std::function<void(const std::vector<View>& operands, void* scratch)> call;
+        /// What a step does once for all of its kernels, not at each call: before the first, after the last.
+        std::function<void(const std::vector<View>&operands)> before = {}, after = {};
+        std::string engine = {};  ///< of a convolution, what computes it
     };
-    /// Makes what is made once (a convolution) for a backend, its stream, and its activations' layout and type.
-    std::function<Prepared(const Kernels&, Stream, Layout, Type)> prepare;
+    /// Makes what is made once (a convolution) for a backend, its stream, its activations' layout and type, and the
+    /// options' variant.
+    std::function<Prepared(const Kernels&, Stream, Layout, Type, std::optional<int> variant)> prepare;
     double operations = 0;  ///< multiplications and additions of one call
     /// Largest difference from the CPU's f32 result, as a share of its largest value, that rounding explains.
     double allowed_f32 = 1e-4, allowed_bf16 = 2e-2;
@@ -50,7 +56,14 @@ struct KernelCase {
 
 std::vector<std::string> kernel_case_names();
 
-/// Throws InputError on a kernel, shape or type there is none for, naming the nearest.
+/// The layout of activations on a device.
+Layout kernel_layout(const Kernels& device, const KernelCaseOptions& options);
+
+/// What computes a convolution on a device, as its plan lists them. Throws InputError where the kernel is none.
+std::vector<ConvolutionEngine> kernel_engines(const Kernels& device, Stream stream, const KernelCaseOptions& options);
+
+/// Throws InputError on a kernel, shape or type there is none for, naming the nearest, and on a variant of what is no
+/// convolution.
 KernelCase make_kernel_case(const KernelCaseOptions& options);
 
 }  // namespace iwseg

@@ -51,7 +51,8 @@ std::vector<double> as_doubles(const std::vector<char>& bytes, std::int64_t coun
 
 /// A case on one backend.
 struct KernelRun::Placed {
-    Placed(Context& c, const KernelCase& what, Layout layout, Type type) : context(c), operands(what.operands) {
+    Placed(Context& c, const KernelCase& what, Layout layout, Type type, std::optional<int> variant = {})
+        : context(c), operands(what.operands) {
         for (const KernelOperand& operand : operands) {
             View view = layout_of(operand, layout, type);
             sizes.push_back(operand_bytes(operand, view));
@@ -59,7 +60,7 @@ struct KernelRun::Placed {
             view.data = memory.back()->data();
             views.push_back(view);
         }
-        prepared = what.prepare(context.kernels(), context.stream(), layout, type);
+        prepared = what.prepare(context.kernels(), context.stream(), layout, type, variant);
         const std::int64_t bytes = std::max<std::int64_t>(prepared.scratch_bytes, 1);
         scratch = std::make_unique<DeviceMemory>(context.kernels(), bytes);
     }
@@ -99,9 +100,14 @@ struct KernelRun::Placed {
             context.kernels().copy_to_device(context.stream(), bytes.data(), memory[i]->data(), sizes[i]);
             context.kernels().synchronise(context.stream());  // the copy may read the host's memory until then
         }
+        if (prepared.before) prepared.before(views);
     }
 
     void launch() const { prepared.call(views, scratch->data()); }
+    /// Behind the last launch, before results are read.
+    void finish() const {
+        if (prepared.after) prepared.after(views);
+    }
 
     std::vector<double> decoded(std::size_t i) {
         std::vector<char> bytes(static_cast<std::size_t>(sizes[i]));
@@ -159,7 +165,7 @@ struct KernelRun::State {
     State(Context& context, const KernelCaseOptions& o)
         : options(o),
           what(make_kernel_case(o)),
-          placed(context, what, context.kernels().preferred_layout(std::min(o.shape.c, o.out_channels)), o.type) {
+          placed(context, what, kernel_layout(context.kernels(), o), o.type, o.variant) {
         placed.reset();
     }
 
@@ -183,6 +189,10 @@ double KernelRun::operations() const {
     return state_->what.operations;
 }
 
+const std::string& KernelRun::engine() const {
+    return state_->placed.prepared.engine;
+}
+
 double KernelRun::bytes() const {
     double bytes = 0;
     for (const std::int64_t size : state_->placed.sizes) bytes += static_cast<double>(size);
@@ -196,10 +206,12 @@ std::vector<KernelDifference> KernelRun::check() {
     for (std::size_t i = 0; i < plain.operands.size(); ++i)
         plain.operands[i].values = s.placed.decoded(i);  // as rounded
     s.placed.launch();
+    s.placed.finish();
     Context host({.device = "cpu", .threads = s.placed.context.threads()});
     Placed expected(host, plain, Layout::ncdhw, Type::f32);
     expected.reset();
     expected.launch();
+    expected.finish();
     const double allowed = s.options.type == Type::bf16 ? s.what.allowed_bf16 : s.what.allowed_f32;
     std::vector<KernelDifference> differences;
     for (std::size_t i = 0; i < plain.operands.size(); ++i)

@@ -32,6 +32,8 @@ class KernelRun {
     /// Bytes of the operands, each once.
     double bytes() const;
     double operations() const;
+    /// Of a convolution, what computes it; else empty.
+    const std::string& engine() const;
     /// Compares what is written after one call from the first state with the same call on the CPU, in f32.
     std::vector<KernelDifference> check();
 

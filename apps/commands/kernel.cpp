@@ -2,7 +2,10 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -18,17 +21,42 @@ namespace {
 struct KernelArguments {
     KernelCaseOptions what;
     std::vector<std::int64_t> shape{2, 16, 32, 32, 32};
-    std::string dtype = "fp32", device = "auto";
+    std::string dtype = "fp32", device = "auto", variant;
     int launches = 1, threads = 0;
     bool check = false;
 };
+
+/// Nothing where a plan's own choice is wanted.
+std::optional<int> number_of(const std::string& variant) {
+    if (variant.empty()) return std::nullopt;
+    int number = 0;
+    const auto [end, error] = std::from_chars(variant.data(), variant.data() + variant.size(), number);
+    if (error != std::errc() || end != variant.data() + variant.size() || number < 0)
+        throw InputError("--variant takes the number of an engine, or list, which prints them, and not " + variant);
+    return number;
+}
+
+void list_engines(const Context& context, const KernelCaseOptions& what, const KernelArguments& arguments) {
+    const auto engines = kernel_engines(context.kernels(), context.stream(), what);
+    fmt::print("{}\nvariants of {} {} {}, in the order in which a plan comes to them:\n", context.description(),
+               what.kernel, fmt::join(arguments.shape, " x "), arguments.dtype);
+    std::size_t width = 0;
+    for (const ConvolutionEngine& one : engines) width = std::max(width, one.name.size());
+    for (std::size_t i = 0; i < engines.size(); ++i) {
+        const std::string line = fmt::format("{:4}  {:{}}  {}", i, engines[i].name, width, engines[i].choice);
+        fmt::print("{}\n", line.substr(0, line.find_last_not_of(' ') + 1));
+    }
+}
 
 void run_kernel(const KernelArguments& arguments) {
     KernelCaseOptions what = arguments.what;
     what.shape = {arguments.shape[0], arguments.shape[1], arguments.shape[2], arguments.shape[3], arguments.shape[4]};
     what.type = arguments.dtype == "bf16" ? Type::bf16 : Type::f32;
     if (what.kernel_size != 1 && what.kernel_size != 3) throw InputError("--kernel-size is 1 or 3");
+    const bool list = arguments.variant == "list";
+    if (!list) what.variant = number_of(arguments.variant);
     Context context({arguments.device, arguments.threads, true});
+    if (list) return list_engines(context, what, arguments);
     KernelRun run(context, what);
     std::vector<double> seconds;
     DeviceTimer timer(context);
@@ -42,8 +70,9 @@ void run_kernel(const KernelArguments& arguments) {
         seconds.push_back(timer.wait());
     }
     const double taken = median(seconds);
-    fmt::print("{}\n{} {} {}: {:.1f} us (median of {}), {:.1f} GB/s", context.description(), what.kernel,
-               fmt::join(arguments.shape, " x "), arguments.dtype, taken * 1e6, arguments.launches,
+    const std::string by = run.engine().empty() ? "" : " by " + run.engine();
+    fmt::print("{}\n{} {} {}{}: {:.1f} us (median of {}), {:.1f} GB/s", context.description(), what.kernel,
+               fmt::join(arguments.shape, " x "), arguments.dtype, by, taken * 1e6, arguments.launches,
                run.bytes() / taken / 1e9);
     if (run.operations() > 0) fmt::print(", {:.1f} GFLOP/s", run.operations() / taken / 1e9);
     fmt::print("\n");
@@ -62,16 +91,25 @@ void add_kernel_command(CLI::App& app) {
     CLI::App* command = app.add_subcommand("kernel", "Launch one kernel by itself, to profile or to check it");
     command->footer(
         "Example:\n  iwseg kernel batch_norm_backward --shape 2 16 128 128 128 --dtype bf16 --check\n  ncu --nvtx "
-        "--nvtx-include max_pool/ iwseg kernel max_pool --shape 2 16 64 64 64\nKernels: " +
+        "--nvtx-include max_pool/ iwseg kernel max_pool --dtype bf16\n  iwseg kernel convolution_forward "
+        "--variant "
+        "list\nKernels: " +
         fmt::format("{}", fmt::join(kernel_case_names(), ", ")));
     auto arguments = std::make_shared<KernelArguments>();
     KernelArguments& a = *arguments;
     const auto positive = CLI::Range(std::int64_t{1}, std::int64_t{1} << 40);
     command->add_option("name", a.what.kernel, "which kernel")->required();
     command->add_option("--shape", a.shape, "N C D H W of what it reads")->expected(5)->check(positive);
-    command->add_option("--dtype", a.dtype, "of activations: fp32 or bf16")->check(CLI::IsMember({"fp32", "bf16"}));
+    command->add_option("--dtype", a.dtype, "of activations: fp32 or bf16")
+        ->type_name("NAME")
+        ->check(CLI::IsMember({"fp32", "bf16"}));
     command->add_option("--out-channels", a.what.out_channels, "of a convolution")->check(positive);
     command->add_option("--kernel-size", a.what.kernel_size, "of a convolution: 1 or 3");
+    command
+        ->add_option("--variant", a.variant,
+                     "of a convolution's engines, one by its number, or list, which prints them; else the one that a "
+                     "plan takes")
+        ->type_name("N");
     command->add_option("--loss", a.what.loss, "of loss_value and loss_gradient");
     command->add_option("--connectivity", a.what.connectivity, "of components: 6, 18 or 26");
     command->add_option("--launches", a.launches, "how often")->check(CLI::Range(1, 1000000));

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "kernels/device/backend.h"
 #include "kernels/device/view.h"
@@ -135,11 +137,26 @@ struct ConvolutionPasses {
     bool backward_data = true, backward_weights = true;
 };
 
+/// Which of a convolution's three results.
+enum class ConvolutionPass : std::uint8_t { forward, data, weights };
+
+/// One of those that can compute a pass of a convolution.
+struct ConvolutionEngine {
+    std::string name;    ///< for people
+    std::string choice;  ///< when make_convolution takes it, for people; empty: never
+    /// A convolution for this pass alone. Measures nothing.
+    std::function<std::unique_ptr<Convolution>()> make;
+};
+
 }  // namespace iwseg
 
 IWSEG_BACKENDS(
     /// To be run on that stream. Throws std::invalid_argument on shapes and layouts it cannot take.
     std::unique_ptr<Convolution> make_convolution(Stream stream, const ConvolutionOptions& options,
                                                   ConvolutionPasses passes);
+    /// All that compute this pass on the stream's device, in the order in which make_convolution tries them; at least
+    /// one. Throws as make_convolution does.
+    std::vector<ConvolutionEngine> convolution_engines(Stream stream, const ConvolutionOptions& options,
+                                                       ConvolutionPass pass);
     /// The layout that activations of a network whose narrowest tensor has so many channels are fastest in.
     Layout preferred_layout(std::int64_t narrowest);)

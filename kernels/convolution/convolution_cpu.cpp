@@ -12,8 +12,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "kernels/convolution/direct.h"
-#include "kernels/convolution/projection.h"
-#include "kernels/convolution/row_convolution.h"
+#include "kernels/convolution/onednn.h"
 #include "kernels/convolution/weight_gradient.h"
 #include "kernels/cpu/cpu_blocks.h"
 #include "kernels/cpu/onednn_threads.h"
@@ -102,19 +101,9 @@ OneDnnWork work_of(const std::string& implementation, bool weight_gradient) {
     return implementation.starts_with("jit") && !weight_gradient ? OneDnnWork::independent : OneDnnWork::together;
 }
 
-/// What is multiplied: bf16 where that is fast or wanted, else f32.
-Type operand_type(const ConvolutionOptions& options) {
-    if (options.src_type != Type::bf16) return Type::f32;
-    // Emulated bf16 was measured at a third of the speed of f32 (oneDNN 2.6 on AVX-512 without its bf16 extension).
-    const bool fast = processor_has(dnnl::cpu_isa::avx512_core_bf16), able = processor_has(dnnl::cpu_isa::avx512_core);
-    const bool native =
-        options.bf16_operands == Bf16Operands::native || (options.bf16_operands == Bf16Operands::fastest && fast);
-    return native && able && options.dst_layout == Layout::blocked16 ? Type::bf16 : Type::f32;
-}
-
 class OneDnnConvolution final : public Convolution {
   public:
-    OneDnnConvolution(const ConvolutionOptions& options, ConvolutionPasses passes);
+    OneDnnConvolution(const ConvolutionOptions& options, ConvolutionPasses passes, bool own_weight_gradient);
 
     std::string implementation() const override;
     std::int64_t scratch_bytes() const override {
@@ -168,7 +157,8 @@ class OneDnnConvolution final : public Convolution {
     Places places_{};
 };
 
-OneDnnConvolution::OneDnnConvolution(const ConvolutionOptions& options, ConvolutionPasses passes)
+OneDnnConvolution::OneDnnConvolution(const ConvolutionOptions& options, ConvolutionPasses passes,
+                                     bool own_weight_gradient)
     : options_(options), operand_(operand_type(options)), src_layout_(options.src_layout), taps_(options.taps()) {
     if (src_layout_ != options_.dst_layout && !flat_source_works()) src_layout_ = options_.dst_layout;
     inputs_ = told_channels(src_layout_, options_.src.c) / options_.groups;
@@ -195,14 +185,14 @@ OneDnnConvolution::OneDnnConvolution(const ConvolutionOptions& options, Convolut
                           back.scratchpad_desc());
     }
     own_weight_gradient_ =
-        options_.is_plain() &&
+        own_weight_gradient && options_.is_plain() &&
         (operand_ == Type::f32 ? options_.dst_layout != Layout::ncdhw
                                : weight_gradient_takes_bf16(src_layout_, options_.dst_layout, options_.kernel.d));
     if (passes.backward_weights && !options_.is_plain() && operand_ == Type::bf16) {
         // oneDNN 2.6's gradient of bf16 weights is wrong at stride 2 (16 to 32 channels, kernel 3), by any amount.
         ConvolutionOptions widened = options_;
         widened.bf16_operands = Bf16Operands::widened;
-        widened_ = std::make_unique<OneDnnConvolution>(widened, ConvolutionPasses{false, true});
+        widened_ = std::make_unique<OneDnnConvolution>(widened, ConvolutionPasses{false, true}, true);
     } else if (passes.backward_weights && !own_weight_gradient_) {
         const Descriptor wide(weight_dims(), dnnl::memory::data_type::f32, Tag::any);
         const dnnl::convolution_backward_weights::primitive_desc back({kind, src, wide, dst, strides, padding, padding},
@@ -395,30 +385,31 @@ bool kernel_fits(const ConvolutionOptions& o) {
     return o.kernel.d <= o.src.d && o.kernel.h <= o.src.h && o.kernel.w <= o.src.w;
 }
 
-void check(const ConvolutionOptions& o) {
-    o.check();
-    if (o.src_layout != o.dst_layout && o.src_layout != Layout::ncdhw && o.dst_layout != Layout::ncdhw)
-        throw std::invalid_argument("convolution: source and result of different blocked layouts");
-}
-
 }  // namespace
 
-std::unique_ptr<Convolution> make_convolution(Stream stream, const ConvolutionOptions& options,
-                                              ConvolutionPasses passes) {
-    check(options);
-    // The specialised first.
-    if (options.is_plain() && options.kernel == 1 && options.dst_layout == Layout::ncdhw &&
-        options.dst_type == Type::f32 && options.dst_channels < 8)
-        return make_projection(options);
-    if (operand_type(options) == Type::f32 && row_convolution_works(options))
-        return make_row_convolution(options, passes);
+Type operand_type(const ConvolutionOptions& options) {
+    if (options.src_type != Type::bf16) return Type::f32;
+    // Emulated bf16 was measured at a third of the speed of f32 (oneDNN 2.6 on AVX-512 without its bf16 extension).
+    const bool fast = processor_has(dnnl::cpu_isa::avx512_core_bf16), able = processor_has(dnnl::cpu_isa::avx512_core);
+    const bool native =
+        options.bf16_operands == Bf16Operands::native || (options.bf16_operands == Bf16Operands::fastest && fast);
+    return native && able && options.dst_layout == Layout::blocked16 ? Type::bf16 : Type::f32;
+}
+
+bool is_projection(const ConvolutionOptions& options) {
+    return options.is_plain() && options.kernel == 1 && options.dst_layout == Layout::ncdhw &&
+           options.dst_type == Type::f32 && options.dst_channels < 8;
+}
+
+std::unique_ptr<Convolution> make_onednn_convolution(Stream stream, const ConvolutionOptions& options,
+                                                     ConvolutionPasses passes, bool own_weight_gradient) {
     if (options.dst_layout != options.src_layout && options.src_layout != Layout::ncdhw)
         throw std::invalid_argument(
             "convolution: a plain result of a blocked source is for few channels and a kernel of 1");
     if (!options.is_plain() && !kernel_fits(options)) return make_general_convolution(options, passes);
     try {
         const OneDnnThreads on(threads_of(stream), OneDnnWork::independent);
-        return std::make_unique<OneDnnConvolution>(options, passes);
+        return std::make_unique<OneDnnConvolution>(options, passes, own_weight_gradient);
     } catch (const dnnl::error& error) {
         const Shape& src = options.src;
         throw InputError("a patch is too large for this processor's convolutions: oneDNN makes none of " +

@@ -16,9 +16,21 @@
 namespace iwseg::cuda {
 namespace {
 
+using Session = std::shared_ptr<CudnnSession>;
+using Chosen = std::shared_ptr<const ChosenPlan>;
+
+/// One for each pass; null: direct kernels.
+struct PassPlans {
+    Chosen forward, data, weights;
+};
+
+std::string name_of(const ChosenPlan& plan) {
+    return (plan.narrow ? "" : "cudnn ") + plan.engine();
+}
+
 class CudnnConvolution final : public Convolution {
   public:
-    CudnnConvolution(const ConvolutionOptions& options, ConvolutionPasses passes);
+    CudnnConvolution(Session session, const ConvolutionOptions& options, ConvolutionPasses passes, PassPlans plans);
     /// Its context's stream may be closed next, and the session live on with another's convolutions.
     ~CudnnConvolution() override { session_->leave_stream(); }
 
@@ -52,18 +64,15 @@ class CudnnConvolution final : public Convolution {
                           void* scratch) override;
 
   private:
-    using Chosen = std::shared_ptr<const ChosenPlan>;
-
     WeightShape weight_shape() const {
         return {options_.dst_channels, options_.src.c, static_cast<int>(options_.taps())};
     }
-    Chosen choose(Pass pass);
     PassTensors tensors(View src, View dst, void* scratch) const;
     /// The same with weights, packed here unless they are already.
     PassTensors with_weights(Stream stream, const float* weights, const PassTensors& tensors) const;
     void run_forward(Stream stream, const float* weights, const float* bias, const PassTensors& tensors) const;
 
-    std::shared_ptr<CudnnSession> session_;
+    Session session_;
     ConvolutionOptions options_;
     Chosen forward_, data_, weights_;
     std::unique_ptr<Convolution> direct_;  ///< for passes that cuDNN has no plan for
@@ -74,15 +83,19 @@ class CudnnConvolution final : public Convolution {
     std::int64_t bias_at_ = 0, workspace_at_ = 0, scratch_bytes_ = 0;
 };
 
-CudnnConvolution::CudnnConvolution(const ConvolutionOptions& options, ConvolutionPasses passes)
-    : session_(CudnnSession::shared()), options_(options) {
+CudnnConvolution::CudnnConvolution(Session session, const ConvolutionOptions& options, ConvolutionPasses passes,
+                                   PassPlans plans)
+    : session_(std::move(session)),
+      options_(options),
+      forward_(std::move(plans.forward)),
+      data_(std::move(plans.data)),
+      weights_(std::move(plans.weights)) {
     // Packed weights, the rounded bias, then cuDNN's workspace.
     bias_at_ = aligned(weight_shape().count() * bytes_of(options_.src_type));
     workspace_at_ = bias_at_ + aligned(options_.dst_channels * bytes_of(options_.src_type));
     scratch_bytes_ = workspace_at_;
-    forward_ = choose(Pass::forward);
-    if (passes.backward_data) data_ = choose(Pass::data);
-    if (passes.backward_weights) weights_ = choose(Pass::weights);
+    for (const Chosen& one : {forward_, data_, weights_})
+        if (one) scratch_bytes_ = std::max(scratch_bytes_, workspace_at_ + one->plan.workspace_bytes);
     if (options_.bias && passes.backward_weights)
         scratch_bytes_ = std::max(scratch_bytes_, channel_sum_scratch_bytes(options_.dst(), options_.dst_layout));
     if (forward_ && (data_ || !passes.backward_data) && (weights_ || !passes.backward_weights)) return;
@@ -90,17 +103,8 @@ CudnnConvolution::CudnnConvolution(const ConvolutionOptions& options, Convolutio
     scratch_bytes_ = std::max(scratch_bytes_, direct_->scratch_bytes());
 }
 
-CudnnConvolution::Chosen CudnnConvolution::choose(Pass pass) {
-    const CudnnProblem problem = problem_of(options_, pass);
-    Chosen chosen = session_->choose(problem, options_.plan_file);
-    if (chosen) scratch_bytes_ = std::max(scratch_bytes_, workspace_at_ + chosen->plan.workspace_bytes);
-    return chosen;
-}
-
 std::string CudnnConvolution::implementation() const {
-    const auto text = [](const Chosen& chosen) {
-        return !chosen ? std::string("direct") : (chosen->narrow ? "" : "cudnn ") + chosen->engine();
-    };
+    const auto text = [](const Chosen& chosen) { return chosen ? name_of(*chosen) : "direct"; };
     return "forward " + text(forward_) + ", data " + text(data_) + ", weights " + text(weights_);
 }
 
@@ -187,13 +191,44 @@ void refuse_bf16_without_support() {
     require_bf16(card.major * 10 + card.minor, card.name);
 }
 
+/// Or to the direct kernels. Throws where neither takes it.
+bool goes_to_cudnn(const ConvolutionOptions& options, ConvolutionPasses passes) {
+    if (options.src_type == Type::bf16 || options.dst_type == Type::bf16) refuse_bf16_without_support();
+    options.check();
+    return is_for_cudnn(options, passes);
+}
+
 }  // namespace
 
 std::unique_ptr<Convolution> make_convolution(Stream, const ConvolutionOptions& options, ConvolutionPasses passes) {
-    if (options.src_type == Type::bf16 || options.dst_type == Type::bf16) refuse_bf16_without_support();
-    options.check();
-    if (!is_for_cudnn(options, passes)) return make_direct_convolution(options, passes);
-    return std::make_unique<CudnnConvolution>(options, passes);
+    if (!goes_to_cudnn(options, passes)) return make_direct_convolution(options, passes);
+    const Session session = CudnnSession::shared();
+    const auto choose = [&](Pass pass) { return session->choose(problem_of(options, pass), options.plan_file); };
+    PassPlans plans;
+    plans.forward = choose(Pass::forward);
+    if (passes.backward_data) plans.data = choose(Pass::data);
+    if (passes.backward_weights) plans.weights = choose(Pass::weights);
+    return std::make_unique<CudnnConvolution>(session, options, passes, plans);
+}
+
+std::vector<ConvolutionEngine> convolution_engines(Stream, const ConvolutionOptions& options, ConvolutionPass pass) {
+    const ConvolutionPasses passes{pass == Pass::data, pass == Pass::weights};
+    std::vector<ConvolutionEngine> engines;
+    const auto direct = [=] { return make_direct_convolution(options, passes); };
+    if (!goes_to_cudnn(options, passes)) return {{"direct", "taken", direct}};
+    const Session session = CudnnSession::shared();
+    const CudnnProblem problem = problem_of(options, pass);
+    for (ChosenPlan& one : session->plans(problem)) {
+        const auto plan = std::make_shared<const ChosenPlan>(std::move(one));
+        PassPlans plans;
+        (pass == Pass::forward ? plans.forward : pass == Pass::data ? plans.data : plans.weights) = plan;
+        engines.push_back({name_of(*plan),
+                           CudnnSession::measures(problem) ? "timed; taken where it is the fastest that is right"
+                                                           : "tried; taken where it is the first that is right",
+                           [=] { return std::make_unique<CudnnConvolution>(session, options, passes, plans); }});
+    }
+    engines.push_back({"direct", engines.empty() ? "taken" : "taken where none of these is right", direct});
+    return engines;
 }
 
 Layout preferred_layout(std::int64_t) {

@@ -40,8 +40,8 @@
     X(release_mark) X(reached) X(delay) X(begin_range) X(end_range) X(arithmetic_peak) X(add) X(copy) X(channel_sum) \
     X(channel_sum_scratch_bytes) X(reorder) X(batch_norm_scratch_bytes) X(batch_norm_statistics) \
     X(batch_norm_running_statistics) X(batch_norm_apply) X(batch_norm_backward) X(make_convolution) \
-    X(preferred_layout) X(pack_all_weights) X(unpack_all_weights) X(add_bias) X(activate) X(activate_backward) \
-    X(max_pool) \
+    X(convolution_engines) X(preferred_layout) X(pack_all_weights) X(unpack_all_weights) X(add_bias) X(activate) \
+    X(activate_backward) X(max_pool) \
     X(max_pool_backward) X(upsample) X(upsample_backward) X(loss_scratch_bytes) X(loss_value) X(loss_gradient) \
     X(components_scratch_bytes) X(label_components) X(component_weights_scratch_bytes) X(component_weights) \
     X(inverse_weight_table) X(look_up_weights) X(sgd_update) X(adamw_update) X(accumulate_gradient) X(clip_gradient) \

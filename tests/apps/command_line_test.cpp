@@ -60,7 +60,7 @@ constexpr const char* kTiny =
 
 TEST_F(CommandLine, EverySubcommandHasHelpWithAnExample) {
     for (const char* command : {"demo", "phantom", "prepare luna16", "prepare lits", "train", "predict", "evaluate",
-                                "run", "froc", "label", "bench", "info"}) {
+                                "run", "froc", "label", "bench", "kernel", "info"}) {
         const Result result = iwseg(fmt::format("{} --help", command));
         EXPECT_EQ(result.code, 0) << command;
         EXPECT_NE(result.out.find("Example"), std::string::npos) << command;
@@ -69,11 +69,29 @@ TEST_F(CommandLine, EverySubcommandHasHelpWithAnExample) {
 }
 
 TEST_F(CommandLine, HelpFitsATerminalAndNamesValuesInWords) {
-    for (const char* command :
-         {"",           "demo",          "phantom",       "prepare",     "prepare luna16", "prepare lits",
-          "train",      "predict",       "evaluate",      "run",         "froc",           "label",
-          "bench",      "bench step",    "bench kernels", "bench floor", "bench label",    "bench weights",
-          "bench loss", "bench predict", "bench read",    "info"}) {
+    for (const char* command : {"",
+                                "demo",
+                                "phantom",
+                                "prepare",
+                                "prepare luna16",
+                                "prepare lits",
+                                "train",
+                                "predict",
+                                "evaluate",
+                                "run",
+                                "froc",
+                                "label",
+                                "bench",
+                                "bench step",
+                                "bench kernels",
+                                "bench floor",
+                                "bench label",
+                                "bench weights",
+                                "bench loss",
+                                "bench predict",
+                                "bench read",
+                                "kernel",
+                                "info"}) {
         const Result result = iwseg(fmt::format("{} --help", command));
         EXPECT_EQ(result.code, 0) << command;
         EXPECT_TRUE(result.out.ends_with('\n')) << command;
@@ -91,8 +109,8 @@ TEST_F(CommandLine, HelpFitsATerminalAndNamesValuesInWords) {
 TEST_F(CommandLine, HelpsExamplesSurviveZsh) {
     // What zsh, unlike bash, takes for patterns even where no file matches.
     const std::string special = "[]{}*?~#";
-    for (const char* command :
-         {"demo", "phantom", "prepare", "train", "predict", "evaluate", "run", "froc", "label", "bench step"}) {
+    for (const char* command : {"demo", "phantom", "prepare", "train", "predict", "evaluate", "run", "froc", "label",
+                                "bench step", "kernel"}) {
         std::istringstream lines(iwseg(fmt::format("{} --help", command)).out);
         bool in_examples = false;
         for (std::string line; std::getline(lines, line);) {

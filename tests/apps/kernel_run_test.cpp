@@ -66,6 +66,119 @@ TEST(KernelRun, OneWrongElementIsSeen) {
     }
 }
 
+// ----------------------------------------------------------------------------------------------------------------------
+
+constexpr const char* kPasses[] = {"convolution_forward", "convolution_data_gradient", "convolution_weight_gradient"};
+
+std::vector<ConvolutionEngine> engines_of(const Kernels& device, const KernelCaseOptions& options) {
+    return kernel_engines(device, Context(device, {}).stream(), options);
+}
+
+TEST(KernelRun, EachVariantOfAConvolutionIsRight) {
+    for (const Backend backend : {Backend::cpu, Backend::simt})
+        for (const char* pass : kPasses)
+            for (const Type type : {Type::f32, Type::bf16})
+                for (const int kernel : {1, 3}) {
+                    const Kernels& device = kernels_of(backend);
+                    KernelCaseOptions options = small(pass, type);
+                    options.kernel_size = kernel;
+                    const auto engines = engines_of(device, options);
+                    ASSERT_FALSE(engines.empty());
+                    EXPECT_EQ(engines[0].choice, "taken");
+                    for (std::size_t i = 0; i < engines.size(); ++i) {
+                        options.variant = static_cast<int>(i);
+                        SCOPED_TRACE(options.kernel + " by " + engines[i].name);
+                        expect_right(device, options);
+                        Context context(device, {});
+                        EXPECT_EQ(KernelRun(context, options).engine(), engines[i].name);
+                        for (std::size_t j = 0; j < i; ++j) EXPECT_NE(engines[i].name, engines[j].name);
+                    }
+                }
+}
+
+/// Each engine's convolution says what it is made of, and the first one's is what a plan makes.
+TEST(KernelRun, TheFirstVariantIsWhatAPlanTakes) {
+    for (const Backend backend : {Backend::cpu, Backend::simt})
+        for (const Type type : {Type::f32, Type::bf16}) {
+            const Kernels& device = kernels_of(backend);
+            const KernelCaseOptions options = small("convolution_weight_gradient", type);
+            Context context(device, {});
+            const std::string first = engines_of(device, options).front().make()->implementation();
+            EXPECT_EQ(KernelRun(context, options).engine(), first);
+        }
+}
+
+TEST(KernelRun, OfferedOnTheCpuIsWhatComputesThePassDifferently) {
+    for (const char* pass : kPasses)
+        for (const Type type : {Type::f32, Type::bf16})
+            for (const ConvolutionEngine& one : engines_of(cpu::kernels(), small(pass, type)))
+                EXPECT_TRUE(one.name.starts_with("oneDNN") ||
+                            one.name.starts_with(pass == kPasses[2] ? "direct" : "rows"))
+                    << pass << " " << one.name;
+}
+
+TEST(KernelRun, NarrowChannelsHaveTwoVariantsOnTheExecutor) {
+    const auto engines = engines_of(kernels_of(Backend::simt), small("convolution_forward", Type::bf16));
+    ASSERT_EQ(engines.size(), 2u);
+    EXPECT_EQ(engines[0].name, "narrow");
+    EXPECT_EQ(engines[1].name, "direct");
+}
+
+TEST(KernelRun, AVariantThatThereIsNotIsRefusedWithHowManyThereAre) {
+    const Kernels& device = kernels_of(Backend::simt);
+    Context context(device, {});
+    KernelCaseOptions options = small("convolution_forward", Type::bf16);
+    for (const int variant : {2, -1}) {
+        options.variant = variant;
+        try {
+            const KernelRun run(context, options);
+            FAIL() << variant;
+        } catch (const InputError& error) {
+            EXPECT_EQ(error.what(), "there is no variant " + std::to_string(variant) +
+                                        " of this convolution: it has 2 on this device, 0 to 1; --variant list names "
+                                        "them");
+        }
+    }
+    options = small("max_pool", Type::f32);
+    options.variant = 0;
+    EXPECT_THROW(KernelRun(context, options), InputError);
+    EXPECT_THROW(engines_of(device, options), InputError);
+}
+
+/// A convolution that adds to one element of another's result.
+class OneWrong : public Convolution {
+  public:
+    explicit OneWrong(std::unique_ptr<Convolution> right) : right_(std::move(right)) {}
+    std::string implementation() const override { return right_->implementation(); }
+    std::int64_t scratch_bytes() const override { return right_->scratch_bytes(); }
+    void forward(Stream stream, View src, const float* weights, const float* bias, View dst, void* scratch) override {
+        right_->forward(stream, src, weights, bias, dst, scratch);
+        dst.as<float>()[dst.shape.elements() - 1] += 1;
+    }
+    void backward_data(Stream, View, const float*, View, void*) override {}
+    void backward_weights(Stream, View, View, float*, float*, void*) override {}
+
+  private:
+    std::unique_ptr<Convolution> right_;
+};
+
+std::vector<ConvolutionEngine> second_is_wrong(Stream stream, const ConvolutionOptions& options, ConvolutionPass pass) {
+    auto engines = simt::convolution_engines(stream, options, pass);
+    engines.push_back({"wrong", "", [right = engines[0]] { return std::make_unique<OneWrong>(right.make()); }});
+    return engines;
+}
+
+TEST(KernelRun, AVariantThatIsWrongIsSeenAndTheOthersAreNot) {
+    Kernels device = simt::kernels();
+    device.convolution_engines = second_is_wrong;
+    Context context(device, {});
+    KernelCaseOptions options = small("convolution_forward", Type::f32);
+    for (const int variant : {0, 1}) {
+        options.variant = variant;
+        EXPECT_EQ(KernelRun(context, options).check().front().right(), variant == 0);
+    }
+}
+
 TEST(KernelRun, AnUnknownKernelNamesTheNearest) {
     try {
         make_kernel_case(small("max_pol", Type::f32));

@@ -71,12 +71,16 @@ void fail_call(std::int64_t number, Failure failure) {
 std::vector<const char*> take_calls() {
     return std::exchange(card().calls, {});
 }
+std::vector<const char*> take_calls_in_ranges() {
+    return std::exchange(card().calls_in_ranges, {});
+}
 
 // ----------------------------------------------------------------------------------------------------------------------
 
 Call::Call(const char* function, InCapture in_capture) : lock_(card().mutex), failure_(cudaSuccess) {
     Card& c = card();
     c.calls.push_back(function);
+    if (c.alive.ranges > 0) c.calls_in_ranges.push_back(function);
     maybe_work();
     const bool hit = c.until_failure > 0 && --c.until_failure == 0;
     if (hit && c.failure == Failure::for_good) c.lost = cudaErrorIllegalState;

@@ -52,5 +52,7 @@ enum class Failure {
 void fail_call(std::int64_t number, Failure failure = Failure::once);
 /// The functions called since the card was inserted or this was asked for, in order.
 std::vector<const char*> take_calls();
+/// Those of them that were made while a range of NVTX was open.
+std::vector<const char*> take_calls_in_ranges();
 
 }  // namespace iwseg::standin

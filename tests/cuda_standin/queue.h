@@ -70,7 +70,7 @@ struct Card {
     std::int64_t used = 0, most_used = 0;
     double seconds = 0;
     cudaError_t last = cudaSuccess, lost = cudaSuccess;
-    std::vector<const char*> calls;
+    std::vector<const char*> calls, calls_in_ranges;
     std::int64_t until_failure = 0;
     Failure failure = Failure::once;
     std::function<void(cudaStream_t)> on_destroy = {};  ///< cuDNN's stand-in looks whether a handle still has it

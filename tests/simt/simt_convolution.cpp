@@ -13,6 +13,16 @@ std::unique_ptr<Convolution> make_convolution(Stream, const ConvolutionOptions& 
     return make_direct_convolution(options, passes);
 }
 
+std::vector<ConvolutionEngine> convolution_engines(Stream, const ConvolutionOptions& options, ConvolutionPass pass) {
+    const ConvolutionPasses passes{pass == ConvolutionPass::data, pass == ConvolutionPass::weights};
+    std::vector<ConvolutionEngine> engines;
+    if (takes_narrow(options))
+        engines.push_back({"narrow", "taken", [=] { return make_narrow_convolution(options, passes); }});
+    engines.push_back(
+        {"direct", engines.empty() ? "taken" : "", [=] { return make_direct_convolution(options, passes); }});
+    return engines;
+}
+
 Layout preferred_layout(std::int64_t) {
     return Layout::ndhwc;
 }

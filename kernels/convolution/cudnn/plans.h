@@ -15,8 +15,7 @@ struct cudnnContext;
 
 namespace iwseg::cuda {
 
-/// Which of a convolution's three results.
-enum class Pass : unsigned char { forward, data, weights };
+using Pass = ConvolutionPass;
 
 /// One pass of a convolution of cubic kernel, stride 1, padding that keeps the size; all tensors channels innermost,
 /// weights (O, k, k, k, C). Operands and results are of one type, sums are f32.

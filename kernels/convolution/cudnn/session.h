@@ -61,6 +61,10 @@ class CudnnSession {
     /// run's file, so that a resumed run computes the same bytes. Null, and a line on the terminal, where cuDNN has
     /// none that is right, or there is no memory to try any in.
     std::shared_ptr<const ChosenPlan> choose(const CudnnProblem& problem, const std::string& run_file);
+    /// All plans for a pass, none of them run, in the order in which they are measured.
+    std::vector<ChosenPlan> plans(const CudnnProblem& problem) const;
+    /// Whether the fastest is looked for, or, where the time is the launch's, the first that is right.
+    static bool measures(const CudnnProblem& problem);
     /// Lets go of the stream that was used last: it is about to be closed.
     void leave_stream() const noexcept;
 
@@ -71,7 +75,6 @@ class CudnnSession {
     using Chosen = std::shared_ptr<const ChosenPlan>;
 
     Chosen restore(const PlanFile& file, const std::vector<CudnnProblem>& forms, const CudnnProblem& wanted) const;
-    std::vector<ChosenPlan> candidates(const std::vector<CudnnProblem>& forms, const CudnnProblem& wanted) const;
     Chosen measure(const std::vector<CudnnProblem>& forms, const CudnnProblem& wanted);
     Chosen fastest(std::vector<ChosenPlan>& all, const CudnnProblem& wanted, std::int64_t workspace);
     void announce();

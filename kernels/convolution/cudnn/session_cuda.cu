@@ -124,10 +124,9 @@ CudnnSession::Chosen CudnnSession::restore(const PlanFile& file, const std::vect
     return std::make_shared<ChosenPlan>(ChosenPlan{forms[form], wanted.bias && !forms[form].bias, std::move(*plan)});
 }
 
-std::vector<ChosenPlan> CudnnSession::candidates(const std::vector<CudnnProblem>& forms,
-                                                 const CudnnProblem& wanted) const {
+std::vector<ChosenPlan> CudnnSession::plans(const CudnnProblem& wanted) const {
     std::vector<ChosenPlan> all;
-    for (const CudnnProblem& form : forms) {
+    for (const CudnnProblem& form : forms_of(wanted)) {
         const CudnnPlanSearch search(target_, form);
         std::size_t compiled = 0;
         std::string why_not;
@@ -142,7 +141,7 @@ std::vector<ChosenPlan> CudnnSession::candidates(const std::vector<CudnnProblem>
 }
 
 CudnnSession::Chosen CudnnSession::measure(const std::vector<CudnnProblem>& forms, const CudnnProblem& wanted) {
-    std::vector<ChosenPlan> all = candidates(forms, wanted);
+    std::vector<ChosenPlan> all = plans(wanted);
     const char* lacking = "cuDNN has nothing for convolution %s; an own kernel, a slow one, takes it";
     while (!all.empty()) {
         std::int64_t workspace = 0;
@@ -150,7 +149,7 @@ CudnnSession::Chosen CudnnSession::measure(const std::vector<CudnnProblem>& form
         try {
             const Chosen chosen = fastest(all, wanted, workspace);
             if (!chosen) break;
-            if (wanted.src.elements() >= kSmall) keep(file_, forms, wanted, *chosen);
+            if (measures(wanted)) keep(file_, forms, wanted, *chosen);
             return chosen;
         } catch (const InputError&) {
             // No plan is used that was never run. What wants less workspace may still be tried.
@@ -165,18 +164,22 @@ CudnnSession::Chosen CudnnSession::measure(const std::vector<CudnnProblem>& form
     return nullptr;
 }
 
+bool CudnnSession::measures(const CudnnProblem& problem) {
+    return problem.src.elements() >= kSmall;
+}
+
 /// Of all plans, tried in memory with so much workspace. Throws InputError where it is not there.
 CudnnSession::Chosen CudnnSession::fastest(std::vector<ChosenPlan>& all, const CudnnProblem& wanted,
                                            std::int64_t workspace) {
-    // Where the time is the launch's, the heuristics' order decides, which is the same each time.
-    const bool small = wanted.src.elements() < kSmall;
+    // Else the heuristics' order decides, which is the same each time.
+    const bool measured = measures(wanted);
     CudnnTrial trial(*this, wanted, workspace);
-    if (!small) announce();
+    if (measured) announce();
     const auto best = fastest_right(
         all.size(),
         [&](std::size_t i) {
             const std::optional<double> seconds = trial.seconds(all[i]);
-            return seconds && small ? static_cast<double>(i) : seconds;
+            return seconds && !measured ? static_cast<double>(i) : seconds;
         },
         [&](std::size_t i) { return trial.wrong(all[i]); },
         [&](std::size_t i, const std::string& what) {
