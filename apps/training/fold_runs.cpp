@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kPrefix = "fold_";
+constexpr std::string_view kFoldPrefix = "fold_";
 
 std::optional<int> number_in(std::string_view text) {
     int number = 0;
@@ -35,7 +35,7 @@ int fold_number(const std::string& text) {
 }  // namespace
 
 fs::path fold_folder(const fs::path& out, int fold) {
-    return out / fmt::format("{}{}", kPrefix, fold);
+    return out / fmt::format("{}{}", kFoldPrefix, fold);
 }
 
 std::vector<int> chosen_folds(const std::string& text, const fs::path& dataset) {
@@ -56,8 +56,8 @@ std::vector<fs::path> fold_runs(const std::string& text, const fs::path& out) {
     std::error_code error;
     for (const auto& entry : fs::directory_iterator(out, error)) {
         const std::string name = entry.path().filename().string();
-        if (!name.starts_with(kPrefix)) continue;
-        const auto number = number_in(std::string_view(name).substr(kPrefix.size()));
+        if (!name.starts_with(kFoldPrefix)) continue;
+        const auto number = number_in(std::string_view(name).substr(kFoldPrefix.size()));
         if (number && fold_folder(out, *number).filename() == name) folds.push_back(*number);
     }
     if (folds.empty())
