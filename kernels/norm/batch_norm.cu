@@ -171,7 +171,8 @@ __global__ void __launch_bounds__(kTableThreads)
         if (accumulate) load_pack<W>(diff_x + at, before);
 #pragma unroll
         for (int k = 0; k < W; ++k) {
-            const float g = affine.of(k, value[k]) > 0.0f ? gradient[k] : activation.below(gradient[k]);
+            const float low = activation.below(gradient[k]);
+            const float g = affine.of(k, value[k]) > 0.0f ? gradient[k] : low;
             gradient[k] = before[k] + (affine.scale[k] * g + (factor[k] * (value[k] - mean[k]) + offset[k]));
         }
         store_pack<W>(diff_x + at, gradient);

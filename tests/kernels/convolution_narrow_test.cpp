@@ -192,7 +192,7 @@ TEST_P(FusedNarrowConvolution, NormalisesOnTheWayAsApplyDoes) {
         const KernelTensor y(*device_, o.dst(), Layout::ndhwc, Type::bf16),
             at_once(*device_, o.dst(), Layout::ndhwc, Type::bf16);
         const KernelTensor diff(*device_, noise(o.dst()), Layout::ndhwc, Type::bf16);
-        device_->batch_norm_apply({}, x.view(), norm.statistics(), norm.weights(), true, active.view());
+        device_->batch_norm_apply({}, x.view(), norm.statistics(), norm.weights(), kRelu, active.view());
         convolution->forward({}, active.view(), weights.data(), nullptr, y.view(), scratch.data());
         convolution->backward_weights({}, active.view(), diff.view(), plain.data(), nullptr, scratch.data());
         const NarrowPrologue prologue{norm.statistics(), norm.weights()};

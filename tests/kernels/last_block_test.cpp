@@ -79,7 +79,7 @@ TEST(LastBlock, SumsAndWhatIsMadeOfThemAreOneLaunch) {
         1, launches_of([&] { device.batch_norm_statistics(stream, x.view(), 1e-5f, statistics, {}, scratch.data()); }));
     EXPECT_EQ(2, launches_of([&] {
                   device.batch_norm_backward(stream, x.view(), diff.view(), statistics, {scale.data(), shift.data()},
-                                             true, diff.view(), Write::overwrite, diff_scale.data(), diff_shift.data(),
+                                             kRelu, diff.view(), Write::overwrite, diff_scale.data(), diff_shift.data(),
                                              scratch.data());
               }));
     EXPECT_EQ(1, launches_of([&] { device.channel_sum(stream, x.view(), diff_shift.data(), scratch.data()); }));

@@ -146,7 +146,7 @@ void CudnnTrial::run(const ChosenPlan& chosen) {
         tensors.src.data = before_.data();
         if (!chosen.normalises()) {
             batch_norm_apply(stream, tensors.src, tensors_.normalisation.statistics, tensors_.normalisation.weights,
-                             true, tensors_.src);
+                             kRelu, tensors_.src);
             tensors.src = tensors_.src;
         }
     }
