@@ -244,8 +244,11 @@ inline std::vector<OperationRow> operation_rows() {
          .shapes = one,
          .build = [](const auto& x) { return global_average_pool(x[0]); },
          .result = [](const Arrays& x) { return reference::global_average_pool(x[0]); }},
-        {.name = "softmax",
-         .shapes = one,
+        {.name = "softmax",  // of some voxels: of one, sure of its channel, bf16's rounding is all of the gradient
+         .shapes =
+             [](ShapeDraw& draw) {
+                 return std::vector{Shape{2, draw.channels(), 3, draw.side(5), 5}};
+             },
          .build = [](const auto& x) { return softmax(x[0]); },
          .result = [](const Arrays& x) { return reference::softmax(x[0]); },
          .bf16 = kOfRounded},
