@@ -4,6 +4,11 @@
 function(iwseg_bundle)
     set(targets iwseg test_backends)
     set_target_properties(${targets} PROPERTIES INSTALL_RPATH "$ORIGIN/../lib")
+    # A RPATH, where today's default is a RUNPATH: what the libraries need themselves (oneDNN's libgomp, NIfTI's libznz)
+    # is looked up by it too.
+    foreach(target ${targets})
+        target_link_options(${target} PRIVATE LINKER:--disable-new-dtags)
+    endforeach()
     install(TARGETS ${targets} RUNTIME_DEPENDENCY_SET iwseg_libraries
             RUNTIME DESTINATION bin COMPONENT bundle EXCLUDE_FROM_ALL)
     install(RUNTIME_DEPENDENCY_SET iwseg_libraries

@@ -3,30 +3,69 @@
 # convolutions of 16 channels, components beside CuPy, tests of kernels and networks on the card, a short real training,
 # compute-sanitizer. Results, as JSON and text, go to $OUT (default gpu-results). It ends within $BUDGET seconds (default
 # 570), and says what it left out.
-#   scripts/gpu.sh bundle [ARCHITECTURES]  builds what the card needs into build/bundle (default "80-real;90", which runs on
-#                                          A100, H100, H200 and what comes after)
-#   scripts/gpu.sh                         runs it; builds it first where that has not been done
-# build/bundle may be carried to a machine that has neither compilers nor Debian's packages.
+#   scripts/gpu.sh bundle [ARCHITECTURES]  builds what the card needs into build/bundle, and packs it as build/bundle.tar.xz
+#                                          (default: all seven that iwseg is written for, Turing to Blackwell, and by
+#                                          PTX what comes after; fewer where the packed one would be above 64 MiB)
+#   scripts/gpu.sh                         runs it; unpacks or builds it first where that has not been done
+# build/bundle or build/bundle.tar.xz may be carried to a machine that has neither compilers nor Debian's packages.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bundle=$PWD/build/bundle
+packed=$bundle.tar.xz
+most=$((64 << 20))  # bytes, packed: what may be carried to a machine in one go
+# The first to go come last: cards of servers are the ones that are lent.
+architectures=(90 80-real 100-real 89-real 86-real 120-real 75-real)
 
-build_bundle() {
-    scripts/setup.sh &&
-        cmake -S . -B build/gpu -G Ninja -DCMAKE_BUILD_TYPE=Release -DIWSEG_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES="$1" &&
-        cmake --build build/gpu --target iwseg test_backends && rm -rf "$bundle" &&
-        cmake --install build/gpu --prefix "$bundle" --component bundle --strip >build/gpu/install.log &&
-        du -sh "$bundle"
+mib() { awk -v bytes="$1" 'BEGIN { printf "%.1f MiB", bytes / 1048576 }'; }
+
+# Libraries that would not come from the bundle, and are neither glibc's nor the GPU vendor's.
+missing_libraries() {
+    env -u LD_LIBRARY_PATH ldd "$bundle"/bin/* |
+        awk -v bundle="$bundle/" '$2 == "=>" && index($3, bundle) != 1 { print $1 }' | sort -u |
+        grep -vE '^lib(c|m|dl|rt|pthread|cuda|cudnn.*|cublas.*|nvrtc.*)\.so'
 }
 
-if [[ ${1:-} == bundle ]]; then
-    build_bundle "${2:-80-real;90}"
+build_bundle() {  # build_bundle ARCHITECTURES: separated by semicolons
+    scripts/setup.sh &&
+        cmake -S . -B build/gpu -G Ninja -DCMAKE_BUILD_TYPE=Release -DIWSEG_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES="$1" &&
+        cmake --build build/gpu --target iwseg test_backends && rm -rf "$bundle" "$packed" &&
+        cmake --install build/gpu --prefix "$bundle" --component bundle --strip >build/gpu/install.log || return 1
+    local missing
+    missing=$(missing_libraries)
+    if [[ -n $missing ]]; then
+        echo "the bundle lacks" $missing "(its programs would look elsewhere)" >&2
+        return 1
+    fi
+    tar -C build -cJf "$packed" bundle || return 1
+    echo "build/bundle: $(mib "$(du -sb "$bundle" | cut -f1)"), packed $(mib "$(stat -c %s "$packed")"), for $1;" \
+        "left out: symbols, and the libraries of glibc, CUDA and cuDNN"
+}
+
+bundle_that_fits() {
+    local kept=("${architectures[@]}") left=()
+    while build_bundle "$(IFS=';'; echo "${kept[*]}")"; do
+        (($(stat -c %s "$packed") > most)) || return 0
+        left+=("${kept[-1]}")
+        unset 'kept[-1]'
+        ((${#kept[@]})) || break
+        echo "that is above $(mib $most): without ${left[*]}"
+    done
+    return 1
+}
+
+if [[ ${1:-} == bundle && $# -eq 1 ]]; then
+    bundle_that_fits
+    exit
+elif [[ ${1:-} == bundle && $# -eq 2 ]]; then
+    build_bundle "$2" || exit
+    (($(stat -c %s "$packed") <= most)) || { echo "that is above $(mib $most): name fewer architectures" >&2; exit 1; }
     exit
 elif [[ $# -gt 0 ]]; then
     echo "usage: scripts/gpu.sh [bundle [ARCHITECTURES]]" >&2
     exit 2
 fi
-[[ -x $bundle/bin/iwseg ]] || build_bundle "80-real;90" || exit 1
+[[ -x $bundle/bin/iwseg || ! -f $packed ]] || tar -C build -xJf "$packed" || exit 1
+[[ -x $bundle/bin/iwseg ]] || bundle_that_fits || exit 1
 
 out=${OUT:-gpu-results}
 mkdir -p "$out"
