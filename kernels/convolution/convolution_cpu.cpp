@@ -409,7 +409,11 @@ std::unique_ptr<Convolution> make_onednn_convolution(Stream stream, const Convol
     if (!options.is_plain() && !kernel_fits(options)) return make_general_convolution(options, passes);
     try {
         const OneDnnThreads on(threads_of(stream), OneDnnWork::independent);
-        return std::make_unique<OneDnnConvolution>(options, passes, own_weight_gradient);
+        auto made = std::make_unique<OneDnnConvolution>(options, passes, own_weight_gradient);
+        // In blocks of 8 oneDNN has gradients at a stride by its plain reference alone, slower than our plain loop.
+        if (!options.is_plain() && made->implementation().find("ref") != std::string::npos)
+            return make_general_convolution(options, passes);
+        return made;
     } catch (const dnnl::error& error) {
         const Shape& src = options.src;
         throw InputError("a patch is too large for this processor's convolutions: oneDNN makes none of " +
