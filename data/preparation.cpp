@@ -5,10 +5,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cctype>
-#include <cmath>
 #include <exception>
 #include <future>
-#include <limits>
 #include <mutex>
 #include <thread>
 
@@ -32,34 +30,6 @@ Volume<float> read_case_channel(const Dataset& dataset, const Case& scan, std::i
 
 const std::filesystem::path& file_of(const Case& scan, std::int64_t channel) {
     return scan.images.size() == 1 ? scan.images[0] : scan.images[channel];
-}
-
-/// Sets values that are not finite to the given one, and returns how many there were. Throws where none is given.
-std::int64_t replace_not_finite(std::vector<float>& values, std::optional<float> replacement,
-                                const std::filesystem::path& file) {
-    std::int64_t count = 0;
-    for (std::size_t v = 0; v < values.size(); ++v) {
-        if (std::isfinite(values[v])) continue;
-        if (!replacement)
-            throw InputError(
-                fmt::format("{} holds {} at voxel {} (in C order); images must be finite, or the "
-                            "configuration says what such voxels become: nan = 0",
-                            file.string(), values[v], v));
-        values[v] = *replacement;
-        ++count;
-    }
-    return count;
-}
-
-/// Outside the mask: the minimum of the image after multiplication with the mask, as the original study prepares CT.
-void keep_inside(const std::vector<float>& mask, std::vector<float>& values) {
-    float lowest = std::numeric_limits<float>::infinity();
-    for (std::size_t v = 0; v < values.size(); ++v) {
-        if (!(mask[v] > 0.0f)) values[v] = 0.0f;
-        lowest = std::min(lowest, values[v]);
-    }
-    for (std::size_t v = 0; v < values.size(); ++v)
-        if (!(mask[v] > 0.0f)) values[v] = lowest;
 }
 
 struct LabelOfCase {
@@ -89,30 +59,6 @@ void require_channels(const Dataset& dataset, const Case& scan) {
 
 }  // namespace
 
-float apply_intensity(const Intensity& intensity, std::vector<float>& values) {
-    double scale = 1.0, shift = 0.0;
-    if (intensity.kind == Intensity::Kind::window) {
-        if (!(intensity.low < intensity.high))
-            throw InputError(fmt::format("intensity has the window [{}, {}], whose first value must be the smaller",
-                                         intensity.low, intensity.high));
-        const auto low = static_cast<float>(intensity.low), high = static_cast<float>(intensity.high);
-        for (float& value : values) value = std::clamp(value, low, high);
-        scale = 1.0 / (intensity.high - intensity.low);
-        shift = -intensity.low * scale;
-    } else if (intensity.kind == Intensity::Kind::zscore) {
-        double count = 0.0, sum = 0.0, squares = 0.0;
-        for (const float value : values) count += value != 0.0f, sum += value;
-        const double mean = count > 0.0 ? sum / count : 0.0;
-        for (const float value : values)
-            if (value != 0.0f) squares += (value - mean) * (value - mean);
-        scale = squares > 0.0 ? std::sqrt(count / squares) : 1.0;
-        shift = -mean * scale;
-    }
-    if (intensity.kind != Intensity::Kind::none)
-        for (float& value : values) value = static_cast<float>(value * scale + shift);
-    return values.empty() ? 0.0f : *std::min_element(values.begin(), values.end());
-}
-
 std::vector<TrainingScan> scans_to_train_on(const std::vector<PreparedCase>& cases) {
     std::vector<TrainingScan> scans;
     for (const PreparedCase& scan : cases)
@@ -140,15 +86,12 @@ PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const Prepar
     std::atomic<std::int64_t> replaced = 0;
     const auto read = [&](std::int64_t channel, std::optional<float> replacement) {
         Volume<float> volume = read_case_channel(dataset, scan, channel);
-        replaced += replace_not_finite(volume.voxels, replacement, file_of(scan, channel));
+        replaced += replace_not_finite(volume.voxels, replacement, file_of(scan, channel).string());
         require_same_geometry(prepared.geometry, file_of(scan, channels[0]), volume.geometry, file_of(scan, channel));
         return std::move(volume.voxels);
     };
     std::vector<float> mask;
-    if (!options.mask_channel.empty()) {
-        const std::optional<float> outside = options.nan ? std::optional(0.0f) : std::nullopt;
-        mask = read(*mask_channel(dataset, options), outside);
-    }
+    if (!options.mask_channel.empty()) mask = read(*mask_channel(dataset, options), mask_replacement(options.nan));
     struct Channel {
         std::vector<float> values;
         float minimum;
@@ -159,8 +102,7 @@ PreparedCase prepare_case(const Dataset& dataset, const Case& scan, const Prepar
     for (const std::int64_t channel : channels)
         images.push_back(std::async(when, [&, channel] {
             std::vector<float> values = read(channel, options.nan);
-            if (!mask.empty()) keep_inside(mask, values);
-            const float minimum = apply_intensity(options.intensity, values);
+            const float minimum = prepare_channel(values, mask, options.intensity);
             return Channel{std::move(values), minimum};
         }));
     std::future<LabelOfCase> label;

@@ -9,20 +9,11 @@
 
 #include "data/dataset.h"
 #include "data/volume/volume.h"
+#include "models/intensity.h"
 #include "training/component_list.h"
 #include "training/resident_scans.h"
 
 namespace iwseg {
-
-/// What is done to the values of an image. window: clipped to [low, high] and scaled to [0, 1]. zscore: the mean of the
-/// nonzero voxels is subtracted and their deviation divides, each channel on its own; zero voxels included in both.
-struct Intensity {
-    enum class Kind : std::uint8_t { none, window, zscore };
-    Kind kind = Kind::none;
-    double low = 0.0, high = 1.0;
-
-    bool operator==(const Intensity&) const = default;
-};
 
 struct PreparationOptions {
     std::vector<std::string> channels;          ///< names or numbers; empty: every channel but mask_channel
@@ -90,8 +81,5 @@ std::int64_t memory_of_cases(const Dataset& dataset, const std::vector<std::stri
 std::vector<PreparedCase> prepare_training_cases(const Dataset& dataset, const std::vector<std::string>& names,
                                                  const PreparationOptions& options, int threads,
                                                  const CaseProgress& progress = {});
-
-/// Changes one channel's values in place. Returns the new minimum.
-float apply_intensity(const Intensity& intensity, std::vector<float>& values);
 
 }  // namespace iwseg

@@ -5,8 +5,8 @@
 #include <limits>
 #include <vector>
 
-#include "evaluation/detection.h"
 #include "evaluation/records.h"
+#include "kernels/components/detection.h"
 #include "kernels/device/backend.h"
 
 namespace iwseg {

@@ -2,10 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
 #include "base/error.h"
+#include "base/number_text.h"
+#include "engine/safetensors.h"
+#include "models/networks.h"
 
 namespace iwseg {
 namespace {
@@ -21,17 +26,71 @@ GridOptions grid_of(const PredictorOptions& options) {
 }  // namespace
 
 struct Predictor::State {
-    State(const Context& made, const Network& network, const Parameters& weights, const PredictorOptions& options)
+    State(const Context& made, const Network& network, const Parameters& weights, const PredictionSettings& stated,
+          bool raw)
         : context(made),
           parameters(weights),
           in_channels(network.in_channels),
-          grid(context, parameters, network, grid_of(options)) {}
+          settings(stated),
+          takes_raw(raw),
+          grid(context, parameters, network, settings.grid) {}
+
+    int channels() const { return in_channels + (settings.mask_channel.empty() ? 0 : 1); }
+    /// What the network sees of an image's own values.
+    std::vector<float> prepare(std::span<const float> image, std::size_t voxels) const;
+    /// For sentences.
+    std::string name_of(int channel) const;
 
     Context context;
     Parameters parameters;
     int in_channels;
+    PredictionSettings settings;
+    bool takes_raw;  ///< an image is prepared by the settings; else it is what the network sees
     GridPredictor grid;
 };
+
+std::string Predictor::State::name_of(int channel) const {
+    const auto number = static_cast<std::size_t>(channel);
+    const std::string name = channel == in_channels              ? settings.mask_channel
+                             : number < settings.channels.size() ? settings.channels[number]
+                                                                 : "";
+    return "channel " + std::to_string(channel) + (name.empty() ? "" : " (" + name + ")") + " of the image";
+}
+
+std::vector<float> Predictor::State::prepare(std::span<const float> image, std::size_t voxels) const {
+    std::vector<float> mask;
+    if (!settings.mask_channel.empty()) {
+        const auto raw = image.last(voxels);
+        mask.assign(raw.begin(), raw.end());
+        replace_not_finite(mask, mask_replacement(settings.nan), name_of(in_channels));
+    }
+    const auto seen = image.first(static_cast<std::size_t>(in_channels) * voxels);
+    std::vector<float> prepared(seen.begin(), seen.end());
+    for (int c = 0; c < in_channels; ++c) {
+        const auto values = std::span(prepared).subspan(static_cast<std::size_t>(c) * voxels, voxels);
+        replace_not_finite(values, settings.nan, name_of(c));
+        prepare_channel(values, mask, settings.intensity);
+    }
+    return prepared;
+}
+
+Predictor::Predictor(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Predictor Predictor::from_file(const Context& context, const std::filesystem::path& weights) {
+    return from_file(context, network_of_weights(weights.string()), weights);
+}
+
+Predictor Predictor::from_file(const Context& context, const Network& network, const std::filesystem::path& weights) {
+    std::map<std::string, std::string> metadata;
+    read_safetensors_header(weights, &metadata);
+    const PredictionSettings settings = settings_in(metadata, weights.string());
+    if (!settings.channels.empty() && static_cast<int>(settings.channels.size()) != network.in_channels)
+        throw InputError(weights.string() + " names " + std::to_string(settings.channels.size()) +
+                         " channels, but its network takes " + std::to_string(network.in_channels));
+    auto state = std::make_unique<State>(context, network, Parameters(), settings, true);
+    state->parameters.load(weights);
+    return Predictor(std::move(state));
+}
 
 Predictor::Predictor(const Context& context, const Network& network, const std::filesystem::path& weights,
                      const PredictorOptions& options)
@@ -40,22 +99,46 @@ Predictor::Predictor(const Context& context, const Network& network, const std::
 }
 Predictor::Predictor(const Context& context, const Network& network, const Parameters& weights,
                      const PredictorOptions& options)
-    : state_(std::make_unique<State>(context, network, weights, options)) {}
+    : state_(std::make_unique<State>(context, network, weights, PredictionSettings{.grid = grid_of(options)}, false)) {}
 Predictor::~Predictor() = default;
 Predictor::Predictor(Predictor&&) noexcept = default;
 Predictor& Predictor::operator=(Predictor&&) noexcept = default;
 
 Prediction Predictor::predict(std::span<const float> image, const Extent& shape, const PatchProgress& progress) {
     const auto [d, h, w] = shape;
-    const std::int64_t expected = state_->in_channels * d * h * w;
+    const std::int64_t expected = channels() * d * h * w;
     if (static_cast<std::int64_t>(image.size()) != expected)
         throw std::invalid_argument("an image of " + std::to_string(image.size()) + " elements: expected " +
                                     std::to_string(expected));
-    return state_->grid.predict(image.data(), d, h, w, progress);
+    if (!state_->takes_raw || image.empty()) return state_->grid.predict(image.data(), d, h, w, progress);
+    const std::vector<float> prepared = state_->prepare(image, static_cast<std::size_t>(d * h * w));
+    return state_->grid.predict(prepared.data(), d, h, w, progress);
+}
+
+std::vector<std::uint8_t> Predictor::mask(std::span<const float> probability, const Extent& shape,
+                                          const std::array<double, 3>& spacing) const {
+    const std::int64_t voxels = shape[0] * shape[1] * shape[2];
+    if (static_cast<std::int64_t>(probability.size()) != voxels)
+        throw std::invalid_argument("probabilities of " + std::to_string(probability.size()) + " voxels: expected " +
+                                    std::to_string(voxels));
+    for (const double mm : spacing)
+        if (!(mm > 0 && std::isfinite(mm)))
+            throw InputError("a spacing of " + number_text(mm) + " mm is not usable: it must be above 0");
+    return detect(probability.data(), shape, spacing, state_->settings.rule);
+}
+
+int Predictor::channels() const {
+    return state_->channels();
+}
+
+const PredictionSettings& Predictor::settings() const {
+    return state_->settings;
 }
 
 std::int64_t Predictor::bytes(const Extent& shape) const {
-    return state_->grid.bytes(shape[0], shape[1], shape[2]);
+    const auto [d, h, w] = shape;
+    // Of an image that is prepared, what is made of it is held beside the caller's.
+    return state_->grid.bytes(d, h, w) + (state_->takes_raw ? 4 * state_->channels() * d * h * w : 0);
 }
 
 }  // namespace iwseg

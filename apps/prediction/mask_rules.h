@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "apps/prediction/operating_point.h"
-#include "evaluation/detection.h"
+#include "kernels/components/detection.h"
 
 namespace iwseg {
 

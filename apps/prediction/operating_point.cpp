@@ -10,6 +10,7 @@
 #include "evaluation/hit_rule.h"
 #include "evaluation/instances.h"
 #include "evaluation/metrics.h"
+#include "models/prediction_settings.h"
 
 namespace iwseg {
 namespace {
@@ -110,10 +111,8 @@ std::string operating_point_json(const OperatingPoint& point) {
 
 OperatingPoint parse_operating_point(const std::string& text, const std::string& origin) {
     const auto json = nlohmann::json::parse(text, nullptr, false);
-    OperatingPoint point;
+    OperatingPoint point{.rule = parse_detection_rule(text, origin)};
     try {
-        json.at("threshold").get_to(point.rule.threshold);
-        json.at("min_volume").get_to(point.rule.min_volume);
         json.at("step").get_to(point.step);
         json.at("scans").get_to(point.scans);
         json.at("lesions").get_to(point.lesions);
@@ -127,7 +126,6 @@ OperatingPoint parse_operating_point(const std::string& text, const std::string&
         throw InputError(origin +
                          " is not an operating point: {\"threshold\": 0.5, \"min_volume\": 0, …} was expected");
     }
-    require_usable(point.rule, (origin + ": threshold").c_str(), (origin + ": min_volume").c_str());
     return point;
 }
 

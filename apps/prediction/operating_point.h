@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "evaluation/detection.h"
 #include "evaluation/records.h"
+#include "kernels/components/detection.h"
 #include "kernels/device/backend.h"
 
 namespace iwseg {

@@ -156,9 +156,11 @@ TrainedNetwork open_network(const fs::path& weights, const std::optional<fs::pat
                                          fmt::join(network.architecture.widths, ", ")));
         return network;
     }
-    network.configured = metadata.contains("config");
-    if (network.configured)
+    network.configured = metadata.contains("config") || metadata.contains("prediction");
+    if (metadata.contains("config"))
         apply_toml(network.config, metadata["config"], weights.string() + " (its metadata)");
+    else if (network.configured)  // saved by a program of its own
+        apply_settings(network.config, settings_in(metadata, weights.string()));
     else
         network.config.intensity.kind = Intensity::Kind::none;
     network.config.network = network.architecture.name;

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "apps/report/report_data.h"
-#include "evaluation/detection.h"
+#include "kernels/components/detection.h"
 
 namespace iwseg {
 namespace {

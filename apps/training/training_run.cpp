@@ -351,11 +351,34 @@ PreparationOptions preparation_options(const Config& config) {
     return options;
 }
 
+PredictionSettings prediction_settings(const Config& config, const std::vector<std::string>& channels) {
+    PredictionSettings settings;
+    settings.intensity = config.intensity;
+    if (config.nan) settings.nan = static_cast<float>(*config.nan);
+    settings.channels = channels;
+    settings.mask_channel = config.mask_channel;
+    settings.grid = {config.predict.patch, config.predict.stride, config.precision == "bf16"};
+    settings.tf32 = config.tf32;
+    return settings;
+}
+
+void apply_settings(Config& config, const PredictionSettings& settings) {
+    config.intensity = settings.intensity;
+    config.nan = settings.nan;
+    config.mask_channel = settings.mask_channel;
+    config.predict = {settings.grid.patch, settings.grid.stride};
+    config.precision = settings.grid.bf16 ? "bf16" : "fp32";
+    config.tf32 = settings.tf32;
+}
+
 std::map<std::string, std::string> model_metadata(const Config& config, const std::vector<std::string>& channels) {
     // How the work was spread over threads is no part of the model: the file is the same whatever it was.
     Config made_of = config;
     made_of.workers = made_of.threads = made_of.checkpoint_every = 0;
-    return {{"iwseg", kVersion}, {"config", config_toml(made_of)}, {"channels", nlohmann::json(channels).dump()}};
+    std::map<std::string, std::string> metadata = metadata_of(prediction_settings(config, channels));
+    metadata["iwseg"] = kVersion;
+    metadata["config"] = config_toml(made_of);
+    return metadata;
 }
 
 Config config_of_run(const RunFolder& run, const std::optional<fs::path>& file,

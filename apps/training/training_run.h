@@ -10,6 +10,7 @@
 #include "apps/run_folder/run_folder.h"
 #include "data/preparation.h"
 #include "engine/context.h"
+#include "models/prediction_settings.h"
 
 namespace iwseg {
 
@@ -18,8 +19,13 @@ PreparationOptions preparation_options(const Config& config);
 /// How its training samples patches, components and weights.
 SamplingOptions sampling_options(const Config& config);
 
-/// Metadata of model.safetensors: the version, the whole configuration, and as a JSON list the names of the channels
-/// that the network takes, so that the file can be used alone.
+/// How scans are predicted under this configuration, of channels of these names.
+PredictionSettings prediction_settings(const Config& config, const std::vector<std::string>& channels);
+/// Sets the keys of the configuration that prediction_settings reads.
+void apply_settings(Config& config, const PredictionSettings& settings);
+
+/// Metadata of model.safetensors: the version, the whole configuration, and what of it programs need that predict with
+/// the file alone (models/prediction_settings.h).
 std::map<std::string, std::string> model_metadata(const Config& config, const std::vector<std::string>& channels);
 
 /// The configuration of a training in the run folder: that of the run where it exists, else the defaults, with the

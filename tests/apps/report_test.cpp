@@ -26,8 +26,8 @@
 #include "base/error.h"
 #include "base/extent.h"
 #include "data/volume/volume.h"
-#include "evaluation/detection.h"
 #include "evaluation/records.h"
+#include "kernels/components/detection.h"
 
 namespace iwseg {
 namespace {

@@ -25,7 +25,7 @@
 #include "data/phantom.h"
 #include "engine/context.h"
 #include "engine/safetensors.h"
-#include "evaluation/detection.h"
+#include "kernels/components/detection.h"
 
 namespace iwseg {
 namespace {

@@ -297,17 +297,17 @@ TEST_F(DatasetFolder, IntensityStepsMatchTheirDefinitions) {
     for (const float value : values) count += value != 0, sum += value;
     for (const float value : values) squares += value != 0 ? std::pow(value - sum / count, 2) : 0;
     std::vector<float> scored = values, windowed = values;
-    const float lowest = apply_intensity({Intensity::Kind::zscore, 0, 1}, scored);
+    const float lowest = prepare_channel(scored, {}, {Intensity::Kind::zscore, 0, 1});
     EXPECT_EQ(lowest, *std::min_element(scored.begin(), scored.end()));
-    apply_intensity({Intensity::Kind::window, 20, 70}, windowed);
+    prepare_channel(windowed, {}, {Intensity::Kind::window, 20, 70});
     for (std::size_t v = 0; v < values.size(); ++v) {
         ASSERT_NEAR(scored[v], (values[v] - sum / count) / std::sqrt(squares / count), 1e-5);
         ASSERT_NEAR(windowed[v], std::clamp((values[v] - 20.0) / 50.0, 0.0, 1.0), 1e-6);
     }
     std::vector<float> constant(10, 0.0f);
-    apply_intensity({Intensity::Kind::zscore, 0, 1}, constant);
+    prepare_channel(constant, {}, {Intensity::Kind::zscore, 0, 1});
     EXPECT_EQ(constant, std::vector<float>(10, 0.0f));
-    EXPECT_THROW(apply_intensity({Intensity::Kind::window, 1, 1}, constant), InputError);
+    EXPECT_THROW(prepare_channel(constant, {}, {Intensity::Kind::window, 1, 1}), InputError);
 }
 
 TEST_F(DatasetFolder, ChannelsAreSelectedByNameOrNumber) {

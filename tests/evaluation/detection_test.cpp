@@ -1,4 +1,4 @@
-#include "evaluation/detection.h"
+#include "kernels/components/detection.h"
 
 #include <gtest/gtest.h>
 

@@ -1,10 +1,10 @@
-#include "evaluation/detection.h"
-
-#include <fmt/format.h>
+#include "kernels/components/detection.h"
 
 #include <cmath>
+#include <string>
 
 #include "base/error.h"
+#include "base/number_text.h"
 #include "kernels/components/components_of.h"
 
 namespace iwseg {
@@ -22,11 +22,11 @@ void remove_small(std::vector<std::uint8_t>& mask, const Extent& shape, double v
 
 void require_usable(const DetectionRule& rule, const char* threshold_name, const char* min_volume_name) {
     if (!(rule.threshold > 0 && rule.threshold < 1))
-        throw InputError(fmt::format("{} {} is not usable: a probability above 0 and below 1 was expected",
-                                     threshold_name, rule.threshold));
+        throw InputError(std::string(threshold_name) + " " + number_text(rule.threshold) +
+                         " is not usable: a probability above 0 and below 1 was expected");
     if (!(rule.min_volume >= 0 && std::isfinite(rule.min_volume)))
-        throw InputError(fmt::format("{} {} is not usable: a volume in mm³ of at least 0 was expected", min_volume_name,
-                                     rule.min_volume));
+        throw InputError(std::string(min_volume_name) + " " + number_text(rule.min_volume) +
+                         " is not usable: a volume in mm³ of at least 0 was expected");
 }
 
 double voxel_volume(const std::array<double, 3>& spacing) {
