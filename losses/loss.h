@@ -3,16 +3,24 @@
 #include <string>
 #include <vector>
 
-#include "kernels/loss/loss.h"
+#include "kernels/loss/formulas.h"
 
 namespace iwseg {
 
-/// A loss as a configuration names it: one of the study's ten, bce, iwbce, wce, dl, iwdl, gdl, asl, iwasl, fl, iwfl, or
-/// a sum of base terms, `dice + ce`, `iwdice + 0.5*iwce` (losses/loss_sum.h).
+struct LossTerm {
+    std::string name;  ///< losses/term_names.h
+    formulas::Formula formula;
+    bool weighted = false;  ///< each voxel by the inverse of its component's size
+    float factor = 1;       ///< above 0
+};
+
+/// A sum of terms, as a configuration names it: one of the study's ten, bce, iwbce, wce, dl, iwdl, gdl, asl, iwasl, fl,
+/// iwfl, or `dice + ce`, `iwdice + 0.5*iwce` (losses/loss_sum.h). At least one term; none comes twice.
 struct Loss {
-    std::string name;  ///< one spelling, however it was given: loss_sum_text
-    LossParameters parameters;
-    bool weighted = false;  ///< reads inverse weights
+    std::string name;  ///< one spelling, however it was given
+    std::vector<LossTerm> terms;
+
+    bool weighted() const;  ///< reads inverse weights
 };
 
 /// In place of the published values. Each has a range, bounds included.
@@ -28,15 +36,14 @@ struct LossOptions {
 
 /// Throws InputError naming the nearest known loss or term, or the option that is outside of its range.
 Loss loss_from_name(const std::string& name, const LossOptions& options = {});
-/// Base terms, to be added up: `dice() + 0.5f * iwbce()`. Dice is that of the whole batch, smoothed; bce the binary
-/// cross-entropy; iw… weights each voxel by the inverse of its component's size.
+/// To be added up: `dice() + 0.5f * iwbce()`. Dice is that of the whole batch, smoothed; bce the binary cross-entropy;
+/// iw… weights each voxel by the inverse of its component's size.
 Loss dice();
 Loss iwdice();
 Loss bce();
 Loss iwbce();
-/// A sum of base terms. Throws InputError on losses that are none.
 Loss operator+(const Loss& a, const Loss& b);
-/// factor: above 0. Throws InputError as the sum.
+/// factor: above 0. Throws InputError on others.
 Loss operator*(float factor, const Loss& loss);
 
 /// The study's ten.

@@ -1,20 +1,22 @@
 #include "losses/loss_operation.h"
 
+#include <cstddef>
 #include <stdexcept>
 #include <utility>
+#include <vector>
 
 #include "engine/graph.h"
 #include "engine/lowering.h"
-#include "engine/ops/pass_gradient.h"
 #include "engine/plan.h"
+#include "losses/loss_passes.h"
 
 namespace iwseg {
 namespace {
 
 class LossOperation final : public Operation {
   public:
-    LossOperation(std::string name, const LossParameters& parameters, std::shared_ptr<const LossTargets> targets)
-        : name_(std::move(name)), parameters_(parameters), targets_(std::move(targets)) {}
+    LossOperation(std::string name, const Loss& loss, std::shared_ptr<const LossTargets> targets)
+        : name_(std::move(name)), passes_(loss_passes(loss)), targets_(std::move(targets)) {}
 
     std::string name() const override { return name_; }
     FormRule form_rule() const override { return FormRule::plain; }
@@ -28,38 +30,36 @@ class LossOperation final : public Operation {
 
     void forward(const Lowering& lowering) const override {
         const Buffer logit = lowering.input(0), value = lowering.output();
-        const Shape shape = lowering.program()[logit].shape;
-        const Buffer sums =
-            lowering.program().add_bytes(name_ + " sums", lowering.device().loss_scratch_bytes(parameters_, shape));
-        lowering.state() = sums;
-        lowering.add({name_,
-                      "loss",
-                      {logit},
-                      {sums, value},
-                      [=, parameters = parameters_, targets = targets_](const Plan& plan) {
-                          plan.device().loss_value(plan.stream(), parameters, input(plan[logit], *targets),
-                                                   plan[sums].data, plan.data<double>(value));
-                      }});
+        const std::int64_t bytes = lowering.device().loss_scratch_bytes(lowering.program()[logit].shape);
+        std::vector<Buffer> of_passes;
+        for (const LossPass& pass : passes_) {
+            const Buffer sums = lowering.program().add_bytes(name_ + " sums", bytes);
+            const Write write = of_passes.empty() ? Write::overwrite : Write::accumulate;
+            of_passes.push_back(sums);
+            lowering.add({name_, "loss", {logit}, {sums, value}, [=, targets = targets_](const Plan& plan) {
+                              plan.device().loss_value(plan.stream(), pass, input(plan[logit], *targets),
+                                                       plan[sums].data, plan.data<double>(value), write);
+                          }});
+        }
+        lowering.state() = std::move(of_passes);
     }
 
     void backward(const Lowering& lowering) const override {
-        const Buffer logit = lowering.input(0), sums = std::any_cast<Buffer>(lowering.state());
-        const GradientDestination to = lowering.input_gradient(0);
-        Buffer part = to.buffer;
-        if (to.write == Write::accumulate) {
-            BufferSpec spec = lowering.program()[part];
-            spec.name += ", one part";
-            part = lowering.program().add(spec);
+        const Buffer logit = lowering.input(0);
+        const auto& of_passes = std::any_cast<const std::vector<Buffer>&>(lowering.state());
+        GradientDestination to = lowering.input_gradient(0);
+        for (std::size_t i = 0; i < passes_.size(); ++i) {
+            const Buffer sums = of_passes[i];
+            lowering.add({name_ + " gradient",
+                          "loss gradient",
+                          {logit, sums},
+                          {to.buffer},
+                          [=, pass = passes_[i], targets = targets_](const Plan& plan) {
+                              plan.device().loss_gradient(plan.stream(), pass, input(plan[logit], *targets),
+                                                          plan[sums].data, plan[to.buffer], to.write);
+                          }});
+            to.write = Write::accumulate;
         }
-        lowering.add({name_ + " gradient",
-                      "loss gradient",
-                      {logit, sums},
-                      {part},
-                      [=, parameters = parameters_, targets = targets_](const Plan& plan) {
-                          plan.device().loss_gradient(plan.stream(), parameters, input(plan[logit], *targets),
-                                                      plan[sums].data, plan[part]);
-                      }});
-        if (to.write == Write::accumulate) pass_gradient(lowering, "gradient sum", part, to);
     }
 
   private:
@@ -68,15 +68,15 @@ class LossOperation final : public Operation {
     }
 
     std::string name_;
-    LossParameters parameters_;
+    std::vector<LossPass> passes_;
     std::shared_ptr<const LossTargets> targets_;
 };
 
 }  // namespace
 
-Tensor loss(Tensor logit, const LossParameters& parameters, std::shared_ptr<const LossTargets> targets) {
+Tensor loss(Tensor logit, const Loss& loss, std::shared_ptr<const LossTargets> targets) {
     Graph& graph = *logit.graph;
-    auto operation = std::make_shared<LossOperation>(graph.fresh_name("loss"), parameters, std::move(targets));
+    auto operation = std::make_shared<LossOperation>(graph.fresh_name("loss"), loss, std::move(targets));
     return graph.add_one(std::move(operation), {logit});
 }
 

@@ -5,19 +5,20 @@
 
 #include "engine/tensor.h"
 #include "kernels/loss/loss.h"
+#include "losses/loss.h"
 
 namespace iwseg {
 
 /// What a loss is computed against: set before each run, in memory of the device. One output channel.
 struct LossTargets {
     const std::uint8_t* target = nullptr;  ///< (N, D, H, W), 0, 1, or kIgnored: in no sum
-    const std::int32_t* labels = nullptr;  ///< (N, D, H, W), or null: every weight is 1
+    const std::int32_t* labels = nullptr;  ///< (N, D, H, W), of losses with inverse weights
     const float* weights = nullptr;        ///< (N, stride): the weight of each label
     std::int64_t stride = 0;
 };
 
 /// The loss of logits (N, 1, D, H, W), one f64, to be given to CompileOptions::minimise. What `targets` holds is read
 /// at each run. Throws std::invalid_argument on logits of several channels.
-Tensor loss(Tensor logit, const LossParameters& parameters, std::shared_ptr<const LossTargets> targets);
+Tensor loss(Tensor logit, const Loss& loss, std::shared_ptr<const LossTargets> targets);
 
 }  // namespace iwseg

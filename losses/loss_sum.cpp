@@ -2,26 +2,20 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstddef>
 #include <iterator>
+#include <optional>
 #include <string_view>
+#include <utility>
 
 #include "base/error.h"
 #include "base/nearest_name.h"
+#include "losses/term_names.h"
 
 namespace iwseg {
 namespace {
 
 constexpr float largest_factor = 1e6f;
-
-/// A base term's names, the first of which is written, in the order they are written in.
-struct Term {
-    std::string_view name, other;
-    float LossTerms::*factor;
-};
-constexpr Term kTerms[] = {{"dice", "dice", &LossTerms::dice},
-                           {"iwdice", "iwdice", &LossTerms::iwdice},
-                           {"ce", "bce", &LossTerms::ce},
-                           {"iwce", "iwbce", &LossTerms::iwce}};
 
 bool is_of_name(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
@@ -38,15 +32,19 @@ std::string all_terms() {
 
 class SumReader {
   public:
-    explicit SumReader(const std::string& text) : text_(text), rest_(text_) {}
+    SumReader(const std::string& text, const LossOptions& options) : text_(text), rest_(text_), options_(options) {}
 
-    LossTerms read() {
-        LossTerms terms;
+    std::vector<LossTerm> read() {
+        std::vector<LossTerm> terms;
         do {
             const float factor = read_factor();
-            add(terms, read_name(), factor);
+            terms.push_back(read_term());
+            terms.back().factor = factor;
             skip_spaces();
         } while (take('+'));
+        terms = ordered_terms(std::move(terms));
+        for (const LossTerm& term : terms)
+            if (!(term.factor <= largest_factor)) fail("the factors of " + term.name + " add up to more than 1000000");
         if (!rest_.empty()) fail("'" + std::string(rest_) + "' stands where a + or the end was expected");
         return terms;
     }
@@ -78,7 +76,7 @@ class SumReader {
         return factor;
     }
 
-    std::string read_name() {
+    LossTerm read_term() {
         skip_spaces();
         const auto end = std::find_if_not(rest_.begin(), rest_.end(), is_of_name);
         const std::string name(rest_.begin(), end);
@@ -86,30 +84,23 @@ class SumReader {
             fail(rest_.empty() ? "a term is missing at the end"
                                : "a term is missing before '" + std::string(rest_) + "'");
         rest_.remove_prefix(name.size());
-        return name;
-    }
-
-    void add(LossTerms& terms, const std::string& name, float factor) const {
-        for (const auto& [own, other, term] : kTerms) {
-            if (name != own && name != other) continue;
-            terms.*term += factor;
-            if (!(terms.*term <= largest_factor)) fail("the factors of " + name + " add up to more than 1000000");
-            return;
-        }
+        if (const std::optional<LossTerm> term = find_loss_term(name, options_)) return *term;
         const std::string nearest = nearest_name(name, loss_term_names());
         fail("'" + name + "' is no term" + (nearest.empty() ? "" : " (nearest: '" + nearest + "')"));
     }
 
     std::string text_;
     std::string_view rest_;
+    const LossOptions& options_;
 };
 
-}  // namespace
-
-const std::vector<std::string>& loss_term_names() {
-    static const std::vector<std::string> names = {"dice", "iwdice", "ce", "iwce", "bce", "iwbce"};
-    return names;
+/// Where a term comes in sums.
+std::ptrdiff_t rank(const LossTerm& term) {
+    const std::vector<std::string>& names = loss_term_names();
+    return std::find(names.begin(), names.end(), term.name) - names.begin();
 }
+
+}  // namespace
 
 bool is_loss_sum(const std::string& text) {
     if (!text.empty() && begins_number(text[0])) return true;  // a factor, whatever follows
@@ -117,21 +108,35 @@ bool is_loss_sum(const std::string& text) {
     return std::find(loss_term_names().begin(), loss_term_names().end(), text) != loss_term_names().end();
 }
 
-LossTerms read_loss_sum(const std::string& text) {
-    return SumReader(text).read();
+std::vector<LossTerm> read_loss_sum(const std::string& text, const LossOptions& options) {
+    return SumReader(text, options).read();
 }
 
-std::string loss_sum_text(const LossTerms& terms) {
+std::string loss_sum_text(const std::vector<LossTerm>& terms) {
     std::string text;
-    for (const Term& term : kTerms) {
-        const float factor = terms.*term.factor;
-        if (factor == 0) continue;
+    for (const LossTerm& term : terms) {
         char digits[32];
-        const auto end = std::to_chars(std::begin(digits), std::end(digits), factor).ptr;  // as short as reads the same
-        text +=
-            (text.empty() ? "" : " + ") + (factor == 1 ? "" : std::string(digits, end) + "*") + std::string(term.name);
+        const auto end =
+            std::to_chars(std::begin(digits), std::end(digits), term.factor).ptr;  // as short as reads the same
+        text += (text.empty() ? "" : " + ") + (term.factor == 1 ? "" : std::string(digits, end) + "*") + term.name;
     }
     return text;
+}
+
+std::vector<LossTerm> ordered_terms(std::vector<LossTerm> terms) {
+    std::stable_sort(terms.begin(), terms.end(),
+                     [](const LossTerm& a, const LossTerm& b) { return rank(a) < rank(b); });
+    std::vector<LossTerm> merged;
+    for (LossTerm& term : terms) {
+        const auto same = std::find_if(merged.begin(), merged.end(), [&](const LossTerm& other) {
+            return other.name == term.name && other.formula == term.formula;
+        });
+        if (same == merged.end())
+            merged.push_back(std::move(term));
+        else
+            same->factor += term.factor;
+    }
+    return merged;
 }
 
 }  // namespace iwseg

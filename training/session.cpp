@@ -56,13 +56,13 @@ struct TrainingSession::State {
         : context(c),
           parameters(p),
           options(o),
-          inputs(c, o.input, o.loss.weighted, o.bf16),
+          inputs(c, o.input, o.loss.weighted(), o.bf16),
           host_loss(static_cast<double*>(c.kernels().allocate_host(sizeof(double))), ReleaseHost{&c.kernels()}),
           timer(c) {
         if (!o.network.build) throw std::invalid_argument("a training without a network");
         Graph graph;
         const Tensor seen = graph.input("image", o.input);
-        const Tensor logits = o.network.build(seen), value = iwseg::loss(logits, o.loss.parameters, inputs.targets());
+        const Tensor logits = o.network.build(seen), value = iwseg::loss(logits, o.loss, inputs.targets());
         Compiled made = compile(graph, c, p, {true, o.bf16, o.layout, {logits}, {value}});
         image = made[seen], logit = made[logits], loss = made[value];
         const bool may_cut = o.cutting && !c.kernels().host_memory;

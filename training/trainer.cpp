@@ -48,7 +48,7 @@ struct Trainer::State {
           const TrainerOptions& chosen)
         : context(made),
           options(chosen),
-          weighted(loss.weighted),
+          weighted(loss.weighted()),
           session(context, trained, session_options(network, loss, rule, chosen)) {
         initialise(context, trained, chosen.seed);
         const Shape& shape = chosen.input;

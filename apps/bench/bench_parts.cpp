@@ -19,6 +19,7 @@
 #include "kernels/components/component_weights.h"
 #include "kernels/components/components.h"
 #include "losses/loss.h"
+#include "losses/loss_passes.h"
 #include "models/grid_prediction.h"
 
 namespace iwseg {
@@ -95,10 +96,8 @@ class WeighedMask {
                                              {labels_.data(), shape_, Type::i32},
                                              reinterpret_cast<float*>(table_.data()), scratch_.data());
     }
-    /// For losses with weights or without.
-    LossInput loss_input(View logit, bool weighted) const {
+    LossInput loss_input(View logit) const {
         LossInput input{logit, mask_.data()};
-        if (!weighted) return input;
         input.labels = reinterpret_cast<const std::int32_t*>(labels_.data());
         input.weights = reinterpret_cast<const float*>(table_.data());
         input.stride = stride_;
@@ -182,12 +181,17 @@ void bench_loss(const BenchOptions& options) {
     for (const char* sum : {"dice + ce", "iwdice + iwce", "dice + iwce"}) names.emplace_back(sum);
     for (const std::string& name : names) {
         const Loss loss = loss_from_name(name);
-        const LossInput input = weighed.loss_input(logit, loss.weighted);
-        const DeviceMemory scratch(device, device.loss_scratch_bytes(loss.parameters, shape));
+        const LossInput input = weighed.loss_input(logit);
+        const DeviceMemory scratch(device, device.loss_scratch_bytes(shape));
+        const std::vector<LossPass> passes = loss_passes(loss);
         const double seconds = median_seconds(context, options, [&] {
-            device.loss_value(context.stream(), loss.parameters, input, scratch.data(),
-                              reinterpret_cast<double*>(value.data()));
-            device.loss_gradient(context.stream(), loss.parameters, input, scratch.data(), gradient);
+            Write write = Write::overwrite;
+            for (const LossPass& pass : passes) {
+                device.loss_value(context.stream(), pass, input, scratch.data(),
+                                  reinterpret_cast<double*>(value.data()), write);
+                device.loss_gradient(context.stream(), pass, input, scratch.data(), gradient, write);
+                write = Write::accumulate;
+            }
         });
         const double rate = bytes / seconds / 1e9, share = rate / peaks.gigabytes_per_second;
         rows.push_back(

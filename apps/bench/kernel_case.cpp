@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/nearest_name.h"
 #include "losses/loss.h"
+#include "losses/loss_passes.h"
 
 namespace iwseg {
 namespace {
@@ -205,21 +206,19 @@ KernelCase loss(Options o, bool gradient) {
     all.noise("logit", one, Kind::logit).mask("target", one).zeros("labels", one, Kind::i32);
     all.around_one("weights", {1, 1, 1, one.n, kStride}).result("value", {}, Kind::f64);
     if (gradient) all.result("gradient", one, Kind::logit);
-    const auto input = [weighted = chosen.weighted](Views v) {
-        LossInput read{v[0], v[1].as<const std::uint8_t>()};
-        if (!weighted) return read;
-        read.labels = v[2].as<const std::int32_t>(), read.weights = v[3].as<const float>(), read.stride = kStride;
-        return read;
-    };
     KernelCase made = simple(
         all,
-        [=, parameters = chosen.parameters](const Kernels& device, Stream s, Views v, void* scratch) {
-            device.loss_value(s, parameters, input(v), scratch, v[4].as<double>());
-            if (gradient) device.loss_gradient(s, parameters, input(v), scratch, v[5]);
+        [gradient, passes = loss_passes(chosen)](const Kernels& device, Stream s, Views v, void* scratch) {
+            const LossInput input{v[0], v[1].as<const std::uint8_t>(), v[2].as<const std::int32_t>(),
+                                  v[3].as<const float>(), kStride};
+            Write write = Write::overwrite;
+            for (const LossPass& pass : passes) {
+                device.loss_value(s, pass, input, scratch, v[4].as<double>(), write);
+                if (gradient) device.loss_gradient(s, pass, input, scratch, v[5], write);
+                write = Write::accumulate;
+            }
         },
-        [one, parameters = chosen.parameters](const Kernels& device, Layout) {
-            return device.loss_scratch_bytes(parameters, one);
-        });
+        [one](const Kernels& device, Layout) { return device.loss_scratch_bytes(one); });
     made.operands[2].values = std::move(labels);
     return made;
 }

@@ -59,7 +59,7 @@ std::string recall_by_size_chart(const ReportData& data) {
 }
 
 bool is_weighted(const ReportRun& run) {
-    return loss_from_name(run.config.loss).weighted;
+    return loss_from_name(run.config.loss).weighted();
 }
 
 /// The same as numbers: recall at LUNA16's rates, a row a run.

@@ -15,6 +15,7 @@
 #include "evaluation/metrics.h"
 #include "kernels/components/inverse_weights.h"
 #include "kernels/loss/loss.h"
+#include "losses/loss_passes.h"
 
 namespace iwseg {
 namespace {
@@ -59,7 +60,7 @@ double loss_of(const PreparedCase& scan, const std::vector<float>& logit, const 
     const Shape shape{1, 1, 1, 1, static_cast<std::int64_t>(logits.size())};
     LossInput input{View{logits.data(), shape, Type::f32, Layout::ncdhw}, target.data()};
     std::vector<float> weights;
-    if (loss.weighted) {
+    if (loss.weighted()) {
         weights.resize(static_cast<std::size_t>(scan.lesions.size()) + 1);
         input.labels = labels.data();
         input.stride = static_cast<std::int64_t>(weights.size());
@@ -67,10 +68,10 @@ double loss_of(const PreparedCase& scan, const std::vector<float>& logit, const 
                                   input.stride, clip);
         input.weights = weights.data();
     }
-    std::vector<double> scratch(
-        static_cast<std::size_t>(cpu::loss_scratch_bytes(loss.parameters, shape)) / sizeof(double) + 1);
+    std::vector<double> scratch(static_cast<std::size_t>(cpu::loss_scratch_bytes(shape)) / sizeof(double) + 1);
     double value = 0;
-    cpu::loss_value(host, loss.parameters, input, scratch.data(), &value);
+    for (const LossPass& pass : loss_passes(loss))
+        cpu::loss_value(host, pass, input, scratch.data(), &value, Write::accumulate);
     return value;
 }
 

@@ -3,13 +3,14 @@
 #include <algorithm>
 #include <cstdint>
 #include <stdexcept>
+#include <variant>
 
 #include "kernels/cuda/last_block.cuh"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/pack.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/device/dispatch.h"
-#include "kernels/loss/loss_choice.h"
+#include "kernels/loss/loss_pass.h"
 
 // Two passes over the logits and the target, each one launch: the last block of the first joins the sums. Labels and
 // weights are looked up where the target is a lesion, elsewhere the weight is that of background, a number the thread
@@ -19,7 +20,7 @@
 namespace iwseg::IWSEG_BACKEND {
 namespace {
 
-using loss::kMostCoefficients, loss::kMostSums, loss::Voxel;
+using formulas::kMostCoefficients, formulas::kMostSums, formulas::Voxel;
 
 constexpr int kRow = kMostSums + 1;  ///< what is kept of a block: its sums, and how many of its voxels are ignored
 constexpr int kThreads = 256;
@@ -54,7 +55,7 @@ __device__ __forceinline__ int load(const Voxels<T>& in, std::int64_t first, std
 #pragma unroll
     for (int i = 0; i < W; ++i) {
         if (target.values[i] == kIgnored) {
-            voxels[i] = loss::kUncounted;
+            voxels[i] = formulas::kUncounted;
             ++ignored;
         } else if (in.labels && target.values[i] != 0) {
             voxels[i].w = __ldg(in.weights + n * in.stride + __ldg(in.labels + first + i));
@@ -73,6 +74,7 @@ struct Sums {
     double* rows;
     float* coefficients;  ///< of each sample
     double* value;
+    Write write;  ///< of the value
     unsigned* counter;
 };
 
@@ -94,14 +96,14 @@ __device__ __forceinline__ void join_rows(const Sums& out, const Shape& shape, c
         ignored = block_sum<kThreads>(ignored);
         if (threadIdx.x != 0) continue;
         double c[kMostCoefficients] = {};
-        total += loss::value_of_group(formula, sums, static_cast<double>(members * shape.voxels()), ignored,
-                                      1 / static_cast<double>(groups), c);
+        total += formulas::value_of_group(formula, sums, static_cast<double>(members * shape.voxels()), ignored,
+                                          1 / static_cast<double>(groups), c);
         for (std::int64_t n = g * members; n < (g + 1) * members; ++n)
 #pragma unroll
             for (int k = 0; k < kMostCoefficients; ++k)
-                out.coefficients[n * kMostCoefficients + k] = loss::as_coefficient(c[k]);
+                out.coefficients[n * kMostCoefficients + k] = formulas::as_coefficient(c[k]);
     }
-    if (threadIdx.x == 0) *out.value = total;
+    if (threadIdx.x == 0) *out.value = out.write == Write::overwrite ? total : *out.value + total;
 }
 
 /// Blocks y are samples. At least four blocks are to be resident on an SM, three with packs of eight: without a word
@@ -139,7 +141,7 @@ __global__ void __launch_bounds__(kThreads, W > 4 ? 3 : 4) sum_kernel(Voxels<T> 
 
 template <class F, class T, int W>
 __global__ void __launch_bounds__(kThreads)
-    gradient_kernel(Voxels<T> in, F formula, const float* coefficients, T* diff_logit) {
+    gradient_kernel(Voxels<T> in, F formula, const float* coefficients, T* diff_logit, Write write) {
     const std::int64_t n = blockIdx.y, step = std::int64_t{gridDim.x} * kThreads * W;
     const float background = background_weight(in, n);
     float c[F::kCoefficients];
@@ -151,15 +153,22 @@ __global__ void __launch_bounds__(kThreads)
         float gradients[W];
 #pragma unroll
         for (int i = 0; i < W; ++i) gradients[i] = formula.gradient(voxels[i], sigmoid(voxels[i].z), c);
-        store_pack<W>(diff_logit + n * in.voxels + v, gradients);
+        T* to = diff_logit + n * in.voxels + v;
+        if (write == Write::accumulate) {
+            float before[W];
+            load_pack<W>(to, before);
+#pragma unroll
+            for (int i = 0; i < W; ++i) gradients[i] += before[i];
+        }
+        store_pack<W>(to, gradients);
     }
 }
 
 // ----------------------------------------------------------------------------------------------------------------------
 
 template <class T>
-Voxels<T> voxels_of(const LossParameters& parameters, const LossInput& input) {
-    return {input.logit.as<const T>(), input.target, loss::labels_read(parameters, input), input.weights, input.stride,
+Voxels<T> voxels_of(const LossPass& pass, const LossInput& input) {
+    return {input.logit.as<const T>(), input.target, formulas::labels_read(pass, input), input.weights, input.stride,
             input.logit.shape.voxels()};
 }
 
@@ -179,45 +188,47 @@ double* rows_in(void* scratch, std::int64_t samples) {
 
 /// Calls body(a number of the type, formula, pack width), whose types are known when compiled.
 template <class Body>
-void with_kernel(const LossParameters& parameters, const LossInput& input, Body&& body) {
+void with_kernel(const LossPass& pass, const LossInput& input, Body&& body) {
     with_real(input.logit.type, [&](auto real) {
-        loss::with_formula(parameters, [&](const auto& formula) {
+        const auto with_type = [&](const auto& formula) {
             with_pack<decltype(real)>(input.logit.shape.voxels(), [&](auto width) { body(real, formula, width); });
-        });
+        };
+        std::visit(with_type, pass.formula);
     });
 }
 
 }  // namespace
 
-std::int64_t loss_scratch_bytes(const LossParameters&, const Shape& logit) {
+std::int64_t loss_scratch_bytes(const Shape& logit) {
     return logit.n * (kMostCoefficients * static_cast<std::int64_t>(sizeof(float)) +
                       blocks_of(logit.voxels()) * kRow * static_cast<std::int64_t>(sizeof(double)));
 }
 
-void loss_value(Stream stream, const LossParameters& parameters, const LossInput& input, void* scratch, double* value) {
-    loss::require_input(parameters, input);
+void loss_value(Stream stream, const LossPass& pass, const LossInput& input, void* scratch, double* value,
+                Write write) {
+    formulas::require_input(pass, input);
     const Shape& shape = input.logit.shape;
     const auto blocks = static_cast<unsigned>(blocks_of(shape.voxels()));
-    const Sums out{rows_in(scratch, shape.n), coefficients_in(scratch), value, counters_of(stream)};
-    with_kernel(parameters, input, [&](auto real, auto formula, auto width) {
+    const Sums out{rows_in(scratch, shape.n), coefficients_in(scratch), value, write, counters_of(stream)};
+    with_kernel(pass, input, [&](auto real, auto formula, auto width) {
         using T = decltype(real);
         launch(sum_kernel<decltype(formula), T, width()>, {{blocks, static_cast<unsigned>(shape.n)}, kThreads}, stream,
-               voxels_of<T>(parameters, input), formula, shape, out);
+               voxels_of<T>(pass, input), formula, shape, out);
     });
 }
 
-void loss_gradient(Stream stream, const LossParameters& parameters, const LossInput& input, const void* scratch,
-                   View diff_logit) {
-    loss::require_input(parameters, input);
+void loss_gradient(Stream stream, const LossPass& pass, const LossInput& input, const void* scratch, View diff_logit,
+                   Write write) {
+    formulas::require_input(pass, input);
     require_same(input.logit, diff_logit, "loss_gradient");
     if (input.logit.type != diff_logit.type) throw std::invalid_argument("loss_gradient: tensors of different type");
     const Shape& shape = input.logit.shape;
-    with_kernel(parameters, input, [&](auto real, auto formula, auto width) {
+    with_kernel(pass, input, [&](auto real, auto formula, auto width) {
         using T = decltype(real);
         const unsigned blocks = blocks_for(shape.voxels(), kThreads * width());
         launch(gradient_kernel<decltype(formula), T, width()>, {{blocks, static_cast<unsigned>(shape.n)}, kThreads},
-               stream, voxels_of<T>(parameters, input), formula, static_cast<const float*>(scratch),
-               diff_logit.as<T>());
+               stream, voxels_of<T>(pass, input), formula, static_cast<const float*>(scratch), diff_logit.as<T>(),
+               write);
     });
 }
 

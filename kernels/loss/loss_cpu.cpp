@@ -2,19 +2,19 @@
 
 #include <cstring>
 #include <stdexcept>
-#include <type_traits>
+#include <variant>
 
 #include "kernels/cpu/cpu_blocks.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/vector_clones.h"
-#include "kernels/loss/loss_choice.h"
+#include "kernels/loss/loss_pass.h"
 
 // loss_value sums the formula's terms, and leaves the coefficients of each sample in scratch; loss_gradient evaluates
 // the gradient. Sums are over fixed chunks of voxels, joined in order: the thread count does not show.
 namespace iwseg::cpu {
 namespace {
 
-using loss::kMostCoefficients, loss::kMostSums, loss::Voxel;
+using formulas::kMostCoefficients, formulas::kMostSums, formulas::Voxel;
 
 constexpr int kRow = kMostSums + 1;  ///< what is kept of a chunk: its sums, and how many of its voxels are ignored
 constexpr int kPiece = 64;           ///< voxels held in cache between the loops of a pass
@@ -48,7 +48,7 @@ struct Piece {
     std::int64_t ignored = 0;
     for (int i = 0; i < static_cast<int>(count); ++i) {
         if (target[i] != kIgnored) continue;
-        piece.set(i, loss::kUncounted);
+        piece.set(i, formulas::kUncounted);
         ++ignored;
     }
     return ignored;
@@ -77,13 +77,16 @@ template <class T>
 [[gnu::always_inline]] inline std::int64_t load(const Chunk<T>& chunk, std::int64_t first, std::int64_t count,
                                                 Piece& piece) {
     if (count == kPiece) return load_some(chunk, first, kPiece, piece);
-    for (int i = static_cast<int>(count); i < kPiece; ++i) piece.set(i, loss::kUncounted);
+    for (int i = static_cast<int>(count); i < kPiece; ++i) piece.set(i, formulas::kUncounted);
     return load_some(chunk, first, count, piece);
 }
 
 template <class T>
-[[gnu::always_inline]] inline void store_some(const float* values, std::int64_t count, T* to) {
-    for (std::int64_t i = 0; i < count; ++i) store(to[i], values[i]);
+[[gnu::always_inline]] inline void store_some(const float* values, std::int64_t count, T* to, Write write) {
+    if (write == Write::overwrite)
+        for (std::int64_t i = 0; i < count; ++i) store(to[i], values[i]);
+    else
+        for (std::int64_t i = 0; i < count; ++i) store(to[i], to_f32(to[i]) + values[i]);
 }
 
 template <class F>
@@ -94,9 +97,6 @@ template <class F>
         formula.terms(piece.at(i), sigmoid(piece.z[i]), of_voxel);
         for (int k = 0; k < F::kSums; ++k) terms[k][i] = of_voxel[k];
     }
-    // Where it is free to, the compiler fuses some products with their sums and not others, and the last bits change
-    // from one version of this file to the next. Generalised Dice's are kept as they were: stored, then added.
-    if constexpr (std::is_same_v<F, loss::GeneralisedDice>) asm("" : "+m"(terms));
     for (int k = 0; k < F::kSums; ++k)
         for (int i = 0; i < kPiece; ++i) sums[k][i] += terms[k][i];
 }
@@ -126,7 +126,7 @@ IWSEG_VECTOR_CLONES void sum_chunk(const Chunk<T>& chunk, const F& formula, doub
 
 template <class F, class T>
 IWSEG_VECTOR_CLONES void gradient_of_chunk(const Chunk<T>& chunk, const F& formula, const float* coefficients,
-                                           T* diff_logit) {
+                                           T* diff_logit, Write write) {
     Piece piece;
     float gradient[kPiece];
     for (std::int64_t first = 0; first < chunk.voxels; first += kPiece) {
@@ -134,9 +134,9 @@ IWSEG_VECTOR_CLONES void gradient_of_chunk(const Chunk<T>& chunk, const F& formu
         load(chunk, first, count, piece);
         for (int i = 0; i < kPiece; ++i) gradient[i] = formula.gradient(piece.at(i), sigmoid(piece.z[i]), coefficients);
         if (count == kPiece)
-            store_some(gradient, kPiece, diff_logit + first);
+            store_some(gradient, kPiece, diff_logit + first, write);
         else
-            store_some(gradient, count, diff_logit + first);
+            store_some(gradient, count, diff_logit + first, write);
     }
 }
 
@@ -173,56 +173,60 @@ double join_chunks(const F& formula, const Shape& shape, const double* rows, flo
             for (int k = 0; k < F::kSums; ++k) sums[k] += rows[i * kRow + k];
             ignored += rows[i * kRow + kMostSums];
         }
-        total += loss::value_of_group(formula, sums, static_cast<double>(members * shape.voxels()), ignored,
-                                      1 / static_cast<double>(groups), c);
+        total += formulas::value_of_group(formula, sums, static_cast<double>(members * shape.voxels()), ignored,
+                                          1 / static_cast<double>(groups), c);
         for (std::int64_t n = g * members; n < (g + 1) * members; ++n)
             for (int k = 0; k < kMostCoefficients; ++k)
-                coefficients[n * kMostCoefficients + k] = loss::as_coefficient(c[k]);
+                coefficients[n * kMostCoefficients + k] = formulas::as_coefficient(c[k]);
     }
     return total;
 }
 
 }  // namespace
 
-std::int64_t loss_scratch_bytes(const LossParameters&, const Shape& logit) {
+std::int64_t loss_scratch_bytes(const Shape& logit) {
     return logit.n * (kMostCoefficients * static_cast<std::int64_t>(sizeof(float)) +
                       chunks_in(logit.voxels(), 1) * kRow * static_cast<std::int64_t>(sizeof(double)));
 }
 
-void loss_value(Stream stream, const LossParameters& parameters, const LossInput& input, void* scratch, double* value) {
-    loss::require_input(parameters, input);
+void loss_value(Stream stream, const LossPass& pass, const LossInput& input, void* scratch, double* value,
+                Write write) {
+    formulas::require_input(pass, input);
     const Shape& shape = input.logit.shape;
     const std::int64_t chunks = chunks_in(shape.voxels(), 1);
-    const std::int32_t* labels = loss::labels_read(parameters, input);
+    const std::int32_t* labels = formulas::labels_read(pass, input);
     double* rows = rows_in(scratch, shape.n);
-    loss::with_formula(parameters, [&](const auto& formula) {
+    const auto compute = [&](const auto& formula) {
         with_real(input.logit.type, [&](auto real) {
             parallel_for(stream, shape.n * chunks, [&](std::int64_t i) {
                 sum_chunk(chunk_of<decltype(real)>(input, labels, i / chunks, i % chunks), formula, rows + i * kRow);
             });
         });
-        *value = join_chunks(formula, shape, rows, coefficients_in(scratch));
-    });
+        const double found = join_chunks(formula, shape, rows, coefficients_in(scratch));
+        *value = write == Write::overwrite ? found : *value + found;
+    };
+    std::visit(compute, pass.formula);
 }
 
-void loss_gradient(Stream stream, const LossParameters& parameters, const LossInput& input, const void* scratch,
-                   View diff_logit) {
-    loss::require_input(parameters, input);
+void loss_gradient(Stream stream, const LossPass& pass, const LossInput& input, const void* scratch, View diff_logit,
+                   Write write) {
+    formulas::require_input(pass, input);
     require_same(input.logit, diff_logit, "loss_gradient");
     if (input.logit.type != diff_logit.type) throw std::invalid_argument("loss_gradient: tensors of different type");
     const Shape& shape = input.logit.shape;
     const std::int64_t chunks = chunks_in(shape.voxels(), 1);
-    const std::int32_t* labels = loss::labels_read(parameters, input);
+    const std::int32_t* labels = formulas::labels_read(pass, input);
     const auto* coefficients = static_cast<const float*>(scratch);
     with_real(input.logit.type, [&](auto real) {
         using T = decltype(real);
-        loss::with_formula(parameters, [&](const auto& formula) {
+        const auto compute = [&](const auto& formula) {
             parallel_for(stream, shape.n * chunks, [&](std::int64_t i) {
                 const Chunk<T> chunk = chunk_of<T>(input, labels, i / chunks, i % chunks);
                 gradient_of_chunk(chunk, formula, coefficients + i / chunks * kMostCoefficients,
-                                  diff_logit.as<T>() + (chunk.logit - input.logit.as<const T>()));
+                                  diff_logit.as<T>() + (chunk.logit - input.logit.as<const T>()), write);
             });
-        });
+        };
+        std::visit(compute, pass.formula);
     });
 }
 

@@ -85,7 +85,7 @@ class Inputs {
 };
 
 constexpr Shape kShape{2, 1, 4, 6, 8};
-const LossParameters kBce = loss_from_name("bce").parameters;
+const Loss kBce = loss_from_name("bce");
 
 class Graphs : public testing::TestWithParam<Backend> {
   protected:
@@ -170,7 +170,7 @@ TEST_P(Graphs, GradientsOfSeveralLossesAreAddedUp) {
                          b = conv(x, {.channels = 1, .kernel = 1, .name = "b"});
             std::vector<Tensor> losses;
             if (first) losses.push_back(loss(a, kBce, targets));
-            if (second) losses.push_back(loss(b, loss_from_name("dice + ce").parameters, targets));
+            if (second) losses.push_back(loss(b, loss_from_name("dice + ce"), targets));
             return losses;
         };
     };

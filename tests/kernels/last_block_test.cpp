@@ -85,14 +85,15 @@ TEST(LastBlock, SumsAndWhatIsMadeOfThemAreOneLaunch) {
     EXPECT_EQ(1, launches_of([&] { device.channel_sum(stream, x.view(), diff_shift.data(), scratch.data()); }));
 
     const Shape plain{2, 1, 3, 4, 5};
-    const LossParameters dice = loss_from_name("dl").parameters;
+    const LossPass dice{formulas::Scaled<formulas::Overlap>{{}, 1}};
     const KernelTensor logit(device, reference::Array(plain), Layout::ncdhw, Type::f32);
     const KernelArray<std::uint8_t> target(device, plain.elements(), 1);
     const KernelArray<double> value(device, 1);
-    const auto sums = kernel_scratch(device, device.loss_scratch_bytes(dice, plain));
-    EXPECT_EQ(1, launches_of([&] {
-                  device.loss_value(stream, dice, {logit.view(), target.data()}, sums.data(), value.data());
-              }));
+    const auto sums = kernel_scratch(device, device.loss_scratch_bytes(plain));
+    EXPECT_EQ(
+        1, launches_of([&] {
+            device.loss_value(stream, dice, {logit.view(), target.data()}, sums.data(), value.data(), Write::overwrite);
+        }));
 }
 
 }  // namespace

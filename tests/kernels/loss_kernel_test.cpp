@@ -9,6 +9,7 @@
 #include <limits>
 #include <random>
 #include <stdexcept>
+#include <variant>
 #include <vector>
 
 #include "base/error.h"
@@ -74,7 +75,7 @@ TEST_P(LossKernel, ValuesAndGradientsAgreeWithDoublePrecision) {
             const Batch b = random_batch({2, 1, 3, 7, 11}, spread, random);
             const Loss loss = loss_from_name(name);
             const Result found = compute(loss, b);
-            const double expected = reference::loss(kind_of(loss), in_double(loss, b));
+            const double expected = reference::loss(loss, in_double(b));
             ASSERT_NEAR(found.value, expected, 1e-6 * std::fabs(expected));
             expect_gradient_of_reference(loss, b, found, b.shape.elements());
             if (HasFatalFailure()) return;
@@ -87,7 +88,7 @@ TEST_P(LossKernel, ManyChunksAndWholeNumbersOfVoxelsAddUp) {
         for (const Shape shape : {Shape{2, 1, 32, 32, 32}, Shape{3, 1, 17, 33, 61}}) {
             const Batch b = random_batch(shape, 3.0, random);
             const Loss loss = loss_from_name(name);
-            const double expected = reference::loss(kind_of(loss), in_double(loss, b));
+            const double expected = reference::loss(loss, in_double(b));
             EXPECT_NEAR(compute(loss, b).value, expected, 1e-6 * std::fabs(expected)) << name;
         }
 }
@@ -100,7 +101,7 @@ TEST_P(LossKernel, OtherParametersOfFocalAndAsymmetricLossAreRight) {
         for (const char* name : {"fl", "iwfl", "asl", "iwasl"}) {
             const Loss loss = loss_from_name(name, options);
             const Result found = compute(loss, b);
-            const double expected = reference::loss(kind_of(loss), in_double(loss, b));
+            const double expected = reference::loss(loss, in_double(b));
             ASSERT_NEAR(found.value, expected, 1e-6 * std::fabs(expected)) << name;
             expect_gradient_of_reference(loss, b, found, b.shape.elements());
             if (HasFatalFailure()) return;
@@ -116,7 +117,7 @@ TEST_P(LossKernel, SureAndRightLogitsGiveFiniteLossesAndGradients) {
             SCOPED_TRACE(testing::Message() << name << " at " << sure);
             const Loss loss = loss_from_name(name);
             const Result found = compute(loss, b);
-            const double expected = reference::loss(kind_of(loss), in_double(loss, b));
+            const double expected = reference::loss(loss, in_double(b));
             EXPECT_NEAR(found.value, expected, 1e-6 * std::fabs(expected));
             for (const float g : found.gradient) ASSERT_TRUE(std::isfinite(g));
             if (name == "wce") continue;  // there every voxel moves the weight of the positive ones
@@ -149,7 +150,7 @@ TEST_P(LossKernel, FocalPowersOfInfinitelySureVoxelsAreRight) {
         for (std::size_t v = 0; v < b.logit.size(); v += 3) b.logit[v] = b.target[v] ? kInfinity : -kInfinity;
         const Loss loss = loss_from_name("fl", {.focal_gamma = gamma});
         const Result found = compute(loss, b);
-        const double expected = reference::loss(kind_of(loss), in_double(loss, b));
+        const double expected = reference::loss(loss, in_double(b));
         EXPECT_NEAR(found.value, expected, 1e-6 * std::fabs(expected)) << "gamma " << gamma;
         for (std::size_t v = 0; v < b.logit.size(); v += 3) ASSERT_EQ(found.gradient[v], 0.0f) << "gamma " << gamma;
     }
@@ -163,14 +164,15 @@ TEST_P(LossKernel, SureAndWrongLogitsCostWhatTheFormulaSays) {
         for (std::size_t v = 0; v < b.logit.size(); v += 3) b.logit[v] = b.target[v] ? -100.0f : 100.0f;
         const Loss loss = loss_from_name(name);
         Result found = compute(loss, b);
-        const double expected = reference::loss(kind_of(loss), in_double(loss, b));
+        const double expected = reference::loss(loss, in_double(b));
         EXPECT_NEAR(found.value, expected, 1e-6 * std::fabs(expected));
         expect_gradient_of_reference(loss, b, found, b.shape.elements());
         // Infinitely wrong: overlaps are bounded; cross-entropies are infinite, their slopes are not.
         b.logit[0] = b.target[0] ? -kInfinity : kInfinity;
         found = compute(loss, b);
-        const LossFormula formula = loss.parameters.formula;
-        const bool bounded = formula == LossFormula::overlap || formula == LossFormula::generalised_dice;
+        const formulas::Formula& formula = loss.terms[0].formula;
+        const bool bounded = std::holds_alternative<formulas::Overlap>(formula) ||
+                             std::holds_alternative<formulas::GeneralisedDice>(formula);
         EXPECT_EQ(std::isfinite(found.value), bounded);
         EXPECT_FALSE(std::isnan(found.value));
         for (const float g : found.gradient) ASSERT_TRUE(std::isfinite(g));
@@ -196,7 +198,7 @@ TEST_P(LossKernel, ZeroDenominatorGivesZeroLossAndGradient) {
         const Result found = compute(loss, b);
         for (std::int64_t v = 0; v < b.shape.voxels(); ++v) ASSERT_EQ(found.gradient[v], 0.0f);
         // The other sample counts as before: it is half of the mean.
-        const double expected = reference::loss(kind_of(loss), in_double(loss, b));
+        const double expected = reference::loss(loss, in_double(b));
         EXPECT_NEAR(found.value, expected, 1e-6);
         expect_gradient_of_reference(loss, b, found, b.shape.elements());
     }
@@ -270,7 +272,7 @@ TEST(Losses, AnUnknownNameIsAnsweredWithTheNearest) {
     }
     EXPECT_THROW(loss_from_name("fl", {.focal_alpha = 1.5f}), InputError);
     EXPECT_EQ(loss_names().size(), 10u);
-    for (const std::string& name : loss_names()) EXPECT_EQ(loss_from_name(name).weighted, name.starts_with("iw"));
+    for (const std::string& name : loss_names()) EXPECT_EQ(loss_from_name(name).weighted(), name.starts_with("iw"));
 }
 
 TEST_P(LossKernel, OnlyLabelsOfLesionVoxelsAreRead) {
@@ -309,10 +311,16 @@ TEST_P(LossKernel, InputsThatDoNotFitAreRefused) {
     Batch b = random_batch({1, 1, 2, 2, 2}, 1.0, random);
     double value = 0, scratch[64];
     LossInput input{{b.logit.data(), b.shape, Type::f32}, b.target.data(), b.labels.data(), b.table.data(), b.stride};
-    EXPECT_THROW(device.loss_value({}, loss_from_name("gdl").parameters, input, scratch, &value),
-                 std::invalid_argument);
+    const auto refused = [&](const LossPass& pass) {
+        EXPECT_THROW(device.loss_value({}, pass, input, scratch, &value, Write::overwrite), std::invalid_argument);
+    };
+    const LossPass overlap{formulas::Scaled<formulas::Overlap>{{}, 1}};
+    refused({formulas::Scaled<formulas::GeneralisedDice>{{}, 1}, true});
     input.logit.shape = {1, 2, 1, 2, 2};
-    EXPECT_THROW(device.loss_value({}, loss_from_name("dl").parameters, input, scratch, &value), std::invalid_argument);
+    refused(overlap);
+    input.logit.shape = b.shape;
+    input.labels = nullptr;
+    refused({overlap.formula, true});
 }
 
 INSTANTIATE_TEST_SUITE_P(On, LossKernel, testing::Values(Backend::cpu, Backend::simt, Backend::cuda),

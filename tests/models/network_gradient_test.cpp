@@ -120,7 +120,7 @@ class NetworkGradient : public testing::TestWithParam<Backend> {
             b.w.push_back(
                 batch_.weights[static_cast<std::size_t>(static_cast<std::int64_t>(v) / voxels * 3 + batch_.labels[v])]);
         }
-        return reference::loss({"overlap", 1}, b);
+        return reference::loss(loss_from_name("iwdl"), b);
     }
 
     std::unique_ptr<Context> context_;

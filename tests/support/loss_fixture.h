@@ -11,6 +11,7 @@
 #include "kernels/device/bf16.h"
 #include "kernels/loss/loss.h"
 #include "losses/loss.h"
+#include "losses/loss_passes.h"
 #include "tests/support/backends.h"
 #include "tests/support/kernel_tensor.h"
 #include "tests/support/reference_losses.h"
@@ -63,17 +64,16 @@ Result compute(Backend backend, const Loss& loss, const Batch& b, Stream threads
     const KernelArray<std::uint8_t> target(device, b.target);
     const KernelArray<std::int32_t> labels(device, b.labels);
     const KernelArray<float> table(device, b.table);
-    const LossInput input{{logit.data(), b.shape, type},
-                          target.data(),
-                          loss.weighted ? labels.data() : nullptr,
-                          loss.weighted ? table.data() : nullptr,
-                          loss.weighted ? b.stride : 0};
+    const LossInput input{{logit.data(), b.shape, type}, target.data(), labels.data(), table.data(), b.stride};
     const KernelArray<double> scratch(
-        device, device.loss_scratch_bytes(loss.parameters, b.shape) / static_cast<std::int64_t>(sizeof(double)) + 1,
-        -7.0);
+        device, device.loss_scratch_bytes(b.shape) / static_cast<std::int64_t>(sizeof(double)) + 1, -7.0);
     const KernelArray<double> value(device, 1, -7.0);
-    device.loss_value(stream, loss.parameters, input, scratch.data(), value.data());
-    device.loss_gradient(stream, loss.parameters, input, scratch.data(), {gradient.data(), b.shape, type});
+    Write write = Write::overwrite;
+    for (const LossPass& pass : loss_passes(loss)) {
+        device.loss_value(stream, pass, input, scratch.data(), value.data(), write);
+        device.loss_gradient(stream, pass, input, scratch.data(), {gradient.data(), b.shape, type}, write);
+        write = Write::accumulate;
+    }
     EXPECT_EQ(scratch.host().back(), -7.0) << "wrote behind the scratch";
     const std::vector<T> gradients = gradient.host();
     EXPECT_EQ(to_f32(gradients.back()), -7.0f) << "wrote behind the gradient";
@@ -83,22 +83,13 @@ Result compute(Backend backend, const Loss& loss, const Batch& b, Stream threads
     return result;
 }
 
-inline reference::LossKind kind_of(const Loss& loss) {
-    const char* formulas[] = {"bce", "wce", "overlap", "gdl", "focal", "sum"};
-    const LossTerms& t = loss.parameters.terms;
-    return {formulas[static_cast<int>(loss.parameters.formula)],
-            loss.parameters.beta2,
-            loss.parameters.gamma,
-            loss.parameters.alpha,
-            {t.dice, t.iwdice, t.ce, t.iwce}};
-}
-
-inline reference::LossBatch in_double(const Loss& loss, const Batch& b) {
+/// Of a loss's definition, in double precision.
+inline reference::LossBatch in_double(const Batch& b) {
     reference::LossBatch r{b.shape.n, {b.logit.begin(), b.logit.end()}, {}, {}};
     for (std::int64_t v = 0; v < b.shape.elements(); ++v) {
         const bool known = b.target[v] != kIgnored;
         r.t.push_back(known ? b.target[v] : reference::kNoTruth);
-        r.w.push_back(!known ? 0 : loss.weighted ? b.table[v / b.shape.voxels() * b.stride + b.labels[v]] : 1.0);
+        r.w.push_back(known ? b.table[v / b.shape.voxels() * b.stride + b.labels[v]] : 0);
     }
     return r;
 }
@@ -111,16 +102,15 @@ inline float largest(const std::vector<float>& numbers) {
 
 /// Central differences of the reference, by each of the first voxels of the batch.
 inline void expect_gradient_of_reference(const Loss& loss, const Batch& b, const Result& found, std::int64_t voxels) {
-    const reference::LossKind kind = kind_of(loss);
-    reference::LossBatch r = in_double(loss, b);
+    reference::LossBatch r = in_double(b);
     constexpr double step = 1e-4;  // error about step^2 = 1e-8 and rounding 1e-16 / step = 1e-12
     for (std::int64_t v = 0; v < voxels; ++v) {
         if (r.t[v] == reference::kNoTruth) continue;
         const double z = r.z[v];
         r.z[v] = z + step;
-        const double above = reference::loss(kind, r);
+        const double above = reference::loss(loss, r);
         r.z[v] = z - step;
-        const double below = reference::loss(kind, r);
+        const double below = reference::loss(loss, r);
         r.z[v] = z;
         ASSERT_NEAR(found.gradient[v], (above - below) / (2 * step), 1e-5 * largest(found.gradient) + 1e-11)
             << "voxel " << v << ", logit " << z << ", target " << int{b.target[v]};

@@ -1,13 +1,15 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdint>
-#include <string>
+#include <variant>
 #include <vector>
 
-/// Losses in double precision, written down plainly, for tests to compare with and to differentiate by differences.
+#include "losses/loss.h"
+
+/// Losses in double precision, written down plainly, for tests to compare with and to differentiate by differences: one
+/// `definition` a formula.
 namespace iwseg::reference {
 
 inline double sigmoid(double z) {
@@ -20,7 +22,7 @@ inline double softplus(double z) {
 /// Target of a voxel that is ignored: it is left out of everything.
 constexpr double kNoTruth = -1;
 
-/// A batch: `samples` times as many voxels each. Weights are 1 for losses without them.
+/// A batch: `samples` times as many voxels each.
 struct LossBatch {
     std::int64_t samples;
     std::vector<double> z, t, w;
@@ -28,77 +30,111 @@ struct LossBatch {
     std::int64_t voxels() const { return static_cast<std::int64_t>(z.size()) / samples; }
 };
 
-struct LossKind {
-    std::string formula;  ///< bce, wce, overlap, gdl, focal or sum
-    double beta2 = 1, gamma = 2, alpha = 0.75;
-    std::array<double, 4> factors{};  ///< of sum: dice, iwdice, ce, iwce
+/// A voxel that is not ignored.
+struct LossVoxel {
+    double p, q, t, w, error;  ///< error: cross-entropy
 };
+
+inline std::vector<LossVoxel> known_voxels(const LossBatch& b) {
+    std::vector<LossVoxel> known;
+    for (std::size_t v = 0; v < b.z.size(); ++v)
+        if (b.t[v] != kNoTruth)
+            known.push_back(
+                {sigmoid(b.z[v]), sigmoid(-b.z[v]), b.t[v], b.w[v], softplus(b.t[v] > 0 ? -b.z[v] : b.z[v])});
+    return known;
+}
+
+/// The mean of term(sample's voxels) over samples.
+template <class Term>
+double mean_of_samples(const LossBatch& b, Term term) {
+    double total = 0;
+    for (std::int64_t n = 0; n < b.samples; ++n) {
+        const auto part = [&](const std::vector<double>& all) {
+            return std::vector<double>(all.begin() + n * b.voxels(), all.begin() + (n + 1) * b.voxels());
+        };
+        total += term(known_voxels({1, part(b.z), part(b.t), part(b.w)}));
+    }
+    return total / static_cast<double>(b.samples);
+}
+
+/// The mean of term(voxel) over the voxels of the batch that are not ignored.
+template <class Term>
+double mean_of_voxels(const LossBatch& b, Term term) {
+    const std::vector<LossVoxel> known = known_voxels(b);
+    double total = 0;
+    for (const LossVoxel& v : known) total += term(v);
+    return known.empty() ? 0 : total / static_cast<double>(known.size());
+}
 
 inline double ratio_or_nothing(double numerator, double denominator) {
     return denominator == 0 ? 0 : 1 - numerator / denominator;
 }
 
-/// overlap and gdl of sample n.
-inline double sample_loss(const LossKind& kind, const LossBatch& b, std::int64_t n) {
-    double intersection[2] = {}, size[2] = {}, lesion = 0, known = 0;
-    for (std::int64_t v = n * b.voxels(); v < (n + 1) * b.voxels(); ++v) {
-        if (b.t[v] == kNoTruth) continue;
-        ++known;
-        const double p = sigmoid(b.z[v]), q = sigmoid(-b.z[v]), t = b.t[v], beta2 = kind.beta2;
-        intersection[1] += b.w[v] * p * t;
-        size[1] += b.w[v] * (beta2 * t * t + p * p);
-        intersection[0] += q * (1 - t);
-        size[0] += (1 - t) * (1 - t) + q * q;
-        lesion += t;
-    }
-    if (kind.formula == "overlap") return ratio_or_nothing((1 + kind.beta2) * intersection[1], size[1]);
-    const double rest = known - lesion;
-    const double c[2] = {1 / (1 + rest * rest), 1 / (1 + lesion * lesion)};
-    return ratio_or_nothing(2 * (c[0] * intersection[0] + c[1] * intersection[1]), c[0] * size[0] + c[1] * size[1]);
+inline double definition(const formulas::CrossEntropy&, const LossBatch& b) {
+    return mean_of_voxels(b, [](const LossVoxel& v) { return v.w * v.error; });
 }
 
-/// Smoothed soft Dice of the batch, and cross-entropy, each plain and weighted.
-inline double sum_of_terms(const LossKind& kind, const LossBatch& b) {
-    const auto known = static_cast<double>(b.t.size() - std::count(b.t.begin(), b.t.end(), kNoTruth));
-    double total = 0;
-    for (const bool weighted : {false, true}) {
-        double intersection = 0, size = 0, error = 0;
-        for (std::size_t v = 0; v < b.z.size(); ++v) {
-            if (b.t[v] == kNoTruth) continue;
-            const double p = sigmoid(b.z[v]), w = weighted ? b.w[v] : 1;
-            intersection += w * p * b.t[v];
-            size += w * (p + b.t[v]);
-            error += w * softplus(b.t[v] > 0 ? -b.z[v] : b.z[v]);
+inline double definition(const formulas::BalancedCrossEntropy&, const LossBatch& b) {
+    double known = 0, sum_p = 0;
+    for (const LossVoxel& v : known_voxels(b)) known += 1, sum_p += v.p;
+    if (sum_p == 0) return 0;
+    return mean_of_voxels(b, [&](const LossVoxel& v) { return (v.t > 0 ? (known - sum_p) / sum_p : 1) * v.error; });
+}
+
+inline double definition(const formulas::Overlap& overlap, const LossBatch& b) {
+    return mean_of_samples(b, [&](const std::vector<LossVoxel>& voxels) {
+        double intersection = 0, size = 0;
+        for (const LossVoxel& v : voxels) {
+            intersection += v.w * v.p * v.t;
+            size += v.w * (overlap.beta2 * v.t * v.t + v.p * v.p);
         }
-        const double dice = kind.factors[weighted ? 1 : 0], ce = kind.factors[weighted ? 3 : 2];
-        if (dice != 0) total += dice * (1 - (2 * intersection + 1e-5) / (size + 1e-5));
-        if (ce != 0 && known > 0) total += ce * error / known;
-    }
-    return total;
+        return ratio_or_nothing((1 + overlap.beta2) * intersection, size);
+    });
 }
 
-inline double loss(const LossKind& kind, const LossBatch& b) {
-    if (kind.formula == "sum") return sum_of_terms(kind, b);
-    const auto known = static_cast<double>(b.t.size() - std::count(b.t.begin(), b.t.end(), kNoTruth));
-    double total = 0, sum_p = 0;
-    if (kind.formula == "overlap" || kind.formula == "gdl") {
-        for (std::int64_t n = 0; n < b.samples; ++n) total += sample_loss(kind, b, n);
-        return total / static_cast<double>(b.samples);
+inline double definition(const formulas::GeneralisedDice&, const LossBatch& b) {
+    return mean_of_samples(b, [](const std::vector<LossVoxel>& voxels) {
+        double of_lesion = 0, of_rest = 0, size_of_lesion = 0, size_of_rest = 0, lesion = 0;
+        for (const LossVoxel& v : voxels) {
+            of_lesion += v.p * v.t;
+            size_of_lesion += v.t * v.t + v.p * v.p;
+            of_rest += v.q * (1 - v.t);
+            size_of_rest += (1 - v.t) * (1 - v.t) + v.q * v.q;
+            lesion += v.t;
+        }
+        const double rest = static_cast<double>(voxels.size()) - lesion;
+        const double by_lesion = 1 / (1 + lesion * lesion), by_rest = 1 / (1 + rest * rest);
+        return ratio_or_nothing(2 * (by_rest * of_rest + by_lesion * of_lesion),
+                                by_rest * size_of_rest + by_lesion * size_of_lesion);
+    });
+}
+
+template <bool kSquare>
+double definition(const formulas::Focal<kSquare>& focal, const LossBatch& b) {
+    return mean_of_voxels(b, [&](const LossVoxel& v) {
+        const double alpha = focal.alpha;
+        return v.w * (v.t > 0 ? alpha : 1 - alpha) * std::pow(v.t > 0 ? v.q : v.p, focal.gamma) * v.error;
+    });
+}
+
+inline double definition(const formulas::SoftDice&, const LossBatch& b) {
+    double intersection = 0, size = 0;
+    for (const LossVoxel& v : known_voxels(b)) {
+        intersection += v.w * v.p * v.t;
+        size += v.w * (v.p + v.t);
     }
-    if (known == 0) return 0;
-    for (std::size_t v = 0; v < b.z.size(); ++v)
-        if (b.t[v] != kNoTruth) sum_p += sigmoid(b.z[v]);
-    if (kind.formula == "wce" && sum_p == 0) return 0;
-    for (std::size_t v = 0; v < b.z.size(); ++v) {
-        if (b.t[v] == kNoTruth) continue;
-        const double t = b.t[v], error = softplus(t > 0 ? -b.z[v] : b.z[v]);
-        if (kind.formula == "bce") total += b.w[v] * error;
-        if (kind.formula == "wce") total += (t > 0 ? (known - sum_p) / sum_p : 1) * error;
-        if (kind.formula == "focal")
-            total += b.w[v] * (t > 0 ? kind.alpha : 1 - kind.alpha) *
-                     std::pow(sigmoid(t > 0 ? -b.z[v] : b.z[v]), kind.gamma) * error;
-    }
-    return total / known;
+    return 1 - (2 * intersection + 1e-5) / (size + 1e-5);
+}
+
+/// Weights count in weighted terms only.
+inline double loss(const Loss& loss, const LossBatch& b) {
+    LossBatch plain = b;
+    std::fill(plain.w.begin(), plain.w.end(), 1.0);
+    double total = 0;
+    for (const LossTerm& term : loss.terms)
+        total += term.factor *
+                 std::visit([&](const auto& f) { return definition(f, term.weighted ? b : plain); }, term.formula);
+    return total;
 }
 
 }  // namespace iwseg::reference

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "losses/loss.h"
+
+namespace iwseg {
+
+/// The term of that name, which may be another than it is written with: ce is bce too. The weighted form of each that
+/// has one is called by iw before it.
+std::optional<LossTerm> find_loss_term(const std::string& name, const LossOptions& options);
+
+/// All names that find_loss_term knows. What a term is written with comes in the order that sums are written in.
+const std::vector<std::string>& loss_term_names();
+
+}  // namespace iwseg
