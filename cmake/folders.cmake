@@ -43,10 +43,20 @@ if(IWSEG_APPS)
     target_link_libraries(iwseg_nifti INTERFACE ${NIFTI2_LIBRARY} ${ZNZ_LIBRARY} ZLIB::ZLIB ${DEFLATE_LIBRARY})
 endif()
 
-# iwseg_folder(NAME [USES folder...] [LINK library...]): the static library iwseg_NAME (iwseg::NAME) from NAME/*.cpp.
+# iwseg_folder(NAME [FILES pattern...] [EXCEPT folder] [USES folder...] [LINK library...]): the static library iwseg_NAME
+# (iwseg::NAME) from NAME/*.cpp, or from the files given, without those that another library has already.
 function(iwseg_folder name)
-    cmake_parse_arguments(ARG "" "" "USES;LINK" ${ARGN})
-    file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${name}/*.cpp)
+    cmake_parse_arguments(ARG "" "" "FILES;EXCEPT;USES;LINK" ${ARGN})
+    if(ARG_FILES)
+        list(TRANSFORM ARG_FILES PREPEND ${PROJECT_SOURCE_DIR}/)
+        file(GLOB sources CONFIGURE_DEPENDS ${ARG_FILES})
+    else()
+        file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${name}/*.cpp)
+    endif()
+    foreach(other ${ARG_EXCEPT})
+        get_target_property(taken iwseg_${other} SOURCES)
+        list(REMOVE_ITEM sources ${taken})
+    endforeach()
     list(FILTER sources EXCLUDE REGEX "(apps/main|kernels/device/no_cuda)\\.cpp$")
     if(NOT sources)
         file(WRITE ${CMAKE_BINARY_DIR}/empty.cpp "")

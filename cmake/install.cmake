@@ -4,7 +4,8 @@ include(cmake/public_headers.cmake)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/iwseg)
 set_target_properties(iwseg_onednn PROPERTIES EXPORT_NAME onednn)
-install(TARGETS iwseg_base iwseg_kernels iwseg_engine iwseg_models iwseg_losses iwseg_training iwseg_onednn EXPORT iwseg
+install(TARGETS iwseg_base iwseg_components iwseg_kernels iwseg_engine iwseg_models iwseg_losses iwseg_training iwseg_onednn
+        EXPORT iwseg
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(EXPORT iwseg NAMESPACE iwseg:: FILE iwsegTargets.cmake DESTINATION ${package_dir})
 configure_package_config_file(cmake/iwsegConfig.cmake.in ${CMAKE_BINARY_DIR}/iwsegConfig.cmake

@@ -1,9 +1,9 @@
-# What is installed of the headers: iwseg/iwseg.h and what it includes, directly or not, under include/iwseg/ as
+# What is installed of the headers: those of include/iwseg/ and what they include, directly or not, under include/iwseg/ as
 # in the source tree. There they include each other as "iwseg/engine/graph.h", so that a program needs one folder of
 # headers, and no name of ours can hide one of its own. The same tree lies in the build folder, public/.
 set(iwseg_public_folders "base|kernels|engine|models|losses|training")
 
-set(waiting include/iwseg/iwseg.h)
+set(waiting include/iwseg/iwseg.h include/iwseg/components.h)
 set(public_headers "")
 while(waiting)
     list(POP_FRONT waiting header)

@@ -34,6 +34,7 @@
 #include "engine/tensor.h"
 #include "kernels/components/components_of.h"
 #include "kernels/components/detection.h"
+#include "kernels/components/inverse_weights_of.h"
 #include "losses/loss.h"
 #include "losses/loss_operation.h"
 #include "models/grid_prediction.h"

@@ -29,6 +29,12 @@ void require_usable(const DetectionRule& rule, const char* threshold_name, const
                          " is not usable: a volume in mm³ of at least 0 was expected");
 }
 
+void require_usable_spacing(const std::array<double, 3>& spacing) {
+    for (const double mm : spacing)
+        if (!(mm > 0 && std::isfinite(mm)))
+            throw InputError("a spacing of " + number_text(mm) + " mm is not usable: it must be above 0");
+}
+
 double voxel_volume(const std::array<double, 3>& spacing) {
     return spacing[0] * spacing[1] * spacing[2];
 }

@@ -25,6 +25,9 @@ struct DetectionRule {
 /// that the sentence gives to the two, as in "--threshold".
 void require_usable(const DetectionRule& rule, const char* threshold_name, const char* min_volume_name);
 
+/// Throws InputError where a spacing in mm is not above 0, or not finite.
+void require_usable_spacing(const std::array<double, 3>& spacing);
+
 /// mm³ of one voxel, from its spacing in mm.
 double voxel_volume(const std::array<double, 3>& spacing);
 
