@@ -1,12 +1,15 @@
-# The program, and the part that other C++ programs embed: libraries, headers and find_package(iwseg).
+# The program, and the part that other C++ programs embed: libraries, headers, find_package(iwseg) and pkg-config.
 include(CMakePackageConfigHelpers)
 include(cmake/public_headers.cmake)
+include(cmake/pkg_config.cmake)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/iwseg)
 set_target_properties(iwseg_onednn PROPERTIES EXPORT_NAME onednn)
-install(TARGETS iwseg_base iwseg_components iwseg_kernels iwseg_engine iwseg_models iwseg_losses iwseg_training iwseg_onednn
-        EXPORT iwseg
-        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS iwseg_base iwseg_components iwseg_kernels iwseg_engine iwseg_models iwseg_losses iwseg_training iwseg_c_api
+        iwseg_onednn EXPORT iwseg ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+if(IWSEG_SHARED)
+    install(TARGETS iwseg_shared EXPORT iwseg LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
 install(EXPORT iwseg NAMESPACE iwseg:: FILE iwsegTargets.cmake DESTINATION ${package_dir})
 configure_package_config_file(cmake/iwsegConfig.cmake.in ${CMAKE_BINARY_DIR}/iwsegConfig.cmake
                               INSTALL_DESTINATION ${package_dir})

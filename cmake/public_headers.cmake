@@ -3,7 +3,7 @@
 # headers, and no name of ours can hide one of its own. The same tree lies in the build folder, public/.
 set(iwseg_public_folders "base|kernels|engine|models|losses|training")
 
-set(waiting include/iwseg/iwseg.h include/iwseg/components.h)
+set(waiting include/iwseg/iwseg.h include/iwseg/components.h include/iwseg/c_api.h)
 set(public_headers "")
 while(waiting)
     list(POP_FRONT waiting header)

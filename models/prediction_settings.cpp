@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "base/number_text.h"
+#include "engine/safetensors.h"
 
 namespace iwseg {
 namespace {
@@ -158,6 +158,12 @@ PredictionSettings settings_in(const Metadata& metadata, const std::string& orig
     if (const auto point = metadata.find("operating_point"); point != metadata.end())
         settings.rule = parse_detection_rule(point->second, origin + " (\"operating_point\" in its metadata)");
     return settings;
+}
+
+PredictionSettings settings_of_file(const std::filesystem::path& weights) {
+    Metadata metadata;
+    read_safetensors_header(weights, &metadata);
+    return settings_in(metadata, weights.string());
 }
 
 DetectionRule parse_detection_rule(const std::string& text, const std::string& origin) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -37,6 +38,9 @@ std::map<std::string, std::string> metadata_of(const PredictionSettings& setting
 /// configuration under "config". origin stands for the file in sentences. Throws InputError where neither is there, and
 /// where a value is not usable.
 PredictionSettings settings_in(const std::map<std::string, std::string>& metadata, const std::string& origin);
+
+/// What a weights file's metadata say. Throws InputError, naming it, as settings_in does, and where it is not readable.
+PredictionSettings settings_of_file(const std::filesystem::path& weights);
 
 /// The rule alone: {"threshold": 0.5, "min_volume": 0} and whatever stands beside. Throws InputError where it is none.
 DetectionRule parse_detection_rule(const std::string& json, const std::string& origin);

@@ -2,14 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <optional>
 #include <stdexcept>
 #include <string>
 
 #include "base/error.h"
-#include "base/number_text.h"
-#include "engine/safetensors.h"
 #include "models/networks.h"
 
 namespace iwseg {
@@ -81,9 +77,7 @@ Predictor Predictor::from_file(const Context& context, const std::filesystem::pa
 }
 
 Predictor Predictor::from_file(const Context& context, const Network& network, const std::filesystem::path& weights) {
-    std::map<std::string, std::string> metadata;
-    read_safetensors_header(weights, &metadata);
-    const PredictionSettings settings = settings_in(metadata, weights.string());
+    const PredictionSettings settings = settings_of_file(weights);
     if (!settings.channels.empty() && static_cast<int>(settings.channels.size()) != network.in_channels)
         throw InputError(weights.string() + " names " + std::to_string(settings.channels.size()) +
                          " channels, but its network takes " + std::to_string(network.in_channels));
@@ -121,9 +115,7 @@ std::vector<std::uint8_t> Predictor::mask(std::span<const float> probability, co
     if (static_cast<std::int64_t>(probability.size()) != voxels)
         throw std::invalid_argument("probabilities of " + std::to_string(probability.size()) + " voxels: expected " +
                                     std::to_string(voxels));
-    for (const double mm : spacing)
-        if (!(mm > 0 && std::isfinite(mm)))
-            throw InputError("a spacing of " + number_text(mm) + " mm is not usable: it must be above 0");
+    require_usable_spacing(spacing);
     return detect(probability.data(), shape, spacing, state_->settings.rule);
 }
 
@@ -137,8 +129,10 @@ const PredictionSettings& Predictor::settings() const {
 
 std::int64_t Predictor::bytes(const Extent& shape) const {
     const auto [d, h, w] = shape;
-    // Of an image that is prepared, what is made of it is held beside the caller's.
-    return state_->grid.bytes(d, h, w) + (state_->takes_raw ? 4 * state_->channels() * d * h * w : 0);
+    if (!state_->takes_raw) return state_->grid.bytes(d, h, w);
+    // What is made of an image, and of its mask channel, is held beside the caller's.
+    const int mask = state_->channels() - state_->in_channels;
+    return state_->grid.bytes(d, h, w) + 4 * (state_->channels() + mask) * d * h * w;
 }
 
 }  // namespace iwseg

@@ -68,8 +68,19 @@ struct Runtime {
     void (*set_threads)(int) = find<void(int)>("omp_set_num_threads", [](int) {});
 };
 
+/// The runtime's threads wait for the next region in its code: also where a plugin that brought it along is unloaded.
+void keep_loaded(const void* function) {
+    Dl_info info{};
+    if (is_ours(function) || ::dladdr(function, &info) == 0 || !info.dli_fname) return;
+    ::dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+}
+
 const Runtime& runtime() {
-    static const Runtime found;
+    static const Runtime found = [] {
+        const Runtime of_process;
+        keep_loaded(reinterpret_cast<const void*>(of_process.parallel));
+        return of_process;
+    }();
     return found;
 }
 
