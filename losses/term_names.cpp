@@ -28,6 +28,7 @@ constexpr Row kRows[] = {
          return o.focal_gamma == 2.0f ? Formula(formulas::Focal<true>{o.focal_alpha})
                                       : Formula(formulas::Focal<false>{o.focal_alpha, o.focal_gamma});
      }},
+    {"tversky", "", [](const LossOptions&) { return Formula(formulas::Tversky{}); }},
 };
 
 bool weightable(const Formula& formula) {

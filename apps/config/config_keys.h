@@ -24,8 +24,8 @@ void for_each_key(AnyConfig& c, Visitor&& visit) {
     using T = KeyText;
     visit("loss", c.loss,
           T("bce, wce, dl, gdl, asl, fl, iwbce, iwdl, iwasl, iwfl",
-            "what training minimises; iw… weights each voxel by the inverse of its lesion's size; or a sum of these "
-            "and of dice, ce, iwdice and iwce, as \"dice + 0.5*ce\""));
+            "what training minimises; iw… weights each voxel by the inverse of its lesion's size; or a sum of terms "
+            "(docs/design.md, section 6), as \"dice + 0.5*ce\""));
     visit("focal_alpha", c.focal_alpha,
           T("share, 0 to 1", "of fl and iwfl: weight of lesion voxels against background"));
     visit("focal_gamma", c.focal_gamma,

@@ -10,14 +10,15 @@
 #include "kernels/loss/formulas/generalised_dice.h"
 #include "kernels/loss/formulas/overlap.h"
 #include "kernels/loss/formulas/soft_dice.h"
+#include "kernels/loss/formulas/tversky.h"
 
 // What backends have passes for. A new formula is a file in formulas/ and a row of Formula; its name, a row of
 // losses/loss_names.cpp.
 namespace iwseg::formulas {
 
 /// The formula of one term of a loss.
-using Formula =
-    std::variant<CrossEntropy, BalancedCrossEntropy, Overlap, GeneralisedDice, Focal<true>, Focal<false>, SoftDice>;
+using Formula = std::variant<CrossEntropy, BalancedCrossEntropy, Overlap, GeneralisedDice, Focal<true>, Focal<false>,
+                             SoftDice, Tversky>;
 
 /// Sums that are computed in two passes together. Terms of other sums take two passes each.
 using DiceAndCrossEntropy = Sum<Scaled<SoftDice>, Scaled<CrossEntropy>>;

@@ -26,7 +26,9 @@ const std::vector<std::string> kSumsWritten = {"dice",
                                                "dice + 0.5*fl",
                                                "iwdl + ce",
                                                "2*dice + ce + 0.1*iwasl + gdl",
-                                               "3*wce"};
+                                               "3*wce",
+                                               "tversky",
+                                               "iwtversky + ce"};
 
 std::string refusal(const std::string& text) {
     try {

@@ -126,6 +126,16 @@ inline double definition(const formulas::SoftDice&, const LossBatch& b) {
     return 1 - (2 * intersection + 1e-5) / (size + 1e-5);
 }
 
+inline double definition(const formulas::Tversky& tversky, const LossBatch& b) {
+    double agreement = 0, over = 0, under = 0;
+    for (const LossVoxel& v : known_voxels(b)) {
+        agreement += v.w * v.p * v.t;
+        over += v.w * v.p * (1 - v.t);
+        under += v.w * v.q * v.t;
+    }
+    return 1 - (agreement + 1e-5) / (agreement + tversky.over * over + tversky.under * under + 1e-5);
+}
+
 /// Weights count in weighted terms only.
 inline double loss(const Loss& loss, const LossBatch& b) {
     LossBatch plain = b;
