@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/ops/conv.h"
+#include "engine/safetensors.h"
+#include "engine/tensor.h"
+#include "kernels/device/view.h"
+#include "models/network.h"
+
+// What the U-Nets that nnU-Net plans have in common, by whatever their encoders are made of. Parameters have the names
+// of its state_dict.
+namespace iwseg {
+
+/// Channels, strides and kernels of the stages, of which there are two or more.
+struct UnetStages {
+    std::string kind;  ///< "a plain U-Net", for messages
+    int in_channels = 1, out_channels = 1;
+    std::vector<int> widths;
+    std::vector<Sides> strides;  ///< of each stage's first convolution
+    std::vector<Sides> kernels;
+    int decoder_convs = 1;  ///< of each of the decoder's stages
+};
+
+/// With strides (1, then 2) and kernels (3) where there are none. Throws InputError where there are not as many of
+/// each.
+UnetStages completed(UnetStages stages);
+
+/// Throws InputError where a side is not a multiple of the product of its strides, and where the deepest stage would be
+/// a single voxel.
+void require_patch(const UnetStages& stages, const Shape& image);
+
+/// NAME.conv, NAME.norm and LeakyReLU.
+Tensor conv_norm_relu(Tensor x, const std::string& name, ConvOptions options);
+/// LeakyReLU as they have it.
+Tensor stage_activation(Tensor x);
+/// `convs` of these, NAME.convs.0 and so on, the first with the stride.
+Tensor conv_stage(Tensor x, const std::string& name, int convs, int channels, const Sides& kernel, const Sides& stride);
+
+/// Logits of the encoder's results, one a stage: doubled by transposed convolutions, joined by concatenation.
+Tensor decode(const UnetStages& stages, const std::vector<Tensor>& levels);
+
+/// The network as a value. encode: the encoder's results of an image.
+Network network_of(const UnetStages& stages, const std::string& name,
+                   std::function<std::vector<Tensor>(Tensor image)> encode);
+
+/// A weights file's header, to be asked for the network that it was written for.
+class StoredStages {
+  public:
+    /// kind: as in UnetStages. Throws InputError where the file cannot be read.
+    StoredStages(const std::string& file, const std::string& kind, std::map<std::string, std::string>* metadata);
+
+    bool contains(const std::string& name) const { return stored_.contains(name); }
+    /// Of a convolution's weights. Throws InputError, naming the file, where they are missing or no weights of one.
+    std::vector<std::int64_t> shape_of(const std::string& name) const;
+    /// How many of these there are: NAME0REST, NAME1REST, …
+    int count(const std::string& name, const std::string& rest) const;
+    /// The stages whose widths and kernels are those of these weights, NAME0REST and so on.
+    UnetStages read(const std::string& name, const std::string& rest) const;
+
+  private:
+    std::string file_, kind_;
+    std::map<std::string, StoredTensor> stored_;
+};
+
+}  // namespace iwseg
