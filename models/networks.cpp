@@ -7,6 +7,7 @@
 #include "base/nearest_name.h"
 #include "engine/safetensors.h"
 #include "models/plain_unet.h"
+#include "models/residual_encoder_unet.h"
 #include "models/unet.h"
 
 namespace iwseg {
@@ -30,6 +31,11 @@ constexpr Kind kKinds[] = {
          return plain_unet({.in_channels = in_channels, .widths = widths});
      },
      plain_unet_of_weights},
+    {"residual_encoder_unet", "encoder.stem.convs.0.conv.weight",
+     [](int in_channels, const std::vector<int>& widths) {
+         return residual_encoder_unet({.in_channels = in_channels, .widths = widths});
+     },
+     residual_encoder_unet_of_weights},
 };
 
 }  // namespace

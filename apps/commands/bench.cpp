@@ -35,7 +35,7 @@ void add_measurement(CLI::App& bench, const std::string& name, const std::string
     if (one_of(name, {"step", "kernels", "floor", "weights", "loss"}))
         app->add_option("--batch", options->batch, "patches a step")->check(positive(4096));
     if (one_of(name, {"step", "kernels", "floor", "predict"})) {
-        app->add_option("--network", options->network, "unet or plain_unet");
+        app->add_option("--network", options->network, "by its name in a configuration (unet, plain_unet, …)");
         app->add_option("--widths", options->widths, "channels of its levels, four of unet")
             ->expected(2, 9)
             ->check(positive(4096));

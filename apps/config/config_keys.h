@@ -32,12 +32,12 @@ void for_each_key(AnyConfig& c, Visitor&& visit) {
           T("exponent", "of fl and iwfl: how far voxels that are right already count less"));
     visit("asl_beta", c.asl_beta, T("ratio", "of asl and iwasl: how much more a missed voxel counts than a false one"));
     visit("precision", c.precision, T("fp32 or bf16", "of activations and convolutions; weights and sums are fp32"));
-    visit(
-        "network", c.network,
-        T("unet or plain_unet", "the study's residual U-Net, or one as nnU-Net plans them (InstanceNorm, LeakyReLU)"));
+    visit("network", c.network,
+          T("unet, plain_unet or residual_encoder_unet",
+            "the study's residual U-Net, or one as nnU-Net plans them: plain, or as its ResEnc presets have it"));
     visit("widths", c.widths,
           T("channels",
-            "of the network's levels, four of unet, two or more of plain_unet; time and memory grow with them"));
+            "of the network's levels, four of unet, two or more of the others; time and memory grow with them"));
     visit("patch", c.patch,
           T("voxels", "sides of a training patch, multiples of 8 with four levels; one number is a cube"));
     visit("batch", c.batch, T("patches", "that a step is computed on"));

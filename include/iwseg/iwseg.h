@@ -44,6 +44,7 @@
 #include "models/plain_unet.h"
 #include "models/prediction_settings.h"
 #include "models/predictor.h"
+#include "models/residual_encoder_unet.h"
 #include "models/unet.h"
 #include "training/session.h"
 #include "training/trainer.h"

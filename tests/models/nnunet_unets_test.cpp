@@ -1,4 +1,5 @@
-// The plain U-Net against PyTorch's modules: logits, gradients and three steps (tests/models/plain_unet_golden.py).
+// U-Nets as nnU-Net plans them against PyTorch's modules: logits, gradients and three steps
+// (tests/models/unet_golden.py).
 #include "models/plain_unet.h"
 
 #include <gtest/gtest.h>
@@ -10,6 +11,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/error.h"
@@ -17,7 +19,9 @@
 #include "engine/initialisation.h"
 #include "engine/safetensors.h"
 #include "losses/loss.h"
+#include "models/networks.h"
 #include "models/predictor.h"
+#include "models/residual_encoder_unet.h"
 #include "tests/support/backends.h"
 #include "tests/support/golden.h"
 #include "training/session.h"
@@ -25,8 +29,15 @@
 namespace iwseg {
 namespace {
 
-const PlainUnetOptions kGolden{
-    .in_channels = 2, .widths = {3, 5, 6}, .strides = {1, {1, 2, 2}, 2}, .kernels = {{1, 3, 3}, 3, 3}};
+const std::vector<Sides> kStrides{1, {1, 2, 2}, 2}, kKernels{{1, 3, 3}, 3, 3};
+
+Network golden_network(const std::string& name) {
+    if (name == "plain_unet")
+        return plain_unet({.in_channels = 2, .widths = {3, 5, 6}, .strides = kStrides, .kernels = kKernels});
+    return residual_encoder_unet(
+        {.in_channels = 2, .widths = {3, 5, 5}, .strides = kStrides, .kernels = kKernels, .blocks = {1, 2, 2}});
+}
+
 constexpr Shape kInput{2, 2, 4, 8, 12};
 
 /// Largest |got - expected| as a share of the largest |expected|.
@@ -39,15 +50,16 @@ double distance(const std::vector<float>& got, const std::vector<float>& expecte
     return worst / largest;
 }
 
-class PlainUnet : public testing::TestWithParam<Backend> {
+class NnunetUnets : public testing::TestWithParam<std::tuple<Backend, const char*>> {
   protected:
     void SetUp() override {
-        IWSEG_SKIP_WITHOUT_DEVICE(GetParam());
-        context_.emplace(kernels_of(GetParam()), ContextOptions{.threads = 2});
-        for (const auto& [name, tensor] : read_safetensors(golden_file("plain_unet.safetensors")))
+        const auto [backend, network] = GetParam();
+        IWSEG_SKIP_WITHOUT_DEVICE(backend);
+        context_.emplace(kernels_of(backend), ContextOptions{.threads = 2});
+        for (const auto& [name, tensor] : read_safetensors(golden_file(network + std::string(".safetensors"))))
             golden_[name] = tensor.as_f32();
         TrainingOptions options;
-        options.network = plain_unet(kGolden);
+        options.network = golden_network(network);
         options.loss = loss_from_name("bce");
         options.input = kInput;
         session_.emplace(*context_, parameters_, options);
@@ -77,7 +89,7 @@ class PlainUnet : public testing::TestWithParam<Backend> {
     Batch batch_;
 };
 
-TEST_P(PlainUnet, FollowsPyTorchForThreeSteps) {
+TEST_P(NnunetUnets, FollowPyTorchForThreeSteps) {
     // As many arrays as PyTorch has, of which each is looked at.
     const auto stored =
         std::count_if(golden_.begin(), golden_.end(), [](const auto& one) { return one.first.starts_with("before."); });
@@ -103,8 +115,12 @@ TEST_P(PlainUnet, FollowsPyTorchForThreeSteps) {
             << parameters_[{i}].name;
 }
 
-INSTANTIATE_TEST_SUITE_P(On, PlainUnet, testing::Values(Backend::cpu, Backend::simt, Backend::cuda),
-                         [](const auto& one) { return std::string(name_of(one.param)); });
+INSTANTIATE_TEST_SUITE_P(On, NnunetUnets,
+                         testing::Combine(testing::Values(Backend::cpu, Backend::simt, Backend::cuda),
+                                          testing::Values("plain_unet", "residual_encoder_unet")),
+                         [](const auto& one) {
+                             return std::string(name_of(std::get<0>(one.param))) + "_" + std::get<1>(one.param);
+                         });
 
 TEST(PlainUnetFile, TellsTheNetworkThatItIsOf) {
     const auto file = std::filesystem::temp_directory_path() / ("plain_unet_" + std::to_string(getpid()));
@@ -129,11 +145,44 @@ TEST(PlainUnetFile, TellsTheNetworkThatItIsOf) {
     EXPECT_THROW(plain_unet_of_weights(golden_file("unet_two_channel.weights.safetensors").string()), InputError);
 }
 
+TEST(ResidualEncoderUnetFile, TellsTheNetworkThatItIsOf) {
+    const auto from = std::filesystem::temp_directory_path() / ("residual_unet_" + std::to_string(getpid()));
+    Context context({.device = "cpu", .threads = 1});
+    const ResidualEncoderUnetOptions options{.in_channels = 2,
+                                             .out_channels = 1,
+                                             .widths = {3, 4, 4},
+                                             .strides = {1, {1, 2, 2}, 2},
+                                             .kernels = {{1, 3, 3}, 3, 3},
+                                             .blocks = {1, 3, 2},
+                                             .decoder_convs = 2};
+    Parameters parameters;
+    {
+        const GridPredictor predictor(context, parameters, residual_encoder_unet(options), {8, 8});
+        initialise(context, parameters, 3);
+        parameters.save(from);
+    }
+    const Network read = network_of_weights(from.string());
+    EXPECT_EQ(read.name, "residual_encoder_unet");
+    EXPECT_EQ(read.in_channels, 2);
+    EXPECT_EQ(read.out_channels, 1);
+    EXPECT_EQ(read.widths, options.widths);
+    EXPECT_EQ(read.divisor, 4);
+    Parameters again;
+    const GridPredictor predictor(context, again, read, {8, 8});
+    EXPECT_EQ(again.size(), parameters.size()) << "as many blocks and convolutions";
+    again.load(from);
+    std::filesystem::remove(from);
+    EXPECT_THROW(residual_encoder_unet_of_weights(golden_file("unet_two_channel.weights.safetensors").string()),
+                 InputError);
+}
+
 TEST(PlainUnetOptions, ThatDoNotFitTogetherAreRefused) {
     for (const PlainUnetOptions& bad :
          {PlainUnetOptions{.widths = {4}}, PlainUnetOptions{.widths = {4, 8}, .strides = {1}},
           PlainUnetOptions{.widths = {4, 8}, .kernels = {3, 3, 3}}, PlainUnetOptions{.convs = 0}})
         EXPECT_THROW(plain_unet(bad), InputError);
+    EXPECT_THROW(residual_encoder_unet({.widths = {4, 8}, .blocks = {1, 0}}), InputError);
+    EXPECT_THROW(residual_encoder_unet({.widths = {4, 8}, .blocks = {1}}), InputError);
     Graph graph;
     const Network network = plain_unet({.widths = {4, 8}});
     EXPECT_THROW(network.build(graph.input("odd", {1, 1, 6, 7, 8})), InputError);
