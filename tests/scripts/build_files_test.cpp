@@ -54,6 +54,19 @@ TEST(BuildFiles, WithoutDebiansToolsSetupSaysWhatToInstallAndInstallsNothing) {
     EXPECT_NE(text.find("install"), std::string::npos) << text;
 }
 
+TEST(BuildFiles, ThePageOfTheInterfaceNamesEveryPublicHeader) {
+    const std::string page = read_text(source + "/docs/api.md");
+    std::istringstream lines(read_text(source + "/include/iwseg/iwseg.h"));
+    int headers = 0;
+    for (std::string line; std::getline(lines, line);) {
+        if (!line.starts_with("#include \"")) continue;
+        const std::string header = line.substr(10, line.size() - 11);
+        EXPECT_NE(page.find("`" + header + "`"), std::string::npos) << header;
+        ++headers;
+    }
+    EXPECT_GT(headers, 40);
+}
+
 TEST(BuildFiles, BothContainersBuildAlikeAndHoldTheSameLibraries) {
     const std::string docker = read_text(source + "/containers/Dockerfile");
     const std::string apptainer = read_text(source + "/containers/iwseg.def");
