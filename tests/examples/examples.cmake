@@ -132,10 +132,11 @@ if(SHARED)
     if(NOT wanted EQUAL found)
         message(FATAL_ERROR "iwseg/c_api.h declares ${declared}, but libiwseg.so shows ${seen}")
     endif()
-    # From Python, by ctypes.
+    # From Python, by ctypes; and two copies of the library in one process.
     find_program(PYTHON python3)
     if(PYTHON)
         must_agree(${PYTHON} ${SOURCE}/examples/predict.py ${library} ${described})
+        must(${PYTHON} ${SOURCE}/tests/examples/two_copies.py ${library} ${described})
     endif()
 endif()
 message("all programs agree")
