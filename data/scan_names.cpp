@@ -7,7 +7,6 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/letters.h"
 
 namespace iwseg {
 
@@ -20,13 +19,6 @@ std::optional<ChannelName> channel_name(const std::string& stem) {
     if (!std::all_of(digits.begin(), digits.end(), [](unsigned char c) { return std::isdigit(c); }))
         return std::nullopt;
     return ChannelName{stem.substr(0, stem.size() - suffix), std::stoi(digits)};
-}
-
-bool is_data_of_header(const path& file) {
-    const std::string ending = lower_case(file.extension().string());
-    if (ending != ".raw" && ending != ".zraw") return false;
-    return std::filesystem::exists(path(file).replace_extension(".mhd")) ||
-           std::filesystem::exists(path(file).replace_extension(".MHD"));
 }
 
 void require_utf8(const path& file) {

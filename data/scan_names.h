@@ -17,9 +17,6 @@ struct ChannelName {
 /// "CASE" and 1 of "CASE_0001", a file's name without its ending; nothing where it does not end in four digits.
 std::optional<ChannelName> channel_name(const std::string& stem);
 
-/// Whether they are the voxels (.raw, .zraw) of a .mhd of the same name beside them, and so no scan of their own.
-bool is_data_of_header(const std::filesystem::path& file);
-
 /// Throws InputError that quotes the name where it is not UTF-8, which results and what is written of them could not
 /// tell apart.
 void require_utf8(const std::filesystem::path& file);

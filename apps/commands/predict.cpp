@@ -155,9 +155,7 @@ void add_predict_command(CLI::App& app) {
         ->type_name("FOLDER|FILE");
     command->add_option("-o,--out", arguments->out, "folder of the results, CASE_mask, CASE_prob and CASE_logit")
         ->required();
-    command
-        ->add_option("--ending", arguments->ending,
-                     "of the results' names (default: .nii.gz for NIfTI scans, .mha for MetaImage)")
+    command->add_option("--ending", arguments->ending, "of the results' names (default: " + default_endings() + ")")
         ->type_name("ENDING");
     command->add_option("--save", arguments->save, "which of mask,prob,logit (default: all)")
         ->delimiter(',')

@@ -14,8 +14,8 @@ std::filesystem::path prediction_file(const std::filesystem::path& folder, const
 /// The folder without ".", ".." and a slash at its end, absolute: its last part is its name.
 std::filesystem::path named_folder(const std::filesystem::path& folder);
 
-/// The ending that the results of a scan get where none is asked for: .nii.gz for NIfTI, .mha for MetaImage. Throws
-/// InputError where the scan is of no known format.
+/// The ending that the results of a scan get where none is asked for: the first of its format's. Throws InputError
+/// where the scan is of no known format.
 std::string prediction_ending(const std::filesystem::path& scan);
 
 /// That file of the case which is there, in whatever format; nothing where there is none. Throws InputError where there

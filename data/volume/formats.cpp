@@ -14,21 +14,33 @@ namespace {
 
 using std::filesystem::path;
 
-std::int64_t meta_channel_count(const path& file) {
-    read_meta_header(file);  // refuses files of several
+/// For formats of one channel a file: that a header can be read is all there is to count.
+template <Geometry (*read)(const path&)>
+std::int64_t one_channel(const path& file) {
+    read(file);
     return 1;
 }
 
-Volume<float> read_meta_channel(const path& file, std::int64_t channel) {
+template <Volume<float> (*read)(const path&)>
+Volume<float> only_channel(const path& file, std::int64_t channel) {
     if (channel != 0)
         throw InputError(fmt::format("{} has 1 channel, so there is no channel {}", file.string(), channel));
-    return read_meta_image(file);
+    return read(file);
+}
+
+Geometry read_meta_geometry(const path& file) {
+    return read_meta_header(file).geometry();
 }
 
 bool ends_with(const std::string& name, const std::string& ending) {
     return name.size() >= ending.size() &&
            std::equal(ending.rbegin(), ending.rend(), name.rbegin(),
                       [](char a, char b) { return a == std::tolower(static_cast<unsigned char>(b)); });
+}
+
+std::string upper_case(std::string ending) {
+    for (char& letter : ending) letter = static_cast<char>(std::toupper(static_cast<unsigned char>(letter)));
+    return ending;
 }
 
 /// What the table says of a name.
@@ -61,6 +73,8 @@ const std::vector<VolumeFormat>& volume_formats() {
         {"NIfTI",
          {".nii.gz", ".nii"},
          {".nii.gz", ".nii"},
+         {},
+         {},
          read_nifti_geometry,
          read_nifti_channel_count,
          nifti_reading_bytes,
@@ -73,11 +87,13 @@ const std::vector<VolumeFormat>& volume_formats() {
         {"MetaImage",
          {".mha", ".mhd"},
          {".mha"},
-         [](const path& file) { return read_meta_header(file).geometry(); },
-         meta_channel_count,
+         {".mhd"},
+         {".raw", ".zraw"},
+         read_meta_geometry,
+         one_channel<read_meta_geometry>,
          meta_reading_bytes,
          read_meta_image,
-         read_meta_channel,
+         only_channel<read_meta_image>,
          read_meta_labels,
          [](const path& file, const VolumeToWrite& any) {
              std::visit([&](const auto* volume) { write_meta_image(file, *volume); }, any);
@@ -103,10 +119,31 @@ std::string written_endings() {
     return endings_text(&VolumeFormat::written);
 }
 
+std::string default_endings() {
+    std::string text;
+    for (const VolumeFormat& format : volume_formats())
+        text += fmt::format("{}{} for {}{}", text.empty() ? "" : ", ", format.endings.front(), format.name,
+                            text.empty() ? " scans" : "");
+    return text;
+}
+
 bool is_written(const std::string& ending) {
     return std::any_of(volume_formats().begin(), volume_formats().end(), [&](const VolumeFormat& format) {
         return std::count(format.written.begin(), format.written.end(), ending) > 0;
     });
+}
+
+bool is_data_of_header(const path& file) {
+    const std::string name = file.filename().string();
+    for (const VolumeFormat& format : volume_formats())
+        for (const std::string& ending : format.data) {
+            if (!ends_with(name, ending)) continue;
+            const std::string stem = name.substr(0, name.size() - ending.size());
+            for (const std::string& header : format.headers)
+                for (const std::string& spelled : {header, upper_case(header)})
+                    if (std::filesystem::exists(file.parent_path() / (stem + spelled))) return true;
+        }
+    return false;
 }
 
 std::string name_without_ending(const path& file) {

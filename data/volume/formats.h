@@ -17,6 +17,8 @@ struct VolumeFormat {
     std::string name;
     std::vector<std::string> endings;  ///< of its files' names; results get the first
     std::vector<std::string> written;  ///< those of them that `write` takes
+    /// Of files that are a header alone, and of those beside it, of the same name, that may hold its voxels.
+    std::vector<std::string> headers, data;
     Geometry (*read_geometry)(const std::filesystem::path& file);
     std::int64_t (*read_channel_count)(const std::filesystem::path& file);
     std::int64_t (*reading_bytes)(const std::filesystem::path& file);
@@ -37,8 +39,14 @@ const VolumeFormat& format_of(const std::filesystem::path& file);
 /// Every ending, for sentences: ".nii.gz, .nii, .mha or .mhd"; those that can be written.
 std::string known_endings();
 std::string written_endings();
+/// What results are written as where no ending is asked for: ".nii.gz for NIfTI scans, .mha for MetaImage".
+std::string default_endings();
 /// Whether volumes can be written under names of that ending.
 bool is_written(const std::string& ending);
+
+/// Whether the file is the voxels (.raw, .zraw) of a header (.mhd) of the same name beside it, in capitals or not, and
+/// so no scan of its own.
+bool is_data_of_header(const std::filesystem::path& file);
 
 /// The file's name without its folder and its ending: "a.b" of "scans/a.b.nii.gz". All of it where the ending is
 /// unknown.

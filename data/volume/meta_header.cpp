@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <map>
 #include <optional>
@@ -12,6 +11,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "data/volume/header_text.h"
 
 // The keys and their defaults are those of MetaIO's documentation (https://itk.org/Wiki/MetaIO/Documentation); where it
 // is silent, what ITK 5 does with a file was tried.
@@ -25,49 +25,14 @@ constexpr double most_voxels = 0x1p53;
 
 struct ElementName {
     std::string_view name;
-    MetaElement element;
-    std::int64_t bytes;
+    VoxelType element;
 };
 // MET_LONG has four bytes, whatever the machine.
 constexpr ElementName element_names[] = {
-    {"MET_CHAR", MetaElement::i8, 1},        {"MET_UCHAR", MetaElement::u8, 1},  {"MET_SHORT", MetaElement::i16, 2},
-    {"MET_USHORT", MetaElement::u16, 2},     {"MET_INT", MetaElement::i32, 4},   {"MET_UINT", MetaElement::u32, 4},
-    {"MET_LONG", MetaElement::i32, 4},       {"MET_ULONG", MetaElement::u32, 4}, {"MET_LONG_LONG", MetaElement::i64, 8},
-    {"MET_ULONG_LONG", MetaElement::u64, 8}, {"MET_FLOAT", MetaElement::f32, 4}, {"MET_DOUBLE", MetaElement::f64, 8}};
-
-bool blank(char c) {
-    return c == ' ' || c == '\t' || c == '\r';
-}
-
-std::string_view trimmed(std::string_view text) {
-    while (!text.empty() && blank(text.front())) text.remove_prefix(1);
-    while (!text.empty() && blank(text.back())) text.remove_suffix(1);
-    return text;
-}
-
-std::vector<std::string_view> words(std::string_view text) {
-    std::vector<std::string_view> found;
-    for (std::size_t at = 0; at < text.size();) {
-        while (at < text.size() && blank(text[at])) ++at;
-        const std::size_t begin = at;
-        while (at < text.size() && !blank(text[at])) ++at;
-        if (at > begin) found.push_back(text.substr(begin, at - begin));
-    }
-    return found;
-}
-
-template <class Number>
-bool to_number(std::string_view word, Number& number) {
-    if (word.size() > 1 && word[0] == '+' && word[1] != '-') word.remove_prefix(1);
-    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
-    return error == std::errc{} && end == word.data() + word.size();
-}
-
-/// Text of the file within a sentence.
-std::string shown(std::string_view text) {
-    constexpr std::size_t most = 60;
-    return text.size() <= most ? std::string(text) : std::string(text.substr(0, most)) + "...";
-}
+    {"MET_CHAR", VoxelType::i8},        {"MET_UCHAR", VoxelType::u8},  {"MET_SHORT", VoxelType::i16},
+    {"MET_USHORT", VoxelType::u16},     {"MET_INT", VoxelType::i32},   {"MET_UINT", VoxelType::u32},
+    {"MET_LONG", VoxelType::i32},       {"MET_ULONG", VoxelType::u32}, {"MET_LONG_LONG", VoxelType::i64},
+    {"MET_ULONG_LONG", VoxelType::u64}, {"MET_FLOAT", VoxelType::f32}, {"MET_DOUBLE", VoxelType::f64}};
 
 class MetaHeaderParser {
   public:
@@ -316,12 +281,6 @@ class MetaHeaderParser {
 };
 
 }  // namespace
-
-std::int64_t bytes_of(MetaElement element) {
-    for (const ElementName& entry : element_names)
-        if (entry.element == element) return entry.bytes;
-    return 0;
-}
 
 std::int64_t MetaDescription::bytes() const {
     return header.shape[0] * header.shape[1] * header.shape[2] * bytes_of(element);

@@ -6,18 +6,14 @@
 #include <vector>
 
 #include "data/volume/meta_image.h"
+#include "data/volume/stored_voxels.h"
 
 namespace iwseg {
-
-/// The number type of a voxel in a MetaImage file.
-enum class MetaElement : std::uint8_t { i8, u8, i16, u16, i32, u32, i64, u64, f32, f64 };
-
-std::int64_t bytes_of(MetaElement element);
 
 /// What a MetaImage header says of its voxels, with defaults applied.
 struct MetaDescription {
     MetaHeader header;
-    MetaElement element = MetaElement::u8;
+    VoxelType element = VoxelType::u8;
     bool big_endian = false, compressed = false;
     std::int64_t compressed_bytes = 0;              ///< CompressedDataSize; 0: not said
     std::int64_t skipped_bytes = 0;                 ///< HeaderSize; -1: the voxels are the data file's last bytes

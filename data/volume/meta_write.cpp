@@ -1,9 +1,7 @@
 #include <fmt/format.h>
 #include <libdeflate.h>
 
-#include <algorithm>
 #include <bit>
-#include <cstring>
 #include <memory>
 #include <span>
 #include <string>
@@ -12,6 +10,7 @@
 #include "base/error.h"
 #include "data/volume/compression.h"
 #include "data/volume/meta_image.h"
+#include "data/volume/stored_voxels.h"
 
 namespace iwseg {
 namespace {
@@ -29,22 +28,6 @@ template <>
 constexpr const char* element_type<std::int16_t> = "MET_SHORT";
 template <>
 constexpr const char* element_type<std::int32_t> = "MET_INT";
-
-/// The voxels with i fastest. Blocks keep both sides in cache.
-template <class T>
-OutBytes in_file_order(const Volume<T>& volume) {
-    constexpr std::int64_t block = 16;
-    const auto [ni, nj, nk] = volume.geometry.shape;
-    OutBytes bytes(volume.voxels.size() * sizeof(T));
-    for (std::int64_t j = 0; j < nj; ++j)
-        for (std::int64_t i0 = 0; i0 < ni; i0 += block)
-            for (std::int64_t k0 = 0; k0 < nk; k0 += block)
-                for (std::int64_t k = k0; k < std::min(k0 + block, nk); ++k)
-                    for (std::int64_t i = i0; i < std::min(i0 + block, ni); ++i)
-                        std::memcpy(&bytes[static_cast<std::size_t>((k * nj + j) * ni + i) * sizeof(T)],
-                                    &volume.voxels[static_cast<std::size_t>((i * nj + j) * nk + k)], sizeof(T));
-    return bytes;
-}
 
 OutBytes deflated(const OutBytes& bytes) {
     const std::unique_ptr<libdeflate_compressor, void (*)(libdeflate_compressor*)> compressor(

@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "data/volume/compression.h"
 #include "data/volume/nifti.h"
 #include "data/volume/nifti_header.h"
 
@@ -30,8 +31,6 @@ namespace iwseg {
 namespace {
 
 using std::filesystem::path;
-
-constexpr std::int64_t most_inflation = 1032;  // the most that deflate can shrink
 
 /// The bytes of a file's voxels, and room for what lies before them.
 class RawVoxels {
@@ -93,7 +92,7 @@ class ByteSource {
 
     void seek(std::int64_t offset) { gzseek(file_.get(), offset, SEEK_SET); }
     std::int64_t size() const { return size_; }
-    std::int64_t most_bytes() const { return compressed_ ? size_ * most_inflation : size_; }
+    std::int64_t most_bytes() const { return compressed_ ? size_ * kMostInflation : size_; }
     bool compressed() const { return compressed_; }
     bool cut() const { return cut_; }  ///< its gzip data had no end where it was read up to
 

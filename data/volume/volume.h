@@ -31,10 +31,10 @@ struct Volume {
     std::vector<T> voxels;
 };
 
-/// Reads a file of any format in data/volume/formats.h, by the name's ending: NIfTI (NIfTI-1 or 2, every integer and
-/// float type, scl_slope and units honoured) or MetaImage, whose LPS frame becomes NIfTI's RAS. Throws InputError,
-/// naming the file, where it is missing, truncated, of another format, not three-dimensional (trailing axes of 1 are
-/// dropped), a value of its header is outside of its range, or it is larger by its header than by its bytes.
+/// Reads a file of any format in data/volume/formats.h, by the name's ending: of every integer and float type, scaled
+/// as the header says; a frame of other directions becomes NIfTI's RAS. Throws InputError, naming the file, where it is
+/// missing, truncated, of another format, not three-dimensional (trailing axes of 1 are dropped), a value of its header
+/// is outside of its range, or it is larger by its header than by its bytes.
 Volume<float> read_image(const std::filesystem::path& file);
 /// The same, as whole numbers. Throws InputError where a value is none by label_of.
 Volume<std::int32_t> read_labels(const std::filesystem::path& file);
@@ -56,8 +56,9 @@ Geometry read_geometry(const std::filesystem::path& file);
 /// The memory that read_image and read_labels take, their result included, in bytes, from the header alone.
 std::int64_t reading_bytes(const std::filesystem::path& file);
 
-/// Writes .nii, .nii.gz or .mha by the name's ending, atomically, NIfTI-1 where the sizes fit and else NIfTI-2. A
-/// geometry that was read from NIfTI is written to NIfTI as it stood there: qform, sform, codes, pixdim and units.
+/// Writes the format of the name's ending (written_endings), atomically, of NIfTI NIfTI-1 where the sizes fit and else
+/// NIfTI-2. A geometry that was read from NIfTI is written to NIfTI as it stood there: qform, sform, codes, pixdim and
+/// units.
 void write_volume(const std::filesystem::path& file, const Volume<float>& volume);
 void write_volume(const std::filesystem::path& file, const Volume<std::uint8_t>& volume);
 void write_volume(const std::filesystem::path& file, const Volume<std::int16_t>& volume);

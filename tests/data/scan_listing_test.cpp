@@ -9,6 +9,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "data/scan_names.h"
+#include "data/volume/formats.h"
 #include "data/volume/volume.h"
 
 namespace iwseg {
