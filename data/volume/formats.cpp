@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "data/volume/meta_image.h"
 #include "data/volume/nifti.h"
+#include "data/volume/nrrd.h"
 
 namespace iwseg {
 namespace {
@@ -98,6 +99,18 @@ const std::vector<VolumeFormat>& volume_formats() {
          [](const path& file, const VolumeToWrite& any) {
              std::visit([&](const auto* volume) { write_meta_image(file, *volume); }, any);
          }},
+        {"NRRD",
+         {".nrrd", ".nhdr"},
+         {".nrrd"},
+         {".nhdr"},
+         {".raw", ".raw.gz"},
+         read_nrrd_geometry,
+         one_channel<read_nrrd_geometry>,
+         nrrd_reading_bytes,
+         read_nrrd_image,
+         only_channel<read_nrrd_image>,
+         read_nrrd_labels,
+         write_nrrd},
     };
     return formats;
 }

@@ -104,15 +104,18 @@ TEST(FormatNames, EndingsOfAllFormatsAreTakenOffNames) {
     EXPECT_EQ(name_without_ending("folder.nii/A_0000.MHA"), "A_0000");
     EXPECT_EQ(name_without_ending("a.mhd"), "a");
     EXPECT_EQ(name_without_ending("a.gz"), "a.gz");  // of no format
-    EXPECT_EQ(name_without_ending("a.nrrd"), "a.nrrd");
+    EXPECT_EQ(name_without_ending("a.nrrd"), "a");
+    EXPECT_EQ(name_without_ending("a.dcm"), "a.dcm");
 }
 
 TEST_F(Formats, AnUnknownEndingIsRefusedNamingTheKnownOnes) {
-    const path file = save("scan.nrrd", "NRRD0004\n");
+    const path file = save("scan.dcm", "DICM");
     for (const std::string& sentence :
          {sentence_of([&] { read_image(file); }), sentence_of([&] { read_labels(file); }),
           sentence_of([&] { read_geometry(file); }), sentence_of([&] { write_volume(file, Volume<float>{}); })})
-        EXPECT_EQ(sentence, file.string() + " is in no known format: its name must end in .nii.gz, .nii, .mha or .mhd");
+        EXPECT_EQ(
+            sentence,
+            file.string() + " is in no known format: its name must end in .nii.gz, .nii, .mha, .mhd, .nrrd or .nhdr");
 }
 
 TEST_F(Formats, MetaImageIsWrittenAsOneFile) {
@@ -121,7 +124,7 @@ TEST_F(Formats, MetaImageIsWrittenAsOneFile) {
     EXPECT_FALSE(std::filesystem::exists(folder_ / "scan.mhd"));
     EXPECT_FALSE(is_written(".mhd"));
     EXPECT_FALSE(is_written("nii.gz"));
-    EXPECT_EQ(written_endings(), ".nii.gz, .nii or .mha");
+    EXPECT_EQ(written_endings(), ".nii.gz, .nii, .mha or .nrrd");
     for (const VolumeFormat& format : volume_formats()) EXPECT_TRUE(is_written(format.endings.front()));
 }
 
@@ -143,7 +146,7 @@ TEST_F(Formats, ADatasetOfMetaImagesIsReadAsOneOfNifti) {
     EXPECT_EQ(scan.lesions.voxels, std::vector<std::uint32_t>{0});
     expect_affine_of_nifti(scan.geometry);
     write_text(folder_ / "dataset.json", R"({"channel_names": {"0": "CT"}, "file_ending": ".dcm"})");
-    EXPECT_NE(sentence_of([&] { open_dataset(folder_); }).find(".nii.gz, .nii, .mha or .mhd can be read"),
+    EXPECT_NE(sentence_of([&] { open_dataset(folder_); }).find(".nii.gz, .nii, .mha, .mhd, .nrrd or .nhdr can be read"),
               std::string::npos);
 }
 

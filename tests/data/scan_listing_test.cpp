@@ -107,7 +107,7 @@ TEST_F(ScanListings, TheVoxelsOfAHeaderAreNoScanInCapitalsOrNot) {
 
 TEST_F(ScanListings, WhatIsPassedOverIsNamedAndCounted) {
     add("a.nii.gz"), add("old/b.nii.gz");
-    for (const char* name : {".DS_Store", "._a.nii.gz", "notes.txt", "list.csv", "x.nrrd", "y.nrrd", "z.tif", "zz.tif"})
+    for (const char* name : {".DS_Store", "._a.nii.gz", "notes.txt", "list.csv", "x.mnc", "y.mnc", "z.tif", "zz.tif"})
         write_text(folder_ / name, "?");
     const ScanListing listing = list_scan_folder(folder_, one_);
     EXPECT_EQ(names_of(listing), (Names{"a"}));
@@ -115,14 +115,14 @@ TEST_F(ScanListings, WhatIsPassedOverIsNamedAndCounted) {
     EXPECT_TRUE(holds(listing.notes[0], "2 hidden files")) << listing.notes[0];
     EXPECT_TRUE(holds(listing.notes[1], "1 folder in ")) << listing.notes[1];
     EXPECT_TRUE(holds(listing.notes[2], "6 files of no known format")) << listing.notes[2];
-    EXPECT_TRUE(holds(listing.notes[2], "list.csv, notes.txt, x.nrrd, y.nrrd, z.tif and 1 more")) << listing.notes[2];
+    EXPECT_TRUE(holds(listing.notes[2], "list.csv, notes.txt, x.mnc, y.mnc, z.tif and 1 more")) << listing.notes[2];
 }
 
 TEST_F(ScanListings, AFolderWithoutScansSaysWhatIsExpected) {
     write_text(folder_ / "a.dcm", "?");
     const std::string sentence = refusal(one_);
     EXPECT_TRUE(holds(sentence, "holds no scan")) << sentence;
-    EXPECT_TRUE(holds(sentence, ".nii.gz, .nii, .mha or .mhd")) << sentence;
+    EXPECT_TRUE(holds(sentence, ".nii.gz, .nii, .mha, .mhd, .nrrd or .nhdr")) << sentence;
     EXPECT_TRUE(holds(sentence, "a.dcm")) << sentence;
 }
 
