@@ -14,8 +14,6 @@
 namespace iwseg {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
-
 /// A triangle, or several in one plane, by the area it has across each axis, in eighths of a voxel's face.
 struct Facet {
     int d, h, w;
@@ -111,7 +109,7 @@ std::vector<Surfel> surfels(const std::vector<std::uint8_t>& codes, const std::v
 }
 
 double distance_of_share(std::vector<Surfel>& surface, double share) {
-    if (surface.empty()) return infinity;
+    if (surface.empty()) return std::numeric_limits<double>::infinity();
     std::sort(surface.begin(), surface.end(), [](const Surfel& a, const Surfel& b) {
         return a.distance != b.distance ? a.distance < b.distance : a.area < b.area;
     });
