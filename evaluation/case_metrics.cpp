@@ -1,12 +1,14 @@
 #include "evaluation/case_metrics.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <utility>
 
 #include "base/error.h"
 #include "base/nearest_name.h"
-#include "evaluation/surface_distance.h"
 
 namespace iwseg {
 
@@ -19,6 +21,10 @@ double& diameter_in(PicaiMatches::FalsePositive& false_positive) {
     return false_positive.diameter;
 }
 
+/// Those that match lesions and detections, and so pool and go by size.
+constexpr std::pair<const char*, bool MetricOptions::*> matching_metrics[] = {
+    {"panoptic", &MetricOptions::panoptic}, {"brats", &MetricOptions::brats}, {"picai", &MetricOptions::picai}};
+
 void scale_diameters(auto& matches, double unit) {
     for (auto& lesion : matches.lesions) lesion.diameter *= unit;
     for (auto& false_positive : matches.false_positives) diameter_in(false_positive) *= unit;
@@ -26,45 +32,47 @@ void scale_diameters(auto& matches, double unit) {
 
 }  // namespace
 
+bool MetricOptions::wants(const ScanMetric& metric) const {
+    return std::find(scan.begin(), scan.end(), metric.name) != scan.end();
+}
+
+bool MetricOptions::wants_surfaces() const {
+    return std::any_of(scan_metrics().begin(), scan_metrics().end(),
+                       [&](const ScanMetric& metric) { return metric.surfaces && wants(metric); });
+}
+
+double MetricOptions::option_of(const ScanMetric& metric) const {
+    if (!metric.option) return 0;
+    const auto chosen = scan_options.find(metric.option->key);
+    return chosen == scan_options.end() ? metric.option->value : chosen->second;
+}
+
+std::vector<std::string> metric_names() {
+    std::vector<std::string> names;
+    for (const auto& [name, member] : matching_metrics) names.emplace_back(name);
+    for (const ScanMetric& metric : scan_metrics()) names.emplace_back(metric.name);
+    return names;
+}
+
 MetricOptions metric_options(const std::vector<std::string>& names) {
     MetricOptions options;
-    const std::vector<std::pair<std::string, bool MetricOptions::*>> known{
-        {"panoptic", &MetricOptions::panoptic}, {"brats", &MetricOptions::brats}, {"picai", &MetricOptions::picai},
-        {"dice", &MetricOptions::dice},         {"hd95", &MetricOptions::hd95},   {"volume", &MetricOptions::volume}};
+    const std::vector<std::string> known = metric_names();
     for (const std::string& name : names) {
-        bool found = false;
-        for (const auto& [known_name, member] : known)
-            if (name == "all" || name == known_name) options.*member = found = true;
-        if (found) continue;
-        std::vector<std::string> spelled{"all"};
-        for (const auto& entry : known) spelled.push_back(entry.first);
-        const std::string nearest = nearest_name(name, spelled);
-        throw InputError("there is no metric '" + name + "'" +
-                         (nearest.empty() ? "" : "; did you mean " + nearest + "?") +
-                         " (expected all, panoptic, brats, picai, dice, hd95 or volume)");
+        const bool all = name == "all";
+        if (!all && std::find(known.begin(), known.end(), name) == known.end()) {
+            std::vector<std::string> spelled{"all"};
+            spelled.insert(spelled.end(), known.begin(), known.end());
+            const std::string nearest = nearest_name(name, spelled);
+            throw InputError(fmt::format("there is no metric '{}'{} (expected {} or all)", name,
+                                         nearest.empty() ? "" : "; did you mean " + nearest + "?",
+                                         fmt::join(known, ", ")));
+        }
+        for (const auto& [known_name, member] : matching_metrics)
+            if (all || name == known_name) options.*member = true;
+        for (const ScanMetric& metric : scan_metrics())
+            if ((all || name == metric.name) && !options.wants(metric)) options.scan.emplace_back(metric.name);
     }
     return options;
-}
-
-double SegmentedVolume::absolute_error() const {
-    return std::abs(prediction - target);
-}
-
-double SegmentedVolume::relative_error() const {
-    return target == 0 ? std::numeric_limits<double>::quiet_NaN() : (prediction - target) / target;
-}
-
-double scan_hd95(const Instances& instances, const std::array<double, 3>& spacing, Stream host) {
-    if (instances.lesions.empty() != instances.detections.empty()) return std::numeric_limits<double>::infinity();
-    if (instances.lesions.empty()) return 0;
-    Box box = instances.lesions.front().box;
-    for (const Instance& lesion : instances.lesions) box.include(lesion.box);
-    for (const Instance& detection : instances.detections) box.include(detection.box);
-    return robust_hausdorff(
-        surface_distances(cut_masks(
-                              instances.shape, box, [&](std::int64_t v) { return instances.lesion_labels[v] != 0; },
-                              [&](std::int64_t v) { return instances.detection_labels[v] != 0; }),
-                          spacing, host));
 }
 
 CaseMetrics measure_case(const Instances& instances, const std::array<double, 3>& spacing, const MetricOptions& options,
@@ -76,13 +84,11 @@ CaseMetrics measure_case(const Instances& instances, const std::array<double, 3>
     if (options.brats)
         scale_diameters(metrics.brats.emplace(match_lesionwise(instances, spacing, options.lesionwise, host)), unit);
     if (options.picai) scale_diameters(metrics.picai.emplace(match_picai(instances)), unit);
-    if (options.dice)
-        metrics.dice = Overlap{instances.shared_voxels(), instances.lesion_voxels(), instances.detection_voxels()};
-    if (options.hd95) metrics.hd95 = scan_hd95(instances, spacing, host);
-    if (options.volume) {
-        const double voxel = spacing[0] * spacing[1] * spacing[2] / 1000;
-        metrics.volume = SegmentedVolume{static_cast<double>(instances.lesion_voxels()) * voxel,
-                                         static_cast<double>(instances.detection_voxels()) * voxel};
+    MeasuredScan scan(instances, spacing, host);
+    for (const ScanMetric& metric : scan_metrics()) {
+        if (!options.wants(metric)) continue;
+        const std::vector<MetricValue> values = metric.measure(scan, options.option_of(metric));
+        metrics.scan.insert(metrics.scan.end(), values.begin(), values.end());
     }
     return metrics;
 }

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <memory>
@@ -73,11 +74,12 @@ void add_evaluate_command(CLI::App& app) {
         ->add_option_function<std::vector<std::string>>(
             "--metrics",
             [options](const std::vector<std::string>& names) {
-                const LesionwiseOptions lesionwise = options->metrics.lesionwise;
-                options->metrics = metric_options(names);
-                options->metrics.lesionwise = lesionwise;
+                MetricOptions chosen = metric_options(names);  // which; how they are computed stays
+                chosen.lesionwise = options->metrics.lesionwise;
+                chosen.scan_options = options->metrics.scan_options;
+                options->metrics = chosen;
             },
-            "panoptic, brats, picai, dice, hd95, volume or all, by commas: also writes metrics.json beside --out")
+            fmt::format("{} or all, by commas: also writes metrics.json beside --out", fmt::join(metric_names(), ", ")))
         ->delimiter(',')
         ->allow_extra_args(false);
     CLI::Option* strata =
@@ -110,6 +112,16 @@ void add_evaluate_command(CLI::App& app) {
         ->add_option("--brats-volume", options->metrics.lesionwise.volume, "mm3; brats leaves lesions up to this out")
         ->check(CLI::NonNegativeNumber)
         ->capture_default_str();
+    for (const ScanMetric& metric : scan_metrics()) {
+        if (!metric.option) continue;
+        const MetricOption option = *metric.option;
+        command
+            ->add_option_function<double>(
+                fmt::format("--{}", option.flag),
+                [options, option](double value) { options->metrics.scan_options[option.key] = value; },
+                fmt::format("{} (default: {})", option.help, option.value))
+            ->check(CLI::Range(option.least, 1e9));
+    }
     command->footer(
         "A lesion is found by a detection (component of probability > 0.5) with an\n"
         "intersection over union of at least 0.1; docs/evaluation.md has the rule. Sizes\n"

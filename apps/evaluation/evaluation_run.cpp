@@ -129,7 +129,7 @@ Evaluation evaluate_cases(const EvaluationOptions& options, const Reference& ref
                                          .logits = logits,
                                          .ignored = reference.labels.ignore().has_value(),
                                          .brats = options.metrics.brats,
-                                         .hd95 = options.metrics.hd95}));
+                                         .surfaces = options.metrics.wants_surfaces()}));
     }
     fmt::print("{}", memory_sentence(needs, "evaluating"));
     Evaluation evaluation;

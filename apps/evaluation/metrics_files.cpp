@@ -14,20 +14,10 @@ using Json = nlohmann::ordered_json;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-/// A number of the report: under which metric and key it is written, and its column in the table, empty where it has
-/// none.
-struct Value {
-    const char* metric;
-    const char* key;
-    const char* column;
-    double value;
-    bool is_count = false;
-};
-
 /// The scores of one case, of all lesions pooled or of one stratum. Those of whole scans only where `scan`.
-std::vector<Value> values_of(const CaseMetrics& metrics, const MetricOptions& options, const SizeRange& range,
-                             bool scan) {
-    std::vector<Value> values;
+std::vector<MetricValue> values_of(const CaseMetrics& metrics, const MetricOptions& options, const SizeRange& range,
+                                   bool scan) {
+    std::vector<MetricValue> values;
     const auto count = [](std::int64_t number) { return static_cast<double>(number); };
     if (metrics.panoptic) {
         const PanopticQuality quality = panoptic_quality(*metrics.panoptic, range);
@@ -54,25 +44,19 @@ std::vector<Value> values_of(const CaseMetrics& metrics, const MetricOptions& op
                                      {"picai", "average_precision", "AP", score.average_precision}});
     }
     if (!scan) return values;
-    if (metrics.dice) values.push_back({"dice", "dice", "Dice", metrics.dice->dice()});
-    if (metrics.hd95) values.push_back({"hd95", "hd95", "HD95", *metrics.hd95});
-    if (metrics.volume)
-        values.insert(values.end(), {{"volume", "target_ml", "target ml", metrics.volume->target},
-                                     {"volume", "prediction_ml", "", metrics.volume->prediction},
-                                     {"volume", "absolute_error_ml", "error ml", metrics.volume->absolute_error()},
-                                     {"volume", "relative_error", "relative", metrics.volume->relative_error()}});
+    values.insert(values.end(), metrics.scan.begin(), metrics.scan.end());
     return values;
 }
 
-Json number_json(const Value& value) {
+Json number_json(const MetricValue& value) {
     if (!std::isfinite(value.value)) return nullptr;
     if (value.is_count) return static_cast<std::int64_t>(value.value);
     return value.value;
 }
 
-Json values_json(const std::vector<Value>& values) {
+Json values_json(const std::vector<MetricValue>& values) {
     Json object = Json::object();
-    for (const Value& value : values) object[value.metric][value.key] = number_json(value);
+    for (const MetricValue& value : values) object[value.metric][value.key] = number_json(value);
     return object;
 }
 
@@ -92,17 +76,17 @@ CaseMetrics pooled(const MetricsReport& report) {
 
 /// The mean of each value over the cases that have one, NaN without any; and over how many cases it is.
 struct Means {
-    std::vector<Value> values;
+    std::vector<MetricValue> values;
     std::vector<std::int64_t> cases;
 };
 
 Means means_of(const MetricsReport& report) {
     Means means;
     for (const NamedMetrics& one : report.cases) {
-        const std::vector<Value> values = values_of(one.metrics, report.options, {}, true);
+        const std::vector<MetricValue> values = values_of(one.metrics, report.options, {}, true);
         if (means.values.empty()) {
             means.values = values;
-            for (Value& value : means.values) value.value = 0;
+            for (MetricValue& value : means.values) value.value = 0;
             means.cases.assign(values.size(), 0);
         }
         for (std::size_t i = 0; i < values.size(); ++i)
@@ -119,9 +103,9 @@ Means means_of(const MetricsReport& report) {
 }
 
 /// The values that have a column, each right-aligned under its name.
-std::string row_text(const std::vector<Value>& values) {
+std::string row_text(const std::vector<MetricValue>& values) {
     std::string text;
-    for (const Value& value : values) {
+    for (const MetricValue& value : values) {
         const std::string column = value.column;
         if (column.empty()) continue;
         const std::string cell = std::isnan(value.value)   ? "-"
@@ -133,9 +117,9 @@ std::string row_text(const std::vector<Value>& values) {
     return text + "\n";
 }
 
-std::string header_text(const std::vector<Value>& values) {
+std::string header_text(const std::vector<MetricValue>& values) {
     std::string text;
-    for (const Value& value : values) {
+    for (const MetricValue& value : values) {
         const std::string column = value.column;
         if (!column.empty()) text += fmt::format("  {:>{}}", column, std::max<std::size_t>(column.size(), 7));
     }
@@ -164,18 +148,20 @@ std::string metrics_json(const MetricsReport& report) {
                            {"panoptic_iou", 0.5},
                            {"picai_iou", 0.1},
                            {"size_unit", name_of(report.options.size_unit)}};
+    for (const ScanMetric& metric : scan_metrics())
+        if (metric.option) document["options"][metric.option->key] = report.options.option_of(metric);
     document["cases"] = Json::object();
     for (const NamedMetrics& one : report.cases)
         document["cases"][one.name] = values_json(values_of(one.metrics, report.options, {}, true));
     const Means means = means_of(report);
     document["all"] = Json::object();
     for (std::size_t i = 0; i < means.values.size(); ++i) {
-        const Value& value = means.values[i];
+        const MetricValue& value = means.values[i];
         document["all"][value.metric]["mean"][value.key] = number_json(value);
         document["all"][value.metric]["cases"][value.key] = means.cases[i];
     }
     const CaseMetrics all = pooled(report);
-    for (const Value& value : values_of(all, report.options, {}, false))
+    for (const MetricValue& value : values_of(all, report.options, {}, false))
         document["all"][value.metric]["pooled"][value.key] = number_json(value);
     document["by_size"] = Json::array();
     for (const SizeRange& range : report.strata) {
@@ -188,7 +174,7 @@ std::string metrics_json(const MetricsReport& report) {
 
 std::string metrics_table(const MetricsReport& report) {
     if (report.cases.empty()) return "";
-    std::vector<std::pair<std::string, std::vector<Value>>> rows;
+    std::vector<std::pair<std::string, std::vector<MetricValue>>> rows;
     for (const NamedMetrics& one : report.cases)
         rows.emplace_back(one.name, values_of(one.metrics, report.options, {}, true));
     rows.emplace_back("mean of scans", means_of(report).values);

@@ -65,7 +65,7 @@ MemoryNeed evaluation_need(const EvaluationWork& work) {
     constexpr double labelling = u8 + rows_as_bits;
     constexpr double growing = labelling + i32 + u8;                 // lesions that grew together, and their labels
     constexpr double distances = 2 * u8 + 2 * u8 + 2 * u8 + 8 * u8;  // masks, codes of corners, surfaces, f64 distances
-    const double most = held + std::max({labelling, work.brats ? growing : 0, work.hd95 ? distances : 0});
+    const double most = held + std::max({labelling, work.brats ? growing : 0, work.surfaces ? distances : 0});
     return need_of(work.name, shape, std::max(static_cast<double>(reading_bytes(work.label)), most * voxels_of(shape)));
 }
 

@@ -29,9 +29,10 @@ struct PredictionWork {
 struct EvaluationWork {
     std::string name{};
     std::filesystem::path label{};
-    bool logits = true;                ///< there are some beside the probabilities
-    bool ignored = false;              ///< the dataset has the label ignore
-    bool brats = false, hd95 = false;  ///< the metrics of those names are wanted
+    bool logits = true;     ///< there are some beside the probabilities
+    bool ignored = false;   ///< the dataset has the label ignore
+    bool brats = false;     ///< the metric of that name is wanted
+    bool surfaces = false;  ///< a metric is wanted that asks for distances between surfaces
 };
 
 /// The largest of reading, predicting and writing, which do not hold at once what they take, beside what lasts.

@@ -5,10 +5,12 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "base/atomic_file.h"
+#include "evaluation/case_metrics.h"
 #include "evaluation/instances.h"
 #include "tests/support/golden.h"
 
@@ -79,6 +81,19 @@ inline MetricScan golden_scan(const nlohmann::json& golden) {
 
 inline std::array<double, 3> golden_spacing(const nlohmann::json& golden) {
     return golden.at("spacing").get<std::array<double, 3>>();
+}
+
+inline bool has_metric(const CaseMetrics& metrics, const std::string& metric) {
+    for (const MetricValue& value : metrics.scan)
+        if (value.metric == metric) return true;
+    return false;
+}
+
+/// Of a metric of whole scans that was asked for.
+inline double metric_value(const CaseMetrics& metrics, const std::string& metric, const std::string& key) {
+    for (const MetricValue& value : metrics.scan)
+        if (value.metric == metric && value.key == key) return value.value;
+    throw std::out_of_range(metric + " has no " + key);
 }
 
 /// null is not a number, "inf" infinity.
