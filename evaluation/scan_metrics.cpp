@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "evaluation/metrics.h"
+#include "evaluation/surface_dice.h"
 
 namespace iwseg {
 namespace {
@@ -52,6 +53,10 @@ const std::vector<ScanMetric>& scan_metrics() {
         {"dice", false, measure_dice},
         {"hd95", true, measure_hd95},
         {"volume", false, measure_volume},
+        {"nsd",
+         true,
+         measure_surface_dice,
+         {{"nsd-tolerance", "nsd_tolerance_mm", "mm within which nsd takes two surfaces for the same", 1.0, 0.0}}},
     };
     return metrics;
 }

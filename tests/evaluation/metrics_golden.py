@@ -31,6 +31,7 @@ import surface_distance
 from panoptica import InputType, NaiveThresholdMatching, Panoptica_Evaluator, ConnectedComponentsInstanceApproximator
 from surface_distance import lookup_tables
 
+NSD_TOLERANCES = (0.5, 1.0, 2.2)
 SPACINGS = [(1.0, 1.0, 1.0), (0.75, 0.75, 2.5), (3.0, 0.5, 1.25), (1.0, 1.0, 5.0)]
 
 
@@ -149,6 +150,15 @@ def hd95_of(target, prediction, spacing):
     return number(surface_distance.compute_robust_hausdorff(distances, 95))
 
 
+def nsd_of(target, prediction, spacing):
+    """By tolerance in mm; 1 where both are empty, of which the package says NaN."""
+    if not target.any() and not prediction.any():
+        return {str(tolerance): 1.0 for tolerance in NSD_TOLERANCES}
+    distances = surface_distance.compute_surface_distances(target, prediction, spacing)
+    return {str(tolerance): number(surface_distance.compute_surface_dice_at_tolerance(distances, tolerance))
+            for tolerance in NSD_TOLERANCES}
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--brats", type=pathlib.Path, required=True, help="checkout of BraTS-2023-Metrics")
@@ -177,7 +187,8 @@ def main():
             "name": name, "shape": [int(n) for n in target.shape], "spacing": spacing,
             "voxels": "".join(characters.ravel()), "panoptica": panoptica_of(target, prediction),
             "brats": brats_of(get_lesion_wise_results, target, prediction, spacing),
-            "picai": picai_of(target, prediction, probability), "hd95": hd95_of(target, prediction, spacing)})
+            "picai": picai_of(target, prediction, probability), "hd95": hd95_of(target, prediction, spacing),
+            "nsd": nsd_of(target, prediction, spacing)})
     document["picai_ap_of_all"] = picai_eval.evaluate(maps, targets, num_parallel_calls=1).AP
     document["surface_areas"] = [
         {"spacing": spacing, "areas": [round(float(a), 12) for a in
