@@ -106,7 +106,7 @@ int iwseg_prediction_bytes(const iwseg_model* model, const std::int64_t* shape, 
         c_api::require(bytes, "bytes");
         const Extent extent = c_api::extent_of(shape);
         // Less the caller's image. A mask and its labels take less than what is made of the image, which is gone then.
-        *bytes = model->predictor.bytes(extent) - 4 * model->predictor.channels() * voxels_of(extent);
+        *bytes = model->predictor.bytes(extent) - std::int64_t{4} * model->predictor.channels() * voxels_of(extent);
     });
 }
 

@@ -22,6 +22,15 @@ constexpr const char* kKeys[] = {"intensity", "nan", "mask_channel", "patch", "s
                      ", but " + expected + " was expected");
 }
 
+/// What it asks for would be left out, and the result another one.
+[[noreturn]] void refuse_unknown(const std::string& origin, const std::string& key) {
+    throw InputError(origin + " holds " + key + ", which this version does not know");
+}
+
+[[noreturn]] void refuse_line(const std::string& origin, const std::string& line, const char* why) {
+    throw InputError(origin + ": config holds the line '" + line + "', " + why + "; iwseg predict reads such a file");
+}
+
 bool is_usable(const json& number) {
     return number.is_number() && std::abs(number.get<double>()) <= std::numeric_limits<float>::max();
 }
@@ -67,8 +76,7 @@ void read_keys(const json& keys, const std::string& origin, PredictionSettings& 
             if (!value.is_boolean()) refuse(origin, key, value, "true or false");
             settings.tf32 = value.get<bool>();
         } else {
-            // What it asks for would be left out, and the result another one.
-            throw InputError(origin + " holds " + key + ", which this version does not know");
+            refuse_unknown(origin, key);
         }
     }
     require_usable(settings.grid, origin + ": patch", origin + ": stride");
@@ -97,17 +105,14 @@ json keys_of_config(const std::string& config, const std::string& origin) {
         const std::size_t equals = line.find(" = ");
         std::string name = line.substr(0, equals);
         if (equals == std::string::npos || name.starts_with('['))
-            throw InputError(origin + ": config holds the line '" + line +
-                             "', but key = value was expected, as training writes it; iwseg predict reads such a file");
+            refuse_line(origin, line, "but key = value was expected, as training writes it");
         if (name.starts_with("predict."))
             name.erase(0, std::string_view("predict.").size());
         else if (name == "patch")
             continue;  // of the training
         if (std::find(std::begin(kKeys), std::end(kKeys), name) == std::end(kKeys)) continue;
         keys[name] = value_of(name, line.substr(equals + 3));
-        if (keys[name].is_discarded())
-            throw InputError(origin + ": config holds the line '" + line +
-                             "', whose value cannot be read; iwseg predict reads such a file");
+        if (keys[name].is_discarded()) refuse_line(origin, line, "whose value cannot be read");
     }
     return keys;
 }

@@ -132,7 +132,7 @@ std::int64_t Predictor::bytes(const Extent& shape) const {
     if (!state_->takes_raw) return state_->grid.bytes(d, h, w);
     // What is made of an image, and of its mask channel, is held beside the caller's.
     const int mask = state_->channels() - state_->in_channels;
-    return state_->grid.bytes(d, h, w) + 4 * (state_->channels() + mask) * d * h * w;
+    return state_->grid.bytes(d, h, w) + std::int64_t{4} * (state_->channels() + mask) * d * h * w;
 }
 
 }  // namespace iwseg
