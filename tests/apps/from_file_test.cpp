@@ -78,7 +78,9 @@ class FromFile : public testing::Test {
     static void choose_rule(const fs::path& weights, std::vector<float> probability) {
         std::map<std::string, std::string> metadata;
         const auto tensors = read_safetensors(weights, &metadata);
-        std::nth_element(probability.begin(), probability.begin() + std::ssize(probability) / 2, probability.end());
+        // Of distinct values: a scan's background has but one, which may be the median of all, and above all others.
+        std::sort(probability.begin(), probability.end());
+        probability.erase(std::unique(probability.begin(), probability.end()), probability.end());
         const float median = probability[probability.size() / 2];
         metadata["operating_point"] = operating_point_json({.rule = {std::clamp(median, 0.001f, 0.999f), 30}});
         std::vector<TensorToStore> stored;
