@@ -1,4 +1,4 @@
-"""Times iwseg beside its peers on the same machine, turn about, and prints medians, spreads and ratios.
+"""Times iwseg beside its peers on the same machine, interleaved, and prints medians, spreads and ratios.
 
     bench/beside_peers.py --iwseg build/release/bin/iwseg --shared ../shared --out bench/results/cpu.json [--only step]
 
@@ -70,7 +70,7 @@ class Table:
         print(self.form.format(what, f"{row['iwseg']:.4g} {unit}", value, ratio, reach, peer or ""), flush=True)
 
     def rounds(self, ours, theirs, count=None):
-        """Results of ours and of the peer, turn about; the peer's are none where it is missing."""
+        """Results of ours and of the peer, interleaved; the peer's are none where it is missing."""
         a, b = [], []
         for _ in range(count or self.options.rounds):
             a.append(ours())
@@ -117,7 +117,7 @@ def predict(table):
         name = b[0]["version"] if b else None
         table.add(f"prediction, 182 x 218 x 182, {precision}", [r["predict_seconds"] for r in a], [r["seconds"] for r in b],
                   target=2 if b else None, peer=name)
-        table.add(f"  its memory, of {a[0]['reckoned_bytes'] / 1e9:.3f} GB reckoned", [r["peak_bytes"] / 1e9 for r in a],
+        table.add(f"  its memory, of {a[0]['estimated_bytes'] / 1e9:.3f} GB estimated", [r["peak_bytes"] / 1e9 for r in a],
                   [r["peak_bytes"] / 1e9 for r in b], "GB", 1 / 0.35 if b else None, name)
 
 

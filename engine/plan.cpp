@@ -146,10 +146,10 @@ Plan::Plan(const Context& context, Program program)
 }
 
 Plan::~Plan() {
-    forget_recorded();
+    invalidate_capture();
 }
 
-void Plan::forget_recorded() {
+void Plan::invalidate_capture() {
     if (recorded_.handle) context_.kernels().release_recorded(recorded_);
     recorded_ = {};
 }
@@ -160,7 +160,7 @@ void Plan::bind(Buffer external, void* memory) {
     if (reinterpret_cast<std::uintptr_t>(memory) % kAccessBytes != 0)
         throw std::invalid_argument(buffers_[external.id].name + " is bound to memory that is not aligned to " +
                                     std::to_string(kAccessBytes) + " bytes");
-    if (bound_[external.id] != memory) forget_recorded();
+    if (bound_[external.id] != memory) invalidate_capture();
     bound_[external.id] = memory;
 }
 

@@ -75,7 +75,7 @@ class Plan {
     const DeviceMemory& arena() const { return *arena_; }
 
     /// Has the next run record the calls anew: something they read by reference has moved.
-    void forget_recorded();
+    void invalidate_capture();
 
   private:
     void require_bound() const;

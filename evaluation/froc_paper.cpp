@@ -27,7 +27,7 @@ std::vector<double> thresholds_of(const std::vector<const std::vector<Record>*>&
     append_linspace(thresholds, -0.1, 10, 101);
     // Without any detection every threshold says the same.
     append_linspace(thresholds, 10, std::isfinite(largest) ? largest + 1 : 10, 100);
-    // Where no logit reaches 9 the second stretch falls, over thresholds that no record reaches: 10 says the same.
+    // Where no logit reaches 9 the second part falls, over thresholds that no record reaches: 10 says the same.
     for (std::size_t i = 1; i < thresholds.size(); ++i) thresholds[i] = std::max(thresholds[i], thresholds[i - 1]);
     return thresholds;
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds iwseg and times it beside its peers, turn about, on this machine. Peers come from the Python given in
+# Builds iwseg and times it beside its peers, interleaved, on this machine. Peers come from the Python given in
 # PEERS_PYTHON (default python3), and PyTorch also from Debian's, where it has one. What is not installed is named as
 # missing. Further arguments go to bench/beside_peers.py: --only step label, --rounds 5, --out FILE.
 set -euo pipefail

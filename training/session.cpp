@@ -96,7 +96,7 @@ struct TrainingSession::State {
     }
 
     void bind(bool recorded_holds) {
-        if (!recorded_holds) plan->forget_recorded();
+        if (!recorded_holds) plan->invalidate_capture();
         plan->bind(image, inputs.image());
     }
 

@@ -231,12 +231,12 @@ void bench_predict(const BenchOptions& options) {
                                 {"precision", options.precision},
                                 {"predict_seconds", seconds},
                                 {"voxels_per_second", voxels / seconds},
-                                {"reckoned_bytes", bytes},
+                                {"estimated_bytes", bytes},
                                 {"peak_bytes", peak_bytes()}}
                                .dump());
     else
         fmt::print(
-            "{}\n{} x {} x {} voxels, {} patches of {}: {:.2f} s, {:.2f} million voxels/s, reckoned {:.3f} GB, whole "
+            "{}\n{} x {} x {} voxels, {} patches of {}: {:.2f} s, {:.2f} million voxels/s, estimated {:.3f} GB, whole "
             "process {:.3f} GB\n",
             context.description(), s[0], s[1], s[2], patches, options.patch, seconds, voxels / seconds / 1e6,
             static_cast<double>(bytes) / 1e9, static_cast<double>(peak_bytes()) / 1e9);

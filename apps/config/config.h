@@ -54,7 +54,7 @@ struct Config {
         std::int64_t patch = 160, stride = 144;
     } predict;
     Augmentation augment;         ///< {flip, rotate}
-    double small_diameter = 0;    ///< voxels: lesions up to it are judged apart; 0: the smaller half
+    double small_diameter = 0;    ///< voxels: lesions up to it are evaluated apart; 0: the smaller half
     std::string split_name;       ///< split = "NAME": one that the dataset names in splits.json
     Split split;                  ///< case names; both empty: the dataset's split, else a seeded one
     int fold = 0;                 ///< of splits_final.json, from 0

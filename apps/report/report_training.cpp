@@ -12,7 +12,7 @@ namespace iwseg {
 namespace {
 
 constexpr const char* kLossText =
-    R"(<p>The loss is what training makes small. The line is its mean over stretches of steps; the band holds four
+    R"(<p>The loss is what training makes small. The line is its mean over steps next to each other; the band holds four
 fifths of the single steps. Values of different losses measure different things and cannot be compared.</p>)";
 
 constexpr const char* kValidationText =
@@ -125,9 +125,9 @@ std::string charts(const std::string& content) {
 
 Curve loss_curve(const ReportRun& run, int points) {
     Curve curve{run.name, {}, {}, {}, {}};
-    const std::size_t stretch = run.log.size() / static_cast<std::size_t>(points) + 1;
-    for (std::size_t begin = 0; begin < run.log.size(); begin += stretch) {
-        const std::size_t end = std::min(begin + stretch, run.log.size());
+    const std::size_t steps = run.log.size() / static_cast<std::size_t>(points) + 1;
+    for (std::size_t begin = 0; begin < run.log.size(); begin += steps) {
+        const std::size_t end = std::min(begin + steps, run.log.size());
         std::vector<double> losses;
         double sum = 0;
         for (std::size_t i = begin; i < end; ++i) {

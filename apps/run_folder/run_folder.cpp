@@ -115,7 +115,8 @@ void StepLog::append(const std::string& line) {
     }
     const std::string why = written < 0 ? std::strerror(errno) : "no space left";
     // A torn line is taken back; should that fail too, the next resume drops it.
-    if (::ftruncate(descriptor_, bytes_) != 0) throw InputError("cannot write or mend " + file_.string() + ": " + why);
+    if (::ftruncate(descriptor_, bytes_) != 0)
+        throw InputError("cannot write or repair " + file_.string() + ": " + why);
     throw InputError("cannot write " + file_.string() + ": " + why);
 }
 

@@ -91,7 +91,7 @@ RunInputs::RunInputs(fs::path file) : file_(std::move(file)) {
     if (fs::exists(file_)) read();
 }
 
-/// Whether the file is what was recorded; its new time is then taken over, so that it is read only once.
+/// Whether the file is what was recorded; its new time is then recorded, so that it is read only once.
 bool RunInputs::same(FileState& recorded, const fs::path& file) {
     std::error_code gone;
     const std::uintmax_t bytes = fs::file_size(file, gone);

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "kernels/components/mask_cells.cuh"
-#include "kernels/cuda/tally.cuh"
+#include "kernels/cuda/counters.cuh"
 #include "kernels/device/dispatch.h"
 
 // Four launches and one clearing of counters: find cells, join them, count voxels by root and label, weigh the roots.
@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(kMaskThreads)
             voxels_here += voxels;
             label_voxels(cells, n, cell, bits, root + 1, labels);
         }
-        tally(sizes_in(table) + n * stride + 1, root, voxels);
+        add_to_counter(sizes_in(table) + n * stride + 1, root, voxels);
     }
     roots = block_sum<kMaskThreads>(roots);
     voxels_here = block_sum<kMaskThreads>(voxels_here);

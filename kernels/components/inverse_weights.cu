@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <stdexcept>
 
+#include "kernels/cuda/counters.cuh"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/pack.cuh"
 #include "kernels/cuda/reduce.cuh"
-#include "kernels/cuda/tally.cuh"
 #include "kernels/device/dispatch.h"
 #include "kernels/device/memory.h"
 
@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(kThreads)
             ++length;
         }
     }
-    tally(sizes, label, length);
+    add_to_counter(sizes, label, length);
     background = block_sum<kThreads>(background);
     if (threadIdx.x == 0 && background > 0) atomicAdd(sizes, background);
 }

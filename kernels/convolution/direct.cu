@@ -13,7 +13,7 @@
 // is what the fast paths, and cuDNN's plans, are compared with, and what is used where they take nothing; it is not
 // fast.
 //
-// Weight gradients are summed in parts, each over every so-manieth row of voxels, then joined in order: the parts
+// Weight gradients are summed in parts, each over every nth row of voxels, then joined in order: the parts
 // depend on the shape alone, so two runs agree to the bit.
 namespace iwseg::IWSEG_BACKEND {
 namespace {

@@ -14,7 +14,7 @@ struct Mark {
 
 /// Moments in a stream's work, and what people who profile need.
 IWSEG_BACKENDS(
-    /// Marks what is queued so far. used: a mark no longer needed, whose event is taken over.
+    /// Marks what is queued so far. used: a mark no longer needed, whose event is used again.
     Mark set_mark(Stream stream, Mark used);
     /// Waits until the work before a mark is done, copies included; not at all for one that was never set. Throws
     /// std::runtime_error where any of it failed.

@@ -199,7 +199,7 @@ TEST_F(CommandLine, BadUsageIsOneSentenceAndExitCode2) {
     EXPECT_FALSE(fs::exists(folder() / "y"));
 }
 
-TEST_F(CommandLine, RunTrainsPredictsJudgesAndThenSkipsWhatExists) {
+TEST_F(CommandLine, RunTrainsPredictsEvaluatesAndThenSkipsWhatExists) {
     if (!fs::exists(folder() / "data")) expect_done("phantom --out data --cases 4 --size 32");
     write_text(folder() / "tiny.toml", "loss = \"dl\"\n");
     const std::string run = fmt::format("run --data data --config tiny.toml --out whole {}", kTiny);
@@ -270,7 +270,7 @@ TEST_F(CommandLine, EvaluateWritesMetricsBesideTheRecords) {
     if (!fs::exists(folder() / "data")) expect_done("phantom --out data --cases 4 --size 32");
     if (!fs::exists(folder() / "whole"))
         expect_done(fmt::format("run --data data --config tiny.toml --out whole {}", kTiny));
-    const std::string evaluate = "evaluate --data data --predictions whole/predictions --out judged.json ";
+    const std::string evaluate = "evaluate --data data --predictions whole/predictions --out evaluated.json ";
     expect_done(evaluate + "--metrics panoptic,hd95 --small-diameter 4 --brats-dilation 2");
     const auto metrics = nlohmann::json::parse(read_text(folder() / "metrics.json"));
     EXPECT_EQ(metrics.at("all").size(), 2u);
@@ -279,7 +279,7 @@ TEST_F(CommandLine, EvaluateWritesMetricsBesideTheRecords) {
     expect_refused(evaluate + "--metrics all --small-diameter 4 --strata 3");
 }
 
-TEST_F(CommandLine, FrocJudgesListsOfCandidates) {
+TEST_F(CommandLine, FrocEvaluatesListsOfCandidates) {
     write_text(folder() / "nodules.csv", "seriesuid,coordX,coordY,coordZ,diameter_mm\n1.2,0,0,0,10\n1.3,5,5,5,8\n");
     write_text(folder() / "excluded.csv", "seriesuid,coordX,coordY,coordZ,diameter_mm\n1.2,50,0,0,-1\n");
     write_text(folder() / "scans.csv", "1.2\n1.3\n");

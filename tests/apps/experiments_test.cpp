@@ -239,11 +239,11 @@ TEST_F(Experiments, ARunOneByOneAndARunByIndexEndWithTheSameFilesAndDoNothingTwi
     const auto files = summary_files(whole.out);
     EXPECT_EQ(summary_files(array.out), files);
     const auto trained = fs::last_write_time(whole.out / "bce" / "model.safetensors"),
-               judged = fs::last_write_time(whole.out / "iwdl" / "records.json");
+               evaluated = fs::last_write_time(whole.out / "iwdl" / "records.json");
     run_experiments(whole);
     testing::internal::GetCapturedStdout();
     EXPECT_EQ(fs::last_write_time(whole.out / "bce" / "model.safetensors"), trained);
-    EXPECT_EQ(fs::last_write_time(whole.out / "iwdl" / "records.json"), judged);
+    EXPECT_EQ(fs::last_write_time(whole.out / "iwdl" / "records.json"), evaluated);
     EXPECT_EQ(summary_files(whole.out), files);
     array.index = 2;
     EXPECT_NE(refusal([&] { run_experiments(array); }).find("above the last of 2 experiments, which is 1"),

@@ -202,13 +202,13 @@ TEST_F(PreparationRun, BadScansAreLeftOutWithTheReasonAndTheRestGoesOn) {
     EXPECT_TRUE(says(result.left_out.at(scans[8].uid), "SeriesInstanceUid"));
     EXPECT_EQ(open_dataset(out_).cases.size(), 6u);
     EXPECT_EQ(json::parse(read_text(out_ / "preparation.json")).at("left_out").size(), 4u);
-    // Once mended, they are added; one that has become bad goes.
+    // Once fixed, they are added; one that has become bad goes.
     write_luna_scan(raw, scans[4]);
     fs::remove(raw / "subset0" / (scans[0].uid + ".raw"));
-    const PreparationResult mended = prepare_study(Luna16(raw), {.out = out_});
-    EXPECT_EQ(mended.left_out.size(), 4u);
-    EXPECT_FALSE(mended.left_out.contains(scans[4].uid));
-    EXPECT_TRUE(mended.left_out.contains(scans[0].uid));
+    const PreparationResult fixed = prepare_study(Luna16(raw), {.out = out_});
+    EXPECT_EQ(fixed.left_out.size(), 4u);
+    EXPECT_FALSE(fixed.left_out.contains(scans[4].uid));
+    EXPECT_TRUE(fixed.left_out.contains(scans[0].uid));
     const Dataset dataset = open_dataset(out_);
     EXPECT_EQ(dataset.cases.size(), 6u);
     EXPECT_THROW(dataset.find(scans[0].uid), InputError);

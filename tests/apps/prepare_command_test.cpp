@@ -40,7 +40,7 @@ class PrepareCommand : public testing::Test {
     ScratchFolder folder_;
 };
 
-TEST_F(PrepareCommand, LunaIsPreparedTrainedPredictedAndJudgedByItsHoldoutSplit) {
+TEST_F(PrepareCommand, LunaIsPreparedTrainedPredictedAndEvaluatedByItsHoldoutSplit) {
     const std::vector<RawLunaScan> scans = write_luna(folder_ / "raw", random_, 1);
     expect_done("prepare luna16 --raw raw --out data --threads 2");
     write_text(

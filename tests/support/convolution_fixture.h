@@ -76,7 +76,7 @@ class ConvolutionTest : public testing::TestWithParam<Backend> {
     std::int64_t below(std::int64_t low, std::int64_t high) {
         return std::uniform_int_distribution<std::int64_t>(low, high)(random_);
     }
-    /// Values that bf16 holds exactly, so that only a kernel's own rounding is judged.
+    /// Values that bf16 holds exactly, so that only a kernel's own rounding is seen.
     Array noise(const Shape& shape) {
         Array array(shape);
         for (double& value : array.values)

@@ -91,7 +91,7 @@ class OperationTest : public testing::TestWithParam<OperationForm> {
         const std::int64_t high = channels > 100 ? 3 : channels > 20 ? 4 : 6;
         return {below(1, 2), channels, below(low, high), below(low, high), below(low, high + 3)};
     }
-    /// Values that bf16 holds exactly, so that only a kernel's own rounding is judged.
+    /// Values that bf16 holds exactly, so that only a kernel's own rounding is seen.
     Array noise(const Shape& shape) {
         Array array(shape);
         for (double& value : array.values)

@@ -10,7 +10,7 @@ namespace iwseg::IWSEG_BACKEND {
 /// atomics at one place wait for each other: what the warp's first two keys receive is summed first, the rest goes one
 /// by one.
 template <class T>
-__device__ __forceinline__ void tally(T* counts, std::int32_t key, T amount) {
+__device__ __forceinline__ void add_to_counter(T* counts, std::int32_t key, T amount) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     for (int round = 0; round < 2; ++round) {
         const unsigned left = __ballot_sync(kAllLanes, key >= 0);
