@@ -8,11 +8,11 @@
 namespace iwseg {
 namespace {
 
-constexpr const char* kKind = "a plain U-Net";
-constexpr const char* kStage = "encoder.stages.";
+constexpr const char* kPlainUnet = "a plain U-Net";
+constexpr const char* kPlainStage = "encoder.stages.";
 
 UnetStages stages_of(const PlainUnetOptions& options) {
-    return completed({.kind = kKind,
+    return completed({.kind = kPlainUnet,
                       .in_channels = options.in_channels,
                       .out_channels = options.out_channels,
                       .widths = options.widths,
@@ -28,7 +28,7 @@ Network plain_unet(const PlainUnetOptions& options) {
     return network_of(stages, "plain_unet", [stages, convs = options.convs](Tensor x) {
         std::vector<Tensor> levels;
         for (std::size_t i = 0; i < stages.widths.size(); ++i) {
-            x = conv_stage(x, kStage + std::to_string(i) + ".0", convs, stages.widths[i], stages.kernels[i],
+            x = conv_stage(x, kPlainStage + std::to_string(i) + ".0", convs, stages.widths[i], stages.kernels[i],
                            stages.strides[i]);
             levels.push_back(x);
         }
@@ -41,8 +41,8 @@ Tensor plain_unet(Tensor image, const PlainUnetOptions& options) {
 }
 
 Network plain_unet_of_weights(const std::string& file, std::map<std::string, std::string>* metadata) {
-    const StoredStages stored(file, kKind, metadata);
-    const UnetStages stages = stored.read(kStage, ".0.convs.0.conv.weight");
+    const StoredStages stored(file, kPlainUnet, metadata);
+    const UnetStages stages = stored.read(kPlainStage, ".0.convs.0.conv.weight");
     return plain_unet({.in_channels = stages.in_channels,
                        .out_channels = stages.out_channels,
                        .widths = stages.widths,

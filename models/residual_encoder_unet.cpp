@@ -12,14 +12,14 @@
 namespace iwseg {
 namespace {
 
-constexpr const char* kKind = "a U-Net with a residual encoder";
+constexpr const char* kResidualEncoderUnet = "a U-Net with a residual encoder";
 
 std::string stage_name(std::size_t stage) {
     return "encoder.stages." + std::to_string(stage) + ".blocks.";
 }
 
 UnetStages stages_of(const ResidualEncoderUnetOptions& options) {
-    return completed({.kind = kKind,
+    return completed({.kind = kResidualEncoderUnet,
                       .in_channels = options.in_channels,
                       .out_channels = options.out_channels,
                       .widths = options.widths,
@@ -35,7 +35,7 @@ std::vector<int> blocks_of(const ResidualEncoderUnetOptions& options) {
             if (blocks.size() < options.widths.size()) blocks.push_back(first);
     if (options.blocks.empty()) blocks.resize(options.widths.size(), 6);
     if (blocks.size() != options.widths.size() || *std::min_element(blocks.begin(), blocks.end()) < 1)
-        throw InputError(std::string(kKind) + " of " + std::to_string(options.widths.size()) +
+        throw InputError(std::string(kResidualEncoderUnet) + " of " + std::to_string(options.widths.size()) +
                          " widths: expected as many numbers of blocks, each 1 or more");
     return blocks;
 }
@@ -76,7 +76,7 @@ Network residual_encoder_unet(const ResidualEncoderUnetOptions& options) {
 }
 
 Network residual_encoder_unet_of_weights(const std::string& file, std::map<std::string, std::string>* metadata) {
-    const StoredStages stored(file, kKind, metadata);
+    const StoredStages stored(file, kResidualEncoderUnet, metadata);
     const UnetStages stages = stored.read("encoder.stages.", ".blocks.0.conv1.conv.weight");
     ResidualEncoderUnetOptions options{
         .in_channels = static_cast<int>(stored.shape_of("encoder.stem.convs.0.conv.weight")[1]),
