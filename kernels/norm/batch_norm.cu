@@ -21,8 +21,8 @@ namespace {
 
 // A thread of the sums holds 2 W of them, so fewer threads are resident than where numbers only pass through: each has
 // several packs under way instead. 4 blocks of 256 threads with 4 packs are 64 KB an SM.
-constexpr int kResidentBlocks = 4;           ///< on an SM, at least; one less for sums over two tensors
-constexpr int kAheadOne = 4, kAheadTwo = 2;  ///< packs under way of one tensor; of each of two
+[[maybe_unused]] constexpr int kResidentBlocks = 4;  ///< on an SM, at least; one less for sums over two tensors
+constexpr int kAheadOne = 4, kAheadTwo = 2;          ///< packs under way of one tensor; of each of two
 
 // ---- statistics
 // ------------------------------------------------------------------------------------------------------

@@ -174,8 +174,8 @@ TEST(Channels, ThatANameLeavesOpenAreRefused) {
         {{"Flair", "flair"}, {"FLAIR"}},  // both the same but for their case
         {{"T1"}, {"t1", "T1"}},           // one channel twice
     };
-    for (const auto& [channels, trained] : of) {
-        const std::string why = refusal([&] { match_channels(with_channels(channels), trained, {}, note); });
+    for (const auto& one : of) {
+        const std::string why = refusal([&] { match_channels(with_channels(one.first), one.second, {}, note); });
         EXPECT_TRUE(says(why, "is not clear") && says(why, "the network was trained on")) << why;
     }
 }

@@ -20,6 +20,7 @@
 #include "training/session.h"
 
 extern "C" void GOMP_parallel(void (*region)(void*), void* data, unsigned count, unsigned flags);
+extern "C" void GOMP_barrier();
 
 // A program with OpenMP of its own, beside which contexts compute on their threads; oneDNN's OpenMP is served by them.
 namespace iwseg {
@@ -63,6 +64,12 @@ Bytes train_with(int threads, bool bf16) {
     Context context({.device = "cpu", .threads = threads});
     EXPECT_EQ(context.threads(), threads);
     return train(context, bf16);
+}
+
+/// A parallel region as oneDNN has it, whatever compiles this: what gcc makes of "omp parallel num_threads(count)".
+template <class Body>
+void region(unsigned count, Body body) {
+    GOMP_parallel([](void* data) { (*static_cast<Body*>(data))(); }, &body, count, 0);
 }
 
 class HostOpenMp : public testing::Test {
@@ -115,7 +122,6 @@ TEST_F(HostOpenMp, AContextIsUsedByAnotherThreadThanTheOneThatMadeIt) {
     EXPECT_TRUE(found == train_with(3, true));
 }
 
-// The host's regions stand for oneDNN's: both are calls of the same six functions.
 TEST_F(HostOpenMp, RegionsOfOneDnnRunOnTheThreadsOfThePool) {
     ASSERT_TRUE(cpu::OneDnnThreads::in_effect());
     ThreadPool pool(3);
@@ -125,16 +131,13 @@ TEST_F(HostOpenMp, RegionsOfOneDnnRunOnTheThreadsOfThePool) {
         EXPECT_FALSE(omp_in_parallel());
         std::array<std::thread::id, 3> ids;
         std::array<int, 3> times{};
-#pragma omp parallel
-        {
+        region(0, [&] {
             const int thread = omp_get_thread_num();
             ++times[thread];
             ids[thread] = std::this_thread::get_id();
             if (!omp_in_parallel() || omp_get_num_threads() != 3) times[thread] = -9;
-            if (work == cpu::OneDnnWork::together) {
-#pragma omp barrier
-            }
-        }
+            if (work == cpu::OneDnnWork::together) GOMP_barrier();
+        });
         EXPECT_EQ(times, (std::array<int, 3>{1, 1, 1}));
         if (work == cpu::OneDnnWork::together) {
             EXPECT_EQ(std::set<std::thread::id>(ids.begin(), ids.end()).size(), 3u);
@@ -147,23 +150,16 @@ TEST_F(HostOpenMp, ABarrierInIndependentWorkIsAnError) {
     ThreadPool pool(3);
     for (ThreadPool* threads : {&pool, static_cast<ThreadPool*>(nullptr)}) {
         const cpu::OneDnnThreads on(threads, cpu::OneDnnWork::independent);
-#pragma omp parallel num_threads(3)
-        {}
+        region(3, [] {});
         on.require_independent();
-#pragma omp parallel num_threads(1)
-        {
-#pragma omp barrier
-        } on.require_independent();  // one thread has nobody to wait for
-#pragma omp parallel num_threads(3)
-        {
-#pragma omp barrier
-        } EXPECT_THROW(on.require_independent(), std::logic_error);
+        region(1, GOMP_barrier);
+        on.require_independent();  // one thread has nobody to wait for
+        region(3, GOMP_barrier);
+        EXPECT_THROW(on.require_independent(), std::logic_error);
     }
     const cpu::OneDnnThreads on(&pool, cpu::OneDnnWork::together);
-#pragma omp parallel num_threads(3)
-    {
-#pragma omp barrier
-    } on.require_independent();
+    region(3, GOMP_barrier);
+    on.require_independent();
 }
 
 TEST_F(HostOpenMp, ARegionThatThrowsLeavesNothingBehind) {
@@ -219,8 +215,7 @@ TEST_F(HostOpenMp, WithoutThreadsOfItsOwnOneDnnComputesAlone) {
     EXPECT_EQ(omp_get_max_threads(), 1);
     const std::thread::id self = std::this_thread::get_id();
     int regions = 0;
-#pragma omp parallel num_threads(4)
-    if (std::this_thread::get_id() == self) ++regions;  // one after the other
+    region(4, [&] { regions += std::this_thread::get_id() == self; });  // one after the other
     EXPECT_EQ(regions, 4);
     // A host's other threads are not ours.
     std::thread([] { EXPECT_EQ(team(), omp_get_max_threads()); }).join();
@@ -232,12 +227,11 @@ TEST_F(HostOpenMp, RegionsTogetherRunOnTheRuntimeWhereThePoolIsAtWork) {
     pool.run(2, [&](std::int64_t part) {
         if (part > 0) return;
         const cpu::OneDnnThreads on(&pool, cpu::OneDnnWork::together);
-#pragma omp parallel num_threads(2)
-        {
+        region(2, [&] {
             ++members;
-#pragma omp barrier
+            GOMP_barrier();
             if (omp_get_num_threads() != 2) members = -9;
-        }
+        });
     });
     EXPECT_EQ(members, 2);
 }

@@ -27,7 +27,7 @@ struct Lane {
     Thread thread;
     State state = State::ready;
     Fiber* fiber = nullptr;  ///< null before it starts
-    std::source_location site;
+    CallSite site;
     WarpOperation operation{};
     unsigned mask = 0;
     std::uint64_t value = 0, result = 0;
@@ -40,9 +40,9 @@ Schedule schedule;
 LaunchCount counted;
 SharedMemory shared;
 
-std::string place(const std::source_location& site) {
-    const std::string file = site.file_name();
-    return file.substr(file.rfind('/') + 1) + ":" + std::to_string(site.line());
+std::string place(const CallSite& site) {
+    const std::string file = site.file;
+    return file.substr(file.rfind('/') + 1) + ":" + std::to_string(site.line);
 }
 
 /// Fibers, kept from launch to launch: mapping their stacks anew took longer than most kernels.
@@ -88,15 +88,14 @@ class Block {
         shared.clear();
     }
 
-    void barrier(const std::source_location& site) {
+    void barrier(const CallSite& site) {
         Lane& lane = *lane_;
         lane.state = State::at_barrier;
         lane.site = site;
         suspend(lane);
     }
 
-    std::uint64_t warp(WarpOperation operation, unsigned mask, std::uint64_t value, int source,
-                       const std::source_location& site) {
+    std::uint64_t warp(WarpOperation operation, unsigned mask, std::uint64_t value, int source, const CallSite& site) {
         Lane& lane = *lane_;
         if (!(mask >> lane.thread.number % 32 & 1u)) fail("a lane that is not in its own mask called a warp intrinsic");
         lane.operation = operation;
@@ -107,7 +106,7 @@ class Block {
         return lane.result;
     }
 
-    void collective(Collective compute, void* argument, const std::source_location& site) {
+    void collective(Collective compute, void* argument, const CallSite& site) {
         Lane& lane = *lane_;
         lane.operation = WarpOperation::collective;
         lane.mask = 0xFFFFFFFFu;
@@ -238,7 +237,7 @@ class Block {
     }
 
     /// Waits for the other lanes of the mask; the last to come computes for all.
-    void meet(Lane& lane, const std::source_location& site) {
+    void meet(Lane& lane, const CallSite& site) {
         lane.state = State::in_warp;
         lane.site = site;
         if (complete_warp(lane)) {
@@ -263,7 +262,7 @@ class Block {
                 fail("a warp intrinsic waits for a lane that has ended, at " + place(last.site));
             if (lane.state != State::in_warp || lane.mask != last.mask) {
                 all = false;
-            } else if (lane.site.line() != last.site.line() || lane.operation != last.operation ||
+            } else if (lane.site.line != last.site.line || lane.operation != last.operation ||
                        lane.compute != last.compute) {
                 fail("lanes of one mask wait at different warp intrinsics, " + place(lane.site) + " and " +
                      place(last.site));
@@ -312,7 +311,7 @@ class Block {
             fail("a barrier (" + place(one->site) + ") is reached by " + std::to_string(waiting) + " threads of " +
                  std::to_string(lanes_.size()) + ", the others have ended");
         for (const Lane& lane : lanes_)
-            if (lane.site.line() != one->site.line())
+            if (lane.site.line != one->site.line)
                 fail("threads wait at different barriers, " + place(lane.site) + " and " + place(one->site));
         ready_.clear();
         first_ready_ = 0;
@@ -346,14 +345,13 @@ void set_schedule(const Schedule& wanted) {
 LaunchCount& launch_count() {
     return counted;
 }
-void barrier(const std::source_location& site) {
+void barrier(const CallSite& site) {
     running->barrier(site);
 }
-std::uint64_t warp(WarpOperation operation, unsigned mask, std::uint64_t value, int source,
-                   const std::source_location& site) {
+std::uint64_t warp(WarpOperation operation, unsigned mask, std::uint64_t value, int source, const CallSite& site) {
     return running->warp(operation, mask, value, source, site);
 }
-void collective(Collective compute, void* argument, const std::source_location& site) {
+void collective(Collective compute, void* argument, const CallSite& site) {
     running->collective(compute, argument, site);
 }
 void begin_copy(void* to, const void* from, int bytes) {

@@ -29,11 +29,11 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
-#include <source_location>
 #include <string>
 #include <type_traits>
 
 #include "kernels/device/backend.h"
+#include "tests/simt/call_site.h"
 #include "tests/simt/simt_hooks.h"
 #include "tests/simt/simt_recording.h"
 
@@ -68,14 +68,13 @@ struct Thread {
 };
 extern Thread* current;
 
-void barrier(const std::source_location& site);
+void barrier(const CallSite& site);
 /// Waits for the lanes of the mask, then returns: for shuffle, the value that lane `source` of the warp gave (for a
 /// source outside the mask, the caller's own); for ballot, the lanes that gave a nonzero value.
-std::uint64_t warp(WarpOperation operation, unsigned mask, std::uint64_t value, int source,
-                   const std::source_location& site);
+std::uint64_t warp(WarpOperation operation, unsigned mask, std::uint64_t value, int source, const CallSite& site);
 /// What the 32 lanes of a warp do together: computed once, from the arguments they gave, in the order of lanes.
 using Collective = void (*)(void* const (&arguments)[32]);
-void collective(Collective compute, void* argument, const std::source_location& site);
+void collective(Collective compute, void* argument, const CallSite& site);
 /// Throws std::logic_error that names block and thread.
 [[noreturn]] void fail(const std::string& what);
 /// Throws where the bytes are not aligned to their number or lie outside the block's shared arrays.
@@ -142,7 +141,7 @@ using std::max;
 using std::min;
 
 // Barriers and warps.
-inline void __syncthreads(const std::source_location& site = std::source_location::current()) {
+inline void __syncthreads(const iwseg::simt::CallSite& site = iwseg::simt::CallSite::current()) {
     iwseg::simt::executor::barrier(site);
 }
 inline void __threadfence() {
@@ -150,19 +149,19 @@ inline void __threadfence() {
 }
 inline void __threadfence_block() {}
 inline void __syncwarp(unsigned mask = 0xFFFFFFFFu,
-                       const std::source_location& site = std::source_location::current()) {
+                       const iwseg::simt::CallSite& site = iwseg::simt::CallSite::current()) {
     iwseg::simt::executor::warp(iwseg::simt::executor::WarpOperation::synchronise, mask, 0, 0, site);
 }
 template <class T>
 T __shfl_sync(unsigned mask, T value, int source, int width = 32,
-              const std::source_location& site = std::source_location::current()) {
+              const iwseg::simt::CallSite& site = iwseg::simt::CallSite::current()) {
     namespace e = iwseg::simt::executor;
     const int first = e::lane() / width * width;
     return e::from_bits<T>(e::warp(e::WarpOperation::shuffle, mask, e::to_bits(value), first + source % width, site));
 }
 template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int other, int width = 32,
-                  const std::source_location& site = std::source_location::current()) {
+                  const iwseg::simt::CallSite& site = iwseg::simt::CallSite::current()) {
     namespace e = iwseg::simt::executor;
     const int source = e::lane() ^ other;
     const int from = source / width > e::lane() / width ? e::lane() : source;
@@ -170,7 +169,7 @@ T __shfl_xor_sync(unsigned mask, T value, int other, int width = 32,
 }
 template <class T>
 T __shfl_down_sync(unsigned mask, T value, unsigned by, int width = 32,
-                   const std::source_location& site = std::source_location::current()) {
+                   const iwseg::simt::CallSite& site = iwseg::simt::CallSite::current()) {
     namespace e = iwseg::simt::executor;
     const int source = e::lane() + static_cast<int>(by);
     const int from = source / width == e::lane() / width ? source : e::lane();
@@ -178,23 +177,23 @@ T __shfl_down_sync(unsigned mask, T value, unsigned by, int width = 32,
 }
 template <class T>
 T __shfl_up_sync(unsigned mask, T value, unsigned by, int width = 32,
-                 const std::source_location& site = std::source_location::current()) {
+                 const iwseg::simt::CallSite& site = iwseg::simt::CallSite::current()) {
     namespace e = iwseg::simt::executor;
     const int source = e::lane() - static_cast<int>(by);
     const int from = source >= e::lane() / width * width ? source : e::lane();
     return e::from_bits<T>(e::warp(e::WarpOperation::shuffle, mask, e::to_bits(value), from, site));
 }
 inline unsigned __ballot_sync(unsigned mask, int predicate,
-                              const std::source_location& site = std::source_location::current()) {
+                              const iwseg::simt::CallSite& site = iwseg::simt::CallSite::current()) {
     namespace e = iwseg::simt::executor;
     return static_cast<unsigned>(e::warp(e::WarpOperation::ballot, mask, predicate != 0, 0, site));
 }
 inline int __any_sync(unsigned mask, int predicate,
-                      const std::source_location& site = std::source_location::current()) {
+                      const iwseg::simt::CallSite& site = iwseg::simt::CallSite::current()) {
     return __ballot_sync(mask, predicate, site) != 0;
 }
 inline int __all_sync(unsigned mask, int predicate,
-                      const std::source_location& site = std::source_location::current()) {
+                      const iwseg::simt::CallSite& site = iwseg::simt::CallSite::current()) {
     return __ballot_sync(mask, predicate, site) == mask;
 }
 

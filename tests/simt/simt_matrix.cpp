@@ -80,7 +80,7 @@ void multiply(void* const (&lanes)[kLanes]) {
 
 }  // namespace
 
-void load_matrices(const MatrixLoad& lane, const std::source_location& site) {
+void load_matrices(const MatrixLoad& lane, const CallSite& site) {
     MatrixLoad argument = lane;
     if (current->number % kLanes < kSide * lane.matrices) {
         require_shared(lane.row, 16, "a row of a matrix");
@@ -90,7 +90,7 @@ void load_matrices(const MatrixLoad& lane, const std::source_location& site) {
     collective(load, &argument, site);
 }
 
-void multiply_matrices(const MatrixProduct& lane, const std::source_location& site) {
+void multiply_matrices(const MatrixProduct& lane, const CallSite& site) {
     MatrixProduct argument = lane;
     collective(multiply, &argument, site);
 }

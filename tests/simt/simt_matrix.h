@@ -9,9 +9,9 @@
 // launch_count().
 
 #include <cstdint>
-#include <source_location>
 
 #include "kernels/device/bf16.h"
+#include "tests/simt/call_site.h"
 
 namespace iwseg::simt::executor {
 
@@ -22,7 +22,7 @@ struct MatrixLoad {
     int matrices;
     bool transposed;
 };
-void load_matrices(const MatrixLoad& lane, const std::source_location& site);
+void load_matrices(const MatrixLoad& lane, const CallSite& site);
 
 /// c (16 x 8, f32) += a (16 x k, bf16) times b (k x 8, bf16), k = 8 or 16.
 struct MatrixProduct {
@@ -31,7 +31,7 @@ struct MatrixProduct {
     const unsigned* b;  ///< k / 8 registers
     int k;
 };
-void multiply_matrices(const MatrixProduct& lane, const std::source_location& site);
+void multiply_matrices(const MatrixProduct& lane, const CallSite& site);
 
 void begin_copy(void* to, const void* from, int bytes);
 void commit_copies();
@@ -42,20 +42,19 @@ void wait_for_copies(int left);
 namespace iwseg::IWSEG_BACKEND {
 
 template <int N>
-void load_matrices(const Bf16* row, unsigned (&to)[N],
-                   const std::source_location& site = std::source_location::current()) {
+void load_matrices(const Bf16* row, unsigned (&to)[N], const simt::CallSite& site = simt::CallSite::current()) {
     simt::executor::load_matrices({row, to, N, false}, site);
 }
 
 template <int N>
 void load_matrices_transposed(const Bf16* row, unsigned (&to)[N],
-                              const std::source_location& site = std::source_location::current()) {
+                              const simt::CallSite& site = simt::CallSite::current()) {
     simt::executor::load_matrices({row, to, N, true}, site);
 }
 
 template <int N, int M>
 void multiply_add(float (&c)[4], const unsigned (&a)[N], const unsigned (&b)[M],
-                  const std::source_location& site = std::source_location::current()) {
+                  const simt::CallSite& site = simt::CallSite::current()) {
     static_assert(N == 2 * M && M <= 2, "a of 16 x 8 M numbers, b of 8 M x 8");
     simt::executor::multiply_matrices({c, a, b, 8 * M}, site);
 }

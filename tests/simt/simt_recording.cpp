@@ -71,7 +71,7 @@ void close_stream(Stream stream) noexcept {
 bool begin_recording(Stream stream) {
     executor::require_not_recording("another recording");
     if (!stream.handle) throw std::logic_error("the default stream cannot be recorded");
-    recording = std::make_unique<Recording>(stream.handle, std::make_unique<WorkList>());
+    recording = std::make_unique<Recording>(Recording{stream.handle, std::make_unique<WorkList>()});
     return true;
 }
 

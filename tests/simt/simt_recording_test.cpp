@@ -144,11 +144,11 @@ TEST_F(SimtRecording, CallsThatReportNothingMakeItInvalidToo) {
         {"a release of pinned memory", stream_, [&] { device_.release_host(pinned, 4); }},
         {"the end of that stream", third, [&] { device_.close_stream(third); }},
     };
-    for (const auto& [says, recorded, call] : calls) {
-        SCOPED_TRACE(says);
-        ASSERT_TRUE(device_.begin_recording(recorded));
-        call();
-        EXPECT_SAYS(error_of([&] { device_.end_recording(recorded); }), std::string("invalid: ") + says);
+    for (const auto& one : calls) {
+        SCOPED_TRACE(one.says);
+        ASSERT_TRUE(device_.begin_recording(one.recorded));
+        one.call();
+        EXPECT_SAYS(error_of([&] { device_.end_recording(one.recorded); }), std::string("invalid: ") + one.says);
         expect_usable();
     }
 }

@@ -128,7 +128,7 @@ inline Array dropout(const Array& x, double rate, std::uint32_t layer, std::uint
 inline Array convolution(const ConvolutionOptions& o, const Array& x, const std::vector<double>& weights,
                          const std::vector<double>& bias) {
     Array y(o.dst());
-    const auto [pd, ph, pw] = o.padding();
+    const auto padding = o.padding();
     each(y.shape, [&](auto n, auto out, auto d, auto h, auto w) {
         double sum = bias.empty() ? 0.0 : bias[static_cast<std::size_t>(out)];
         const std::int64_t first = out / (o.dst_channels / o.groups) * o.inputs();
@@ -136,8 +136,8 @@ inline Array convolution(const ConvolutionOptions& o, const Array& x, const std:
             for (int i = 0; i < o.kernel.d; ++i)
                 for (int j = 0; j < o.kernel.h; ++j)
                     for (int k = 0; k < o.kernel.w; ++k) {
-                        const std::int64_t z = d * o.stride.d + i - pd, v = h * o.stride.h + j - ph;
-                        const std::int64_t u = w * o.stride.w + k - pw;
+                        const std::int64_t z = d * o.stride.d + i - padding.d, v = h * o.stride.h + j - padding.h;
+                        const std::int64_t u = w * o.stride.w + k - padding.w;
                         if (z < 0 || z >= o.src.d || v < 0 || v >= o.src.h || u < 0 || u >= o.src.w) continue;
                         const std::int64_t tap = (i * o.kernel.h + j) * o.kernel.w + k;
                         sum += x.at(n, first + c, z, v, u) *
