@@ -14,8 +14,8 @@ struct InstanceNormOptions {
 
 /// Instance normalisation: over (D, H, W) of each sample and channel, in training and prediction alike (Ulyanov et al.,
 /// 2016, with scale and shift as PyTorch's InstanceNorm3d with affine=True). Scale begins as 1, shift as 0. Fused with
-/// a relu or leaky_relu of its result. Only its input and its statistics are kept for the backward pass; what others read there is
-/// computed again. Throws std::invalid_argument where a channel is a single voxel: it would always become 0.
+/// a relu or leaky_relu of its result. Only its input and its statistics are kept for the backward pass; what others
+/// read there is computed again. Throws std::invalid_argument where a channel is a single voxel, which would become 0.
 Tensor instance_norm(Tensor x, const InstanceNormOptions& options = {});
 
 }  // namespace iwseg

@@ -93,8 +93,7 @@ __device__ __forceinline__ void finish_sums(const Table& table, const Position& 
                    apart ? min(first + table.block_packs * W, table.channels) : table.channels, shared, finish);
 }
 
-// ---- launchers
-// -------------------------------------------------------------------------------------------------------
+// ---- launchers ------------------------------------------------------------------------------------------------------
 
 /// Blocks of a sum, in all: an H100 holds 528 with four an SM. Fixed, so that sums do not depend on the card.
 constexpr std::int64_t kMostSumBlocks = 512;

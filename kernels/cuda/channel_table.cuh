@@ -86,8 +86,7 @@ __device__ __forceinline__ void each_rows(const Table& table, const Position& po
     }
 }
 
-// ---- launchers
-// -------------------------------------------------------------------------------------------------------
+// ---- launchers ------------------------------------------------------------------------------------------------------
 
 /// How a tensor falls into tables: one where channels are innermost; else one for each sample and channel.
 struct Tables {

@@ -24,8 +24,7 @@ namespace {
 [[maybe_unused]] constexpr int kResidentBlocks = 4;  ///< on an SM, at least; one less for sums over two tensors
 constexpr int kAheadOne = 4, kAheadTwo = 2;          ///< packs under way of one tensor; of each of two
 
-// ---- statistics
-// ------------------------------------------------------------------------------------------------------
+// ---- statistics -----------------------------------------------------------------------------------------------------
 
 struct MomentsUse {
     double count;  ///< elements of a channel
@@ -77,8 +76,7 @@ __global__ void running_statistics_kernel(int channels, float epsilon, RunningSt
         static_cast<float>(1.0 / sqrt(static_cast<double>(running.variance[c]) + epsilon));
 }
 
-// ---- apply and backward
-// ----------------------------------------------------------------------------------------------
+// ---- apply and backward ---------------------------------------------------------------------------------------------
 
 /// The normalisation of a thread's columns as x * scale + shift.
 template <int W>
@@ -179,8 +177,7 @@ __global__ void __launch_bounds__(kTableThreads)
     });
 }
 
-// ---- launchers
-// -------------------------------------------------------------------------------------------------------
+// ---- launchers ------------------------------------------------------------------------------------------------------
 
 BatchNormStatistics from(const BatchNormStatistics& s, std::int64_t c) {
     return {s.mean + c, s.inverse_deviation + c};

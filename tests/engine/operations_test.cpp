@@ -276,8 +276,8 @@ TEST_P(Operations, LayoutsOfTheOtherBackendAreRefused) {
     EXPECT_THROW(device().upsample({}, small.view(), Corners::aligned, big.view()), std::invalid_argument);
     EXPECT_THROW(device().upsample_backward({}, big.view(), Corners::aligned, small.view(), Write::overwrite),
                  std::invalid_argument);
-    EXPECT_THROW(device().batch_norm_apply({}, big.view(), {ones.data(), ones.data()}, {ones.data(), ones.data()}, kRelu,
-                                           big.view()),
+    EXPECT_THROW(device().batch_norm_apply({}, big.view(), {ones.data(), ones.data()}, {ones.data(), ones.data()},
+                                           kRelu, big.view()),
                  std::invalid_argument);
     if (on_cpu) return;  // whose reorder takes every layout
     EXPECT_THROW(device().reorder({}, big.view(), ours.view()), std::invalid_argument);

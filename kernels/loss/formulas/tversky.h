@@ -4,9 +4,9 @@
 
 namespace iwseg::formulas {
 
-/// 1 - (sum wpt + s) / (sum w(pt + over p(1 - t) + under (1 - p)t) + s) over the batch, s = 1e-5: Tversky's index with a
-/// missed voxel worth more than a false one (Salehi, Erdogmus and Gholipour, MLMI 2017, whose over and under these are);
-/// with 0.5 and 0.5 it is soft Dice. Sums: wpt, and the weighted error.
+/// 1 - (sum wpt + s) / (sum w(pt + over p(1 - t) + under (1 - p)t) + s) over the batch, s = 1e-5: Tversky's index with
+/// a missed voxel worth more than a false one (Salehi, Erdogmus and Gholipour, MLMI 2017, whose over and under these
+/// are); with 0.5 and 0.5 it is soft Dice. Sums: wpt, and the weighted error.
 struct Tversky {
     static constexpr int kSums = 2, kCoefficients = 2;
     static constexpr bool kOfBatch = true, kWeightable = true;
