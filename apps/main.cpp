@@ -33,13 +33,7 @@ int end_with(int code, std::string message) {
     return code;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-    iwseg::outlive_closed_output();
-    // Past a limit on file sizes a write then fails with a reason, as on a full disk, instead of killing.
-    signal(SIGXFSZ, SIG_IGN);
-    iwseg::ask_for_short_slices();
+int run(int argc, char** argv) {
     CLI::App app("iwseg segments lesions in 3D scans, and does not lose the small ones", "iwseg");
     app.set_version_flag("--version", std::string("iwseg ") + iwseg::kVersion, "print the version and end");
     app.set_help_flag("-h,--help", "print this help and end");
@@ -80,5 +74,20 @@ int main(int argc, char** argv) {
         return end_with(kFailed, "out of memory");
     } catch (const std::exception& error) {
         return end_with(kFailed, error.what());
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    iwseg::outlive_closed_output();
+    // Past a limit on file sizes a write then fails with a reason, as on a full disk, instead of killing.
+    signal(SIGXFSZ, SIG_IGN);
+    iwseg::ask_for_short_slices();
+    try {
+        return run(argc, argv);
+    } catch (const std::exception& error) {  // before a command was read, or in saying what failed
+        std::fprintf(stderr, "iwseg: %s\n", error.what());
+        return kFailed;
     }
 }

@@ -46,7 +46,7 @@ Mask lesion_mask(std::int64_t samples, std::int64_t size) {
     Mask mask{{samples, 1, size, size, size},
               std::vector<std::uint8_t>(static_cast<std::size_t>(samples * size * size * size))};
     Random random(0, 0, 0, Purpose::phantom);
-    const auto balls = std::max<std::int64_t>(1, 40 * size * size * size / (128 * 128 * 128));
+    const auto balls = std::max<std::int64_t>(1, 40 * size * size * size / (std::int64_t{128} * 128 * 128));
     for (std::int64_t i = 0; i < samples * balls; ++i) {
         const std::int64_t radius = 1 + static_cast<std::int64_t>(random.below(8));
         const auto place = [&] { return static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(size))); };

@@ -76,7 +76,8 @@ std::string names_of(const CLI::Option& option, const std::string& word) {
 }
 
 std::string text_of(const CLI::Option& option, const AllowedRange& allowed) {
-    std::string text = option.get_description(), facts;
+    const std::string& text = option.get_description();
+    std::string facts;
     const auto add = [&](const std::string& fact) { facts += (facts.empty() ? "" : "; ") + fact; };
     if (option.get_required()) add("required");
     if (!allowed.text.empty()) add(allowed.text);

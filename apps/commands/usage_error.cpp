@@ -12,7 +12,7 @@ namespace {
 
 /// The nearest of the names, else the only one that the word begins.
 std::string meant(const std::string& word, const std::vector<std::string>& names) {
-    if (const std::string nearest = nearest_name(word, names); !nearest.empty()) return nearest;
+    if (std::string nearest = nearest_name(word, names); !nearest.empty()) return nearest;
     const auto begins = [&](const std::string& name) { return name.starts_with(word); };
     return std::count_if(names.begin(), names.end(), begins) == 1 ? *std::find_if(names.begin(), names.end(), begins)
                                                                   : "";
