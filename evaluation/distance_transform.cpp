@@ -8,7 +8,7 @@
 namespace iwseg {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr std::int64_t block_columns = 16;  // lines side by side that are read together: two cache lines of doubles
 
 /// Along a row the seeds themselves are looked for, from both sides.
@@ -17,7 +17,7 @@ void distances_in_row(const std::uint8_t* seeds, std::int64_t width, double spac
     for (std::int64_t w = 0; w < width; ++w) {
         if (seeds[w]) last = w;
         const double away = static_cast<double>(w - last) * spacing;
-        out[w] = last < 0 ? infinity : away * away;
+        out[w] = last < 0 ? kInfinity : away * away;
     }
     last = -1;
     for (std::int64_t w = width - 1; w >= 0; --w) {
@@ -36,10 +36,10 @@ class LowerEnvelope {
     void apply(double* value, std::int64_t length, double spacing, double* scratch) {
         std::int64_t count = 0;
         for (std::int64_t q = 0; q < length; ++q) {
-            if (value[q] == infinity) continue;
-            double from = -infinity;
+            if (value[q] == kInfinity) continue;
+            double from = -kInfinity;
             while (count > 0 && (from = crossing(value, apex_[count - 1], q, spacing)) <= begin_[count - 1]) --count;
-            if (count == 0) from = -infinity;
+            if (count == 0) from = -kInfinity;
             apex_[count] = q;
             begin_[count++] = from;
         }

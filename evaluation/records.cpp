@@ -9,11 +9,11 @@
 namespace iwseg {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
+constexpr double kInfiniteLogit = std::numeric_limits<double>::infinity();
 
 /// How sure the network is of an object.
 struct Confidence {
-    double max = 1, median = 1, q95 = 1, logit = infinity;
+    double max = 1, median = 1, q95 = 1, logit = kInfiniteLogit;
 };
 
 /// The element of rank `rank` (from 0), which may fall between two: interpolated linearly, as numpy does.
@@ -39,7 +39,7 @@ Confidence confidence_of(std::vector<float>& probabilities, double logit) {
 std::vector<Confidence> confidences(const ScanToEvaluate& scan, const Instances& instances) {
     const std::size_t count = instances.detections.size() + 1;
     std::vector<std::vector<float>> probabilities(count);
-    std::vector<double> logits(count, -infinity);
+    std::vector<double> logits(count, -kInfiniteLogit);
     for (std::size_t c = 1; c < count; ++c) probabilities[c].reserve(instances.detections[c - 1].voxels);
     for (std::size_t v = 0; v < instances.detection_labels.size(); ++v)
         if (const std::int32_t c = instances.detection_labels[v]) {
@@ -90,7 +90,7 @@ Record Side::record(std::int32_t number, const Instance& object, const Hit& hit,
     record.diameter_mm = object.diameter() * mm;
     record.hit_obj = (is_lesion ? "pred_" : "tum_") + (hit.object ? std::to_string(hit.object) : "None");
     record.hit_dice = hit.dice;
-    record.hit_logit = -infinity;
+    record.hit_logit = -kInfiniteLogit;
     if (hit.object) {
         record.hit_max = record.hit_stat = of_hit.max;
         record.hit_median = of_hit.median;
@@ -123,7 +123,7 @@ std::vector<Record> lesion_records(const ScanToEvaluate& scan, const Instances& 
         const Hit& hit = hits.of_lesion[c];
         records.push_back(target.record(c, instances.lesions[c - 1], hit, sure[hit.object]));
         records.back().self_stat = 1;
-        records.back().self_logit = infinity;
+        records.back().self_logit = kInfiniteLogit;
     }
     for (std::int32_t c = 1; c <= count(instances.detections); ++c) {
         records.push_back(prediction.record(c, instances.detections[c - 1], hits.of_detection[c], Confidence{}));
