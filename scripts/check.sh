@@ -1,25 +1,81 @@
 #!/usr/bin/env bash
-# Checks the form of the sources: formatting, a build by clang, clang-tidy on changed files, and the libraries' tests without
-# the applications. Installs what is missing from Debian.
-# usage: scripts/check.sh [BASE]    BASE: the commit that files have changed since; else the tenth before this one
+# Checks what scripts/test.sh does not: formatting; the libraries without the applications, built by clang, with their tests;
+# all sources as the release preset compiles them, several in one; clang-tidy on changed files. Says how long each took.
+# Installs what is missing from Debian.
+# usage: scripts/check.sh [--all] [BASE]
+#        BASE: the commit that files have changed since; else where this branch left origin/main, or the tenth commit before
+#        this one, or, where the history is shorter, its beginning
+#        --all: clang-tidy on every file, instead of on those changed last
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-base=${1:-$(git rev-parse -q --verify HEAD~10 || git rev-list --max-parents=0 HEAD)}
+tidied=40  # files that clang-tidy looks at: two to six seconds of one core each
+
+all=false
+if [[ ${1:-} == --all ]]; then
+    all=true
+    shift
+fi
+base=""
+if (($#)); then
+    base=$(git rev-parse -q --verify "$1^{commit}") || { echo "check.sh: there is no commit $1 here" >&2; exit 2; }
+else
+    base=$(git merge-base HEAD origin/main 2>/dev/null) || base=""
+    # A shallow clone ends early: then all files count as changed.
+    [[ -n $base && $base != $(git rev-parse HEAD) ]] || base=$(git rev-parse -q --verify HEAD~10) || base=""
+fi
 scripts/setup.sh --checks
 
-echo "== formatting"
-git ls-files -- '*.cpp' '*.h' '*.cu' '*.cuh' | xargs clang-format-14 --dry-run --Werror
+part="" begun=$SECONDS times=()
+begin() {  # begin NAME: ends the part before
+    [[ -z $part ]] || times+=("$(printf '%4d s  %s' $((SECONDS - begun)) "$part")")
+    part=$1 begun=$SECONDS
+    [[ -z $part ]] || echo "== $part"
+}
+jobs=$(nproc)
 
-echo "== clang"
-cmake --preset debug -B build/clang -D CMAKE_CXX_COMPILER=clang++-14 -D CMAKE_CXX_FLAGS_DEBUG=-O0 -D IWSEG_CUDA=OFF \
-    -D IWSEG_WERROR=ON
-cmake --build build/clang
+begin "formatting"
+git ls-files -- '*.cpp' '*.h' '*.cu' '*.cuh' | xargs -d '\n' clang-format-14 --dry-run --Werror
 
-echo "== clang-tidy, of files changed since $base"
-git diff --name-only --diff-filter=d "$base" -- '*.cpp' |
-    xargs -r -P "$(nproc)" -n 4 clang-tidy-14 -p build/clang --quiet --warnings-as-errors='*'
-
-echo "== without the applications"
-cmake --preset release -B build/library -D IWSEG_APPS=OFF -D IWSEG_CUDA=OFF -D IWSEG_WERROR=ON
+begin "libraries without applications, by clang"
+clang=(-D CMAKE_CXX_COMPILER=clang++-14 -D IWSEG_CUDA=OFF -D IWSEG_WERROR=ON)
+# Only whether it compiles, links and runs is asked: -O0 does that soonest.
+cmake --preset debug -B build/library "${clang[@]}" -D CMAKE_CXX_FLAGS_DEBUG=-O0 -D IWSEG_APPS=OFF
 cmake --build build/library
-ctest --test-dir build/library --output-on-failure --parallel "$(nproc)"
+# Programs that compute much were run by scripts/test.sh, optimised.
+ctest --test-dir build/library --output-on-failure --parallel "$jobs" \
+    --label-exclude '^(backends|cuda_backends|cuda_host|fused_normalisation|packed_weights|step_traffic)$'
+
+begin "all sources as the release preset joins them, by clang"
+cmake --preset release -B build/joined "${clang[@]}"
+# What the build before had not: the joined files, and the applications' tests. Joined, a local name may be that of another
+# file's constant.
+awk -F '"' '/"command":/ { command = $0 }
+            /"file":/ { if (FNR == NR) built[$4]; else if (!($4 in built)) print command }' \
+    build/library/compile_commands.json build/joined/compile_commands.json |
+    sed -E 's/^ *"command": "//; s/",?$//; s/\\(.)/\1/g; s/ -o [^ ]+ / -fsyntax-only -Wno-shadow /' >build/joined/parse
+joined=$(grep -c /Unity/ build/joined/parse) || { echo "check.sh: the release preset joins no files" >&2; exit 1; }
+(cd build/joined && xargs -d '\n' -P "$jobs" -I COMMAND sh -c COMMAND <parse)
+echo "$joined joined files and $(($(wc -l <build/joined/parse) - joined)) others are without error"
+
+begin "clang-tidy"
+cmake --preset debug -B build/tidy "${clang[@]}" >/dev/null
+changed() {  # those changed last first; a file that was only moved is not looked at again
+    git diff --name-only HEAD -- '*.cpp'
+    git log --format= --name-only --find-renames=90% --diff-filter=AM ${base:+"$base.."}HEAD -- '*.cpp'
+}
+if $all; then
+    git ls-files -- '*.cpp'
+else
+    changed
+fi | awk -F '"' -v root="$(pwd -P)/" 'FNR == NR { if (/"file":/) built[$4]; next }
+                                 (root $0) in built && !seen[$0]++' build/tidy/compile_commands.json - >build/tidy/files
+files=$(wc -l <build/tidy/files)
+if $all || ((files < tidied)); then
+    tidied=$files
+fi
+head -n "$tidied" build/tidy/files | xargs -r -d '\n' -P "$jobs" -n 1 clang-tidy-14 -p build/tidy --quiet \
+    --warnings-as-errors='*' 2>&1 | sed '/^[0-9]* warnings* generated\.$/d'
+echo "$tidied files looked at, those that changed last; $((files - tidied)) left out: scripts/check.sh --all takes every file"
+
+begin ""
+printf '%s\n' "check.sh:" "${times[@]}" "$(printf '%4d s  in all' $SECONDS)"

@@ -39,7 +39,7 @@ if [[ ${1:-} == --list ]]; then
     exit 0
 fi
 if [[ ${1:-} == --checks ]]; then
-    packages+=(clang-14 clang-format-14 clang-tidy-14)
+    packages+=(clang-14 clang-format-14 clang-tidy-14 libomp-14-dev)
     shift
 fi
 if (($#)); then
