@@ -18,7 +18,18 @@ struct ReadyTransposed {
     std::shared_ptr<Convolution> convolution;
     Parameters parameters;
     ParameterId weight, bias;
+    PackedBuffers packed;
     std::int64_t operations = 0;
+
+    /// The convolution, told where its packed weights lie.
+    Convolution& at_work(const Plan& plan) const {
+        const auto place = [&](Buffer buffer) { return buffer ? plan[buffer].data : nullptr; };
+        convolution->use_packed(place(packed.weights), place(packed.gradient));
+        return *convolution;
+    }
+    void add_packed_to(Call& call) const {
+        if (packed.weights) call.reads.push_back(packed.weights);
+    }
 };
 using SharedTransposed = std::shared_ptr<const ReadyTransposed>;
 
@@ -86,6 +97,8 @@ void TransposedConvOperation::prepare(const Lowering& lowering) const {
     if (options_.bias) ready->bias = lowering.parameter(1);
     ready->operations = 2 * options.src.elements() * x.shape.c;
     ready->convolution = lowering.device().make_convolution(context.stream(), options, {true, lowering.training()});
+    ready->packed = lowering.packed_weights().add(lowering.program(), ready->convolution->weight_form(), ready->weight,
+                                                  ready->bias, lowering.training());
     lowering.state() = SharedTransposed(std::move(ready));
 }
 
@@ -95,9 +108,10 @@ void TransposedConvOperation::forward(const Lowering& lowering) const {
     const Buffer scratch = lowering.scratch(ready->convolution->scratch_bytes());
     Call call{name() + " forward", "transposed convolution forward", {x}, {y, scratch}, {}};
     call.operations = ready->operations;
+    ready->add_packed_to(call);
     call.run = [=](const Plan& plan) {
-        ready->convolution->backward_data(plan.stream(), plan[x], ready->parameters.device_value(ready->weight),
-                                          plan[y], plan[scratch].data);
+        ready->at_work(plan).backward_data(plan.stream(), plan[x], ready->parameters.device_value(ready->weight),
+                                           plan[y], plan[scratch].data);
         if (ready->bias) plan.device().add_bias(plan.stream(), ready->parameters.device_value(ready->bias), plan[y]);
     };
     lowering.add(std::move(call));
@@ -112,11 +126,12 @@ void TransposedConvOperation::backward(const Lowering& lowering) const {
         ready->bias ? lowering.scratch(lowering.device().channel_sum_scratch_bytes(y.shape, y.form.layout)) : Buffer();
     Call call{name() + " weight gradient", "transposed convolution weight gradient", {x, diff_y}, {scratch}, {}};
     if (sums) call.writes.push_back(sums);
+    if (ready->packed.gradient) call.writes.push_back(ready->packed.gradient);
     call.operations = ready->operations;
     call.run = [=](const Plan& plan) {
         const Parameters& parameters = ready->parameters;
-        ready->convolution->backward_weights(plan.stream(), plan[diff_y], plan[x],
-                                             parameters.device_gradient(ready->weight), nullptr, plan[scratch].data);
+        ready->at_work(plan).backward_weights(plan.stream(), plan[diff_y], plan[x],
+                                              parameters.device_gradient(ready->weight), nullptr, plan[scratch].data);
         if (sums)
             plan.device().channel_sum(plan.stream(), plan[diff_y], parameters.device_gradient(ready->bias),
                                       plan[sums].data);
@@ -138,9 +153,10 @@ void TransposedConvOperation::add_data_gradient(const Lowering& lowering, Buffer
     const Buffer scratch = lowering.scratch(ready->convolution->scratch_bytes());
     Call call{name() + " data gradient", "transposed convolution data gradient", {diff_y}, {to, scratch}, {}};
     call.operations = ready->operations;
+    ready->add_packed_to(call);
     call.run = [=](const Plan& plan) {
-        ready->convolution->forward(plan.stream(), plan[diff_y], ready->parameters.device_value(ready->weight), nullptr,
-                                    plan[to], plan[scratch].data);
+        ready->at_work(plan).forward(plan.stream(), plan[diff_y], ready->parameters.device_value(ready->weight),
+                                     nullptr, plan[to], plan[scratch].data);
     };
     lowering.add(std::move(call));
 }

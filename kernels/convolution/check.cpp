@@ -17,25 +17,48 @@ std::vector<ExpectedNumber> places(std::int64_t numbers, int count) {
     return chosen;
 }
 
-struct Voxel {
-    std::int64_t n, d, h, w;
+/// Along one axis: the place in src that a tap of the kernel reads for a place in dst, or the other way; -1: none.
+struct Axis {
+    std::int64_t src, dst;  ///< sides
+    int padding, stride;
+
+    std::int64_t read(std::int64_t at, int tap) const {
+        const std::int64_t place = at * stride + tap - padding;
+        return place < src ? std::max<std::int64_t>(place, -1) : -1;
+    }
+    std::int64_t reader(std::int64_t place, int tap) const {
+        const std::int64_t moved = place + padding - tap;
+        return moved >= 0 && moved % stride == 0 && moved / stride < dst ? moved / stride : -1;
+    }
 };
 
-Voxel voxel_of(const Shape& s, std::int64_t at) {
-    return {at / s.w / s.h / s.d, at / s.w / s.h % s.d, at / s.w % s.h, at % s.w};
-}
+struct Axes {
+    Axis d, h, w;
 
-/// Calls body(voxel, tap) for the neighbours within the tensor; mirrored: for those whose neighbour the voxel is.
+    explicit Axes(const ConvolutionGeometry& g)
+        : d{g.src.d, g.dst().d, g.padding().d, g.stride.d},
+          h{g.src.h, g.dst().h, g.padding().h, g.stride.h},
+          w{g.src.w, g.dst().w, g.padding().w, g.stride.w} {}
+};
+
+/// Calls body(voxel of src, tap) for what a voxel of dst is made of or, mirrored, body(voxel of dst, tap) for where a
+/// voxel of src goes; voxels are numbered through all samples.
 template <class Body>
-void each_neighbour(const NoiseConvolution& c, std::int64_t voxel, bool mirrored, Body&& body) {
-    const Voxel at = voxel_of(c.src, voxel);
-    const int k = c.kernel, r = k / 2, side = mirrored ? -1 : 1;
-    for (int tap = 0; tap < k * k * k; ++tap) {
-        const std::int64_t d = at.d + side * (tap / k / k - r), h = at.h + side * (tap / k % k - r),
-                           w = at.w + side * (tap % k - r);
-        if (d < 0 || d >= c.src.d || h < 0 || h >= c.src.h || w < 0 || w >= c.src.w) continue;
-        body(((at.n * c.src.d + d) * c.src.h + h) * c.src.w + w, tap);
-    }
+void each_neighbour(const ConvolutionGeometry& g, std::int64_t voxel, bool mirrored, Body&& body) {
+    const Axes axes(g);
+    const Shape dst = g.dst(), &from = mirrored ? g.src : dst, &to = mirrored ? dst : g.src;
+    const std::int64_t n = voxel / from.voxels(), at_d = voxel / from.w / from.h % from.d,
+                       at_h = voxel / from.w % from.h, at_w = voxel % from.w;
+    const auto moved = [&](const Axis& axis, std::int64_t at, int tap) {
+        return mirrored ? axis.reader(at, tap) : axis.read(at, tap);
+    };
+    int tap = 0;
+    for (int i = 0; i < g.kernel.d; ++i)
+        for (int j = 0; j < g.kernel.h; ++j)
+            for (int k = 0; k < g.kernel.w; ++k, ++tap) {
+                const std::int64_t d = moved(axes.d, at_d, i), h = moved(axes.h, at_h, j), w = moved(axes.w, at_w, k);
+                if (d >= 0 && h >= 0 && w >= 0) body(((n * to.d + d) * to.h + h) * to.w + w, tap);
+            }
 }
 
 double product(NoiseOperand a, std::int64_t at_a, NoiseOperand b, std::int64_t at_b) {
@@ -50,15 +73,16 @@ double src_at(const NoiseConvolution& c, std::int64_t place) {
 }  // namespace
 
 std::vector<ExpectedNumber> expected_forward(const NoiseConvolution& c, int count) {
-    const std::int64_t inputs = c.src.c, taps = c.kernel * c.kernel * c.kernel;
-    auto numbers = places(c.src.n * c.src.voxels() * c.outputs, count);
+    const ConvolutionGeometry& g = c.joins;
+    const std::int64_t inputs = g.inputs(), taps = g.taps(), outputs = g.dst_channels;
+    auto numbers = places(g.dst().elements(), count);
     for (auto& [place, value] : numbers) {
-        const std::int64_t o = place % c.outputs;
+        const std::int64_t o = place % outputs, first = o / (outputs / g.groups) * inputs;  // of the group's inputs
         value = (c.bias ? noise_at(kNoiseBias, o) : 0.0f) + (c.accumulate ? noise_at(kNoiseDst, place) : 0.0f);
         double sum = 0;
-        each_neighbour(c, place / c.outputs, false, [&](std::int64_t voxel, int tap) {
+        each_neighbour(g, place / outputs, false, [&](std::int64_t voxel, int tap) {
             for (std::int64_t i = 0; i < inputs; ++i)
-                sum += src_at(c, voxel * inputs + i) * noise_at(kNoiseWeights, (o * taps + tap) * inputs + i);
+                sum += src_at(c, voxel * g.src.c + first + i) * noise_at(kNoiseWeights, (o * taps + tap) * inputs + i);
         });
         value += sum;
     }
@@ -66,14 +90,15 @@ std::vector<ExpectedNumber> expected_forward(const NoiseConvolution& c, int coun
 }
 
 std::vector<ExpectedNumber> expected_data_gradient(const NoiseConvolution& c, int count) {
-    const std::int64_t inputs = c.src.c, taps = c.kernel * c.kernel * c.kernel;
-    auto numbers = places(c.src.elements(), count);
+    const ConvolutionGeometry& g = c.joins;
+    const std::int64_t inputs = g.inputs(), taps = g.taps(), outputs = g.dst_channels / g.groups;
+    auto numbers = places(g.src.elements(), count);
     for (auto& [place, value] : numbers) {
         double sum = 0;
-        const std::int64_t i = place % inputs;
-        each_neighbour(c, place / inputs, true, [&](std::int64_t voxel, int tap) {
-            for (std::int64_t o = 0; o < c.outputs; ++o)
-                sum += product(kNoiseDst, voxel * c.outputs + o, kNoiseWeights, (o * taps + tap) * inputs + i);
+        const std::int64_t channel = place % g.src.c, i = channel % inputs, first = channel / inputs * outputs;
+        each_neighbour(g, place / g.src.c, true, [&](std::int64_t voxel, int tap) {
+            for (std::int64_t o = first; o < first + outputs; ++o)
+                sum += product(kNoiseDst, voxel * g.dst_channels + o, kNoiseWeights, (o * taps + tap) * inputs + i);
         });
         value = sum;
     }
@@ -81,21 +106,24 @@ std::vector<ExpectedNumber> expected_data_gradient(const NoiseConvolution& c, in
 }
 
 std::vector<ExpectedNumber> expected_weight_gradient(const NoiseConvolution& c, int count) {
-    const std::int64_t inputs = c.src.c, k = c.kernel, r = k / 2, taps = k * k * k;
-    const Shape& s = c.src;
-    auto numbers = places(c.outputs * taps * inputs, count);
+    const ConvolutionGeometry& g = c.joins;
+    const std::int64_t inputs = g.inputs(), taps = g.taps();
+    const Shape &s = g.src, t = g.dst();
+    const Axes axes(g);
+    auto numbers = places(g.weight_count(), count);
     for (auto& [place, value] : numbers) {
-        const std::int64_t i = place % inputs, tap = place / inputs % taps, o = place / inputs / taps;
-        const std::int64_t dd = tap / k / k - r, dh = tap / k % k - r, dw = tap % k - r;
+        const std::int64_t o = place / inputs / taps, i = o / (g.dst_channels / g.groups) * inputs + place % inputs;
+        const int tap = static_cast<int>(place / inputs % taps), of_d = tap / g.kernel.h / g.kernel.w,
+                  of_h = tap / g.kernel.w % g.kernel.h, of_w = tap % g.kernel.w;
         double sum = 0;
-        for (std::int64_t n = 0; n < s.n; ++n)
-            for (std::int64_t d = std::max<std::int64_t>(0, -dd); d < std::min(s.d, s.d - dd); ++d)
-                for (std::int64_t h = std::max<std::int64_t>(0, -dh); h < std::min(s.h, s.h - dh); ++h)
-                    for (std::int64_t w = std::max<std::int64_t>(0, -dw); w < std::min(s.w, s.w - dw); ++w) {
-                        const std::int64_t to = ((n * s.d + d) * s.h + h) * s.w + w;
-                        const std::int64_t from = to + (dd * s.h + dh) * s.w + dw;
-                        sum += src_at(c, from * inputs + i) * noise_at(kNoiseDst, to * c.outputs + o);
-                    }
+        for (std::int64_t row = 0; row < t.n * t.d * t.h; ++row) {
+            const std::int64_t d = axes.d.read(row / t.h % t.d, of_d), h = axes.h.read(row % t.h, of_h);
+            if (d < 0 || h < 0) continue;
+            const std::int64_t from = ((row / t.h / t.d * s.d + d) * s.h + h) * s.w;
+            for (std::int64_t at = 0; at < t.w; ++at)
+                if (const std::int64_t w = axes.w.read(at, of_w); w >= 0)
+                    sum += src_at(c, (from + w) * s.c + i) * noise_at(kNoiseDst, (row * t.w + at) * t.c + o);
+        }
         value = sum;
     }
     return numbers;

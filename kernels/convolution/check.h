@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/convolution/geometry.h"
 #include "kernels/device/backend.h"
 #include "kernels/device/view.h"
 
@@ -23,12 +24,11 @@ IWSEG_HOST_DEVICE inline float noise_at(std::uint32_t operand, std::int64_t plac
 /// Numbers of the operands of noise.
 enum NoiseOperand : std::uint32_t { kNoiseSrc, kNoiseWeights, kNoiseDst, kNoiseBias };
 
-/// A convolution of noise with channels innermost, weights (O, k, k, k, C); dst and its gradient are the same noise.
+/// A convolution of noise with channels innermost, weights (O, kernel, C / groups); dst and its gradient are the same
+/// noise.
 struct NoiseConvolution {
-    Shape src;
-    std::int64_t outputs;
-    int kernel;
-    bool bias, accumulate;
+    ConvolutionGeometry joins;
+    bool bias = false, accumulate = false;
     bool normalised = false;  ///< src is normalised_noise of the noise
 };
 

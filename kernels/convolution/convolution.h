@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/convolution/geometry.h"
 #include "kernels/device/backend.h"
 #include "kernels/device/view.h"
 #include "kernels/norm/batch_norm.h"
@@ -17,14 +18,8 @@ namespace iwseg {
 /// processors without them.
 enum class Bf16Operands : std::uint8_t { fastest, native, widened };
 
-/// A convolution, by default of stride 1 with zeros around src that keep its size.
-struct ConvolutionOptions {
-    Shape src;                      ///< (N, C, D, H, W)
-    std::int64_t dst_channels = 1;  ///< O
-    Sides kernel = 3;               ///< 1 to 7
-    Sides stride = 1;               ///< 1 to 7
-    std::int64_t groups = 1;        ///< of channels, each convolved by itself; divides C and O
-    bool padded = true;             ///< by (kernel - 1) / 2 zeros on each side, for odd kernels; else by none
+/// A convolution, of which geometry.h says what it joins.
+struct ConvolutionOptions : ConvolutionGeometry {
     Layout src_layout = Layout::ncdhw, dst_layout = Layout::ncdhw;
     Type src_type = Type::f32, dst_type = Type::f32;  ///< operands are of the type src is stored in; sums are f32
     bool bias = false;
@@ -38,26 +33,6 @@ struct ConvolutionOptions {
     bool tf32 = false;           ///< on CUDA: f32 operands may be rounded to 10 bits of fraction
     std::string plan_file = {};  ///< on CUDA: the plans chosen for a run, read first and added to; empty: none
 
-    Sides padding() const {
-        return padded ? Sides((kernel.d - 1) / 2, (kernel.h - 1) / 2, (kernel.w - 1) / 2) : Sides(0);
-    }
-    /// (N, O, …): positions of the kernel, from stride to stride.
-    Shape dst() const {
-        const auto positions = [](std::int64_t side, int k, int before, int step) {
-            return side + 2 * before < k ? 0 : (side + 2 * before - k) / step + 1;
-        };
-        const Sides before = padding();
-        return {src.n, dst_channels, positions(src.d, kernel.d, before.d, stride.d),
-                positions(src.h, kernel.h, before.h, stride.h), positions(src.w, kernel.w, before.w, stride.w)};
-    }
-    /// Weights of one output.
-    std::int64_t inputs() const { return src.c / groups; }
-    std::int64_t taps() const { return kernel.product(); }
-    std::int64_t weight_count() const { return dst_channels * inputs() * taps(); }
-    /// Of kernel 1 or 3 and stride 1, in one group: what the specialised kernels take.
-    bool is_plain() const {
-        return (kernel == 1 || kernel == 3) && stride == 1 && groups == 1 && (padded || kernel == 1);
-    }
     /// Throws std::invalid_argument on a kernel, stride or groups that no convolution has.
     void check() const;
 };

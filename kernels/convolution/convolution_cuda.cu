@@ -10,7 +10,8 @@
 #include "kernels/elementwise/elementwise.h"
 
 // Convolutions on a GPU: the network's two ends by own kernels, all others by plans of cuDNN's, with channels
-// innermost, or, of few channels, by the narrow kernels where these were measured to be faster. Weights are packed as
+// innermost, or by own kernels where these were measured to be faster, those for few channels or for any kernel,
+// stride and groups (kernels/convolution/own_engines.h). Weights are packed as
 // they change, at each step: for all convolutions at once where the caller does that, else at each call. A sum is part
 // of the convolution, a bias too where cuDNN offers it.
 namespace iwseg::cuda {
@@ -25,7 +26,7 @@ struct PassPlans {
 };
 
 std::string name_of(const ChosenPlan& plan) {
-    return (plan.narrow ? "" : "cudnn ") + plan.engine();
+    return (plan.own != OwnEngine::none ? "" : "cudnn ") + plan.engine();
 }
 
 class CudnnConvolution final : public Convolution {
@@ -65,7 +66,7 @@ class CudnnConvolution final : public Convolution {
 
   private:
     WeightShape weight_shape() const {
-        return {options_.dst_channels, options_.src.c, static_cast<int>(options_.taps())};
+        return {options_.dst_channels, options_.inputs(), static_cast<int>(options_.taps())};
     }
     PassTensors tensors(View src, View dst, void* scratch) const;
     /// The same with weights, packed here unless they are already.
@@ -110,6 +111,7 @@ std::string CudnnConvolution::implementation() const {
 
 PassTensors CudnnConvolution::tensors(View src, View dst, void* scratch) const {
     auto* base = static_cast<char*>(scratch);
+    src.layout = dst.layout = Layout::ndhwc;  // as one channel lies, whatever it is called
     return {src, dst, base, nullptr, base + bias_at_, base + workspace_at_, {}, nullptr};
 }
 
@@ -143,9 +145,9 @@ PassTensors CudnnConvolution::with_weights(Stream stream, const float* weights, 
 WeightForm CudnnConvolution::weight_form() const {
     WeightForm form;
     form.packed = forward_ || data_;
-    // The narrow kernels read packed weights, but a plain bias, and leave a plain gradient.
+    // Own kernels read packed weights, but a plain bias, and leave a plain gradient.
     form.packed_bias = forward_ && forward_->packs_bias();
-    form.packed_gradient = weights_ && !weights_->narrow;
+    form.packed_gradient = weights_ && weights_->packs_gradient();
     form.type = options_.src_type;
     form.bias_at = bias_at_;
     form.bytes = workspace_at_;
@@ -178,7 +180,7 @@ void CudnnConvolution::backward_weights(Stream stream, View src, View diff_dst, 
     used.normalisation = normalisation_;
     if (packed_gradient_) used.weights = packed_gradient_;
     session_->run(stream, *weights_, used);
-    if (!packed_gradient_ && !weights_->narrow)
+    if (!packed_gradient_ && weights_->packs_gradient())
         unpack_weights(stream, used.weights, weight_shape(), options_.src_type, diff_weights);
     if (options_.bias && diff_bias) channel_sum(stream, diff_dst, diff_bias, scratch);
 }
@@ -227,7 +229,9 @@ std::vector<ConvolutionEngine> convolution_engines(Stream, const ConvolutionOpti
                                                            : "tried; taken where it is the first that is right",
                            [=] { return std::make_unique<CudnnConvolution>(session, options, passes, plans); }});
     }
-    engines.push_back({"direct", engines.empty() ? "taken" : "taken where none of these is right", direct});
+    // Of kernels and strides that are not plain it is the general one, which is among them.
+    if (options.is_plain() || engines.empty())
+        engines.push_back({"direct", engines.empty() ? "taken" : "taken where none of these is right", direct});
     return engines;
 }
 

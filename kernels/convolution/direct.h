@@ -10,9 +10,28 @@ IWSEG_BACKENDS(
     /// Throws std::invalid_argument on anything else.
     std::unique_ptr<Convolution> make_direct_convolution(const ConvolutionOptions& options, ConvolutionPasses passes);)
 
+namespace iwseg {
+
+/// Weights in one of two forms; the other is null.
+struct GeneralWeights {
+    const float* plain = nullptr;  ///< (O, C / groups, kernel), rounded to the type of src on the way
+    const void* packed = nullptr;  ///< (O, kernel, C / groups) of the type of src
+};
+
+}  // namespace iwseg
+
 IWSEG_BACKENDS(
-    /// The one among them that takes every kernel, stride and group.
-    std::unique_ptr<Convolution> make_general_convolution(const ConvolutionOptions& options, ConvolutionPasses passes);)
+    /// The one among them that takes every kernel, stride and group, as a whole and by its passes.
+    std::unique_ptr<Convolution> make_general_convolution(const ConvolutionOptions& options, ConvolutionPasses passes);
+    /// dst = the result or, where options accumulate, summand, which may be dst, + it.
+    void general_forward(Stream stream, const ConvolutionOptions& options, View src, const GeneralWeights& weights,
+                         const float* bias, View summand, View dst);
+    void general_data_gradient(Stream stream, const ConvolutionOptions& options, View diff_dst,
+                               const GeneralWeights& weights, View diff_src);
+    std::int64_t general_gradient_scratch_bytes(const ConvolutionOptions& options);
+    /// diff_weights: (O, C / groups, kernel) f32.
+    void general_weight_gradient(Stream stream, const ConvolutionOptions& options, View src, View diff_dst,
+                                 float* diff_weights, void* scratch);)
 
 // One file each, chosen among by make_direct_convolution: the specialised first, each saying what it takes.
 // weights, diff_weights: (O, C, k, k, k) f32. src, dst and their gradients: as the options say.

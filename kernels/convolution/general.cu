@@ -7,7 +7,7 @@
 #include "kernels/elementwise/elementwise.h"
 
 // Convolutions of any kernel, stride and groups: one thread a result, which gathers what it is made of. It is what
-// takes what nothing faster does; it is not fast.
+// takes what nothing faster does; it is not fast. Weights are read as they lie, the parameters' or packed for cuDNN.
 //
 // Weight gradients are summed in parts, each over every nth row of results, then joined in order, as direct.cu's are.
 namespace iwseg::IWSEG_BACKEND {
@@ -20,7 +20,8 @@ struct General {
     std::int64_t groups;
     Size src, dst;
     Sides kernel, stride, padding;
-    Strides from, to;  ///< of src and of dst
+    Strides from, to;                       ///< of src and of dst
+    std::int64_t weight_input, weight_tap;  ///< weights from one input and one tap to the next
 
     __host__ __device__ std::int64_t taps() const { return std::int64_t{kernel.d} * kernel.h * kernel.w; }
 };
@@ -40,8 +41,8 @@ __device__ __forceinline__ std::int64_t voxels_of(const Size& size) {
 }
 
 /// summand: like dst, and dst itself or elsewhere; or null.
-template <class Src, class Dst>
-__global__ void forward_kernel(General p, const Src* src, const float* weights, const float* bias, const Dst* summand,
+template <class Src, class Dst, class Weight>
+__global__ void forward_kernel(General p, const Src* src, const Weight* weights, const float* bias, const Dst* summand,
                                Dst* dst) {
     const std::int64_t all = p.outputs * p.groups, count = p.samples * voxels_of(p.dst) * all;
     const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
@@ -50,17 +51,17 @@ __global__ void forward_kernel(General p, const Src* src, const float* weights, 
         const std::int64_t first = o / p.outputs * p.inputs;  // of the group's channels
         const Voxel at(voxel, p.dst);
         const Src* const image = src + sample * p.from.sample + first * p.from.channel;
-        const float* tap = weights + o * p.inputs * p.taps();
+        const Weight* tap = weights + o * p.inputs * p.taps();
         float sum = bias ? bias[o] : 0.0f;
         for (int kd = 0; kd < p.kernel.d; ++kd)
             for (int kh = 0; kh < p.kernel.h; ++kh)
-                for (int kw = 0; kw < p.kernel.w; ++kw, ++tap) {
+                for (int kw = 0; kw < p.kernel.w; ++kw, tap += p.weight_tap) {
                     const int d = at.d * p.stride.d + kd - p.padding.d, h = at.h * p.stride.h + kh - p.padding.h;
                     const int w = at.w * p.stride.w + kw - p.padding.w;
                     if (d < 0 || d >= p.src.d || h < 0 || h >= p.src.h || w < 0 || w >= p.src.w) continue;
                     const Src* const from = image + ((std::int64_t{d} * p.src.h + h) * p.src.w + w) * p.from.voxel;
                     for (std::int64_t c = 0; c < p.inputs; ++c)
-                        sum += to_f32(from[c * p.from.channel]) * as_operand<Src>(tap[c * p.taps()]);
+                        sum += to_f32(from[c * p.from.channel]) * as_operand<Src>(to_f32(tap[c * p.weight_input]));
                 }
         const std::int64_t place = sample * p.to.sample + o * p.to.channel + voxel * p.to.voxel;
         store(dst[place], summand ? to_f32(summand[place]) + sum : sum);
@@ -73,8 +74,8 @@ __device__ __forceinline__ int position_of(int at, int k, int padding, int strid
     return moved >= 0 && moved % stride == 0 && moved / stride < positions ? moved / stride : -1;
 }
 
-template <class Src, class Dst>
-__global__ void data_kernel(General p, const Dst* diff_dst, const float* weights, Src* diff_src) {
+template <class Src, class Dst, class Weight>
+__global__ void data_kernel(General p, const Dst* diff_dst, const Weight* weights, Src* diff_src) {
     const std::int64_t all = p.inputs * p.groups, count = p.samples * voxels_of(p.src) * all;
     const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
     for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count; i += step) {
@@ -82,18 +83,18 @@ __global__ void data_kernel(General p, const Dst* diff_dst, const float* weights
         const std::int64_t first = c / p.inputs * p.outputs;  // of the group's outputs
         const Voxel at(voxel, p.src);
         const Dst* const results = diff_dst + sample * p.to.sample + first * p.to.channel;
-        const float* tap = weights + (first * p.inputs + c % p.inputs) * p.taps();
+        const Weight* tap = weights + first * p.inputs * p.taps() + c % p.inputs * p.weight_input;
         float sum = 0;
         for (int kd = 0; kd < p.kernel.d; ++kd)
             for (int kh = 0; kh < p.kernel.h; ++kh)
-                for (int kw = 0; kw < p.kernel.w; ++kw, ++tap) {
+                for (int kw = 0; kw < p.kernel.w; ++kw, tap += p.weight_tap) {
                     const int d = position_of(at.d, kd, p.padding.d, p.stride.d, p.dst.d);
                     const int h = position_of(at.h, kh, p.padding.h, p.stride.h, p.dst.h);
                     const int w = position_of(at.w, kw, p.padding.w, p.stride.w, p.dst.w);
                     if (d < 0 || h < 0 || w < 0) continue;
                     const Dst* const from = results + ((std::int64_t{d} * p.dst.h + h) * p.dst.w + w) * p.to.voxel;
                     for (std::int64_t o = 0; o < p.outputs; ++o)
-                        sum += to_f32(from[o * p.to.channel]) * as_operand<Src>(tap[o * p.inputs * p.taps()]);
+                        sum += to_f32(from[o * p.to.channel]) * as_operand<Src>(to_f32(tap[o * p.inputs * p.taps()]));
                 }
         store(diff_src[sample * p.from.sample + c * p.from.channel + voxel * p.from.voxel], sum);
     }
@@ -131,13 +132,45 @@ __global__ void weight_kernel(General p, int parts, const Src* src, const Dst* d
 
 // ----------------------------------------------------------------------------------------------------------------------
 
+/// Checks the tensors, or their gradients, and says where they and the weights lie.
+General problem_of(const ConvolutionOptions& o, const View& src, const View& dst, bool packed) {
+    require(src, o.src, o.src_type, o.src_layout, "src");
+    require(dst, o.dst(), o.dst_type, o.dst_layout, "dst");
+    return {src.shape.n,
+            o.inputs(),
+            o.dst_channels / o.groups,
+            o.groups,
+            size_of(src.shape),
+            size_of(dst.shape),
+            o.kernel,
+            o.stride,
+            o.padding(),
+            strides_of(src),
+            strides_of(dst),
+            packed ? 1 : o.taps(),
+            packed ? o.inputs() : 1};
+}
+
+/// Calls body(of src, of dst) with numbers of the operands' types.
+template <class Body>
+void with_types(const ConvolutionOptions& o, Body&& body) {
+    with_real(o.src_type, [&](auto src) { with_real(o.dst_type, [&](auto dst) { body(src, dst); }); });
+}
+
+/// Calls body(weights) with a pointer to those that are there; packed ones are of the type of src.
+template <class Src, class Body>
+void with_weights(const GeneralWeights& weights, Body&& body) {
+    if (weights.packed)
+        body(static_cast<const Src*>(weights.packed));
+    else
+        body(weights.plain);
+}
+
 class GeneralConvolution final : public Convolution {
   public:
-    GeneralConvolution(const ConvolutionOptions& options, ConvolutionPasses passes)
-        : options_(options),
-          parts_(parts_for(options.weight_count(), options.dst().n * options.dst().d * options.dst().h)) {
+    GeneralConvolution(const ConvolutionOptions& options, ConvolutionPasses passes) : options_(options) {
         if (!passes.backward_weights) return;
-        scratch_bytes_ = parts_ * options.weight_count() * static_cast<std::int64_t>(sizeof(float));
+        scratch_bytes_ = general_gradient_scratch_bytes(options);
         if (options.bias)
             scratch_bytes_ = std::max(scratch_bytes_, channel_sum_scratch_bytes(options.dst(), options.dst_layout));
     }
@@ -146,73 +179,82 @@ class GeneralConvolution final : public Convolution {
     std::int64_t scratch_bytes() const override { return scratch_bytes_; }
     bool adds_elsewhere() const override { return true; }
     void forward(Stream stream, View src, const float* weights, const float* bias, View dst, void*) override {
-        run_forward(stream, src, weights, bias, options_.write == Write::accumulate ? dst.data : nullptr, dst);
+        general_forward(stream, options_, src, {weights, nullptr}, bias, dst, dst);
     }
     void forward_sum(Stream stream, View src, const float* weights, const float* bias, View summand, View dst,
                      void*) override {
         if (options_.write != Write::accumulate)
             throw std::logic_error("convolution: a summand for one that does not add");
-        require(summand, options_.dst(), options_.dst_type, options_.dst_layout, "summand");
-        run_forward(stream, src, weights, bias, summand.data, dst);
+        general_forward(stream, options_, src, {weights, nullptr}, bias, summand, dst);
     }
     void backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void*) override {
-        const General p = problem(diff_src, diff_dst);
-        with_types([&](auto real_src, auto real_dst) {
-            using Src = decltype(real_src);
-            using Dst = decltype(real_dst);
-            launch(data_kernel<Src, Dst>, {blocks_for(diff_src.shape.elements(), kThreads), kThreads}, stream, p,
-                   diff_dst.as<const Dst>(), weights, diff_src.as<Src>());
-        });
+        general_data_gradient(stream, options_, diff_dst, {weights, nullptr}, diff_src);
     }
     void backward_weights(Stream stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
                           void* scratch) override {
-        const General p = problem(src, diff_dst);
-        auto* partial = static_cast<float*>(scratch);
-        const LaunchShape shape{{blocks_for(options_.weight_count(), kThreads), static_cast<unsigned>(parts_)},
-                                kThreads};
-        with_types([&](auto real_src, auto real_dst) {
-            using Src = decltype(real_src);
-            using Dst = decltype(real_dst);
-            launch(weight_kernel<Src, Dst>, shape, stream, p, parts_, src.as<const Src>(), diff_dst.as<const Dst>(),
-                   partial);
-        });
-        join_partial_sums(stream, partial, parts_, options_.weight_count(), diff_weights);
+        general_weight_gradient(stream, options_, src, diff_dst, diff_weights, scratch);
         if (options_.bias && diff_bias) channel_sum(stream, diff_dst, diff_bias, scratch);
     }
 
   private:
-    /// Checks the tensors, or their gradients, and says where they lie.
-    General problem(const View& src, const View& dst) const {
-        require(src, options_.src, options_.src_type, options_.src_layout, "src");
-        require(dst, options_.dst(), options_.dst_type, options_.dst_layout, "dst");
-        return {src.shape.n,     options_.inputs(),  options_.dst_channels / options_.groups,
-                options_.groups, size_of(src.shape), size_of(dst.shape),
-                options_.kernel, options_.stride,    options_.padding(),
-                strides_of(src), strides_of(dst)};
-    }
-    template <class Body>
-    void with_types(Body&& body) const {
-        with_real(options_.src_type,
-                  [&](auto src) { with_real(options_.dst_type, [&](auto dst) { body(src, dst); }); });
-    }
-    void run_forward(Stream stream, View src, const float* weights, const float* bias, const void* summand,
-                     View dst) const {
-        const General p = problem(src, dst);
-        with_types([&](auto real_src, auto real_dst) {
-            using Src = decltype(real_src);
-            using Dst = decltype(real_dst);
-            launch(forward_kernel<Src, Dst>, {blocks_for(dst.shape.elements(), kThreads), kThreads}, stream, p,
-                   src.as<const Src>(), weights, options_.bias ? bias : nullptr, static_cast<const Dst*>(summand),
-                   dst.as<Dst>());
-        });
-    }
-
     ConvolutionOptions options_;
-    int parts_;
     std::int64_t scratch_bytes_ = 0;
 };
 
+int gradient_parts(const ConvolutionOptions& o) {
+    const Shape dst = o.dst();
+    return parts_for(o.weight_count(), dst.n * dst.d * dst.h);
+}
+
 }  // namespace
+
+void general_forward(Stream stream, const ConvolutionOptions& options, View src, const GeneralWeights& weights,
+                     const float* bias, View summand, View dst) {
+    const General p = problem_of(options, src, dst, weights.packed != nullptr);
+    const bool adds = options.write == Write::accumulate;
+    if (adds) require(summand, options.dst(), options.dst_type, options.dst_layout, "summand");
+    with_types(options, [&](auto real_src, auto real_dst) {
+        using Src = decltype(real_src);
+        using Dst = decltype(real_dst);
+        with_weights<Src>(weights, [&]<class Weight>(const Weight* all) {
+            launch(forward_kernel<Src, Dst, Weight>, {blocks_for(dst.shape.elements(), kThreads), kThreads}, stream, p,
+                   src.as<const Src>(), all, options.bias ? bias : nullptr, adds ? summand.as<const Dst>() : nullptr,
+                   dst.as<Dst>());
+        });
+    });
+}
+
+void general_data_gradient(Stream stream, const ConvolutionOptions& options, View diff_dst,
+                           const GeneralWeights& weights, View diff_src) {
+    const General p = problem_of(options, diff_src, diff_dst, weights.packed != nullptr);
+    with_types(options, [&](auto real_src, auto real_dst) {
+        using Src = decltype(real_src);
+        using Dst = decltype(real_dst);
+        with_weights<Src>(weights, [&]<class Weight>(const Weight* all) {
+            launch(data_kernel<Src, Dst, Weight>, {blocks_for(diff_src.shape.elements(), kThreads), kThreads}, stream,
+                   p, diff_dst.as<const Dst>(), all, diff_src.as<Src>());
+        });
+    });
+}
+
+std::int64_t general_gradient_scratch_bytes(const ConvolutionOptions& options) {
+    return gradient_parts(options) * options.weight_count() * bytes_of(Type::f32);
+}
+
+void general_weight_gradient(Stream stream, const ConvolutionOptions& options, View src, View diff_dst,
+                             float* diff_weights, void* scratch) {
+    const General p = problem_of(options, src, diff_dst, false);
+    const std::int64_t count = options.weight_count();
+    const int parts = gradient_parts(options);
+    auto* partial = static_cast<float*>(scratch);
+    with_types(options, [&](auto real_src, auto real_dst) {
+        using Src = decltype(real_src);
+        using Dst = decltype(real_dst);
+        launch(weight_kernel<Src, Dst>, {{blocks_for(count, kThreads), static_cast<unsigned>(parts)}, kThreads}, stream,
+               p, parts, src.as<const Src>(), diff_dst.as<const Dst>(), partial);
+    });
+    join_partial_sums(stream, partial, parts, count, diff_weights);
+}
 
 std::unique_ptr<Convolution> make_general_convolution(const ConvolutionOptions& options, ConvolutionPasses passes) {
     return std::make_unique<GeneralConvolution>(options, passes);

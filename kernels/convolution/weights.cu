@@ -5,14 +5,16 @@
 #include "kernels/cuda/pack.cuh"
 #include "kernels/device/dispatch.h"
 
-// Weights between the parameters' order, (O, C, k, k, k) in f32, and the one convolutions with channels innermost want,
-// (O, k, k, k, C) in the operands' type. A block turns up to 64 channels of one output over in shared memory, so that
-// both sides are read and written in runs: 4 + 2 bytes a weight in bf16. All of a network's arrays are one launch. The
-// taps of a channel lie 27 numbers (or 1) apart there, an odd count, so that lanes meet no bank twice.
+// Weights between the parameters' order, (O, C, kernel) in f32, and the one convolutions with channels innermost want,
+// (O, kernel, C) in the operands' type. A block turns up to 64 channels of one output over in shared memory, fewer of
+// large kernels, so that both sides are read and written in runs: 4 + 2 bytes a weight in bf16. All of a network's
+// arrays are one launch. The taps of a channel lie an odd number of elements apart there, so that lanes meet no bank
+// twice.
 namespace iwseg::IWSEG_BACKEND {
 namespace {
 
-constexpr int kThreads = 256, kChannels = 64, kMostTaps = 27;
+constexpr int kThreads = 256, kMostChannels = 64, kTile = kMostChannels * 27;
+constexpr int kMostTaps = 7 * 7 * 7;
 constexpr int kMostArrays = 100;  ///< of a launch: the list is one of the kernel's parameters, of 4 KB at most
 
 /// One array, and the first of the blocks that take it.
@@ -21,8 +23,7 @@ struct Listed {
     void* packed;
     int outputs, inputs, taps;
     unsigned first_block;
-
-    __device__ __forceinline__ int parts() const { return (inputs + kChannels - 1) / kChannels; }
+    int channels, parts;  ///< that a block takes of an output, and so many blocks
 };
 
 struct List {
@@ -31,13 +32,16 @@ struct List {
 };
 static_assert(sizeof(List) <= 4096 - 64);
 
-/// What a block takes of an array: up to kChannels channels of one output.
+/// What a block takes of an array: some channels of one output.
 struct Part {
     float* plain;         ///< [channel][tap]
     std::int64_t packed;  ///< the first of them there; a tap further is `inputs` further
     int channels, taps, inputs;
 
     __device__ __forceinline__ int count() const { return channels * taps; }
+    /// Of an element of `plain`, in the tile.
+    __device__ __forceinline__ int place(int i) const { return i + (taps % 2 ? 0 : i / taps); }
+    __device__ __forceinline__ int place(int channel, int tap) const { return channel * (taps | 1) + tap; }
 };
 
 /// The array of a block, and its part of it.
@@ -52,39 +56,39 @@ __device__ __forceinline__ Part part_of(const List& list, int& number) {
     }
     number = low;
     const Listed& array = list.arrays[low];
-    const int block = static_cast<int>(blockIdx.x - array.first_block), output = block / array.parts();
-    const int first = (block - output * array.parts()) * kChannels;
+    const int block = static_cast<int>(blockIdx.x - array.first_block), output = block / array.parts;
+    const int first = (block - output * array.parts) * array.channels;
     return {array.plain + (std::int64_t{output} * array.inputs + first) * array.taps,
-            std::int64_t{output} * array.taps * array.inputs + first, min(array.inputs - first, kChannels), array.taps,
-            array.inputs};
+            std::int64_t{output} * array.taps * array.inputs + first, min(array.inputs - first, array.channels),
+            array.taps, array.inputs};
 }
 
 template <class T>
 __global__ void __launch_bounds__(kThreads) pack_kernel(List list) {
-    SHARED(float, tile, kChannels* kMostTaps);
+    SHARED(float, tile, kTile);
     int number;
     const Part part = part_of(list, number);
     T* packed = static_cast<T*>(list.arrays[number].packed) + part.packed;
-    for (int i = static_cast<int>(threadIdx.x); i < part.count(); i += kThreads) tile[i] = part.plain[i];
+    for (int i = static_cast<int>(threadIdx.x); i < part.count(); i += kThreads) tile[part.place(i)] = part.plain[i];
     __syncthreads();
     for (int i = static_cast<int>(threadIdx.x); i < part.count(); i += kThreads) {
         const int tap = i / part.channels, c = i - tap * part.channels;
-        store(packed[std::int64_t{tap} * part.inputs + c], tile[c * part.taps + tap]);
+        store(packed[std::int64_t{tap} * part.inputs + c], tile[part.place(c, tap)]);
     }
 }
 
 template <class T>
 __global__ void __launch_bounds__(kThreads) unpack_kernel(List list) {
-    SHARED(float, tile, kChannels* kMostTaps);
+    SHARED(float, tile, kTile);
     int number;
     const Part part = part_of(list, number);
     const T* packed = static_cast<const T*>(list.arrays[number].packed) + part.packed;
     for (int i = static_cast<int>(threadIdx.x); i < part.count(); i += kThreads) {
         const int tap = i / part.channels, c = i - tap * part.channels;
-        tile[c * part.taps + tap] = to_f32(packed[std::int64_t{tap} * part.inputs + c]);
+        tile[part.place(c, tap)] = to_f32(packed[std::int64_t{tap} * part.inputs + c]);
     }
     __syncthreads();
-    for (int i = static_cast<int>(threadIdx.x); i < part.count(); i += kThreads) part.plain[i] = tile[i];
+    for (int i = static_cast<int>(threadIdx.x); i < part.count(); i += kThreads) part.plain[i] = tile[part.place(i)];
 }
 
 /// A pack lies within one voxel.
@@ -103,6 +107,15 @@ __global__ void add_bias_kernel(const float* bias, std::int64_t packs, int chann
 
 // ----------------------------------------------------------------------------------------------------------------------
 
+Listed listed(const PackedArray& one, unsigned first_block) {
+    WeightShape s = one.shape;
+    if (s.taps < 1 || s.taps > kMostTaps) throw std::invalid_argument("weights: expected a kernel of 1 to 7 per axis");
+    if (s.inputs == 1) s = {1, s.count(), 1};  // both orders are one
+    const int channels = std::min(kMostChannels, kTile / (s.taps | 1)), inputs = static_cast<int>(s.inputs);
+    return {one.plain,   one.packed, static_cast<int>(s.outputs),       inputs, s.taps,
+            first_block, channels,   (inputs + channels - 1) / channels};
+}
+
 /// Calls body(list, blocks) for each kMostArrays arrays.
 template <class Body>
 void each_list(std::span<const PackedArray> arrays, Body&& body) {
@@ -111,11 +124,8 @@ void each_list(std::span<const PackedArray> arrays, Body&& body) {
         unsigned blocks = 0;
         for (const PackedArray& one :
              arrays.subspan(first, std::min<std::size_t>(kMostArrays, arrays.size() - first))) {
-            const WeightShape& s = one.shape;
-            if (s.taps != 1 && s.taps != kMostTaps) throw std::invalid_argument("weights: expected a kernel of 1 or 3");
-            list.arrays[list.count++] = {one.plain, one.packed, static_cast<int>(s.outputs), static_cast<int>(s.inputs),
-                                         s.taps,    blocks};
-            blocks += static_cast<unsigned>(s.outputs * ((s.inputs + kChannels - 1) / kChannels));
+            const Listed& added = list.arrays[list.count++] = listed(one, blocks);
+            blocks += static_cast<unsigned>(added.outputs * added.parts);
         }
         body(list, blocks);
     }

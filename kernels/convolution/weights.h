@@ -8,10 +8,10 @@
 
 namespace iwseg {
 
-/// Of a convolution's weights (outputs, inputs, taps), taps = k^3.
+/// Of a convolution's weights (outputs, inputs, taps): inputs of one group, taps of the whole kernel.
 struct WeightShape {
     std::int64_t outputs, inputs;
-    int taps;
+    int taps;  ///< at most 7 x 7 x 7
 
     std::int64_t count() const { return outputs * inputs * taps; }
 };
@@ -20,7 +20,7 @@ struct WeightShape {
 struct PackedArray {
     float* plain = nullptr;  ///< (outputs, inputs, taps), f32
     void* packed = nullptr;  ///< (outputs, taps, inputs), f32 or bf16
-    WeightShape shape;       ///< taps: 1 or 27
+    WeightShape shape;
 };
 
 }  // namespace iwseg

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/convolution/cudnn/trial.h"
-#include "kernels/convolution/narrow_engine.h"
+#include "kernels/convolution/own_engines.h"
 #include "tests/cuda_host/cuda_host.h"
 #include "tests/simt/simt_backend.h"
 #include "tests/support/fused_step.h"
@@ -68,7 +68,8 @@ TEST_F(FusedOnCard, TimesAreThoseOfAConvolutionWithItsStatistics) {
         options.sums = sums;
         const cuda::CudnnProblem problem = cuda::problem_of(options, cuda::Pass::forward);
         EXPECT_EQ(problem.name().ends_with(", statistics"), sums) << problem.name();
-        const auto own = cuda::narrow_plan(problem, session->target());
+        const std::vector<cuda::ChosenPlan> all = cuda::own_plans(problem, session->target());
+        const cuda::ChosenPlan* own = &all.at(0);
         const cuda::CudnnPlanSearch search(session->target(), problem);
         std::string why_not;
         cuda::ChosenPlan cudnn{problem, false, *search.plan(search.engines().at(0), why_not)};
@@ -92,7 +93,8 @@ TEST_F(FusedOnCard, TimesAreThoseOfAConvolutionWithItsNormalisation) {
         const cuda::CudnnProblem problem = cuda::problem_of(options, pass);
         EXPECT_EQ(problem.normalises, pass != cuda::Pass::data);
         EXPECT_EQ(problem.name().find(", normalised") != std::string::npos, problem.normalises) << problem.name();
-        const auto own = cuda::narrow_plan(problem, session->target());
+        const std::vector<cuda::ChosenPlan> all = cuda::own_plans(problem, session->target());
+        const cuda::ChosenPlan* own = &all.at(0);
         const cuda::CudnnPlanSearch search(session->target(), problem);
         std::string why_not;
         cuda::ChosenPlan cudnn{problem, false, *search.plan(search.engines().at(0), why_not)};

@@ -7,7 +7,7 @@
 #include "kernels/convolution/check.h"
 #include "kernels/convolution/cudnn/session.h"
 #include "kernels/convolution/cudnn/trial.h"
-#include "kernels/convolution/narrow_engine.h"
+#include "kernels/convolution/own_engines.h"
 #include "tests/cuda_host/cuda_host.h"
 
 namespace iwseg {
@@ -33,8 +33,10 @@ TEST_F(NarrowEngine, IsRightByTheNumbersOfTheTrial) {
         options.write = Write::accumulate;
         for (const cuda::Pass pass : {cuda::Pass::forward, cuda::Pass::data, cuda::Pass::weights}) {
             const cuda::CudnnProblem problem = cuda::problem_of(options, pass);
-            const auto plan = cuda::narrow_plan(problem, session->target());
-            ASSERT_TRUE(plan) << problem.name();
+            const auto plans = cuda::own_plans(problem, session->target());
+            ASSERT_EQ(plans.size(), 1u) << problem.name();
+            const cuda::ChosenPlan* plan = &plans[0];
+            EXPECT_EQ(plan->engine(), "narrow");
             cuda::CudnnTrial trial(*session, problem, plan->plan.workspace_bytes);
             EXPECT_TRUE(trial.seconds(*plan)) << problem.name();
             EXPECT_EQ(trial.wrong(*plan), "") << problem.name();
@@ -57,7 +59,7 @@ TEST_F(NarrowEngine, TakesWhatCudnnHasNothingForAndIsKnownAgain) {
 TEST_F(NarrowEngine, IsLeftOutForOtherConvolutionsAndOlderCards) {
     const auto session = cuda::CudnnSession::shared();
     const auto taken = [&](const ConvolutionOptions& options) {
-        return cuda::narrow_plan(cuda::problem_of(options, cuda::Pass::forward), session->target()).has_value();
+        return !cuda::own_plans(cuda::problem_of(options, cuda::Pass::forward), session->target()).empty();
     };
     ConvolutionOptions options = few_channels(16, 16, {1, 1, 3, 4, 5});
     EXPECT_TRUE(taken(options));
@@ -65,7 +67,8 @@ TEST_F(NarrowEngine, IsLeftOutForOtherConvolutionsAndOlderCards) {
     options.kernel = 1;
     EXPECT_FALSE(taken(options));
     const cuda::CudnnTarget older(nullptr, 75, "older");
-    EXPECT_FALSE(cuda::narrow_plan(cuda::problem_of(few_channels(16, 16, {1, 1, 3, 4, 5}), cuda::Pass::data), older));
+    const ConvolutionOptions few = few_channels(16, 16, {1, 1, 3, 4, 5});
+    EXPECT_TRUE(cuda::own_plans(cuda::problem_of(few, cuda::Pass::data), older).empty());
 }
 
 }  // namespace

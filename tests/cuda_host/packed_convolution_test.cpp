@@ -41,8 +41,8 @@ class Passes {
         random_.seed(7);
         const OnCard src(like(options_.src), random_), dst(like(options_.dst()), random_),
             diff(like(options_.dst()), random_), diff_src(like(options_.src), random_);
-        const std::int64_t k = options_.kernel.d;
-        const View weights_like{nullptr, {options_.dst_channels, options_.src.c, k, k, k}},
+        const auto& [d, h, w] = options_.kernel;
+        const View weights_like{nullptr, {options_.dst_channels, options_.inputs(), d, h, w}},
             bias_like{nullptr, {1, 1, 1, 1, options_.dst_channels}};
         const OnCard weights(weights_like, random_), bias(bias_like, random_), diff_weights(weights_like, random_),
             diff_bias(bias_like, random_), elsewhere(like(options_.dst()), random_);
@@ -77,7 +77,7 @@ class Passes {
   private:
     View like(const Shape& shape) const { return {nullptr, shape, options_.src_type, Layout::ndhwc}; }
     WeightShape weight_shape() const {
-        return {options_.dst_channels, options_.src.c, static_cast<int>(options_.taps())};
+        return {options_.dst_channels, options_.inputs(), static_cast<int>(options_.taps())};
     }
     std::int64_t weight_count() const { return weight_shape().count(); }
     void pack(float* weights, float* bias, const DeviceMemory& to) const {
@@ -151,6 +151,25 @@ TEST_F(PackedConvolution, OfFewChannelsByOwnKernelsLeavesAPlainGradient) {
             if (write != Write::accumulate) continue;
             EXPECT_TRUE(passes.convolution().adds_elsewhere());
             EXPECT_EQ(passes.run(true, true), plain);
+        }
+}
+
+// Own kernels for any kernel and stride do as the narrow ones, in f32 too.
+TEST_F(PackedConvolution, OfAnyKernelByOwnKernelsLeavesAPlainGradient) {
+    standin::offer_engines({});
+    for (const Type type : {Type::f32, Type::bf16})
+        for (const Write write : {Write::overwrite, Write::accumulate}) {
+            ConvolutionOptions strided = options(type, true, write);
+            strided.kernel = {1, 3, 5}, strided.stride = {1, 2, 1};
+            Passes passes(strided, 1);
+            EXPECT_EQ(passes.convolution().implementation(), "forward general, data general, weights general");
+            EXPECT_TRUE(passes.form().packed);
+            EXPECT_FALSE(passes.form().packed_bias || passes.form().packed_gradient);
+            const auto plain = passes.run(false, false);
+            EXPECT_EQ(passes.run(true, false), plain);
+            if (write == Write::accumulate) {
+                EXPECT_EQ(passes.run(true, true), plain);
+            }
         }
 }
 

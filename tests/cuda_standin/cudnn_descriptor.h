@@ -58,7 +58,8 @@ enum class GraphPass { forward, data, weights };
 struct ConvolutionGraph {
     GraphPass pass = GraphPass::forward;
     GraphTensor src, weights, dst;  ///< dst: the convolution's own
-    int kernel = 1;
+    Sides kernel, stride, padding;
+    std::int64_t groups = 1;
     float alpha = 1, beta = 0;
     struct Addition {
         GraphTensor other, sum;

@@ -129,7 +129,8 @@ bool takes(const Engine& engine, const ConvolutionGraph& graph) {
     const bool pass = graph.pass == GraphPass::forward ? engine.forward
                       : graph.pass == GraphPass::data  ? engine.data
                                                        : engine.weights;
-    return pass && (graph.additions.empty() || engine.fuses);
+    const bool plain = graph.groups == 1 && graph.stride == 1;
+    return pass && (plain || !engine.plain_only) && (graph.additions.empty() || engine.fuses);
 }
 
 /// As heuristics give it: an engine with its notes, and how its knobs are set.
@@ -206,6 +207,7 @@ cudnnStatus_t finalise(Descriptor& one) {
         case CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR:
             return finalise_plan(one);
         case CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR:
+            if (!takes_graphs()) return refuse(CUDNN_STATUS_NOT_SUPPORTED, "no such graph");
             return read_graph(one, why_not) ? CUDNN_STATUS_SUCCESS
                                             : refuse(CUDNN_STATUS_NOT_SUPPORTED_GRAPH_PATTERN, why_not);
         case CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR:

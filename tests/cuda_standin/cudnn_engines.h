@@ -16,6 +16,7 @@ struct Engine {
     double seconds = 1e-3;                             ///< of one run, on the card's clock
     std::int64_t workspace_bytes = 0;                  ///< filled with garbage at each run
     bool forward = true, data = true, weights = true;  ///< the passes it takes
+    bool plain_only = false;                           ///< it takes neither groups nor strides
     bool fuses = false;                                ///< it takes graphs with additions behind the convolution too
     bool fallback = false;                             ///< offered by that mode of the heuristics only
     // What its notes say.
@@ -33,8 +34,9 @@ struct Engine {
 
 /// What a fresh card is offered: one of CUDA cores, one of tensor cores that is faster, one that fuses.
 std::vector<Engine> usual_engines();
-/// In the heuristics' order, from now on. Empty: cuDNN has nothing.
-void offer_engines(std::vector<Engine> engines);
+/// In the heuristics' order, from now on. Empty: cuDNN has nothing. graphs: off, it takes no graph at all.
+void offer_engines(std::vector<Engine> engines, bool graphs = true);
+bool takes_graphs();
 /// How often each engine, by its text, has been run since it was offered.
 std::map<std::string, std::int64_t> engine_runs();
 

@@ -12,7 +12,8 @@ namespace {
 
 struct Offer {
     std::vector<Engine> engines = usual_engines();
-    std::map<std::string, std::int64_t> runs;
+    std::map<std::string, std::int64_t> runs = {};
+    bool graphs = true;
 };
 
 Offer& offer() {
@@ -48,44 +49,43 @@ void round_to_tf32(std::vector<float>& values) {
 
 /// Calls body(output voxel, input voxel, tap) for each pair that a tap of the kernel joins.
 template <class Body>
-void each_pair(const Shape& s, int kernel, Body&& body) {
-    const std::int64_t r = kernel / 2;
-    for (std::int64_t tap = 0; tap < std::int64_t{kernel} * kernel * kernel; ++tap) {
-        const std::int64_t dd = tap / kernel / kernel - r, dh = tap / kernel % kernel - r, dw = tap % kernel - r;
-        for (std::int64_t n = 0; n < s.n; ++n)
-            for (std::int64_t d = std::max<std::int64_t>(0, -dd); d < std::min(s.d, s.d - dd); ++d)
-                for (std::int64_t h = std::max<std::int64_t>(0, -dh); h < std::min(s.h, s.h - dh); ++h)
-                    for (std::int64_t w = std::max<std::int64_t>(0, -dw); w < std::min(s.w, s.w - dw); ++w) {
-                        const std::int64_t to = ((n * s.d + d) * s.h + h) * s.w + w;
-                        body(to, to + (dd * s.h + dh) * s.w + dw, tap);
-                    }
-    }
+void each_pair(const ConvolutionGraph& g, Body&& body) {
+    const Shape &s = g.src.shape, &t = g.dst.shape;
+    for (std::int64_t to = 0; to < t.n * t.voxels(); ++to)
+        for (std::int64_t tap = 0; tap < g.kernel.product(); ++tap) {
+            const std::int64_t n = to / t.voxels(),
+                               d = to / t.w / t.h % t.d * g.stride.d - g.padding.d + tap / g.kernel.w / g.kernel.h,
+                               h = to / t.w % t.h * g.stride.h - g.padding.h + tap / g.kernel.w % g.kernel.h,
+                               w = to % t.w * g.stride.w - g.padding.w + tap % g.kernel.w;
+            if (d >= 0 && d < s.d && h >= 0 && h < s.h && w >= 0 && w < s.w)
+                body(to, ((n * s.d + d) * s.h + h) * s.w + w, tap);
+        }
 }
 
 /// The convolution's own result, in double: src, weights and dst hold what is read.
 std::vector<float> convolve(const ConvolutionGraph& g, const std::vector<float>& src, const std::vector<float>& weights,
                             const std::vector<float>& dst) {
-    const std::int64_t inputs = g.src.shape.c, outputs = g.dst.shape.c,
-                       taps = std::int64_t{g.kernel} * g.kernel * g.kernel;
+    const std::int64_t inputs = g.weights.shape.c, outputs = g.dst.shape.c, taps = g.kernel.product();
     const GraphTensor& into = g.pass == GraphPass::forward ? g.dst : g.pass == GraphPass::data ? g.src : g.weights;
     std::vector<double> sums(static_cast<std::size_t>(into.shape.elements()));
-    // Weights are (O, taps, C).
-    each_pair(g.src.shape, g.kernel, [&](std::int64_t to, std::int64_t from, std::int64_t tap) {
-        const float* x = src.data() + from * inputs;
-        const float* y = dst.data() + to * outputs;
+    // Weights are (O, taps, C of one group).
+    each_pair(g, [&](std::int64_t to, std::int64_t from, std::int64_t tap) {
         for (std::int64_t o = 0; o < outputs; ++o) {
-            const std::int64_t row = (o * taps + tap) * inputs;
+            const std::int64_t row = (o * taps + tap) * inputs, place = to * outputs + o,
+                               first = from * g.src.shape.c + o / (outputs / g.groups) * inputs;
             const float* w = weights.data() + row;
             if (g.pass == GraphPass::forward) {
+                const float* x = src.data() + first;
                 float sum = 0;
                 for (std::int64_t i = 0; i < inputs; ++i) sum += x[i] * w[i];
-                sums[static_cast<std::size_t>(to * outputs + o)] += sum;
+                sums[static_cast<std::size_t>(place)] += sum;
             } else if (g.pass == GraphPass::data) {
-                double* dx = sums.data() + from * inputs;
-                for (std::int64_t i = 0; i < inputs; ++i) dx[i] += y[o] * w[i];
+                double* dx = sums.data() + first;
+                for (std::int64_t i = 0; i < inputs; ++i) dx[i] += dst[static_cast<std::size_t>(place)] * w[i];
             } else {
                 double* dw = sums.data() + row;
-                for (std::int64_t i = 0; i < inputs; ++i) dw[i] += y[o] * x[i];
+                const float* x = src.data() + first;
+                for (std::int64_t i = 0; i < inputs; ++i) dw[i] += dst[static_cast<std::size_t>(place)] * x[i];
             }
         }
     });
@@ -142,8 +142,11 @@ std::vector<Engine> usual_engines() {
     return {fusing, tensor, plain};
 }
 
-void offer_engines(std::vector<Engine> engines) {
-    offer() = {std::move(engines), {}};
+void offer_engines(std::vector<Engine> engines, bool graphs) {
+    offer() = {std::move(engines), {}, graphs};
+}
+bool takes_graphs() {
+    return offer().graphs;
 }
 std::map<std::string, std::int64_t> engine_runs() {
     return offer().runs;
@@ -196,17 +199,29 @@ std::unique_ptr<ConvolutionGraph> read_graph(const Descriptor& operation_graph, 
     graph->src = *src, graph->weights = *weights, graph->dst = *dst;
     graph->alpha = first.value<float>(names[4]), graph->beta = first.value<float>(names[5]);
     const Shape &s = src->shape, &w = weights->shape, &t = dst->shape;
-    graph->kernel = static_cast<int>(w.d);
     const Descriptor& how = first.other(names[3]);
-    bool plain = how.value<std::int64_t>(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS) == 3 &&
-                 how.value<int>(CUDNN_ATTR_CONVOLUTION_CONV_MODE) == CUDNN_CROSS_CORRELATION;
-    for (std::size_t i = 0; i < 3; ++i)
-        plain = plain && how.value<std::int64_t>(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, i) == w.d / 2 &&
-                how.value<std::int64_t>(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, i) == w.d / 2 &&
-                how.value<std::int64_t>(CUDNN_ATTR_CONVOLUTION_DILATIONS, i) == 1 &&
-                how.value<std::int64_t>(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, i) == 1;
-    if (!plain || w.d % 2 == 0 || w.d != w.h || w.d != w.w) return refused("a convolution of another form");
-    if (!(t == Shape{s.n, w.n, s.d, s.h, s.w}) || w.c != s.c) return refused("shapes that do not match");
+    const auto axes = [&](cudnnBackendAttributeName_t name) {
+        const auto axis = [&](std::size_t i) { return static_cast<int>(how.value<std::int64_t>(name, i)); };
+        return Sides(axis(0), axis(1), axis(2));
+    };
+    graph->kernel = Sides(static_cast<int>(w.d), static_cast<int>(w.h), static_cast<int>(w.w));
+    graph->stride = axes(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES);
+    graph->padding = axes(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS);
+    if (how.value<std::int64_t>(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS) != 3 ||
+        how.value<int>(CUDNN_ATTR_CONVOLUTION_CONV_MODE) != CUDNN_CROSS_CORRELATION ||
+        !(axes(CUDNN_ATTR_CONVOLUTION_DILATIONS) == 1) ||
+        !(axes(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS) == graph->padding))
+        return refused("a convolution of another form");
+    // cuDNN's documentation of CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR: the sides of y, and as many
+    // groups as the channels of x are times those of w.
+    const auto side = [](std::int64_t x, int k, int padding, int stride) {
+        return x + 2 * padding < k || stride < 1 ? 0 : 1 + (x + 2 * padding - k) / stride;
+    };
+    const Sides &k = graph->kernel, &before = graph->padding, &step = graph->stride;
+    const Shape expected{s.n, w.n, side(s.d, k.d, before.d, step.d), side(s.h, k.h, before.h, step.h),
+                         side(s.w, k.w, before.w, step.w)};
+    graph->groups = s.c / w.c;
+    if (!(t == expected) || s.c % w.c || w.n % graph->groups) return refused("shapes that do not match");
     const GraphTensor* last = &graph->dst;
     for (std::size_t i = 1; i < operations.size(); ++i) {
         const Descriptor& one = *operations[i];

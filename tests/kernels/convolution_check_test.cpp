@@ -23,8 +23,9 @@ std::int64_t below(std::int64_t low, std::int64_t high) {
 
 TEST(PackedWeights, AreTheSameNumbersWithChannelsInnermost) {
     const Kernels& device = simt::kernels();
-    for (int i = 0; i < 12; ++i) {
-        const WeightShape s{below(1, 5), i % 3 ? below(1, 20) : below(60, 200), i % 2 ? 27 : 1};
+    constexpr int kTaps[] = {27, 1, 4, 125, 3, 343, 9, 2 * 7 * 7};
+    for (int i = 0; i < 24; ++i) {
+        const WeightShape s{below(1, 5), i % 3 ? below(1, 20) : below(60, 200), kTaps[i % 8]};
         const Type type = i / 2 % 2 ? Type::bf16 : Type::f32;
         std::vector<float> plain(static_cast<std::size_t>(s.count()));
         for (std::size_t j = 0; j < plain.size(); ++j) plain[j] = noise_at(9, static_cast<std::int64_t>(j));
@@ -83,19 +84,29 @@ TEST(AddedBias, GoesToEachVoxel) {
     }
 }
 
+/// Of a kernel, and what becomes of a stride, groups and padding.
+struct Joins {
+    Sides kernel, stride = 1;
+    std::int64_t groups = 1;
+    bool padded = true;
+};
+
 /// A convolution of noise by the direct kernels, for which the check knows what it expects.
-class CheckedConvolution : public testing::TestWithParam<int> {
+class CheckedConvolution : public testing::TestWithParam<Joins> {
   protected:
     CheckedConvolution() {
-        options_.src = {2, below(1, 9), below(1, 6), below(2, 7), below(2, 7)};
-        options_.dst_channels = below(1, 9);
-        options_.kernel = GetParam();
+        const auto& [kernel, stride, groups, padded] = GetParam();
+        options_.src = {2, groups * below(1, 9), below(1, 6), below(2, 7), below(2, 7)};
+        options_.dst_channels = groups * below(1, 9);
+        options_.kernel = kernel;
+        options_.stride = stride;
+        options_.groups = groups;
+        options_.padded = padded;
         options_.src_layout = options_.dst_layout = Layout::ndhwc;
         options_.bias = below(0, 1);
         options_.write = below(0, 1) ? Write::accumulate : Write::overwrite;
-        noise_ = {options_.src, options_.dst_channels, options_.kernel.d, options_.bias,
-                  options_.write == Write::accumulate};
-        shape_ = {options_.dst_channels, options_.src.c, static_cast<int>(options_.taps())};
+        noise_ = {options_, options_.bias, options_.write == Write::accumulate};
+        shape_ = {options_.dst_channels, options_.inputs(), static_cast<int>(options_.taps())};
         convolution_ = simt::make_direct_convolution(options_, {});
         scratch_.resize(static_cast<std::size_t>(convolution_->scratch_bytes()));
         src_ = noise(kNoiseSrc, options_.src.elements());
@@ -152,7 +163,10 @@ TEST_P(CheckedConvolution, WeightGradientIsAsExpected) {
     expect_checked(expected_weight_gradient(noise_, 12), packed);
 }
 
-INSTANTIATE_TEST_SUITE_P(OfKernel, CheckedConvolution, testing::Values(1, 3));
+INSTANTIATE_TEST_SUITE_P(OfKernel, CheckedConvolution,
+                         testing::Values(Joins{1}, Joins{3}, Joins{{1, 3, 7}}, Joins{3, 2}, Joins{{3, 1, 5}, {2, 1, 3}},
+                                         Joins{3, {1, 2, 2}, 4}, Joins{{1, 2, 2}, {1, 2, 2}, 1, false},
+                                         Joins{1, 2, 3, false}));
 
 TEST(FastestRight, IsTheFirstInTimeThatIsNotWrong) {
     const std::vector<std::optional<double>> times{3.0, std::nullopt, 1.0, 2.0};

@@ -121,10 +121,40 @@ TEST_P(CudnnPlans, ExistForEveryConvolutionOfTheDefaultNetwork) {
     }
 }
 
+/// As nnU-Net's networks have them at some level, and what its transposed convolutions are the gradient of.
+std::vector<CudnnProblem> general_problems() {
+    const auto problem = [](const Shape& src, std::int64_t outputs, const Sides& kernel, const Sides& stride,
+                            std::int64_t groups = 1, bool padded = true) {
+        return CudnnProblem{{src, outputs, kernel, stride, groups, padded}};
+    };
+    return {problem({2, 32, 64, 64, 64}, 64, 3, 2),
+            problem({2, 32, 28, 128, 128}, 32, {1, 3, 3}, 1),
+            problem({2, 32, 28, 128, 128}, 64, {1, 3, 3}, {1, 2, 2}),
+            problem({2, 64, 32, 32, 32}, 64, {3, 1, 1}, 1),
+            problem({2, 32, 32, 32, 32}, 32, 5, 1),
+            problem({2, 64, 32, 32, 32}, 128, 1, 2),
+            problem({2, 64, 64, 64, 64}, 128, 2, 2, 1, false),
+            problem({2, 64, 28, 64, 64}, 128, {1, 2, 2}, {1, 2, 2}, 1, false),
+            problem({2, 64, 32, 32, 32}, 64, 3, 1, 4),
+            problem({2, 64, 32, 32, 32}, 64, 3, 1, 64),
+            problem({2, 64, 32, 32, 32}, 64, 3, 2, 64)};
+}
+
+TEST_P(CudnnPlans, ExistForOtherKernelsStridesAndGroups) {
+    for (const bool bf16 : {false, true})
+        for (CudnnProblem problem : general_problems())
+            for (const Pass pass : {Pass::forward, Pass::data, Pass::weights}) {
+                problem.pass = pass;
+                problem.type = bf16 ? Type::bf16 : Type::f32;
+                if (bf16 && target_.capability() < 80) continue;
+                expect_plan(target_, problem);
+            }
+}
+
 TEST_P(CudnnPlans, FuseABiasWhereTheConvolutionDoesNotAccumulate) {
     CudnnProblem problem;
     problem.src = {2, 16, 64, 64, 64};
-    problem.outputs = 32;
+    problem.dst_channels = 32;
     problem.kernel = 1;
     problem.bias = true;
     ASSERT_EQ(cuda::forms_of(problem).size(), 2u);
@@ -139,7 +169,7 @@ TEST_P(CudnnPlans, FuseBiasAndSumByAnEngineCompiledAtRunTime) {
     if (target_.capability() < 80) GTEST_SKIP() << "bf16 needs compute capability 8.0";
     CudnnProblem problem;
     problem.src = {2, 16, 128, 128, 128};
-    problem.outputs = 16;
+    problem.dst_channels = 16;
     problem.kernel = 1;
     problem.type = Type::bf16;
     problem.bias = problem.accumulate = true;
@@ -161,7 +191,7 @@ INSTANTIATE_TEST_SUITE_P(For, CudnnPlans, testing::Values("h100", "a100", "rtx30
 CudnnProblem small_problem() {
     CudnnProblem problem;
     problem.src = {1, 32, 16, 16, 16};
-    problem.outputs = 32;
+    problem.dst_channels = 32;
     return problem;
 }
 

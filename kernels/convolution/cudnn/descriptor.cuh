@@ -12,10 +12,19 @@
 // Setting and reading attributes of cuDNN's descriptors, each call checked.
 namespace iwseg::cuda {
 
+/// Whether cuDNN says that it has not what is asked for, rather than that it failed.
+inline bool is_unsupported(cudnnStatus_t status) {
+    return status >= CUDNN_STATUS_NOT_SUPPORTED && status < CUDNN_STATUS_INTERNAL_ERROR;
+}
+
 /// cuDNN refused something; the message ends with its own words.
 class CudnnError : public std::runtime_error {
   public:
     CudnnError(cudnnStatus_t status, const std::string& doing);
+    bool unsupported() const { return is_unsupported(status_); }
+
+  private:
+    cudnnStatus_t status_;
 };
 
 inline void check(cudnnStatus_t status, const std::string& doing) {

@@ -17,13 +17,10 @@ namespace iwseg::cuda {
 
 using Pass = ConvolutionPass;
 
-/// One pass of a convolution of cubic kernel, stride 1, padding that keeps the size; all tensors channels innermost,
-/// weights (O, k, k, k, C). Operands and results are of one type, sums are f32.
-struct CudnnProblem {
+/// One pass of a convolution; all tensors channels innermost, weights (O, kernel, C / groups). Operands and results are
+/// of one type, sums are f32.
+struct CudnnProblem : ConvolutionGeometry {
     Pass pass = Pass::forward;
-    Shape src;
-    std::int64_t outputs = 1;
-    int kernel = 3;
     Type type = Type::f32;
     bool bias = false;        ///< forward: + bias (O), of the operands' type
     bool accumulate = false;  ///< forward: dst += the result, by the convolution itself
@@ -37,13 +34,12 @@ struct CudnnProblem {
     /// pass that does comes before them.
     bool normalises = false;
 
-    Shape dst() const { return {src.n, outputs, src.d, src.h, src.w}; }
     /// In one line, unique: what messages and the file of chosen plans call it.
     std::string name() const;
 };
 
-/// Whether cuDNN is asked for a convolution, or own kernels take it: those at the network's ends, and any in which
-/// channels are not innermost or types differ.
+/// Whether cuDNN is asked for a convolution, of any kernel, stride and groups, or own kernels take it: those at the
+/// network's ends, and any in which channels are not innermost or types differ.
 bool is_for_cudnn(const ConvolutionOptions& options, ConvolutionPasses passes);
 
 /// What cuDNN is asked for.
@@ -121,7 +117,7 @@ class CudnnPlanSearch {
     CudnnPlanSearch(const CudnnTarget& target, CudnnProblem problem);
 
     /// The engines that do what the problem asks for, no less exact and as deterministic, the likely fastest first;
-    /// empty where cuDNN has none.
+    /// empty where cuDNN has none, or none for any such graph.
     std::vector<CudnnEngine> engines() const;
     /// Nothing, and why not, where the engine turns out not to take the problem, or takes too much workspace.
     std::optional<CudnnPlan> plan(const CudnnEngine& engine, std::string& why_not) const;
@@ -134,7 +130,7 @@ class CudnnPlanSearch {
     const CudnnTarget& target_;
     CudnnProblem problem_;
     std::vector<CudnnDescriptor> parts_;  ///< of the graph
-    CudnnDescriptor graph_;
+    CudnnDescriptor graph_;               ///< none: cuDNN does not support it
 };
 
 }  // namespace iwseg::cuda

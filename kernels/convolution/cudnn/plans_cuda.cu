@@ -18,7 +18,8 @@ CudnnError::CudnnError(cudnnStatus_t status, const std::string& doing)
           cudnnGetLastErrorString(words, sizeof words);
           return "cuDNN failed while " + doing + ": " + cudnnGetErrorString(status) +
                  (*words ? std::string(", ") + words : "");
-      }()) {}
+      }()),
+      status_(status) {}
 
 CudnnDescriptor::CudnnDescriptor(int kind) {
     check(cudnnBackendCreateDescriptor(static_cast<cudnnBackendDescriptorType_t>(kind), &descriptor_),
@@ -46,8 +47,16 @@ std::vector<CudnnDescriptor> get_descriptors(void* of, cudnnBackendAttributeName
 std::string CudnnProblem::name() const {
     const char* passes[] = {"forward", "data gradient", "weight gradient"};
     std::ostringstream out;
+    const auto sides = [&](const char* what, const Sides& s) {
+        out << ", " << what << " " << s.d;
+        if (!(s == s.d)) out << "x" << s.h << "x" << s.w;
+    };
     out << passes[static_cast<int>(pass)] << " " << src.n << "x" << src.c << "x" << src.d << "x" << src.h << "x"
-        << src.w << " to " << outputs << ", kernel " << kernel << ", "
+        << src.w << " to " << dst_channels;
+    sides("kernel", kernel);
+    if (!(stride == 1)) sides("stride", stride);
+    if (groups != 1) out << ", " << groups << " groups";
+    out << (padded || kernel == 1 ? ", " : ", not padded, ")
         << (type == Type::bf16 ? "bf16"
             : tf32             ? "tf32"
                                : "f32")
@@ -57,17 +66,18 @@ std::string CudnnProblem::name() const {
 }
 
 bool is_for_cudnn(const ConvolutionOptions& options, ConvolutionPasses passes) {
-    const bool innermost = options.src_layout == Layout::ndhwc && options.dst_layout == Layout::ndhwc;
+    const auto lies_innermost = [](Layout layout, std::int64_t channels) {
+        return layout == Layout::ndhwc || channels == 1;
+    };
+    const bool innermost =
+        lies_innermost(options.src_layout, options.src.c) && lies_innermost(options.dst_layout, options.dst_channels);
     const bool end = takes_last(options) || (takes_first(options) && !passes.backward_data);
-    return options.is_plain() && innermost && !end && options.src_type == options.dst_type;
+    return innermost && !end && options.src_type == options.dst_type;
 }
 
 CudnnProblem problem_of(const ConvolutionOptions& options, Pass pass) {
-    CudnnProblem problem;
+    CudnnProblem problem{options};
     problem.pass = pass;
-    problem.src = options.src;
-    problem.outputs = options.dst_channels;
-    problem.kernel = options.kernel.d;
     problem.type = options.src_type;
     problem.bias = pass == Pass::forward && options.bias;
     problem.accumulate = pass == Pass::forward && options.write == Write::accumulate;
@@ -155,8 +165,9 @@ class GraphBuilder {
 
     /// The operations, in order.
     std::vector<void*> build() {
-        const std::int64_t k = problem_.kernel;
-        const Shape weights{problem_.outputs, problem_.src.c, k, k, k};
+        const Sides& k = problem_.kernel;
+        // Of how many groups cuDNN reads from the channels of src and of the weights.
+        const Shape weights{problem_.dst_channels, problem_.inputs(), k.d, k.h, k.w};
         const cudnnDataType_t type = problem_.type == Type::bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
         const bool fused = problem_.bias || problem_.residual;
         std::size_t result =
@@ -165,7 +176,7 @@ class GraphBuilder {
         std::vector<void*> operations{parts_[convolution(src, weight, result)].get()};
         if (problem_.bias) {
             const bool last = !problem_.residual;
-            const std::size_t bias = tensor(kBias, {1, problem_.outputs, 1, 1, 1}, type);
+            const std::size_t bias = tensor(kBias, {1, problem_.dst_channels, 1, 1, 1}, type);
             const std::size_t sum =
                 tensor(last ? kDst : kFirstBetween + 1, problem_.dst(), last ? type : CUDNN_DATA_FLOAT, !last);
             operations.push_back(parts_[add(result, bias, sum)].get());
@@ -187,7 +198,7 @@ class GraphBuilder {
         return parts_.size() - 1;
     }
 
-    /// (N, C, D, H, W) with channels innermost; for weights (O, C, k, k, k).
+    /// (N, C, D, H, W) with channels innermost; for weights (O, C / groups, kernel).
     std::size_t tensor(std::int64_t number, const Shape& s, cudnnDataType_t type, bool between = false) {
         CudnnDescriptor one(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
         set(one, CUDNN_ATTR_TENSOR_DATA_TYPE, type);
@@ -202,14 +213,15 @@ class GraphBuilder {
 
     std::size_t convolution(std::size_t src, std::size_t weights, std::size_t dst) {
         CudnnDescriptor how(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
-        const std::vector<std::int64_t> padding(3, problem_.kernel / 2), ones(3, 1);
+        const auto axes = [](const Sides& s) { return std::vector<std::int64_t>{s.d, s.h, s.w}; };
+        const std::vector<std::int64_t> padding = axes(problem_.padding());
         set(how, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, std::int64_t{3});
         set(how, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_DATA_FLOAT);
         set(how, CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_CROSS_CORRELATION);
         set(how, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, padding);
         set(how, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, padding);
-        set(how, CUDNN_ATTR_CONVOLUTION_DILATIONS, ones);
-        set(how, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, ones);
+        set(how, CUDNN_ATTR_CONVOLUTION_DILATIONS, axes(1));
+        set(how, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, axes(problem_.stride));
         const std::size_t described = made(std::move(how), "a convolution");
         struct Names {
             cudnnBackendDescriptorType_t operation;
@@ -275,6 +287,8 @@ CudnnPlanSearch::CudnnPlanSearch(const CudnnTarget& target, CudnnProblem problem
         if (target.handle()) set(graph_, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, target.handle());
         finalise(graph_, "a graph");
     } catch (const CudnnError& error) {
+        graph_ = CudnnDescriptor();
+        if (error.unsupported()) return;
         throw std::runtime_error("convolution " + problem_.name() + ": " + error.what());
     }
 }
@@ -295,6 +309,7 @@ std::vector<CudnnEngine> CudnnPlanSearch::engines() const {
 
 std::vector<CudnnEngine> CudnnPlanSearch::engines(int mode) const {
     std::vector<CudnnEngine> engines;
+    if (!graph_.get()) return engines;
     try {
         const CudnnDescriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
         set(heuristics, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph_);
@@ -302,7 +317,7 @@ std::vector<CudnnEngine> CudnnPlanSearch::engines(int mode) const {
         if (!target_.handle()) set(heuristics, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, target_.description());
         // No engine at all is told as a failure here.
         const cudnnStatus_t status = cudnnBackendFinalize(heuristics.get());
-        if (status >= CUDNN_STATUS_NOT_SUPPORTED && status < CUDNN_STATUS_INTERNAL_ERROR) return engines;
+        if (is_unsupported(status)) return engines;
         check(status, "asking for engines");
         for (const CudnnDescriptor& configuration : get_descriptors(heuristics.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS,
                                                                     CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, kMostEngines))
@@ -340,6 +355,10 @@ std::optional<CudnnEngine> CudnnPlanSearch::admitted(void* configuration) const 
 }
 
 std::optional<CudnnPlan> CudnnPlanSearch::plan(const CudnnEngine& engine, std::string& why_not) const {
+    if (!graph_.get()) {
+        why_not = "cuDNN does not support it";
+        return std::nullopt;
+    }
     try {
         const CudnnDescriptor one(CUDNN_BACKEND_ENGINE_DESCRIPTOR), configuration(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
         set(one, CUDNN_ATTR_ENGINE_OPERATION_GRAPH, graph_);

@@ -13,24 +13,27 @@
 
 namespace iwseg::cuda {
 
+/// Own kernels that are engines beside cuDNN's (kernels/convolution/own_engines.h).
+enum class OwnEngine : std::uint8_t { none, narrow, general };
+
 /// The plan of one pass of a convolution.
 struct ChosenPlan {
     CudnnProblem problem;    ///< what cuDNN computes
     bool adds_bias = false;  ///< an own kernel adds the bias behind it
     CudnnPlan plan;
-    bool narrow =
-        false;  ///< own kernels compute it (kernels/convolution/narrow_engine.h): of plan, the workspace alone is set
+    OwnEngine own = OwnEngine::none;  ///< which of ours computes it: of plan, the workspace alone is set
 
     /// As the file of chosen plans has it.
     std::string engine() const;
-    /// Whether it reads the bias packed, beside the weights.
-    bool packs_bias() const { return problem.bias && !narrow; }
-    bool leaves_sums() const { return problem.sums && narrow; }
-    bool normalises() const { return problem.normalises && narrow; }
+    /// Whether it reads the bias, and leaves the gradient of weights, packed as weights are.
+    bool packs_bias() const { return problem.bias && own == OwnEngine::none; }
+    bool packs_gradient() const { return own == OwnEngine::none; }
+    bool leaves_sums() const { return problem.sums && own == OwnEngine::narrow; }
+    bool normalises() const { return problem.normalises && own == OwnEngine::narrow; }
 };
 
-/// The addresses of one pass' tensors: weights are packed, (O, k, k, k, C) in the operands' type, and the bias both
-/// plain and rounded to it.
+/// The addresses of one pass' tensors: weights are packed, (O, kernel, C / groups) in the operands' type, and the bias
+/// both plain and rounded to it.
 struct PassTensors {
     View src, dst;
     void* weights = nullptr;
@@ -38,7 +41,7 @@ struct PassTensors {
     void* packed_bias = nullptr;
     void* workspace = nullptr;
     View summand = {};                  ///< what a forward pass that accumulates adds to; without data: dst
-    float* plain_weights = nullptr;     ///< (O, C, k, k, k): where own kernels leave the gradient of weights
+    float* plain_weights = nullptr;     ///< (O, C / groups, kernel): where own kernels leave the gradient of weights
     float* sums = nullptr;              ///< where a plan leaves them that does
     NarrowPrologue normalisation = {};  ///< of src, for a plan that applies it
 };

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "kernels/convolution/cudnn/descriptor.cuh"
 #include "kernels/convolution/cudnn/trial.h"
-#include "kernels/convolution/narrow_engine.h"
+#include "kernels/convolution/own_engines.h"
 #include "kernels/convolution/plan_choice.h"
 #include "kernels/convolution/weights.h"
 #include "kernels/cuda/launch.h"
@@ -57,12 +57,12 @@ void CudnnSession::leave_stream() const noexcept {
 }
 
 std::string ChosenPlan::engine() const {
-    return narrow ? kNarrowEngine : plan.engine.text();
+    return own == OwnEngine::none ? plan.engine.text() : name_of(own);
 }
 
 void CudnnSession::run(Stream stream, const ChosenPlan& chosen, const PassTensors& tensors) const {
     const CudnnProblem& problem = chosen.problem;
-    if (chosen.narrow) return run_narrow(stream, problem, tensors);
+    if (chosen.own != OwnEngine::none) return run_own(stream, chosen, tensors);
     const View summand = tensors.summand.data ? tensors.summand : tensors.dst;
     if (problem.accumulate && summand.data != tensors.dst.data) copy(stream, summand, tensors.dst);
     try {
@@ -113,10 +113,8 @@ CudnnSession::Chosen CudnnSession::restore(const PlanFile& file, const std::vect
     std::size_t form = 0;
     std::string text, why_not;
     if (!(in >> form >> text) || form >= forms.size()) return nullptr;
-    if (text == kNarrowEngine) {
-        auto narrow = narrow_plan(wanted, target_);
-        return narrow ? std::make_shared<ChosenPlan>(std::move(*narrow)) : nullptr;
-    }
+    for (ChosenPlan& own : own_plans(wanted, target_))
+        if (text == own.engine()) return std::make_shared<ChosenPlan>(std::move(own));
     const auto engine = CudnnEngine::parse(text);
     if (!engine) return nullptr;
     auto plan = CudnnPlanSearch(target_, forms[form]).plan(*engine, why_not);
@@ -136,7 +134,7 @@ std::vector<ChosenPlan> CudnnSession::plans(const CudnnProblem& wanted) const {
                 all.push_back({form, wanted.bias && !form.bias, std::move(*plan)});
         }
     }
-    if (auto narrow = narrow_plan(wanted, target_)) all.push_back(std::move(*narrow));
+    for (ChosenPlan& own : own_plans(wanted, target_)) all.push_back(std::move(own));
     return all;
 }
 
@@ -184,8 +182,8 @@ CudnnSession::Chosen CudnnSession::fastest(std::vector<ChosenPlan>& all, const C
         [&](std::size_t i) { return trial.wrong(all[i]); },
         [&](std::size_t i, const std::string& what) {
             std::fprintf(stderr, "iwseg: %sengine %s is wrong for convolution %s (%s); it is not used\n",
-                         all[i].narrow ? "own " : "cuDNN's ", all[i].engine().c_str(), all[i].problem.name().c_str(),
-                         what.c_str());
+                         all[i].own != OwnEngine::none ? "own " : "cuDNN's ", all[i].engine().c_str(),
+                         all[i].problem.name().c_str(), what.c_str());
         });
     return best ? std::make_shared<ChosenPlan>(std::move(all[*best])) : nullptr;
 }
@@ -200,7 +198,7 @@ void CudnnSession::keep(const PlanFile& file, const std::vector<CudnnProblem>& f
                         const ChosenPlan& chosen) {
     const auto form = std::find_if(forms.begin(), forms.end(),
                                    [&](const CudnnProblem& one) { return one.name() == chosen.problem.name(); });
-    const auto number = chosen.narrow ? 0 : form - forms.begin();
+    const auto number = chosen.own != OwnEngine::none ? 0 : form - forms.begin();
     if (file.store(key(wanted), std::to_string(number) + " " + chosen.engine())) return;
     if (std::exchange(complained_of_file_, true)) return;
     const std::string place = file.path().empty() ? "a file, as HOME is not set" : file.path();

@@ -30,7 +30,7 @@ double allowed(const CudnnProblem& problem) {
 }
 
 NoiseConvolution noise_of(const CudnnProblem& p) {
-    return {p.src, p.outputs, p.kernel, p.bias, p.accumulate, p.normalises};
+    return {p, p.bias, p.accumulate, p.normalises};
 }
 
 class Event {
@@ -87,17 +87,17 @@ TrialMemory::~TrialMemory() {
 CudnnTrial::CudnnTrial(const CudnnSession& session, const CudnnProblem& problem, std::int64_t workspace_bytes)
     : session_(session),
       problem_(problem),
-      weight_count_(problem.outputs * problem.src.c * problem.kernel * problem.kernel * problem.kernel),
+      weight_count_(problem.weight_count()),
       src_(bytes_of(problem.src, problem.type, Layout::ndhwc)),
       dst_(bytes_of(problem.dst(), problem.type, Layout::ndhwc)),
       weights_(weight_count_ * bytes_of(problem.type)),
-      bias_(problem.outputs * bytes_of(Type::f32)),
-      packed_bias_(problem.outputs * bytes_of(problem.type)),
+      bias_(problem.dst_channels * bytes_of(Type::f32)),
+      packed_bias_(problem.dst_channels * bytes_of(problem.type)),
       workspace_(workspace_bytes),
       sum_(sizeof(std::uint64_t)),
       plain_weights_(weight_count_ * bytes_of(Type::f32)),
       sums_(problem.sums ? narrow_sums_bytes(problem.dst()) : 1),
-      statistics_(2 * problem.outputs * bytes_of(Type::f32)),
+      statistics_(2 * problem.dst_channels * bytes_of(Type::f32)),
       statistics_scratch_(problem.sums ? batch_norm_scratch_bytes(problem.dst(), Layout::ndhwc) : 1),
       before_(problem.normalises ? bytes_of(problem.src, problem.type, Layout::ndhwc) : 1),
       normalisation_(4 * problem.src.c * bytes_of(Type::f32)) {
@@ -133,8 +133,8 @@ void CudnnTrial::fill() {
     }
     fill_with_noise(stream, kNoiseDst, problem_.type, problem_.dst().elements(), dst_.data());
     fill_with_noise(stream, kNoiseWeights, problem_.type, weight_count_, weights_.data());
-    fill_with_noise(stream, kNoiseBias, Type::f32, problem_.outputs, bias_.data());
-    fill_with_noise(stream, kNoiseBias, problem_.type, problem_.outputs, packed_bias_.data());
+    fill_with_noise(stream, kNoiseBias, Type::f32, problem_.dst_channels, bias_.data());
+    fill_with_noise(stream, kNoiseBias, problem_.type, problem_.dst_channels, packed_bias_.data());
 }
 
 /// A plan and, where src is to be normalised or statistics of the result are wanted, what does so before and behind it:
@@ -153,7 +153,7 @@ void CudnnTrial::run(const ChosenPlan& chosen) {
     session_.run(stream, chosen, tensors);
     if (!problem_.sums) return;
     auto* values = static_cast<float*>(statistics_.data());
-    const BatchNormStatistics statistics{values, values + problem_.outputs};
+    const BatchNormStatistics statistics{values, values + problem_.dst_channels};
     if (chosen.leaves_sums())
         narrow_statistics(stream, problem_.dst(), tensors_.sums, kEpsilon, statistics, {});
     else
@@ -219,9 +219,9 @@ std::uint64_t CudnnTrial::checksum(const void* result, std::int64_t bytes) {
     return sum;
 }
 
-/// Of a weight, (O, C, k, k, k), from its place in (O, k, k, k, C).
+/// Of a weight, (O, C / groups, kernel), from its place in (O, kernel, C / groups).
 std::int64_t CudnnTrial::plain_place(std::int64_t packed) const {
-    const std::int64_t inputs = problem_.src.c, taps = weight_count_ / inputs / problem_.outputs;
+    const std::int64_t inputs = problem_.inputs(), taps = problem_.taps();
     return (packed / inputs / taps * inputs + packed % inputs) * taps + packed / inputs % taps;
 }
 
@@ -231,7 +231,7 @@ std::string CudnnTrial::wrong(const ChosenPlan& chosen) {
     const auto expected = weights ? expected_weight_gradient(noise, kCheckedWeights)
                           : data  ? expected_data_gradient(noise, kCheckedNumbers)
                                   : expected_forward(noise, kCheckedNumbers);
-    const bool plain = weights && chosen.narrow;  // which own kernels leave as the parameters' gradient lies
+    const bool plain = weights && !chosen.packs_gradient();  // which own kernels leave as the parameters' gradient lies
     const void* result = plain ? plain_weights_.data() : weights ? weights_.data() : data ? src_.data() : dst_.data();
     const Type type = plain ? Type::f32 : problem_.type;
     auto places = expected;
@@ -253,14 +253,14 @@ std::string CudnnTrial::wrong(const ChosenPlan& chosen) {
 /// Of those that were made on the way, by those of a pass of its own over the same result.
 std::string CudnnTrial::wrong_statistics() {
     const auto values = [&] {
-        std::vector<float> got(2 * static_cast<std::size_t>(problem_.outputs));
-        copy_to_host(stream_.get(), statistics_.data(), got.data(), 2 * problem_.outputs * bytes_of(Type::f32));
+        std::vector<float> got(2 * static_cast<std::size_t>(problem_.dst_channels));
+        copy_to_host(stream_.get(), statistics_.data(), got.data(), 2 * problem_.dst_channels * bytes_of(Type::f32));
         synchronise(stream_.get());
         return got;
     };
     const std::vector<float> got = values();
     auto* to = static_cast<float*>(statistics_.data());
-    batch_norm_statistics(stream_.get(), tensors_.dst, kEpsilon, {to, to + problem_.outputs}, {},
+    batch_norm_statistics(stream_.get(), tensors_.dst, kEpsilon, {to, to + problem_.dst_channels}, {},
                           statistics_scratch_.data());
     const std::vector<float> expected = values();
     for (std::size_t i = 0; i < got.size(); ++i)

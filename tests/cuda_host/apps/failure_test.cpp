@@ -25,24 +25,29 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A convolution made, its plans chosen, and its three passes run.
-Values convolve() {
+/// One of kernel 3, or one of other sides at a stride and in groups.
+ConvolutionOptions convolution(bool plain) {
     ConvolutionOptions options;
-    options.src = {1, 5, 2, 3, 4};
+    options.src = {1, 6, 3, 3, 4};
     options.dst_channels = 6;
-    options.kernel = 3;
+    if (!plain) options.kernel = {1, 3, 3}, options.stride = {1, 2, 2}, options.groups = 2;
+    return options;
+}
+
+/// A convolution made, its plans chosen, and its three passes run.
+Values convolve(ConvolutionOptions options) {
     options.bias = true;
     options.src_layout = options.dst_layout = Layout::ndhwc;
     const Kernels& device = cuda::kernels();
     const Context context(device, {});
     const Stream stream = context.stream();
     const auto one = device.make_convolution(stream, options, {});
-    const std::int64_t weight_count = options.dst_channels * options.src.c * 27;
-    std::vector<float> host(static_cast<std::size_t>(weight_count));
+    const std::int64_t weight_count = options.weight_count();
+    std::vector<float> host(static_cast<std::size_t>(std::max(weight_count, options.src.elements())));
     for (std::size_t i = 0; i < host.size(); ++i) host[i] = static_cast<float>(static_cast<int>(i * 37 % 64) - 32) / 32;
-    const DeviceMemory values(device, weight_count * 4), dst(device, options.dst().elements() * 4),
-        diff(device, weight_count * 4), diff_src(device, options.src.elements() * 4),
-        scratch(device, one->scratch_bytes());
+    const DeviceMemory values(device, static_cast<std::int64_t>(host.size()) * 4),
+        dst(device, options.dst().elements() * 4), diff(device, weight_count * 4),
+        diff_src(device, options.src.elements() * 4), scratch(device, one->scratch_bytes());
     device.copy_to_device(stream, host.data(), values.data(), values.bytes());
     float* numbers = reinterpret_cast<float*>(values.data());  // weights and source alike
     const View src{numbers, options.src, Type::f32, Layout::ndhwc},
@@ -62,19 +67,22 @@ Values convolve() {
 
 TEST_F(CudaFailures, OfAConvolutionAndTheChoiceOfItsPlans) {
     testing::internal::CaptureStderr();  // plans that are left out
-    fail_in_turn(convolve, 1000, standin::Failure::once, 1e-5f);
+    for (const bool plain : {true, false})
+        fail_in_turn([=] { return convolve(convolution(plain)); }, 1000, standin::Failure::once, 1e-5f);
     testing::internal::GetCapturedStderr();
 }
 
 TEST_F(CudaFailures, OfMemoryForAConvolution) {
     testing::internal::CaptureStderr();
-    fail_in_turn(convolve, 5, standin::Failure::memory, 1e-5f);
+    for (const bool plain : {true, false})
+        fail_in_turn([=] { return convolve(convolution(plain)); }, 5, standin::Failure::memory, 1e-5f);
     testing::internal::GetCapturedStderr();
 }
 
 TEST_F(CudaFailures, OfACardThatIsLost) {
     testing::internal::CaptureStderr();
-    fail_in_turn(convolve, 8, standin::Failure::for_good, 1e-5f);
+    for (const bool plain : {true, false})
+        fail_in_turn([=] { return convolve(convolution(plain)); }, 8, standin::Failure::for_good, 1e-5f);
     testing::internal::GetCapturedStderr();
 }
 
