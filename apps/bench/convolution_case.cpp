@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <span>
+#include <stdexcept>
 #include <utility>
 
 #include "apps/bench/kernel_operands.h"
@@ -71,6 +72,9 @@ ConvolutionOptions convolution_of(const KernelCaseOptions& o, Layout layout, Typ
     options.src = o.shape;
     options.dst_channels = o.out_channels;
     options.kernel = o.kernel_size;
+    options.stride = o.stride;
+    options.groups = o.groups;
+    options.padded = o.padded;
     options.src_layout = options.dst_layout = layout;
     options.src_type = options.dst_type = type;
     return options;
@@ -78,9 +82,14 @@ ConvolutionOptions convolution_of(const KernelCaseOptions& o, Layout layout, Typ
 
 KernelCase make_convolution_case(const KernelCaseOptions& o) {
     const Pass pass = convolution_pass(o.kernel).value();
-    const std::int64_t k = o.kernel_size;
-    const Shape weights{o.out_channels, o.shape.c, k, k, k};
-    const Shape dst = convolution_of(o, Layout::ncdhw, Type::f32).dst();
+    const ConvolutionOptions plain = convolution_of(o, Layout::ncdhw, Type::f32);
+    try {
+        plain.check();
+    } catch (const std::invalid_argument& error) {
+        throw InputError(error.what());
+    }
+    const auto& [d, h, w] = o.kernel_size;
+    const Shape weights{o.out_channels, plain.inputs(), d, h, w}, dst = plain.dst();
     KernelOperands operands(o);
     if (pass == Pass::forward)
         operands.noise("src", o.shape).noise("weights", weights, Kind::f32).result("dst", dst);
@@ -109,7 +118,7 @@ KernelCase make_convolution_case(const KernelCaseOptions& o) {
         pack_outside(device, stream, options, pass, once, prepared);
         return prepared;
     };
-    made.operations = 2.0 * static_cast<double>(dst.elements() * o.shape.c * k * k * k);
+    made.operations = 2.0 * static_cast<double>(dst.elements() * plain.inputs() * plain.taps());
     made.allowed_f32 = 1e-3;  // TF32 keeps ten bits of each operand
     return made;
 }

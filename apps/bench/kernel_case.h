@@ -13,14 +13,16 @@
 namespace iwseg {
 
 struct KernelCaseOptions {
-    std::string kernel;              ///< one of kernel_case_names()
-    Shape shape{2, 16, 32, 32, 32};  ///< (N, C, D, H, W) of what the kernel reads; losses and components take C = 1
-    Type type = Type::f32;           ///< of activations: f32 or bf16
-    std::int64_t out_channels = 16;  ///< of convolutions
-    int kernel_size = 3;             ///< of convolutions: 1 or 3
-    std::optional<int> variant;      ///< of convolutions: which of kernel_engines(); none: the one that a plan takes
-    std::string loss = "iwdl";       ///< of losses
-    int connectivity = 26;           ///< of components
+    std::string kernel;                 ///< one of kernel_case_names()
+    Shape shape{2, 16, 32, 32, 32};     ///< (N, C, D, H, W) of what the kernel reads; losses and components take C = 1
+    Type type = Type::f32;              ///< of activations: f32 or bf16
+    std::int64_t out_channels = 16;     ///< of convolutions
+    Sides kernel_size = 3, stride = 1;  ///< of convolutions: 1 to 7 voxels
+    std::int64_t groups = 1;            ///< of convolutions
+    bool padded = true;                 ///< convolutions: by zeros, as ConvolutionGeometry has it
+    std::optional<int> variant;         ///< of convolutions: which of kernel_engines(); none: the one that a plan takes
+    std::string loss = "iwdl";          ///< of losses
+    int connectivity = 26;              ///< of components
     std::uint64_t seed = 0;
 };
 

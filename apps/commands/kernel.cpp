@@ -21,6 +21,8 @@ namespace {
 struct KernelArguments {
     KernelCaseOptions what;
     std::vector<std::int64_t> shape{2, 16, 32, 32, 32};
+    std::vector<int> kernel_size{3}, stride{1};
+    bool unpadded = false;
     std::string dtype = "fp32", device = "auto", variant;
     int launches = 1, threads = 0;
     bool check = false;
@@ -34,6 +36,12 @@ std::optional<int> number_of(const std::string& variant) {
     if (error != std::errc() || end != variant.data() + variant.size() || number < 0)
         throw InputError("--variant takes the number of an engine, or list, which prints them, and not " + variant);
     return number;
+}
+
+Sides sides_of(const char* option, const std::vector<int>& given) {
+    if (given.size() == 1) return given[0];
+    if (given.size() == 3) return {given[0], given[1], given[2]};
+    throw InputError(std::string(option) + " takes one number, for all axes, or three");
 }
 
 void list_engines(const Context& context, const KernelCaseOptions& what, const KernelArguments& arguments) {
@@ -52,7 +60,9 @@ void run_kernel(const KernelArguments& arguments) {
     KernelCaseOptions what = arguments.what;
     what.shape = {arguments.shape[0], arguments.shape[1], arguments.shape[2], arguments.shape[3], arguments.shape[4]};
     what.type = arguments.dtype == "bf16" ? Type::bf16 : Type::f32;
-    if (what.kernel_size != 1 && what.kernel_size != 3) throw InputError("--kernel-size is 1 or 3");
+    what.kernel_size = sides_of("--kernel-size", arguments.kernel_size);
+    what.stride = sides_of("--stride", arguments.stride);
+    what.padded = !arguments.unpadded;
     const bool list = arguments.variant == "list";
     if (!list) what.variant = number_of(arguments.variant);
     Context context({arguments.device, arguments.threads, true});
@@ -104,7 +114,12 @@ void add_kernel_command(CLI::App& app) {
         ->type_name("NAME")
         ->check(CLI::IsMember({"fp32", "bf16"}));
     command->add_option("--out-channels", a.what.out_channels, "of a convolution")->check(positive);
-    command->add_option("--kernel-size", a.what.kernel_size, "of a convolution: 1 or 3");
+    command->add_option("--kernel-size", a.kernel_size, "of a convolution: 1 to 7, or three of them")->expected(1, 3);
+    command->add_option("--stride", a.stride, "of a convolution: 1 to 7, or three of them")->expected(1, 3);
+    command->add_option("--groups", a.what.groups, "of a convolution's channels")->check(positive);
+    command->add_flag("--unpadded", a.unpadded,
+                      "a convolution without zeros around, such as a transposed one, of kernel = stride, is the data "
+                      "gradient of");
     command
         ->add_option("--variant", a.variant,
                      "of a convolution's engines, one by its number, or list, which prints them; else the one that a "

@@ -38,6 +38,22 @@ TEST(KernelRun, EveryKernelAgreesWithTheCpuInEitherType) {
         }
 }
 
+TEST(KernelRun, AConvolutionOfAnyKernelAgreesWithTheCpuAndNoneIsRefusedInASentence) {
+    for (const char* pass : {"convolution_forward", "convolution_data_gradient", "convolution_weight_gradient"})
+        for (const Type type : {Type::f32, Type::bf16}) {
+            KernelCaseOptions options = small(pass, type);
+            options.kernel_size = {1, 3, 5}, options.stride = {1, 2, 1}, options.groups = 4;
+            expect_right(cpu::kernels(), options);
+            expect_right(kernels_of(Backend::simt), options);
+            options.kernel_size = 2;
+            EXPECT_THROW(make_kernel_case(options), InputError);
+            options.stride = 2, options.padded = false;
+            expect_right(kernels_of(Backend::simt), options);
+            options.groups = 5;
+            EXPECT_THROW(make_kernel_case(options), InputError);
+        }
+}
+
 TEST(KernelRun, ASecondCheckStartsFromTheSameState) {
     Context context(kernels_of(Backend::simt), {});
     KernelRun run(context, small("add", Type::f32));  // adds to what is there

@@ -104,6 +104,21 @@ TEST_F(KernelVariant, TheListNamesThemInAPlansOrderAndLaunchesNone) {
               std::string::npos);
 }
 
+TEST_F(KernelVariant, OfOtherKernelsStridesAndGroupsAreRightToo) {
+    standin::offer_engines(three_engines());
+    for (const std::string form : {"--kernel-size 1 3 3 --stride 1 2 2", "--kernel-size 5 --groups 4",
+                                   "--kernel-size 2 --stride 2 --unpadded"}) {
+        const std::string of = " --shape 1 16 4 6 7 --out-channels 8 " + form;
+        const std::string list = run("convolution_forward" + of + " --variant list");
+        EXPECT_NE(list.find("   2  cudnn 9:  "), std::string::npos) << list;
+        EXPECT_NE(list.find("   3  general  "), std::string::npos) << list;
+        EXPECT_EQ(list.find("direct"), std::string::npos) << list;
+        for (const std::string pass : kPasses)
+            for (int i = 0; i < 4; ++i)
+                EXPECT_NO_THROW(run(pass + of + " --check --variant " + std::to_string(i))) << pass << form << i;
+    }
+}
+
 TEST_F(KernelVariant, AWrongNumberSaysHowManyThereAre) {
     standin::offer_engines(three_engines());
     const auto refusal = [](const std::string& arguments) -> std::string {
