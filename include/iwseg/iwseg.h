@@ -18,6 +18,7 @@
 #include "engine/ops/dropout.h"
 #include "engine/ops/gelu.h"
 #include "engine/ops/global_average_pool.h"
+#include "engine/ops/group_norm.h"
 #include "engine/ops/instance_norm.h"
 #include "engine/ops/linear.h"
 #include "engine/ops/max_pool.h"

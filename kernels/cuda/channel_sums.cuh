@@ -11,7 +11,11 @@
 // packs) one block joins all.
 namespace iwseg::IWSEG_BACKEND {
 
-/// What the blocks leave: partial[block][sum][column], blocks x and z counted together.
+/// Which blocks' sums are joined: those of all tables of a launch, or each table's by themselves.
+enum class Joined { all_tables, each_table };
+
+/// What the blocks leave: partial[block][sum][column], blocks x and z counted together. counters: a launch's blocks y
+/// have one each and, where tables are by themselves, those of each z.
 struct BlockSums {
     double* partial;
     unsigned* counters;
@@ -40,12 +44,13 @@ __device__ __forceinline__ void join_rows(const Table& table, const Position& po
     }
 }
 
-/// Joins the blocks' sums of channels `first` to `end`: threads side by side take channels, and groups of them every so
-/// many blocks; the groups are then added in their order. Calls finish(channel, sums) by one thread for each channel.
+/// Joins so many blocks' sums of channels `first` to `end`: threads side by side take channels, and groups of them
+/// every so many blocks; the groups are then added in their order. Calls finish(channel, sums) by one thread for each
+/// channel.
 template <int S, class Finish>
-__device__ __forceinline__ void join_blocks(const Table& table, const double* partial, int first, int end,
+__device__ __forceinline__ void join_blocks(const Table& table, const double* partial, int blocks, int first, int end,
                                             double* shared, Finish&& finish) {
-    const int blocks = static_cast<int>(gridDim.x * gridDim.z), thread = static_cast<int>(threadIdx.x);
+    const int thread = static_cast<int>(threadIdx.x);
     for (; first < end; first += kTableThreads) {
         const int here = min(end - first, kTableThreads), groups = kTableThreads / here;
         const int channel = first + thread % here, group = thread / here;
@@ -73,23 +78,26 @@ __device__ __forceinline__ void join_blocks(const Table& table, const double* pa
 }
 
 /// sums: of the thread's rows and columns. Called by all threads of a launch of sum_grid, once.
-template <int S, int W, class Finish>
+template <Joined kJoined = Joined::all_tables, int S, int W, class Finish>
 __device__ __forceinline__ void finish_sums(const Table& table, const Position& position, double (&sums)[S][W],
                                             const BlockSums& blocks, Finish&& finish) {
     SHARED(double, shared, S*(W > 1 ? W : 2) * kTableThreads / 2);
     join_rows(table, position, sums, shared);
+    constexpr bool kEach = kJoined == Joined::each_table;
+    const std::int64_t own = std::int64_t{blockIdx.z} * gridDim.x;
+    double* const partial = blocks.partial + (kEach ? own * S * table.columns : 0);
     if (position.row == 0 && position.taken) {
-        const std::int64_t block = std::int64_t{blockIdx.z} * gridDim.x + blockIdx.x;
+        const std::int64_t block = (kEach ? 0 : own) + blockIdx.x;
 #pragma unroll
         for (int i = 0; i < S * W; ++i)
-            relaxed_store(blocks.partial + (block * S + i / W) * table.columns + position.column + i % W,
-                          sums[i / W][i % W]);
+            relaxed_store(partial + (block * S + i / W) * table.columns + position.column + i % W, sums[i / W][i % W]);
     }
     const bool apart = table.columns == table.channels;
-    const unsigned all = gridDim.x * gridDim.z;
-    if (!is_last_block(blocks.counters + (apart ? blockIdx.y : 0), apart ? all : all * gridDim.y)) return;
+    const unsigned all = kEach ? gridDim.x : gridDim.x * gridDim.z;
+    unsigned* const counters = blocks.counters + (kEach ? blockIdx.z * gridDim.y : 0);
+    if (!is_last_block(counters + (apart ? blockIdx.y : 0), apart ? all : all * gridDim.y)) return;
     const int first = apart ? static_cast<int>(blockIdx.y) * table.block_packs * W : 0;
-    join_blocks<S>(table, blocks.partial, first,
+    join_blocks<S>(table, partial, static_cast<int>(all), first,
                    apart ? min(first + table.block_packs * W, table.channels) : table.channels, shared, finish);
 }
 

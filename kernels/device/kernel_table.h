@@ -20,6 +20,7 @@
 #include "kernels/elementwise/softmax.h"
 #include "kernels/loss/loss.h"
 #include "kernels/norm/batch_norm.h"
+#include "kernels/norm/group_norm.h"
 #include "kernels/optimizer/adamw.h"
 #include "kernels/optimizer/gradient.h"
 #include "kernels/optimizer/moving_average.h"
@@ -39,7 +40,8 @@
     X(release_recorded) X(device_description) X(set_mark) X(wait_for) X(wait_in_stream) X(seconds_between) \
     X(release_mark) X(reached) X(delay) X(begin_range) X(end_range) X(arithmetic_peak) X(add) X(copy) X(channel_sum) \
     X(channel_sum_scratch_bytes) X(reorder) X(batch_norm_scratch_bytes) X(batch_norm_statistics) \
-    X(batch_norm_running_statistics) X(batch_norm_apply) X(batch_norm_backward) X(make_convolution) \
+    X(batch_norm_running_statistics) X(batch_norm_apply) X(batch_norm_backward) X(group_norm_scratch_bytes) \
+    X(group_norm_statistics) X(group_norm_apply) X(group_norm_backward) X(make_convolution) \
     X(convolution_engines) X(preferred_layout) X(pack_all_weights) X(unpack_all_weights) X(add_bias) X(activate) \
     X(activate_backward) X(max_pool) \
     X(max_pool_backward) X(upsample) X(upsample_backward) X(loss_scratch_bytes) X(loss_value) X(loss_gradient) \

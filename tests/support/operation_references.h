@@ -165,6 +165,26 @@ inline Array transposed_convolution(const Array& x, const std::vector<double>& w
     return y;
 }
 
+/// Channels of a group as if they were one's voxels; slope: of what is below 0.
+inline Array group_norm(const Array& x, std::int64_t groups, const std::vector<double>& scale,
+                        const std::vector<double>& shift, double slope) {
+    Array y = x;
+    const std::int64_t in_group = x.shape.elements() / x.shape.n / groups, voxels = x.shape.voxels();
+    for (std::int64_t group = 0; group < x.shape.n * groups; ++group) {
+        const double* from = x.values.data() + group * in_group;
+        double mean = 0, variance = 0;
+        for (std::int64_t i = 0; i < in_group; ++i) mean += from[i] / static_cast<double>(in_group);
+        for (std::int64_t i = 0; i < in_group; ++i)
+            variance += (from[i] - mean) * (from[i] - mean) / static_cast<double>(in_group);
+        for (std::int64_t i = 0; i < in_group; ++i) {
+            const auto c = static_cast<std::size_t>((group * in_group + i) / voxels % x.shape.c);
+            const double value = (from[i] - mean) / std::sqrt(variance + 1e-5) * scale[c] + shift[c];
+            y.values[static_cast<std::size_t>(group * in_group + i)] = value < 0 ? slope * value : value;
+        }
+    }
+    return y;
+}
+
 /// A sample at a time; slope: of what is below 0.
 inline Array instance_norm(const Array& x, const std::vector<double>& scale, const std::vector<double>& shift,
                            double slope) {

@@ -16,6 +16,7 @@
 #include "engine/ops/dropout.h"
 #include "engine/ops/gelu.h"
 #include "engine/ops/global_average_pool.h"
+#include "engine/ops/group_norm.h"
 #include "engine/ops/instance_norm.h"
 #include "engine/ops/linear.h"
 #include "engine/ops/max_pool.h"
@@ -164,6 +165,25 @@ inline OperationRow instance_norm_row(const std::string& name, double slope) {
             .finite_only = true};
 }
 
+/// Groups of channels that fill packs of 16 bytes and blocks, and that do not.
+inline OperationRow group_norm_row(const std::string& name, int groups, double slope) {
+    return {
+        .name = name,  // of some voxels, as instance_norm
+        .shapes =
+            [=](ShapeDraw& draw) {
+                return std::vector{Shape{draw.below(1, 3), groups * draw.below(1, 7), 3, draw.side(5), 5}};
+            },
+        .build =
+            [=](const std::vector<Tensor>& x) {
+                const Tensor y = group_norm(x[0], groups);
+                return slope < 1 ? leaky_relu(y, static_cast<float>(slope)) : y;
+            },
+        .result = [=](const Arrays& x) { return reference::group_norm(x[0], groups, x[1].values, x[2].values, slope); },
+        .f32 = 2e-4,
+        .bf16 = 2e-2,
+        .finite_only = true};
+}
+
 inline OperationRow pool_row(const std::string& name, const Sides& window, Tensor (*build)(Tensor, const Sides&),
                              Array (*result)(const Array&, const Sides&)) {
     return {.name = name,
@@ -285,6 +305,10 @@ inline std::vector<OperationRow> operation_rows() {
         instance_norm_row("instance_norm", 1),
         instance_norm_row("relu of instance_norm", 0),
         instance_norm_row("leaky_relu of instance_norm", 0.25),
+        group_norm_row("group_norm of one group", 1, 1),
+        group_norm_row("group_norm of three groups", 3, 1),
+        group_norm_row("relu of group_norm", 8, 0),
+        group_norm_row("leaky_relu of group_norm", 4, 0.25),
         {.name = "batch_norm",  // of some voxels: of one or two, rounding decides
          .shapes =
              [](ShapeDraw& draw) {
