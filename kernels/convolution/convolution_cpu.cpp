@@ -11,7 +11,6 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
-#include "kernels/convolution/direct.h"
 #include "kernels/convolution/onednn.h"
 #include "kernels/convolution/weight_gradient.h"
 #include "kernels/cpu/cpu_blocks.h"
@@ -406,13 +405,12 @@ std::unique_ptr<Convolution> make_onednn_convolution(Stream stream, const Convol
     if (options.dst_layout != options.src_layout && options.src_layout != Layout::ncdhw)
         throw std::invalid_argument(
             "convolution: a plain result of a blocked source is for few channels and a kernel of 1");
-    if (!options.is_plain() && !kernel_fits(options)) return make_general_convolution(options, passes);
+    if (!options.is_plain() && !kernel_fits(options)) return nullptr;
     try {
         const OneDnnThreads on(threads_of(stream), OneDnnWork::independent);
         auto made = std::make_unique<OneDnnConvolution>(options, passes, own_weight_gradient);
         // In blocks of 8 oneDNN has gradients at a stride by its plain reference alone, slower than our plain loop.
-        if (!options.is_plain() && made->implementation().find("ref") != std::string::npos)
-            return make_general_convolution(options, passes);
+        if (!options.is_plain() && made->implementation().find("ref") != std::string::npos) return nullptr;
         return made;
     } catch (const dnnl::error& error) {
         const Shape& src = options.src;

@@ -1,7 +1,10 @@
+#include <algorithm>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
+#include "kernels/convolution/direct.h"
 #include "kernels/convolution/onednn.h"
 #include "kernels/convolution/projection.h"
 #include "kernels/convolution/row_convolution.h"
@@ -41,10 +44,11 @@ std::vector<ConvolutionEngine> engines_of(Stream stream, const ConvolutionOption
     const bool weights = pass == ConvolutionPass::weights;
     if (is_row_convolution(options)) engines.push_back({weights ? "direct" : "rows", "", rows});
     try {
-        const std::string whole = onednn(false)()->implementation();
-        if (weights && engines.empty() && onednn(true)()->implementation() != whole)
-            engines.push_back({"direct", "", onednn(true)});
-        engines.push_back({"oneDNN", "", onednn(false)});
+        if (const auto whole = onednn(false)()) {
+            if (weights && engines.empty() && onednn(true)()->implementation() != whole->implementation())
+                engines.push_back({"direct", "", onednn(true)});
+            engines.push_back({"oneDNN", "", onednn(false)});
+        }
     } catch (const InputError&) {
         // oneDNN makes none.
     }
@@ -54,6 +58,54 @@ std::vector<ConvolutionEngine> engines_of(Stream stream, const ConvolutionOption
     return engines;
 }
 
+using Made = std::shared_ptr<Convolution>;
+
+/// Each pass by an engine of its own.
+class ByPass final : public Convolution {
+  public:
+    ByPass(Made forward, Made data, Made weights)
+        : forward_(std::move(forward)), data_(std::move(data)), weights_(std::move(weights)) {}
+
+    std::string implementation() const override {
+        std::string text = "forward by [" + forward_->implementation() + "]";
+        if (data_) text += ", data by [" + data_->implementation() + "]";
+        return weights_ ? text + ", weights by [" + weights_->implementation() + "]" : text;
+    }
+    std::int64_t scratch_bytes() const override {
+        std::int64_t most = 0;
+        for (const Made& one : {forward_, data_, weights_})
+            if (one) most = std::max(most, one->scratch_bytes());
+        return most;
+    }
+    void forward(Stream stream, View src, const float* weights, const float* bias, View dst, void* scratch) override {
+        forward_->forward(stream, src, weights, bias, dst, scratch);
+    }
+    void backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) override {
+        data_->backward_data(stream, diff_dst, weights, diff_src, scratch);
+    }
+    void backward_weights(Stream stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
+                          void* scratch) override {
+        weights_->backward_weights(stream, src, diff_dst, diff_weights, diff_bias, scratch);
+    }
+
+  private:
+    Made forward_, data_, weights_;
+};
+
+/// Of another kernel, a stride or groups: oneDNN's for all passes or, where it has none for some, our own loop for
+/// these.
+std::unique_ptr<Convolution> make_other_convolution(Stream stream, const ConvolutionOptions& options,
+                                                    ConvolutionPasses passes) {
+    if (auto made = make_onednn_convolution(stream, options, passes)) return made;
+    const auto of = [&](ConvolutionPasses pass) -> Made {
+        if (auto made = make_onednn_convolution(stream, options, pass)) return made;
+        return make_general_convolution(options, pass);
+    };
+    if (!make_onednn_convolution(stream, options, {false, false})) return make_general_convolution(options, passes);
+    return std::make_unique<ByPass>(of({false, false}), passes.backward_data ? of({true, false}) : nullptr,
+                                    passes.backward_weights ? of({false, true}) : nullptr);
+}
+
 }  // namespace
 
 std::unique_ptr<Convolution> make_convolution(Stream stream, const ConvolutionOptions& options,
@@ -61,17 +113,22 @@ std::unique_ptr<Convolution> make_convolution(Stream stream, const ConvolutionOp
     check(options);
     if (is_projection(options)) return make_projection(options);
     if (is_row_convolution(options)) return make_row_convolution(options, passes);
+    if (!options.is_plain()) return make_other_convolution(stream, options, passes);
     return make_onednn_convolution(stream, options, passes);
 }
 
 std::vector<ConvolutionEngine> convolution_engines(Stream stream, const ConvolutionOptions& options,
                                                    ConvolutionPass pass) {
     check(options);
+    const ConvolutionPasses passes{pass == ConvolutionPass::data, pass == ConvolutionPass::weights};
     std::vector<ConvolutionEngine> engines;
     if (is_projection(options)) engines.push_back({"projection", "", [=] { return make_projection(options); }});
     if (!is_projection(options) || options.src_layout == options.dst_layout)
-        for (const ConvolutionOptions& one : by_operands(options))
+        for (const ConvolutionOptions& one : by_operands(options)) {
             for (ConvolutionEngine& engine : engines_of(stream, one, pass)) engines.push_back(std::move(engine));
+            if (one.bf16_operands == options.bf16_operands && !options.is_plain())
+                engines.push_back({"general", "", [=] { return make_general_convolution(options, passes); }});
+        }
     if (engines.empty()) make_onednn_convolution(stream, options, {});  // which says why
     engines.at(0).choice = "taken";
     return engines;

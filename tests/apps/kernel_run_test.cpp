@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -52,6 +53,25 @@ TEST(KernelRun, AConvolutionOfAnyKernelAgreesWithTheCpuAndNoneIsRefusedInASenten
             options.groups = 5;
             EXPECT_THROW(make_kernel_case(options), InputError);
         }
+}
+
+TEST(KernelRun, EachOfTheCpusEnginesForAnyKernelIsRight) {
+    Context context(cpu::kernels(), {});
+    for (const char* pass : {"convolution_forward", "convolution_data_gradient", "convolution_weight_gradient"})
+        for (const Type type : {Type::f32, Type::bf16})
+            for (const std::int64_t channels : {8, 16}) {  // blocks of 8, and of 16 where there are any
+                KernelCaseOptions options = small(pass, type);
+                options.shape.c = options.out_channels = channels;
+                options.kernel_size = 3, options.stride = 2;
+                const auto engines = kernel_engines(cpu::kernels(), context.stream(), options);
+                EXPECT_TRUE(std::any_of(engines.begin(), engines.end(),
+                                        [](const ConvolutionEngine& one) { return one.name == "general"; }));
+                for (std::size_t i = 0; i < engines.size(); ++i) {
+                    SCOPED_TRACE(std::string(pass) + ", " + engines[i].name);
+                    options.variant = static_cast<int>(i);
+                    expect_right(cpu::kernels(), options);
+                }
+            }
 }
 
 TEST(KernelRun, ASecondCheckStartsFromTheSameState) {
