@@ -23,7 +23,8 @@ function(require_wide file kernel loads stores plain)
             continue()
         endif()
         set(next ${CMAKE_MATCH_1})
-        if(name MATCHES "[0-9]${kernel}I.*(4Bf16ELi8E|fLi4E|Lb[01]E|activations[0-9A-Za-z]+E)EEv")
+        set(full "(4Bf16ELi8E|fLi4E|Lb[01]E|activations[0-9A-Za-z]+E)(LNS0_6JoinedE[0-9]+E(NS1_[0-9]+[A-Za-z]+E)?)?EEv")
+        if(name MATCHES "[0-9]${kernel}I.*${full}")
             math(EXPR found "${found} + 1")
             if(wide_loads LESS loads OR wide_stores LESS stores OR (NOT plain AND narrow_stores GREATER 0))
                 string(APPEND all_wrong "\n  ${file}.cu, ${name}: ${wide_loads} loads and ${wide_stores} stores of 16 "
@@ -44,7 +45,7 @@ function(require_wide file kernel loads stores plain)
 endfunction()
 
 file(MAKE_DIRECTORY ${WORK})
-foreach(path norm/batch_norm resample/max_pool resample/upsample resample/window_sum elementwise/activation
+foreach(path norm/batch_norm norm/group_norm resample/max_pool resample/upsample resample/window_sum elementwise/activation
         elementwise/channel_copy elementwise/dropout elementwise/elementwise elementwise/multiply elementwise/softmax loss/loss)
     get_filename_component(file ${path} NAME)
     execute_process(COMMAND ${COMPILER} -std=c++20 -O3 -DNDEBUG -I${SOURCE} -arch=compute_80 --expt-relaxed-constexpr -ptx
@@ -57,6 +58,10 @@ require_wide(batch_norm moments_kernel 4 0 TRUE)  # sums: four packs under way
 require_wide(batch_norm gradient_sums_kernel 4 0 TRUE)
 require_wide(batch_norm apply_kernel 1 1 FALSE)
 require_wide(batch_norm gradient_kernel 2 1 FALSE)
+require_wide(group_norm moments_kernel 4 0 TRUE)
+require_wide(group_norm gradient_sums_kernel 4 0 TRUE)
+require_wide(group_norm apply_kernel 1 1 FALSE)
+require_wide(group_norm gradient_kernel 2 1 FALSE)
 require_wide(max_pool pool_kernel 8 1 FALSE)
 require_wide(max_pool pool_gradient_kernel 17 8 FALSE)  # the window, its gradient, and what is added to
 require_wide(upsample upsample_kernel 8 8 FALSE)
