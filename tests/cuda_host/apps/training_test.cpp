@@ -71,10 +71,10 @@ class CudaTraining : public CudaHost {
     }
 };
 
-// The card sums in another order than the CPU, and each step starts from the last one's weights: a network of few
-// channels on 16^3 makes ten times as much of a rounding error at each step. 1e-4 of the loss at the first three, which
-// are queued one by one, recorded and replayed, 1e-2 at all six; a wrong kernel or a batch that came late shows at
-// once.
+// The card sums in another order than the CPU, and each step starts from the last one's weights. With Dice and
+// cross-entropy the difference stays what f32 rounds: 1e-5 of the loss. Dice by inverse weights, on 16^3 with a few
+// voxels of lesion, makes up to a hundred times as much of it at a step: 1e-4 at the first three, which are queued one
+// by one, recorded and replayed, 1e-1 at all six. A wrong kernel or a batch that came late shows at once.
 TEST_F(CudaTraining, ATrainingsLossesAreThoseOfTheCpu) {
     for (const char* loss : {"iwdl", "dice + ce"}) {
         SCOPED_TRACE(loss);
@@ -84,8 +84,9 @@ TEST_F(CudaTraining, ATrainingsLossesAreThoseOfTheCpu) {
         fresh_card(0);
         const std::vector<double> got = losses(train_on("cuda", fmt::format("cuda {}", loss), wanted));
         ASSERT_EQ(got.size(), 6u);
+        const bool grows = loss == std::string("iwdl");
         for (std::size_t i = 0; i < 6; ++i)
-            EXPECT_NEAR(got[i], expected[i], (i < 3 ? 1e-4 : 1e-2) * expected[i]) << "step " << i;
+            EXPECT_NEAR(got[i], expected[i], (!grows ? 1e-5 : i < 3 ? 1e-4 : 1e-1) * expected[i]) << "step " << i;
     }
 }
 
