@@ -1,5 +1,6 @@
 #include "models/unet_stages.h"
 
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -39,6 +40,20 @@ UnetStages completed(UnetStages stages) {
         throw InputError(stages.kind + " of " + std::to_string(count) + " widths, " +
                          std::to_string(stages.strides.size()) + " strides and " +
                          std::to_string(stages.kernels.size()) + " kernels: expected as many of each");
+    const auto require = [&](const Sides& sides, int most, const std::string& what) {
+        for (const int side : {sides.d, sides.h, sides.w})
+            if (side < 1 || side > most)
+                throw InputError(stages.kind + " with a " + what + " of " + std::to_string(side) +
+                                 " voxels: expected 1 to " + std::to_string(most));
+    };
+    std::int64_t voxels = 1;
+    for (std::size_t i = 0; i < count; ++i) {
+        require(stages.strides[i], 7, "stride");
+        require(stages.kernels[i], 7, "kernel");
+        voxels *= stages.strides[i].product();
+        if (voxels > std::numeric_limits<int>::max())
+            throw InputError(stages.kind + " whose strides make a voxel of more than 2^31");
+    }
     if (stages.decoder_convs < 1) throw InputError(stages.kind + " of stages without a convolution");
     return stages;
 }
@@ -130,13 +145,15 @@ UnetStages StoredStages::read(const std::string& name, const std::string& rest) 
     }
     // The first stage's stride leaves no trace in the file: it is 1 in every plan of nnU-Net's.
     const std::size_t count_of_stages = stages.widths.size();
+    if (count_of_stages < 2)
+        throw InputError(file_ + " does not hold the weights of " + kind_ + ": it has one stage, of two or more");
     stages.strides.assign(count_of_stages, 1);
     for (std::size_t step = 0; step + 1 < count_of_stages; ++step)
         stages.strides[count_of_stages - 1 - step] =
             sides_of(shape_of("decoder.transpconvs." + std::to_string(step) + ".weight"));
-    if (count_of_stages >= 2)
-        stages.out_channels =
-            static_cast<int>(shape_of("decoder.seg_layers." + std::to_string(count_of_stages - 2) + ".weight")[0]);
+    stages.out_channels =
+        static_cast<int>(shape_of("decoder.seg_layers." + std::to_string(count_of_stages - 2) + ".weight")[0]);
+    shape_of("decoder.stages.0.convs.0.conv.weight");  // there is one at least
     stages.decoder_convs = count("decoder.stages.0.convs.", ".conv.weight");
     return stages;
 }

@@ -172,14 +172,38 @@ TEST(ResidualEncoderUnetFile, TellsTheNetworkThatItIsOf) {
     EXPECT_EQ(again.size(), parameters.size()) << "as many blocks and convolutions";
     again.load(from);
     std::filesystem::remove(from);
-    EXPECT_THROW(residual_encoder_unet_of_weights(golden_file("unet_two_channel.weights.safetensors").string()),
-                 InputError);
+    const std::string other = golden_file("unet_two_channel.weights.safetensors").string();
+    try {
+        residual_encoder_unet_of_weights(other);
+        FAIL() << "weights of another network were taken";
+    } catch (const InputError& error) {
+        EXPECT_TRUE(std::string(error.what()).starts_with(other)) << error.what();
+    }
+}
+
+TEST(PlainUnetFile, OfStridesThatNoNetworkHasIsRefused) {
+    const auto file = std::filesystem::temp_directory_path() / ("wide_strides_" + std::to_string(getpid()));
+    const std::string stage = "encoder.stages.";
+    std::map<std::string, std::vector<std::int64_t>> shapes;
+    for (const char* i : {"0", "1", "2"}) shapes[stage + i + ".0.convs.0.conv.weight"] = {1, 1, 1, 1, 1};
+    for (const char* i : {"0", "1"}) {
+        shapes["decoder.transpconvs." + std::string(i) + ".weight"] = {1, 1, 256, 1, 1};  // 2^32 in all
+        shapes["decoder.stages." + std::string(i) + ".convs.0.conv.weight"] = {1, 2, 1, 1, 1};
+        shapes["decoder.seg_layers." + std::string(i) + ".weight"] = {1, 1, 1, 1, 1};
+    }
+    Parameters parameters;
+    for (const auto& [name, shape] : shapes) parameters.declare({name, shape});
+    parameters.save(file);
+    EXPECT_THROW(plain_unet_of_weights(file.string()), InputError);
+    std::filesystem::remove(file);
 }
 
 TEST(PlainUnetOptions, ThatDoNotFitTogetherAreRefused) {
     for (const PlainUnetOptions& bad :
          {PlainUnetOptions{.widths = {4}}, PlainUnetOptions{.widths = {4, 8}, .strides = {1}},
-          PlainUnetOptions{.widths = {4, 8}, .kernels = {3, 3, 3}}, PlainUnetOptions{.convs = 0}})
+          PlainUnetOptions{.widths = {4, 8}, .kernels = {3, 3, 3}}, PlainUnetOptions{.convs = 0},
+          PlainUnetOptions{.widths = {4, 8}, .strides = {1, 0}}, PlainUnetOptions{.widths = {4, 8}, .kernels = {3, 9}},
+          PlainUnetOptions{.widths = std::vector<int>(13, 4), .strides = std::vector<Sides>(13, 7)}})
         EXPECT_THROW(plain_unet(bad), InputError);
     EXPECT_THROW(residual_encoder_unet({.widths = {4, 8}, .blocks = {1, 0}}), InputError);
     EXPECT_THROW(residual_encoder_unet({.widths = {4, 8}, .blocks = {1}}), InputError);
