@@ -127,6 +127,7 @@ void CudnnConvolution::forward_sum(Stream stream, View src, const float* weights
     if (options_.write != Write::accumulate) throw std::logic_error("convolution: a summand for one that does not add");
     PassTensors used = tensors(src, dst, scratch);
     used.summand = summand;
+    used.summand.layout = used.dst.layout;  // which a sum has as its result
     run_forward(stream, weights, bias, used);
 }
 
