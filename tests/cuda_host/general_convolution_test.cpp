@@ -96,6 +96,26 @@ TEST_F(GeneralConvolution, OfOneChannelIsCudnnsWhateverItsLayoutIsCalled) {
     one.src_layout = Layout::ndhwc;
     one.dst_channels = 1, one.dst_layout = Layout::ncdhw, one.bias = true;
     expect_same_as_direct(one, random_);
+    // A sum of such lies as it does, and is called the same: by an engine that adds, and by a copy before one that does
+    // not.
+    one.write = Write::accumulate;
+    for (const bool fuses : {true, false}) {
+        standin::offer_engines({{.index = 1, .fuses = fuses}});
+        const OnCard src({nullptr, one.src, one.src_type, Layout::ndhwc}, random_),
+            weights({nullptr, {1, one.inputs(), one.kernel.d, one.kernel.h, one.kernel.w}}, random_),
+            bias({nullptr, {1, 1, 1, 1, 1}}, random_),
+            summand({nullptr, one.dst(), one.src_type, Layout::ncdhw}, random_);
+        std::vector<float> results[2];
+        for (const bool direct : {false, true}) {
+            const auto made = direct ? cuda::make_direct_convolution(one, {}) : cuda::make_convolution({}, one, {});
+            const DeviceMemory scratch(cuda::kernels(), made->scratch_bytes());
+            const OnCard dst({nullptr, one.dst(), one.src_type, Layout::ncdhw}, random_);
+            made->forward_sum({}, src.view(), weights.floats(), bias.floats(), summand.view(), dst.view(),
+                              scratch.data());
+            results[direct] = dst.read();
+        }
+        EXPECT_LT(largest_difference(results[0], results[1]), one.src_type == Type::bf16 ? 1e-2 : 1e-5) << fuses;
+    }
 }
 
 TEST_F(GeneralConvolution, HasANameOfItsOwnInTheFileOfPlans) {
@@ -132,7 +152,10 @@ TEST_F(GeneralConvolution, ThatCudnnRefusesIsComputedByOwnKernels) {
             standin::offer_engines({plain_only}, graphs);
             form.bias = true;
             SCOPED_TRACE(cuda::problem_of(form, cuda::Pass::forward).name());
+            testing::internal::CaptureStderr();
             EXPECT_EQ(implementation(form), kAllGeneral);
+            EXPECT_NE(testing::internal::GetCapturedStderr().find("cuDNN has nothing for convolution"),
+                      std::string::npos);
             expect_same_as_direct(form, random_);
         }
 }

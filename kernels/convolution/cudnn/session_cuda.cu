@@ -140,25 +140,30 @@ std::vector<ChosenPlan> CudnnSession::plans(const CudnnProblem& wanted) const {
 
 CudnnSession::Chosen CudnnSession::measure(const std::vector<CudnnProblem>& forms, const CudnnProblem& wanted) {
     std::vector<ChosenPlan> all = plans(wanted);
-    const char* lacking = "cuDNN has nothing for convolution %s; an own kernel, a slow one, takes it";
+    const bool offered =
+        std::any_of(all.begin(), all.end(), [](const ChosenPlan& one) { return one.own == OwnEngine::none; });
+    bool dropped = false;  // plans that there is no memory for
+    const auto say = [&] {
+        std::fprintf(stderr, "iwseg: %s for convolution %s; an own kernel, a slow one, takes it\n",
+                     dropped ? "there is no memory to try cuDNN's plans in" : "cuDNN has nothing",
+                     wanted.name().c_str());
+    };
     while (!all.empty()) {
         std::int64_t workspace = 0;
         for (const ChosenPlan& one : all) workspace = std::max(workspace, one.plan.workspace_bytes);
         try {
             const Chosen chosen = fastest(all, wanted, workspace);
             if (!chosen) break;
-            if (measures(wanted)) keep(file_, forms, wanted, *chosen);
+            if (chosen->own == OwnEngine::general && (dropped || !offered)) say();
+            if (measures(wanted) && !dropped) keep(file_, forms, wanted, *chosen);  // another start may have the memory
             return chosen;
         } catch (const InputError&) {
             // No plan is used that was never run. What wants less workspace may still be tried.
             std::erase_if(all, [&](const ChosenPlan& one) { return one.plan.workspace_bytes == workspace; });
-            lacking =
-                "there is no memory to try cuDNN's plans in for convolution %s; an own kernel, a slow one, takes it";
+            dropped = true;
         }
     }
-    std::fprintf(stderr, "iwseg: ");
-    std::fprintf(stderr, lacking, wanted.name().c_str());
-    std::fprintf(stderr, "\n");
+    say();
     return nullptr;
 }
 
