@@ -16,7 +16,13 @@ namespace {
 thread_local char kept[2048] = "";
 
 int keep(const char* function, const char* what, iwseg_status status) noexcept {
-    std::snprintf(kept, sizeof kept, "%s%s%s", function, *function ? ": " : "", what);
+    const int length = std::snprintf(kept, sizeof kept, "%s%s%s", function, *function ? ": " : "", what);
+    if (length >= static_cast<int>(sizeof kept)) {  // not in the middle of a character
+        std::size_t end = sizeof kept - 1;
+        while (end > 0 && (static_cast<unsigned char>(kept[end - 1]) & 0xC0) == 0x80) --end;
+        if (end > 0 && (static_cast<unsigned char>(kept[end - 1]) & 0x80)) --end;
+        kept[end] = 0;
+    }
     return status;
 }
 

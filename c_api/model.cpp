@@ -40,10 +40,14 @@ std::int64_t voxels_of(const Extent& shape) {
     return shape[0] * shape[1] * shape[2];
 }
 
-/// Predictions on GPUs take turns: they share what is kept of convolutions' plans (engine/context.h).
-std::unique_lock<std::mutex> turn_of(const iwseg_model& model) {
+/// Work on GPUs takes turns, opening and closing too: it shares what is kept of convolutions' plans (engine/context.h).
+std::unique_lock<std::mutex> gpu_turn() {
     static std::mutex turn;
-    return model.context.kernels().host_memory ? std::unique_lock<std::mutex>() : std::unique_lock(turn);
+    return std::unique_lock(turn);
+}
+
+std::unique_lock<std::mutex> turn_of(const iwseg_model& model) {
+    return model.context.kernels().host_memory ? std::unique_lock<std::mutex>() : gpu_turn();
 }
 
 }  // namespace
@@ -56,11 +60,15 @@ int iwseg_open(const char* weights, const char* device, int threads, iwseg_model
         if (threads < 0 || threads > kMostThreads)
             throw std::invalid_argument(std::to_string(threads) + " threads: expected 0 to " +
                                         std::to_string(kMostThreads));
-        *model = new iwseg_model(weights, {.device = device ? device : "auto", .threads = threads});
+        const std::string name = device ? device : "auto";
+        const auto turn = name == "cpu" ? std::unique_lock<std::mutex>() : gpu_turn();
+        *model = new iwseg_model(weights, {.device = name, .threads = threads});
     });
 }
 
 void iwseg_close(iwseg_model* model) {
+    if (!model) return;
+    const auto turn = turn_of(*model);
     delete model;
 }
 

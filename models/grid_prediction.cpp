@@ -145,10 +145,12 @@ Prediction GridPredictor::predict(const float* image, std::int64_t d, std::int64
     const std::int64_t channels = s.network.in_channels;
     const Shape seen_shape{1, channels, s.padded, s.padded, s.padded};
     if (!s.plan) {
-        s.plan = std::make_unique<Plan>(s.device, s.program);
+        // All or nothing: where memory lacks for one, another call begins anew.
+        auto plan = std::make_unique<Plan>(s.device, s.program);
         s.parameters.place(device, stream, false);
         s.patch = std::make_unique<DeviceMemory>(device, seen_shape.elements() * 4);
         s.scratch = std::make_unique<DeviceMemory>(device, device.extract_patch_scratch_bytes(channels));
+        s.plan = std::move(plan);
     }
     s.plan->bind(s.image, s.patch->data());
     const std::array<Axis, 3> axes{Axis(d, s.grid), Axis(h, s.grid), Axis(w, s.grid)};

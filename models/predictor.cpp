@@ -81,7 +81,14 @@ Predictor Predictor::from_file(const Context& context, const Network& network, c
     if (!settings.channels.empty() && static_cast<int>(settings.channels.size()) != network.in_channels)
         throw InputError(weights.string() + " names " + std::to_string(settings.channels.size()) +
                          " channels, but its network takes " + std::to_string(network.in_channels));
-    auto state = std::make_unique<State>(context, network, Parameters(), settings, true);
+    const auto state_of = [&] {
+        try {
+            return std::make_unique<State>(context, network, Parameters(), settings, true);
+        } catch (const std::invalid_argument& error) {  // of an operation, whose options are the file's
+            throw InputError(weights.string() + " holds a network that cannot be made: " + error.what());
+        }
+    };
+    auto state = state_of();
     state->parameters.load(weights);
     return Predictor(std::move(state));
 }

@@ -8,8 +8,9 @@
  * one sentence; what they would have written is then undefined.
  *
  * Threads: calls on one model from several threads take turns, calls on different models run at the same time (on a GPU
- * they take turns too). A model is closed once nobody uses it. The library holds no state but its models, and for each
- * thread the sentence of its last error: loaded twice under two names it is two libraries.
+ * they take turns too). A model is closed once nobody uses it. The library holds no state but its models, on a GPU
+ * what they share of convolutions' plans, and for each thread the sentence of its last error: loaded twice under two
+ * names it is two libraries.
  *
  * Arrays of a scan are (D, H, W), W innermost, D, H, W being a file's axes i, j, k as nibabel shows them; images have
  * channels before, (C, D, H, W). shape: voxels along D, H, W, each at least 1, at most 2^31 - 1 in all. */
@@ -33,8 +34,8 @@ enum iwseg_status {
     IWSEG_OK = 0,
     IWSEG_BAD_ARGUMENT = 1, /* a null pointer, a shape, a number: the call is wrong */
     IWSEG_UNUSABLE = 2,     /* a file, a device, the values of a scan: what was given cannot be used */
-    IWSEG_NO_MEMORY = 3,
-    IWSEG_FAILED = 4 /* anything else */
+    IWSEG_NO_MEMORY = 3,    /* of this process; a scan or network that needs more than is free: IWSEG_UNUSABLE */
+    IWSEG_FAILED = 4        /* anything else */
 };
 
 /* "0.1.0". */

@@ -168,6 +168,17 @@ TEST_F(CInterface, WrongCallsAreRefusedInASentenceAndLeaveTheModelUsable) {
     EXPECT_EQ(iwseg_predict(model_, raw.data(), shape_, spacing_, probability.data(), nullptr), IWSEG_OK);
 }
 
+TEST_F(CInterface, ALongSentenceEndsWithAWholeCharacter) {
+    for (const std::size_t begin : {0, 1}) {
+        std::string name = "/" + std::string(begin, 'x');
+        while (name.size() < 3000) name += "\u00e9";
+        EXPECT_EQ(iwseg_open(name.c_str(), "cpu", 0, &model_), IWSEG_UNUSABLE);
+        const std::string text = iwseg_last_error();
+        EXPECT_GT(text.size(), 2000u);
+        EXPECT_EQ(text.substr(text.size() - 2), "\u00e9");
+    }
+}
+
 TEST_F(CInterface, EachThreadHasItsOwnLastError) {
     EXPECT_EQ(iwseg_open("/nowhere/here", "cpu", 0, &model_), IWSEG_UNUSABLE);
     std::string fresh = "x", other;
