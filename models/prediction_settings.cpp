@@ -17,18 +17,37 @@ using Metadata = std::map<std::string, std::string>;
 
 constexpr const char* kKeys[] = {"intensity", "nan", "mask_channel", "patch", "stride", "precision", "tf32"};
 
+/// JSON of a file that anybody may have made; discarded where it is none. Nothing here lies deep, and what does is left
+/// out: copying and writing it would take as deep a stack.
+json parsed(const std::string& text) {
+    constexpr int kDeepest = 4;
+    return json::parse(
+        text, [](int depth, json::parse_event_t, json&) { return depth <= kDeepest; }, false);
+}
+
+/// For sentences.
+std::string shortened(std::string text) {
+    constexpr std::size_t kShown = 60;
+    if (text.size() <= kShown) return text;
+    text.resize(kShown);
+    while (!text.empty() && static_cast<unsigned char>(text.back()) >= 0x80) text.pop_back();  // part of a character
+    return text + "…";
+}
+
 [[noreturn]] void refuse(const std::string& origin, const std::string& key, const json& value, const char* expected) {
-    throw InputError(origin + ": " + key + " is " + value.dump(-1, ' ', false, json::error_handler_t::replace) +
-                     ", but " + expected + " was expected");
+    throw InputError(origin + ": " + key + " is " +
+                     shortened(value.dump(-1, ' ', false, json::error_handler_t::replace)) + ", but " + expected +
+                     " was expected");
 }
 
 /// What it asks for would be left out, and the result another one.
 [[noreturn]] void refuse_unknown(const std::string& origin, const std::string& key) {
-    throw InputError(origin + " holds " + key + ", which this version does not know");
+    throw InputError(origin + " holds " + shortened(key) + ", which this version does not know");
 }
 
 [[noreturn]] void refuse_line(const std::string& origin, const std::string& line, const char* why) {
-    throw InputError(origin + ": config holds the line '" + line + "', " + why + "; iwseg predict reads such a file");
+    throw InputError(origin + ": config holds the line '" + shortened(line) + "', " + why +
+                     "; iwseg predict reads such a file");
 }
 
 bool is_usable(const json& number) {
@@ -88,11 +107,10 @@ json value_of(const std::string& name, const std::string& text) {
     if (name == "nan" && text == "\"refuse\"") return nullptr;
     constexpr std::string_view window = "{ window = ", end = " }";
     if (text.starts_with(window) && text.ends_with(end)) {
-        const json bounds =
-            json::parse(text.substr(window.size(), text.size() - window.size() - end.size()), nullptr, false);
+        const json bounds = parsed(text.substr(window.size(), text.size() - window.size() - end.size()));
         return bounds.is_discarded() ? bounds : json{{"window", bounds}};
     }
-    return json::parse(text, nullptr, false);
+    return parsed(text);
 }
 
 /// The keys of files from before there was "prediction". Where one is not there either, it had its default.
@@ -118,7 +136,7 @@ json keys_of_config(const std::string& config, const std::string& origin) {
 }
 
 std::vector<std::string> names_in(const std::string& text, const std::string& origin) {
-    const json names = json::parse(text, nullptr, false);
+    const json names = parsed(text);
     const auto is_name = [](const json& name) { return name.is_string(); };
     if (!names.is_array() || !std::all_of(names.begin(), names.end(), is_name))
         throw InputError(origin + ": channels is no list of names, as [\"FLAIR\", \"T1\"]");
@@ -144,7 +162,7 @@ Metadata metadata_of(const PredictionSettings& settings) {
 PredictionSettings settings_in(const Metadata& metadata, const std::string& origin) {
     PredictionSettings settings;
     if (const auto written = metadata.find("prediction"); written != metadata.end()) {
-        const json keys = json::parse(written->second, nullptr, false);
+        const json keys = parsed(written->second);
         const std::string where = origin + " (\"prediction\" in its metadata)";
         if (!keys.is_object()) throw InputError(where + " is no JSON object");
         for (const char* key : kKeys)
@@ -172,7 +190,7 @@ PredictionSettings settings_of_file(const std::filesystem::path& weights) {
 }
 
 DetectionRule parse_detection_rule(const std::string& text, const std::string& origin) {
-    const json point = json::parse(text, nullptr, false);
+    const json point = parsed(text);
     const auto number = [&](const char* key) {
         return point.is_object() && point.contains(key) && point[key].is_number();
     };

@@ -68,6 +68,16 @@ TEST(PredictionSettings, AKeyThatIsNotKnownIsRefusedAsTheResultWouldBeAnother) {
     EXPECT_NE(text.find("spacing, which this version does not know"), std::string::npos) << text;
 }
 
+TEST(PredictionSettings, WhatLiesDeepIsRefusedWithoutAsDeepAStack) {
+    const std::string deep = std::string(2000000, '[') + std::string(2000000, ']');
+    for (const std::string& value : {deep, "{\"window\": " + deep + "}", "\"" + std::string(5000000, 'x') + "\""}) {
+        const std::string text = refusal([&] { settings_in(prediction("intensity", value), "w"); });
+        EXPECT_NE(text.find("intensity is"), std::string::npos);
+        EXPECT_LT(text.size(), 300u);
+    }
+    EXPECT_NE(refusal([&] { settings_in({{"config", "intensity = " + deep + "\n"}}, "w"); }), "");
+}
+
 TEST(PredictionSettings, AnOlderFilesConfigurationIsReadLineByLine) {
     const std::string config =
         "loss = \"iwdl\"\npatch = [24, 24, 24]\nintensity = { window = [-1000, 300] }\nnan = \"refuse\"\n"
