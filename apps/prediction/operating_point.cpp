@@ -113,18 +113,20 @@ OperatingPoint parse_operating_point(const std::string& text, const std::string&
     const auto json = nlohmann::json::parse(text, nullptr, false);
     OperatingPoint point{.rule = parse_detection_rule(text, origin)};
     try {
-        json.at("step").get_to(point.step);
-        json.at("scans").get_to(point.scans);
-        json.at("lesions").get_to(point.lesions);
-        json.at("found").get_to(point.found);
-        json.at("false_positives").get_to(point.false_positives);
-        json.at("dice").get_to(point.dice);
-        json.at("on_test_scans").get_to(point.on_test_scans);
-        if (json.contains("test_scans"))
-            json["test_scans"].get_to(point.test_scans);  // not in those of earlier versions
+        // Of a rule alone, which is all that predicting needs, the rest is not known.
+        const auto read = [&](const char* key, auto& value) {
+            if (json.contains(key)) json[key].get_to(value);
+        };
+        read("step", point.step);
+        read("scans", point.scans);
+        read("lesions", point.lesions);
+        read("found", point.found);
+        read("false_positives", point.false_positives);
+        read("dice", point.dice);
+        read("on_test_scans", point.on_test_scans);
+        read("test_scans", point.test_scans);
     } catch (const nlohmann::json::exception&) {
-        throw InputError(origin +
-                         " is not an operating point: {\"threshold\": 0.5, \"min_volume\": 0, …} was expected");
+        throw InputError(origin + " is not an operating point: a key beside threshold and min_volume has another type");
     }
     return point;
 }

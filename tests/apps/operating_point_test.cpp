@@ -187,7 +187,11 @@ TEST(OperatingPoint, ReadsBackWhatItWrites) {
                                .test_scans = {{"a", 1234567890123}, {"b \"c\"", 7}}};
     EXPECT_EQ(parse_operating_point(operating_point_json(point), "here"), point);
     EXPECT_NE(operating_point_json(point).find("\"threshold\":0.35"), std::string::npos) << "not 0.3499999940395355";
-    for (const char* bad : {"", "[]", "{\"threshold\": 0.5}", "{\"threshold\": \"half\"}"})
+    // A rule alone says nothing of what it was chosen on.
+    const std::string rule = R"({"threshold": 0.25, "min_volume": 12})";
+    EXPECT_EQ(parse_operating_point(rule, "here"), (OperatingPoint{.rule = {0.25f, 12}}));
+    for (const char* bad : {"", "[]", "{\"threshold\": 0.5}", "{\"threshold\": \"half\"}",
+                            "{\"threshold\": 0.5, \"min_volume\": 0, \"scans\": \"three\"}"})
         EXPECT_THROW(parse_operating_point(bad, "here"), InputError) << bad;
     std::string out_of_range = operating_point_json(point);
     out_of_range.replace(out_of_range.find("0.35"), 4, "1.35");
