@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "apps/commands/commands.h"
+#include "apps/commands/finite.h"
 
 namespace iwseg {
 namespace {
@@ -49,7 +50,8 @@ void add_measurement(CLI::App& bench, const std::string& name, const std::string
     if (name == "label") {
         app->add_option("--mask", options->mask, "a mask to label; else noise of --size");
         app->add_option("--density", options->density, "the share of lesion voxels in the noise")
-            ->check(CLI::Range(0.0, 1.0));
+            ->check(CLI::Range(0.0, 1.0))
+            ->check(finite());
     } else if (name == "floor") {
         app->add_option("--bandwidth", options->rates.bytes, "bytes a second");
         app->add_option("--operations", options->rates.operations, "multiplications and additions a second");

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "apps/commands/commands.h"
+#include "apps/commands/finite.h"
 #include "apps/evaluation/evaluation_comparison.h"
 #include "base/error.h"
 
@@ -91,6 +92,7 @@ void add_evaluate_command(CLI::App& app) {
             ->add_option("--small-diameter", options->small_diameter,
                          "largest diameter of a small lesion, in voxels (default: that of the smaller half)")
             ->check(CLI::PositiveNumber)
+            ->check(finite())
             ->excludes(strata);
     command
         ->add_option_function<double>(
@@ -101,6 +103,7 @@ void add_evaluate_command(CLI::App& app) {
             },
             "the same in mm")
         ->check(CLI::PositiveNumber)
+        ->check(finite())
         ->excludes(strata)
         ->excludes(small);
     command
@@ -111,6 +114,7 @@ void add_evaluate_command(CLI::App& app) {
     command
         ->add_option("--brats-volume", options->metrics.lesionwise.volume, "mm3; brats leaves lesions up to this out")
         ->check(CLI::NonNegativeNumber)
+        ->check(finite())
         ->capture_default_str();
     for (const ScanMetric& metric : scan_metrics()) {
         if (!metric.option) continue;
@@ -120,7 +124,8 @@ void add_evaluate_command(CLI::App& app) {
                 fmt::format("--{}", option.flag),
                 [options, option](double value) { options->metrics.scan_options[option.key] = value; },
                 fmt::format("{} (default: {})", option.help, option.value))
-            ->check(CLI::Range(option.least, 1e9));
+            ->check(CLI::Range(option.least, 1e9))
+            ->check(finite());
     }
     command->footer(
         "A lesion is found by a detection (component of probability > 0.5) with an\n"

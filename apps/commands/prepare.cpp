@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "apps/commands/commands.h"
+#include "apps/commands/finite.h"
 #include "apps/preparation/preparation_run.h"
 #include "base/error.h"
 #include "studies/lits.h"
@@ -47,7 +48,8 @@ void add_study(CLI::App& prepare, const char* name, const char* description, con
     command
         ->add_option("--memory", arguments->memory_gigabytes,
                      "GB for the scans in work together (default: half of what is free)")
-        ->check(CLI::Range(0.001, 1e6));
+        ->check(CLI::Range(0.001, 1e6))
+        ->check(finite());
     command->add_option("--threads", arguments->options.threads, "scans in work at a time (default: all cores)")
         ->check(CLI::Range(1, 4096));
     command->footer(footer);
