@@ -1,6 +1,7 @@
 #include "losses/loss.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <sstream>
 #include <utility>
@@ -67,7 +68,8 @@ Loss operator+(const Loss& a, const Loss& b) {
 }
 
 Loss operator*(float factor, const Loss& loss) {
-    if (!(factor > 0)) throw InputError("a loss is scaled by a factor above 0, not by " + std::to_string(factor));
+    if (!(factor > 0) || !std::isfinite(factor))
+        throw InputError("a loss is scaled by a finite factor above 0, not by " + std::to_string(factor));
     std::vector<LossTerm> terms = loss.terms;
     for (LossTerm& term : terms) term.factor *= factor;
     return loss_of(std::move(terms));

@@ -15,9 +15,9 @@ struct LossTerm {
 };
 
 /// A sum of terms, as a configuration names it: one of the study's ten, bce, iwbce, wce, dl, iwdl, gdl, asl, iwasl, fl,
-/// iwfl, or `dice + ce`, `iwdice + 0.5*iwce` (losses/loss_sum.h). At least one term; none comes twice.
+/// iwfl, or `dice + ce`, `iwdice + 0.5*iwce` (losses/loss_sum.h). At least one term; none of one formula comes twice.
 struct Loss {
-    std::string name;  ///< one spelling, however it was given
+    std::string name;  ///< one spelling, however it was given; of other options than a configuration's it does not tell
     std::vector<LossTerm> terms;
 
     bool weighted() const;  ///< reads inverse weights
@@ -43,7 +43,7 @@ Loss iwdice();
 Loss bce();
 Loss iwbce();
 Loss operator+(const Loss& a, const Loss& b);
-/// factor: above 0. Throws InputError on others.
+/// factor: above 0, finite. Throws InputError on others.
 Loss operator*(float factor, const Loss& loss);
 
 /// The study's ten.

@@ -35,8 +35,10 @@ class LossOperation final : public Operation {
         for (const LossPass& pass : passes_) {
             const Buffer sums = lowering.program().add_bytes(name_ + " sums", bytes);
             const Write write = of_passes.empty() ? Write::overwrite : Write::accumulate;
+            std::vector<Buffer> reads{logit};
+            if (write == Write::accumulate) reads.push_back(value);
             of_passes.push_back(sums);
-            lowering.add({name_, "loss", {logit}, {sums, value}, [=, targets = targets_](const Plan& plan) {
+            lowering.add({name_, "loss", reads, {sums, value}, [=, targets = targets_](const Plan& plan) {
                               plan.device().loss_value(plan.stream(), pass, input(plan[logit], *targets),
                                                        plan[sums].data, plan.data<double>(value), write);
                           }});
@@ -50,9 +52,11 @@ class LossOperation final : public Operation {
         GradientDestination to = lowering.input_gradient(0);
         for (std::size_t i = 0; i < passes_.size(); ++i) {
             const Buffer sums = of_passes[i];
+            std::vector<Buffer> reads{logit, sums};
+            if (to.write == Write::accumulate) reads.push_back(to.buffer);
             lowering.add({name_ + " gradient",
                           "loss gradient",
-                          {logit, sums},
+                          reads,
                           {to.buffer},
                           [=, pass = passes_[i], targets = targets_](const Plan& plan) {
                               plan.device().loss_gradient(plan.stream(), pass, input(plan[logit], *targets),

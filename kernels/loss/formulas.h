@@ -13,7 +13,7 @@
 #include "kernels/loss/formulas/tversky.h"
 
 // What backends have passes for. A new formula is a file in formulas/ and a row of Formula; its name, a row of
-// losses/loss_names.cpp.
+// losses/term_names.cpp.
 namespace iwseg::formulas {
 
 /// The formula of one term of a loss.
