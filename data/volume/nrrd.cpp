@@ -10,6 +10,7 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -352,6 +353,7 @@ StoredVoxels find_nrrd_voxels(const path& file) {
     const std::int64_t promised = header.geometry.voxels() * bytes_of(header.type);
     const std::int64_t all = size_of_file(header.data_file, section.name);
     std::ifstream stream(header.data_file, std::ios::binary);
+    if (!stream) throw InputError(fmt::format("cannot read {}", section.name));
     stream.seekg(section.start);
     for (std::int64_t line = 0; line < header.skipped_lines; ++line) {
         stream.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
@@ -372,6 +374,7 @@ StoredVoxels find_nrrd_voxels(const path& file) {
 std::vector<std::byte> gzipped(const std::vector<std::byte>& bytes) {
     const std::unique_ptr<libdeflate_compressor, void (*)(libdeflate_compressor*)> compressor(
         libdeflate_alloc_compressor(kCompression), libdeflate_free_compressor);
+    if (!compressor) throw std::bad_alloc();
     std::vector<std::byte> out(libdeflate_gzip_compress_bound(compressor.get(), bytes.size()));
     out.resize(libdeflate_gzip_compress(compressor.get(), bytes.data(), bytes.size(), out.data(), out.size()));
     return out;
