@@ -9,6 +9,7 @@ packages=(
     build-essential cmake ninja-build
     libdnnl-dev libnifti2-dev libfmt-dev libcli11-dev libtomlplusplus-dev nlohmann-json3-dev
     zlib1g-dev libdeflate-dev libpng-dev libpugixml-dev libgtest-dev
+    pkgconf python3  # for the tests of what is installed
 )
 
 # The names elsewhere, by those systems' own lists; only Debian's have been built with. CMake 3.25 and g++ 12 or newer.
