@@ -15,6 +15,7 @@ if [[ ${1:-} == --all ]]; then
     all=true
     shift
 fi
+(($# < 2)) || { echo "usage: scripts/check.sh [--all] [BASE]" >&2; exit 2; }
 base=""
 if (($#)); then
     base=$(git rev-parse -q --verify "$1^{commit}") || { echo "check.sh: there is no commit $1 here" >&2; exit 2; }
