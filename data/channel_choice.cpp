@@ -117,7 +117,7 @@ std::vector<std::int64_t> match_channels(const Dataset& dataset, const std::vect
         matched.push_back(found[nth]);
     }
     if (matched.size() == trained.size()) return matched;
-    const Numbers others = all_but(dataset, mask);
+    Numbers others = all_but(dataset, mask);
     if (!matched.empty() || others.size() != trained.size()) throw InputError("the channels do not match: " + both);
     note = "channels have other names and are taken by their position: " + both;
     return others;

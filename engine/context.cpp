@@ -32,7 +32,7 @@ Context::State::~State() {
 }
 
 std::string Context::description() const {
-    const std::string device = kernels().device_description();
+    std::string device = kernels().device_description();
     if (!kernels().host_memory) return device;
     const int there = state_->pool.threads_there(), asked_for = state_->threads.threads;
     // The executor and tests' tables are no choice for lack of a GPU.

@@ -41,6 +41,7 @@ ssize_t write_or_drop(void* cookie, const char* bytes, std::size_t size) {
 }
 
 FILE* stream_of(int descriptor, int buffering) {
+    // The cookie is a number, and never followed. NOLINTNEXTLINE(performance-no-int-to-ptr)
     FILE* stream = ::fopencookie(reinterpret_cast<void*>(static_cast<std::intptr_t>(descriptor)), "w",
                                  {nullptr, write_or_drop, nullptr, nullptr});
     if (stream) std::setvbuf(stream, nullptr, buffering, BUFSIZ);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "apps/terminal/wrapped_text.h"
@@ -50,7 +51,7 @@ std::string fitted_progress_line(const std::string& label, std::int64_t done, st
 }
 
 std::string clock_text(double seconds) {
-    const auto s = static_cast<std::int64_t>(seconds + 0.5);
+    const auto s = std::llround(seconds);
     return s < 3600 ? fmt::format("{}:{:02}", s / 60, s % 60)
                     : fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
 }

@@ -388,7 +388,7 @@ Config config_of_run(const RunFolder& run, const std::optional<fs::path>& file,
         throw InputError("the folder " + run.root().string() +
                          " holds a run already: give --resume to go on with it, or another --out");
     const Config begun = resolve_config(run.config(), {});
-    const Config config = resolve_config(file, settings, begun);
+    Config config = resolve_config(file, settings, begun);
     for (const std::string& key : differing_keys(begun, config))
         if (!may_change(key))
             throw InputError(

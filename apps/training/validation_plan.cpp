@@ -23,7 +23,8 @@ ValidationPlan plan_validation(const std::vector<double>& voxels, const Validati
         sum = *cheapest;
         plan.every = static_cast<std::int64_t>(std::min(std::ceil(sum / allowed), 1e9)) * budget.every;
     }
-    plan.share = sum / (work * static_cast<double>(plan.every / budget.every));
+    const std::int64_t passes = plan.every / budget.every;  // a whole number: one is a multiple of the other
+    plan.share = sum / (work * static_cast<double>(passes));
     return plan;
 }
 

@@ -20,8 +20,8 @@ struct NrrdHeader {
 
     NrrdHeader(std::initializer_list<std::pair<std::string, std::string>> changes = {}) {
         for (const auto& [field, value] : changes) {
-            const auto known =
-                std::find_if(fields.begin(), fields.end(), [&](auto& one) { return one.first == field; });
+            const auto known = std::find_if(fields.begin(), fields.end(),
+                                            [&wanted = field](const auto& one) { return one.first == wanted; });
             if (known == fields.end())
                 fields.emplace_back(field, value);
             else if (value == "-")
