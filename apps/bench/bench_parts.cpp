@@ -79,9 +79,9 @@ std::vector<float> noise_image(std::int64_t voxels) {
 }
 
 /// Labels and weights of a mask, on the device.
-class WeighedMask {
+class WeightedMask {
   public:
-    WeighedMask(const Context& context, Mask& mask, int connectivity)
+    WeightedMask(const Context& context, Mask& mask, int connectivity)
         : context_(context),
           shape_(mask.shape),
           connectivity_(connectivity),
@@ -91,7 +91,7 @@ class WeighedMask {
           table_(context.kernels(), shape_.n * stride_ * bytes_of(Type::f32)),
           scratch_(context.kernels(), context.kernels().component_weights_scratch_bytes(shape_, connectivity)) {}
 
-    void weigh() const {
+    void compute_weights() const {
         context_.kernels().component_weights(context_.stream(), {mask_.data(), shape_, Type::u8}, connectivity_, {},
                                              {labels_.data(), shape_, Type::i32},
                                              reinterpret_cast<float*>(table_.data()), scratch_.data());
@@ -146,8 +146,8 @@ void bench_label(const BenchOptions& options) {
 void bench_weights(const BenchOptions& options) {
     const Context context({options.device, options.threads, true});
     Mask mask = lesion_mask(options.batch, options.patch);
-    const WeighedMask weighed(context, mask, options.connectivity);
-    const double seconds = median_seconds(context, options, [&] { weighed.weigh(); });
+    const WeightedMask weighted_mask(context, mask, options.connectivity);
+    const double seconds = median_seconds(context, options, [&] { weighted_mask.compute_weights(); });
     if (options.json)
         fmt::print("{}\n", Json{{"device", context.description()},
                                 {"patch", options.patch},
@@ -164,8 +164,8 @@ void bench_loss(const BenchOptions& options) {
     const Kernels& device = context.kernels();
     const Peaks peaks = measure_peaks(context, false);
     Mask mask = lesion_mask(options.batch, options.patch);
-    const WeighedMask weighed(context, mask, options.connectivity);
-    weighed.weigh();
+    const WeightedMask weighted_mask(context, mask, options.connectivity);
+    weighted_mask.compute_weights();
     const Shape& shape = mask.shape;
     std::vector<float> logits = noise_image(shape.elements());
     const DeviceCopy logit_copy(context, logits.data(), shape.elements());
@@ -181,7 +181,7 @@ void bench_loss(const BenchOptions& options) {
     for (const char* sum : {"dice + ce", "iwdice + iwce", "dice + iwce"}) names.emplace_back(sum);
     for (const std::string& name : names) {
         const Loss loss = loss_from_name(name);
-        const LossInput input = weighed.loss_input(logit);
+        const LossInput input = weighted_mask.loss_input(logit);
         const DeviceMemory scratch(device, device.loss_scratch_bytes(shape));
         const std::vector<LossPass> passes = loss_passes(loss);
         const double seconds = median_seconds(context, options, [&] {

@@ -7,7 +7,7 @@
 // What sums of formulas are made of.
 namespace iwseg::formulas {
 
-/// A formula whose voxels all weigh 1, in a sum where others take the inverse weights.
+/// A formula whose voxels all have weight 1, in a sum where others take the inverse weights.
 template <class F>
 struct Unweighted : F {
     IWSEG_INLINE static Voxel plain(const Voxel& v) {
