@@ -8,6 +8,7 @@
 
 #include "c_api/call.h"
 #include "include/iwseg/c_api.h"
+#include "kernels/device/backend.h"
 #include "models/predictor.h"
 
 using namespace iwseg;  // NOLINT: C functions have no namespace
@@ -47,7 +48,7 @@ std::unique_lock<std::mutex> gpu_turn() {
 }
 
 std::unique_lock<std::mutex> turn_of(const iwseg_model& model) {
-    return model.context.kernels().host_memory ? std::unique_lock<std::mutex>() : gpu_turn();
+    return model.context.backend().host_memory ? std::unique_lock<std::mutex>() : gpu_turn();
 }
 
 }  // namespace

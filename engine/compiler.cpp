@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "engine/ops/convert.h"
+#include "kernels/device/backend.h"
 
 namespace iwseg {
 namespace {
@@ -160,7 +161,7 @@ void Compiler::choose_forms() {
                 narrowest = narrowest ? std::min(narrowest, c) : c;
     const Form usual{
         options_.bf16 ? Type::bf16 : Type::f32,
-        options_.layout.value_or(context_.kernels().preferred_layout(std::max<std::int64_t>(1, narrowest)))};
+        options_.layout.value_or(context_.backend().preferred_layout(std::max<std::int64_t>(1, narrowest)))};
     std::vector<NodeState> nodes;
     for (NodeState& node : nodes_) {
         const Operation& operation = *node.operation;

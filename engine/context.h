@@ -5,10 +5,11 @@
 
 #include "kernels/cpu/thread_count.h"
 #include "kernels/cpu/thread_pool.h"
-#include "kernels/device/backend.h"
-#include "kernels/device/kernel_table.h"
+#include "kernels/device/declare.h"
 
 namespace iwseg {
+
+struct Backend;
 
 struct ContextOptions {
     std::string device = "auto";  ///< auto, cpu or cuda
@@ -33,12 +34,12 @@ struct ContextOptions {
 class Context {
   public:
     explicit Context(const ContextOptions& options = {});
-    /// On a backend given by its kernels, which must outlive the context and all that is made on it.
-    Context(const Kernels& kernels, const ContextOptions& options);
+    /// On a backend that must outlive the context and all that is made on it.
+    Context(const Backend& backend, const ContextOptions& options);
 
     Stream stream() const { return state_->stream; }
-    /// The device's kernels.
-    const Kernels& kernels() const { return *state_->kernels; }
+    /// The device's kernels (kernels/device/backend.h).
+    const Backend& backend() const { return *state_->backend; }
     /// Where the CPU's kernels run on the context's threads, whatever its device; the same as stream() on the CPU.
     Stream host() const { return state_->pool.stream(); }
     int threads() const { return state_->pool.threads(); }
@@ -52,12 +53,12 @@ class Context {
 
   private:
     struct State {
-        State(const Kernels& kernels, const ContextOptions& options);
+        State(const Backend& backend, const ContextOptions& options);
         ~State();
         State(const State&) = delete;
         State& operator=(const State&) = delete;
 
-        const Kernels* kernels;
+        const Backend* backend;
         ContextOptions options;
         ThreadCount threads;
         ThreadPool pool;  ///< its threads start when they are first asked for

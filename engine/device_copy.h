@@ -6,6 +6,7 @@
 
 #include "engine/context.h"
 #include "engine/device_memory.h"
+#include "kernels/device/backend.h"
 
 namespace iwseg {
 
@@ -21,19 +22,19 @@ class DeviceCopy {
     /// zero by the caller's word.
     DeviceCopy(const Context& context, T* host, std::int64_t count, DeviceStart start = DeviceStart::copied)
         : context_(context), host_(host), bytes_(count * static_cast<std::int64_t>(sizeof(T))) {
-        if (context.kernels().host_memory) return;
-        memory_ = std::make_unique<DeviceMemory>(context.kernels(), bytes_);
+        if (context.backend().host_memory) return;
+        memory_ = std::make_unique<DeviceMemory>(context.backend(), bytes_);
         if (start == DeviceStart::zero)
-            context.kernels().set_zero(context.stream(), memory_->data(), bytes_);
+            context.backend().set_zero(context.stream(), memory_->data(), bytes_);
         else
-            context.kernels().copy_to_device(context.stream(), host, memory_->data(), bytes_);
+            context.backend().copy_to_device(context.stream(), host, memory_->data(), bytes_);
     }
 
     T* data() const { return memory_ ? reinterpret_cast<T*>(memory_->data()) : host_; }
     /// Waits for what is queued and makes the host's array what the device has.
     void copy_back() const requires(!std::is_const_v<T>) {
-        if (memory_) context_.kernels().copy_to_host(context_.stream(), memory_->data(), host_, bytes_);
-        context_.kernels().synchronise(context_.stream());
+        if (memory_) context_.backend().copy_to_host(context_.stream(), memory_->data(), host_, bytes_);
+        context_.backend().synchronise(context_.stream());
     }
 
   private:

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "kernels/device/kernel_table.h"
+#include "kernels/device/backend.h"
 
 namespace iwseg {
 
@@ -10,7 +10,7 @@ namespace iwseg {
 class DeviceMemory {
   public:
     /// Throws InputError where the device has less, saying how much was asked for and how much is free.
-    DeviceMemory(const Kernels& device, std::int64_t bytes)
+    DeviceMemory(const Backend& device, std::int64_t bytes)
         : device_(device), bytes_(bytes), data_(static_cast<char*>(device.allocate(bytes))) {}
     ~DeviceMemory() { device_.release(data_, bytes_); }
     DeviceMemory(const DeviceMemory&) = delete;
@@ -20,7 +20,7 @@ class DeviceMemory {
     char* data() const { return data_; }
 
   private:
-    const Kernels& device_;
+    const Backend& device_;
     std::int64_t bytes_;
     char* data_;
 };

@@ -1,13 +1,13 @@
 #pragma once
 
-#include "kernels/device/kernel_table.h"
+#include "kernels/device/backend.h"
 
 namespace iwseg {
 
 /// Another queue of a device's work, beside the context's own.
 class DeviceStream {
   public:
-    explicit DeviceStream(const Kernels& device) : device_(device), stream_(device.open_stream(nullptr)) {}
+    explicit DeviceStream(const Backend& device) : device_(device), stream_(device.open_stream(nullptr)) {}
     ~DeviceStream() { device_.close_stream(stream_); }
     DeviceStream(const DeviceStream&) = delete;
     DeviceStream& operator=(const DeviceStream&) = delete;
@@ -15,7 +15,7 @@ class DeviceStream {
     Stream get() const { return stream_; }
 
   private:
-    const Kernels& device_;
+    const Backend& device_;
     Stream stream_;
 };
 

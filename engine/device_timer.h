@@ -1,13 +1,14 @@
 #pragma once
 
 #include "engine/context.h"
+#include "kernels/device/backend.h"
 
 namespace iwseg {
 
 /// How long queued work takes on the device, and a way to wait for just that work.
 class DeviceTimer {
   public:
-    explicit DeviceTimer(const Context& context) : device_(context.kernels()), stream_(context.stream()) {}
+    explicit DeviceTimer(const Context& context) : device_(context.backend()), stream_(context.stream()) {}
     ~DeviceTimer() {
         device_.release_mark(begin_);
         device_.release_mark(end_);
@@ -24,7 +25,7 @@ class DeviceTimer {
     }
 
   private:
-    const Kernels& device_;
+    const Backend& device_;
     Stream stream_;
     Mark begin_, end_;
 };

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/device_memory.h"
+#include "kernels/device/backend.h"
 
 namespace iwseg {
 
@@ -20,16 +21,16 @@ class FlatArray {
 
     /// Makes the copy where the device has memory of its own and there is none yet, and queues its upload. One that is
     /// there stays as it is: it may be newer than the host's.
-    void place(const Kernels& device, Stream stream) {
+    void place(const Backend& device, Stream stream) {
         if (device.host_memory || copy_ || bytes() == 0) return;
         copy_ = std::make_unique<DeviceMemory>(device, bytes());
         upload(device, stream);
     }
     /// Queue copies; nothing to do where there is no copy.
-    void upload(const Kernels& device, Stream stream) const {
+    void upload(const Backend& device, Stream stream) const {
         if (copy_) device.copy_to_device(stream, host.data(), copy_->data(), bytes());
     }
-    void download(const Kernels& device, Stream stream) {
+    void download(const Backend& device, Stream stream) {
         if (copy_) device.copy_to_host(stream, copy_->data(), host.data(), bytes());
     }
 

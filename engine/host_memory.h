@@ -2,14 +2,14 @@
 
 #include <cstdint>
 
-#include "kernels/device/kernel_table.h"
+#include "kernels/device/backend.h"
 
 namespace iwseg {
 
 /// A block of the host's memory that a device copies from and to by itself.
 class HostMemory {
   public:
-    HostMemory(const Kernels& device, std::int64_t bytes)
+    HostMemory(const Backend& device, std::int64_t bytes)
         : device_(device), bytes_(bytes), data_(static_cast<char*>(device.allocate_host(bytes))) {}
     ~HostMemory() { device_.release_host(data_, bytes_); }
     HostMemory(const HostMemory&) = delete;
@@ -19,7 +19,7 @@ class HostMemory {
     char* data() const { return data_; }
 
   private:
-    const Kernels& device_;
+    const Backend& device_;
     std::int64_t bytes_;
     char* data_;
 };

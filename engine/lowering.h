@@ -10,6 +10,7 @@
 #include "engine/packed_weights.h"
 #include "engine/parameters.h"
 #include "engine/program.h"
+#include "kernels/device/backend.h"
 
 namespace iwseg {
 
@@ -27,7 +28,7 @@ class Lowering {
     Lowering(Compiler& compiler, int node) : compiler_(compiler), node_(node) {}
 
     Context& context() const;
-    const Kernels& device() const { return context().kernels(); }
+    const Backend& device() const { return context().backend(); }
     Program& program() const;
     bool training() const;
     const std::string& name() const;  ///< the operation's

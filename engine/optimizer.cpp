@@ -9,6 +9,7 @@
 #include "engine/plan.h"
 #include "engine/safetensors.h"
 #include "engine/stored_parameter.h"
+#include "kernels/device/backend.h"
 
 namespace iwseg {
 namespace {
@@ -60,7 +61,7 @@ Optimizer::State& Optimizer::add(const std::string& ending, bool learned, bool s
     return state;
 }
 
-void Optimizer::place(const Kernels& device, Stream stream) {
+void Optimizer::place(const Backend& device, Stream stream) {
     if (device.host_memory) return;
     device_ = &device;
     stream_ = stream;
@@ -74,7 +75,7 @@ std::int64_t Optimizer::bytes() const {
     return bytes;
 }
 
-void Optimizer::add_calls(Program& program, const Kernels& device, std::function<const UpdateStep*()> step) {
+void Optimizer::add_calls(Program& program, const Backend& device, std::function<const UpdateStep*()> step) {
     const std::int64_t count = parameters_.learned_elements();
     const auto add = [&](const char* name, int arrays, std::vector<Buffer> scratch,
                          std::function<void(const Plan&)> run) {

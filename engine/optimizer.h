@@ -38,10 +38,10 @@ class Optimizer {
     Optimizer& operator=(const Optimizer&) = delete;
 
     /// From here on updates run on that device; the device and its stream must outlive this.
-    void place(const Kernels& device, Stream stream);
+    void place(const Backend& device, Stream stream);
     /// Adds an update's calls behind a program's backward pass. step: where what next() gave lies in the device's
     /// memory, asked at each run. This must outlive the plan.
-    void add_calls(Program& program, const Kernels& device, std::function<const UpdateStep*()> step);
+    void add_calls(Program& program, const Backend& device, std::function<const UpdateStep*()> step);
     /// Bytes of the device's memory that place() takes.
     std::int64_t bytes() const;
 
@@ -87,7 +87,7 @@ class Optimizer {
     OptimizerOptions options_;
     std::vector<std::unique_ptr<State>> states_;  ///< the rule's first
     State *sum_ = nullptr, *average_ = nullptr, *average_statistics_ = nullptr;
-    const Kernels* device_ = nullptr;  ///< where it has memory of its own
+    const Backend* device_ = nullptr;  ///< where it has memory of its own
     Stream stream_;
     std::int64_t prepared_ = 0, finished_ = 0;  ///< batches
 };

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "engine/plan.h"
+#include "kernels/device/backend.h"
 
 namespace iwseg {
 namespace {

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "engine/stored_parameter.h"
+#include "kernels/device/backend.h"
 
 namespace iwseg {
 namespace {
@@ -58,7 +59,7 @@ std::vector<float>& Parameters::gradients() const {
     return state_->gradients.host;
 }
 
-void Parameters::place(const Kernels& device, Stream stream, bool training) {
+void Parameters::place(const Backend& device, Stream stream, bool training) {
     if (training) gradients();  // made now: a step allocates nothing
     if (device.host_memory) return;
     if (state_->device) state_->device->synchronise(state_->stream);  // what another stream has at work

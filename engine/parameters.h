@@ -65,7 +65,7 @@ class Parameters {
 
     /// From here on steps run on that device: places the flat buffers there, gradients too for training, and uploads
     /// those that it places. Declare all parameters first. The device and its stream must outlive the parameters.
-    void place(const Kernels& device, Stream stream, bool training);
+    void place(const Backend& device, Stream stream, bool training);
     void upload();    ///< values and statistics; nothing to do where the host's memory is the device's
     void download();  ///< the same, and gradients
     /// For calls: device memory.
@@ -90,7 +90,7 @@ class Parameters {
         std::map<std::string, int> index;
         FlatArray values, gradients, statistics;
         std::int64_t batches_tracked = 0;
-        const Kernels* device = nullptr;
+        const Backend* device = nullptr;
         Stream stream;
     };
 

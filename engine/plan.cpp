@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "kernels/device/backend.h"
 
 namespace iwseg {
 namespace {
@@ -81,20 +82,20 @@ std::int64_t place(const std::vector<BufferSpec>& buffers, std::vector<Placement
 /// A profiler's range, which ends however the work in it does.
 class Range {
   public:
-    Range(const Kernels& device, const std::string& name) : device_(device) { device.begin_range(name.c_str()); }
+    Range(const Backend& device, const std::string& name) : device_(device) { device.begin_range(name.c_str()); }
     ~Range() { device_.end_range(); }
     Range(const Range&) = delete;
     Range& operator=(const Range&) = delete;
 
   private:
-    const Kernels& device_;
+    const Backend& device_;
 };
 
 /// What is queued while this lives is recorded. A recording that nobody ends, as a call has thrown, is dropped, so that
 /// the stream can be used again.
 class Recording {
   public:
-    Recording(const Kernels& device, Stream stream)
+    Recording(const Backend& device, Stream stream)
         : device_(device), stream_(stream), under_way_(device.begin_recording(stream)) {}
     ~Recording() {
         if (!under_way_) return;
@@ -115,7 +116,7 @@ class Recording {
     }
 
   private:
-    const Kernels& device_;
+    const Backend& device_;
     Stream stream_;
     bool under_way_;
 };
@@ -142,7 +143,7 @@ Plan::Plan(const Context& context, Program program)
     bound_.resize(buffers_.size());
     for (int b = 0; b < static_cast<int>(buffers_.size()); ++b)
         if (buffers_[b].external && placements_[b].last >= placements_[b].first) external_reads_.push_back(b);
-    arena_ = std::make_unique<DeviceMemory>(context.kernels(), bytes_);
+    arena_ = std::make_unique<DeviceMemory>(context.backend(), bytes_);
 }
 
 Plan::~Plan() {
@@ -150,7 +151,7 @@ Plan::~Plan() {
 }
 
 void Plan::invalidate_capture() {
-    if (recorded_.handle) context_.kernels().release_recorded(recorded_);
+    if (recorded_.handle) context_.backend().release_recorded(recorded_);
     recorded_ = {};
 }
 
@@ -174,7 +175,7 @@ void Plan::read(Buffer kept, void* host) const {
     const BufferSpec& spec = buffers_.at(static_cast<std::size_t>(kept.id));
     if (!spec.output)
         throw std::logic_error(spec.name + " is read after a run, but it is not kept: its memory holds something else");
-    const Kernels& device = context_.kernels();
+    const Backend& device = context_.backend();
     device.copy_to_host(context_.stream(), (*this)[kept].data, host, spec.bytes());
     device.synchronise(context_.stream());
 }
@@ -187,7 +188,7 @@ void Plan::require_bound() const {
 
 void Plan::run_call(const Call& call) const {
     if (!call.run) return;  // a copy with nothing left to do
-    const Kernels& device = context_.kernels();
+    const Backend& device = context_.backend();
     const Range range(device, call.name);
     try {
         call.run(*this);
@@ -205,7 +206,7 @@ void Plan::run_calls() const {
 
 void Plan::run() {
     require_bound();
-    const Kernels& device = context_.kernels();
+    const Backend& device = context_.backend();
     const Stream stream = context_.stream();
     if (!recorded_.handle) {
         if (!warm_ || !context_.records()) {
@@ -234,7 +235,7 @@ std::int64_t Plan::bytes_moved(const Call& call) const {
 StepTimes Plan::run_timed() {
     require_bound();
     constexpr double kLongestDelay = 1;
-    const Kernels& device = context_.kernels();
+    const Backend& device = context_.backend();
     const Stream stream = context_.stream();
     device.delay(stream, delay_);
     std::vector<Mark> marks{device.set_mark(stream, {})};

@@ -49,7 +49,7 @@ class Plan {
     T* data(Buffer buffer) const {
         return static_cast<T*>((*this)[buffer].data);
     }
-    const Kernels& device() const { return context_.kernels(); }
+    const Backend& device() const { return context_.backend(); }
     Stream stream() const { return context_.stream(); }
     /// Copies what a run has left in a buffer to host memory of its bytes, and waits. Throws std::logic_error where the
     /// buffer is not kept.

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 
 namespace iwseg {
 

@@ -7,7 +7,7 @@
 
 #include "evaluation/records.h"
 #include "kernels/components/detection.h"
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 
 namespace iwseg {
 

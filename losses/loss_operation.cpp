@@ -8,6 +8,7 @@
 #include "engine/graph.h"
 #include "engine/lowering.h"
 #include "engine/plan.h"
+#include "kernels/device/backend.h"
 #include "losses/loss_passes.h"
 
 namespace iwseg {

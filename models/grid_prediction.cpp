@@ -14,6 +14,7 @@
 #include "engine/device_copy.h"
 #include "engine/graph.h"
 #include "engine/plan.h"
+#include "kernels/device/backend.h"
 #include "kernels/device/const_view.h"
 #include "kernels/patch/grid_patch.h"
 
@@ -140,7 +141,7 @@ Prediction GridPredictor::predict(const float* image, std::int64_t d, std::int64
         throw InputError("a scan of " + std::to_string(d) + " x " + std::to_string(h) + " x " + std::to_string(w) +
                          " voxels is empty");
     const Turn turn(s);
-    const Kernels& device = s.device.kernels();
+    const Backend& device = s.device.backend();
     const Stream stream = s.device.stream();
     const std::int64_t channels = s.network.in_channels;
     const Shape seen_shape{1, channels, s.padded, s.padded, s.padded};

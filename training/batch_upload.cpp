@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/bytes.h"
+#include "kernels/device/backend.h"
 #include "kernels/device/const_view.h"
 #include "kernels/device/staged.h"
 
@@ -27,17 +28,17 @@ struct Staged {
 
 }  // namespace
 
-BatchUpload::BatchUpload(Context& context, bool bf16) : context_(context), bf16_(bf16), copies_(context.kernels()) {}
+BatchUpload::BatchUpload(Context& context, bool bf16) : context_(context), bf16_(bf16), copies_(context.backend()) {}
 
 BatchUpload::~BatchUpload() {
     host_.reset();  // waits for the copy that is under way
-    context_.kernels().release_mark(uploaded_);
-    context_.kernels().release_mark(taken_);
+    context_.backend().release_mark(uploaded_);
+    context_.backend().release_mark(taken_);
 }
 
 void BatchUpload::make_room(std::int64_t bytes) {
     if (host_ && bytes <= host_->bytes()) return;
-    const Kernels& device = context_.kernels();
+    const Backend& device = context_.backend();
     device.synchronise(copies_.get());
     device.synchronise(context_.stream());
     host_.reset();
@@ -47,7 +48,7 @@ void BatchUpload::make_room(std::int64_t bytes) {
 }
 
 void BatchUpload::send(const Batch& batch, const UpdateStep& update, const StepPlaces& places) {
-    const Kernels& device = context_.kernels();
+    const Backend& device = context_.backend();
     const bool weighted = places.labels != nullptr, short_labels = batch.stride <= kShortIgnored;
     const Staged at(batch, places, bf16_, short_labels);
     make_room(at.end);

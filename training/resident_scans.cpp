@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "kernels/components/ignored.h"
+#include "kernels/device/backend.h"
 
 namespace iwseg {
 namespace {
@@ -30,8 +31,8 @@ std::int64_t ResidentScans::bytes_needed(const std::vector<TrainingScan>& scans)
 }
 
 ResidentScans::ResidentScans(const Context& context, const std::vector<TrainingScan>& scans)
-    : memory_(context.kernels(), bytes_needed(scans)) {
-    const Kernels& device = context.kernels();
+    : memory_(context.backend(), bytes_needed(scans)) {
+    const Backend& device = context.backend();
     const Stream stream = context.stream();
     char* at = memory_.data();
     std::vector<std::int32_t> labels;

@@ -10,6 +10,7 @@
 #include "engine/compile.h"
 #include "engine/device_timer.h"
 #include "engine/graph.h"
+#include "kernels/device/backend.h"
 #include "losses/loss_operation.h"
 #include "training/resident_scans.h"
 #include "training/step_inputs.h"
@@ -21,7 +22,7 @@ namespace {
 /// Throws InputError where the device lacks the memory for a step's plan, saying which patch would fit: what a plan
 /// takes grows as the voxels do.
 void require_memory(const Context& context, const TrainingOptions& options, std::int64_t needed) {
-    const std::int64_t free = context.kernels().free_memory() - options.memory_for_others;
+    const std::int64_t free = context.backend().free_memory() - options.memory_for_others;
     if (needed <= free) return;
     const double scale = std::cbrt(0.9 * static_cast<double>(free) / static_cast<double>(needed));
     const std::int64_t divisor = options.network.divisor;
@@ -48,7 +49,7 @@ void require_memory(const Context& context, const TrainingOptions& options, std:
 
 struct TrainingSession::State {
     struct ReleaseHost {
-        const Kernels* device;
+        const Backend* device;
         void operator()(double* memory) const { device->release_host(memory, sizeof(double)); }
     };
 
@@ -57,7 +58,7 @@ struct TrainingSession::State {
           parameters(p),
           options(o),
           inputs(c, o.input, o.loss.weighted(), o.bf16),
-          host_loss(static_cast<double*>(c.kernels().allocate_host(sizeof(double))), ReleaseHost{&c.kernels()}),
+          host_loss(static_cast<double*>(c.backend().allocate_host(sizeof(double))), ReleaseHost{&c.backend()}),
           timer(c) {
         if (!o.network.build) throw std::invalid_argument("a training without a network");
         Graph graph;
@@ -65,12 +66,12 @@ struct TrainingSession::State {
         const Tensor logits = o.network.build(seen), value = iwseg::loss(logits, o.loss, inputs.targets());
         Compiled made = compile(graph, c, p, {true, o.bf16, o.layout, {logits}, {value}});
         image = made[seen], logit = made[logits], loss = made[value];
-        const bool may_cut = o.cutting && !c.kernels().host_memory;
+        const bool may_cut = o.cutting && !c.backend().host_memory;
         if (may_cut) inputs.add_cutting(made.program, image, sampling());
         optimizer = std::make_unique<Optimizer>(parameters, o.optimizer);
-        optimizer->add_calls(made.program, c.kernels(), [this] { return inputs.update(); });
-        parameters.place(c.kernels(), c.stream(), true);
-        optimizer->place(c.kernels(), c.stream());
+        optimizer->add_calls(made.program, c.backend(), [this] { return inputs.update(); });
+        parameters.place(c.backend(), c.stream(), true);
+        optimizer->place(c.backend(), c.stream());
         require_memory(c, o, Plan::bytes_needed(made.program));
         plan = std::make_unique<Plan>(c, std::move(made.program));
         if (may_cut) upload_scans();
@@ -89,7 +90,7 @@ struct TrainingSession::State {
         // The plan has its arena by now; a fifth of it is kept free for what libraries allocate later.
         constexpr std::int64_t kLeastFree = 256 << 20;
         const std::int64_t room = options.memory_for_scans.value_or(
-            context.kernels().free_memory() - std::max(kLeastFree, plan->bytes() / 5) - options.memory_for_others);
+            context.backend().free_memory() - std::max(kLeastFree, plan->bytes() / 5) - options.memory_for_others);
         if (ResidentScans::bytes_needed(options.cutting->scans) > room) return;
         scans = std::make_unique<ResidentScans>(context, options.cutting->scans);
         inputs.use(*scans);
@@ -101,7 +102,7 @@ struct TrainingSession::State {
     }
 
     void copy_loss() {
-        context.kernels().copy_to_host(context.stream(), plan->data<double>(loss), host_loss.get(), sizeof(double));
+        context.backend().copy_to_host(context.stream(), plan->data<double>(loss), host_loss.get(), sizeof(double));
     }
 
     Context& context;

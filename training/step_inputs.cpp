@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "engine/plan.h"
+#include "kernels/device/backend.h"
 
 namespace iwseg {
 namespace {
@@ -30,19 +31,19 @@ struct Parts {
 
 StepInputs::StepInputs(Context& context, const Shape& input, bool weighted, bool bf16)
     : context_(context), shape_(input), weighted_(weighted) {
-    if (context.kernels().host_memory) return;
+    if (context.backend().host_memory) return;
     make_room(1024);
     batches_ = std::make_unique<BatchUpload>(context, bf16);
-    sources_ = std::make_unique<HostMemory>(context.kernels(), Parts(shape_, weighted_, stride_).image);
+    sources_ = std::make_unique<HostMemory>(context.backend(), Parts(shape_, weighted_, stride_).image);
 }
 
 StepInputs::~StepInputs() {
     sources_.reset();  // waits for the copy that is under way
-    context_.kernels().release_mark(uploaded_);
+    context_.backend().release_mark(uploaded_);
 }
 
 void StepInputs::make_room(std::int64_t stride) {
-    const Kernels& device = context_.kernels();
+    const Backend& device = context_.backend();
     device.synchronise(context_.stream());
     stride_ = std::max(stride, 2 * stride_);
     const Parts parts(shape_, weighted_, stride_);
@@ -65,7 +66,7 @@ bool StepInputs::fill_from(const ResidentScans* scans, std::int64_t stride) {
 }
 
 bool StepInputs::set(const Batch& batch, const UpdateStep& update) {
-    const Kernels& device = context_.kernels();
+    const Backend& device = context_.backend();
     if (device.host_memory) {
         // Steps only ever read it.
         image_ = const_cast<float*>(batch.image.data());
@@ -98,7 +99,7 @@ void StepInputs::use(const ResidentScans& scans) {
 bool StepInputs::set(const std::vector<PatchPlace>& places, const UpdateStep& update) {
     if (!scans_ || static_cast<std::int64_t>(places.size()) != shape_.n)
         throw std::invalid_argument("places of another number than the batch's, or no resident scans to cut them from");
-    const Kernels& device = context_.kernels();
+    const Backend& device = context_.backend();
     device.wait_for(uploaded_);
     const Parts parts(shape_, weighted_, stride_);
     std::memcpy(sources_->data(), &update, sizeof update);
@@ -123,7 +124,7 @@ void StepInputs::add_cutting(Program& program, Buffer image, const SamplingOptio
         if (sampling.components == ComponentMode::patch) {
             const Shape mask{shape_.n, 1, shape_.d, shape_.h, shape_.w};
             scratch = program.add_bytes(
-                "components", context_.kernels().component_weights_scratch_bytes(mask, sampling.connectivity));
+                "components", context_.backend().component_weights_scratch_bytes(mask, sampling.connectivity));
             call.writes.push_back(scratch);
         }
         call.run = [this, scratch](const Plan& plan) {
@@ -139,7 +140,7 @@ void StepInputs::cut() const {
     char* data = device_->data();
     const bool labels =
         weighted_ && sampling_.components == ComponentMode::volume;  // else those of the patch are found
-    context_.kernels().cut_patches(context_.stream(), reinterpret_cast<const PatchSource*>(data + parts.sources),
+    context_.backend().cut_patches(context_.stream(), reinterpret_cast<const PatchSource*>(data + parts.sources),
                                    {image_, shape_}, reinterpret_cast<std::uint8_t*>(data + parts.target),
                                    labels ? reinterpret_cast<std::int32_t*>(data + parts.labels) : nullptr);
 }
@@ -150,7 +151,7 @@ void StepInputs::weigh(void* scratch) const {
     const Shape one{shape_.n, 1, shape_.d, shape_.h, shape_.w};
     const View target{data + parts.target, one, Type::u8}, labels{data + parts.labels, one, Type::i32};
     auto* weights = reinterpret_cast<float*>(data + parts.weights);
-    const Kernels& device = context_.kernels();
+    const Backend& device = context_.backend();
     if (sampling_.components == ComponentMode::patch)
         device.component_weights(context_.stream(), target, sampling_.connectivity, sampling_.weight_clip, labels,
                                  weights, scratch);

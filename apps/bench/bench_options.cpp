@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "engine/device_memory.h"
+#include "kernels/device/backend.h"
 #include "models/networks.h"
 
 namespace iwseg {
@@ -33,7 +34,7 @@ bool is_bf16(const BenchOptions& options) {
 }
 
 Peaks measure_peaks(const Context& context, bool bf16) {
-    const Kernels& device = context.kernels();
+    const Backend& device = context.backend();
     const Stream stream = context.stream();
     const std::int64_t bytes = std::min<std::int64_t>(std::int64_t{1} << 28, device.free_memory() / 4);
     const DeviceMemory from(device, bytes), to(device, bytes);

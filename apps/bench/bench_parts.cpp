@@ -18,6 +18,7 @@
 #include "engine/parameters.h"
 #include "kernels/components/component_weights.h"
 #include "kernels/components/components.h"
+#include "kernels/device/backend.h"
 #include "losses/loss.h"
 #include "losses/loss_passes.h"
 #include "models/grid_prediction.h"
@@ -87,12 +88,12 @@ class WeightedMask {
           connectivity_(connectivity),
           stride_(component_label_bound(shape_, connectivity)),
           mask_(context, mask.voxels.data(), shape_.elements()),
-          labels_(context.kernels(), shape_.elements() * bytes_of(Type::i32)),
-          table_(context.kernels(), shape_.n * stride_ * bytes_of(Type::f32)),
-          scratch_(context.kernels(), context.kernels().component_weights_scratch_bytes(shape_, connectivity)) {}
+          labels_(context.backend(), shape_.elements() * bytes_of(Type::i32)),
+          table_(context.backend(), shape_.n * stride_ * bytes_of(Type::f32)),
+          scratch_(context.backend(), context.backend().component_weights_scratch_bytes(shape_, connectivity)) {}
 
     void compute_weights() const {
-        context_.kernels().component_weights(context_.stream(), {mask_.data(), shape_, Type::u8}, connectivity_, {},
+        context_.backend().component_weights(context_.stream(), {mask_.data(), shape_, Type::u8}, connectivity_, {},
                                              {labels_.data(), shape_, Type::i32},
                                              reinterpret_cast<float*>(table_.data()), scratch_.data());
     }
@@ -121,7 +122,7 @@ void bench_label(const BenchOptions& options) {
     const Shape& shape = mask.shape;
     std::vector<std::int32_t> labels(mask.voxels.size());
     std::int32_t count = 0;
-    const Kernels& device = context.kernels();
+    const Backend& device = context.backend();
     const DeviceCopy masks(context, mask.voxels.data(), shape.voxels());
     const DeviceCopy labelled(context, labels.data(), shape.voxels());
     const DeviceCopy counts(context, &count, 1);
@@ -161,7 +162,7 @@ void bench_weights(const BenchOptions& options) {
 
 void bench_loss(const BenchOptions& options) {
     const Context context({options.device, options.threads, true});
-    const Kernels& device = context.kernels();
+    const Backend& device = context.backend();
     const Peaks peaks = measure_peaks(context, false);
     Mask mask = lesion_mask(options.batch, options.patch);
     const WeightedMask weighted_mask(context, mask, options.connectivity);

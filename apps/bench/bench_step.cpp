@@ -18,6 +18,7 @@
 #include "data/sampling.h"
 #include "engine/initialisation.h"
 #include "kernels/components/inverse_weights.h"
+#include "kernels/device/backend.h"
 #include "training/session.h"
 
 namespace iwseg {
@@ -27,7 +28,7 @@ using Clock = std::chrono::steady_clock;
 
 /// Steps left out of a measurement: the first warms up; a device that records work does so in the second.
 int steps_before(const Context& context) {
-    return context.kernels().host_memory ? 1 : 2;
+    return context.backend().host_memory ? 1 : 2;
 }
 
 /// As a training has it where its configuration says nothing.
@@ -177,7 +178,7 @@ double share_of_peak(const Measured& k, const Peaks& peaks) {
 void bench_step(const BenchOptions& options) {
     Context context = context_of(options);
     // On the CPU a batch is used where it lies, and patches are cut by other threads.
-    const bool device_memory = !context.kernels().host_memory;
+    const bool device_memory = !context.backend().host_memory;
     std::optional<PatchSampler> sampler;
     if (device_memory) sampler.emplace(noise_sampler(options));
     Trained trained(context, options, sampler ? &*sampler : nullptr);

@@ -19,7 +19,7 @@ using Pass = ConvolutionPass;
 /// The place of the weights, or of their gradient, in a pass' operands.
 constexpr std::size_t kWeightsAt = 1, kWeightGradientAt = 2;
 
-ConvolutionEngine engine_of(const Kernels& device, Stream stream, const ConvolutionOptions& options, Pass pass,
+ConvolutionEngine engine_of(const Backend& device, Stream stream, const ConvolutionOptions& options, Pass pass,
                             std::optional<int> variant) {
     if (!variant) {
         const ConvolutionPasses passes{pass == Pass::data, pass == Pass::weights};
@@ -35,7 +35,7 @@ ConvolutionEngine engine_of(const Kernels& device, Stream stream, const Convolut
 
 /// Lets weights be packed before the first call and their gradient be unpacked behind the last, as in a step, so that
 /// a call is the engine alone.
-void pack_outside(const Kernels& device, Stream stream, const ConvolutionOptions& options, Pass pass,
+void pack_outside(const Backend& device, Stream stream, const ConvolutionOptions& options, Pass pass,
                   const std::shared_ptr<Convolution>& convolution, KernelCase::Prepared& prepared) {
     const WeightForm form = convolution->weight_form();
     const bool gradient = pass == Pass::weights;
@@ -99,7 +99,7 @@ KernelCase make_convolution_case(const KernelCaseOptions& o) {
         operands.noise("src", o.shape).noise("diff dst", dst).result("diff weights", weights, Kind::f32);
     KernelCase made;
     made.operands = operands.list();
-    made.prepare = [o, pass](const Kernels& device, Stream stream, Layout layout, Type type,
+    made.prepare = [o, pass](const Backend& device, Stream stream, Layout layout, Type type,
                              std::optional<int> variant) -> KernelCase::Prepared {
         const ConvolutionOptions options = convolution_of(o, layout, type);
         const ConvolutionEngine engine = engine_of(device, stream, options, pass, variant);

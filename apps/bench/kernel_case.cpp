@@ -25,7 +25,7 @@ Shape channels_of(Options o) {
     return {1, 1, 1, 1, o.shape.c};
 }
 
-std::int64_t no_scratch(const Kernels&, Layout) {
+std::int64_t no_scratch(const Backend&, Layout) {
     return 0;
 }
 
@@ -34,7 +34,7 @@ template <class Run, class ScratchBytes = decltype(&no_scratch)>
 KernelCase simple(Operands& operands, Run run, ScratchBytes scratch_bytes = no_scratch) {
     KernelCase made;
     made.operands = operands.list();
-    made.prepare = [=](const Kernels& device, Stream stream, Layout layout, Type,
+    made.prepare = [=](const Backend& device, Stream stream, Layout layout, Type,
                        std::optional<int>) -> KernelCase::Prepared {
         return {scratch_bytes(device, layout),
                 [run, &device, stream](Views v, void* scratch) { run(device, stream, v, scratch); }};
@@ -44,18 +44,18 @@ KernelCase simple(Operands& operands, Run run, ScratchBytes scratch_bytes = no_s
 
 KernelCase add(Options o) {
     return simple(Operands(o).noise("from", o.shape).noise("to", o.shape).changed(),
-                  [](const Kernels& device, Stream s, Views v, void*) { device.add(s, v[0], v[1]); });
+                  [](const Backend& device, Stream s, Views v, void*) { device.add(s, v[0], v[1]); });
 }
 
 KernelCase copy(Options o) {
     return simple(Operands(o).noise("from", o.shape).result("to", o.shape),
-                  [](const Kernels& device, Stream s, Views v, void*) { device.copy(s, v[0], v[1]); });
+                  [](const Backend& device, Stream s, Views v, void*) { device.copy(s, v[0], v[1]); });
 }
 
 template <Activation::Kind kKind>
 KernelCase activate(Options o) {
     return simple(Operands(o).noise("x", o.shape).result("y", o.shape),
-                  [](const Kernels& device, Stream s, Views v, void*) {
+                  [](const Backend& device, Stream s, Views v, void*) {
                       device.activate(s, v[0], {kKind, 0.01f}, v[1]);
                   });
 }
@@ -63,7 +63,7 @@ KernelCase activate(Options o) {
 template <Activation::Kind kKind>
 KernelCase activate_backward(Options o) {
     return simple(Operands(o).noise("kept", o.shape).noise("diff_y", o.shape).result("diff_x", o.shape),
-                  [](const Kernels& device, Stream s, Views v, void*) {
+                  [](const Backend& device, Stream s, Views v, void*) {
                       device.activate_backward(s, v[0], v[1], {kKind, 0.01f}, v[2], Write::overwrite);
                   });
 }
@@ -72,7 +72,7 @@ KernelCase copy_channels(Options o) {
     Shape twice = o.shape;
     twice.c *= 2;
     return simple(Operands(o).noise("from", o.shape).noise("to", twice).changed(),
-                  [c = o.shape.c](const Kernels& device, Stream s, Views v, void*) {
+                  [c = o.shape.c](const Backend& device, Stream s, Views v, void*) {
                       device.copy_channels(s, v[0], 0, v[1], c, c, Write::overwrite);
                   });
 }
@@ -80,23 +80,23 @@ KernelCase copy_channels(Options o) {
 KernelCase channel_sum(Options o) {
     return simple(
         Operands(o).noise("x", o.shape).result("sums", channels_of(o), Kind::f32),
-        [](const Kernels& device, Stream s, Views v, void* scratch) {
+        [](const Backend& device, Stream s, Views v, void* scratch) {
             device.channel_sum(s, v[0], v[1].as<float>(), scratch);
         },
-        [shape = o.shape](const Kernels& device, Layout layout) {
+        [shape = o.shape](const Backend& device, Layout layout) {
             return device.channel_sum_scratch_bytes(shape, layout);
         });
 }
 
 KernelCase reorder(Options o) {
     return simple(Operands(o).noise("from", o.shape, Kind::f32).result("to", o.shape),
-                  [](const Kernels& device, Stream s, Views v, void*) { device.reorder(s, v[0], v[1]); });
+                  [](const Backend& device, Stream s, Views v, void*) { device.reorder(s, v[0], v[1]); });
 }
 
 // ----------------------------------------------------------------------------------------------------------------------
 
 auto batch_norm_scratch(Options o) {
-    return [shape = o.shape](const Kernels& device, Layout layout) {
+    return [shape = o.shape](const Backend& device, Layout layout) {
         return device.batch_norm_scratch_bytes(shape, layout);
     };
 }
@@ -110,7 +110,7 @@ KernelCase batch_norm_statistics(Options o) {
             .result("inverse deviation", c, Kind::f32)
             .result("running mean", c, Kind::f32)
             .result("running variance", c, Kind::f32),
-        [](const Kernels& device, Stream s, Views v, void* scratch) {
+        [](const Backend& device, Stream s, Views v, void* scratch) {
             device.batch_norm_statistics(s, v[0], kEpsilon, {v[1].as<float>(), v[2].as<float>()},
                                          {v[3].as<float>(), v[4].as<float>(), kMomentum}, scratch);
         },
@@ -130,7 +130,7 @@ Operands normalised(Options o) {
 }
 
 KernelCase batch_norm_apply(Options o) {
-    return simple(normalised(o).result("y", o.shape), [](const Kernels& device, Stream s, Views v, void*) {
+    return simple(normalised(o).result("y", o.shape), [](const Backend& device, Stream s, Views v, void*) {
         device.batch_norm_apply(s, v[0], {v[1].as<float>(), v[2].as<float>()}, {v[3].as<float>(), v[4].as<float>()},
                                 kRelu, v[5]);
     });
@@ -144,7 +144,7 @@ KernelCase batch_norm_backward(Options o) {
             .result("diff x", o.shape)
             .result("diff scale", c, Kind::f32)
             .result("diff shift", c, Kind::f32),
-        [](const Kernels& device, Stream s, Views v, void* scratch) {
+        [](const Backend& device, Stream s, Views v, void* scratch) {
             device.batch_norm_backward(s, v[0], v[5], {v[1].as<float>(), v[2].as<float>()},
                                        {v[3].as<float>(), v[4].as<float>()}, kRelu, v[6], Write::overwrite,
                                        v[7].as<float>(), v[8].as<float>(), scratch);
@@ -167,13 +167,13 @@ void require_even(Options o) {
 KernelCase max_pool(Options o) {
     require_even(o);
     return simple(Operands(o).noise("x", o.shape).result("y", resized(o.shape, 0.5)),
-                  [](const Kernels& device, Stream s, Views v, void*) { device.max_pool(s, v[0], v[1]); });
+                  [](const Backend& device, Stream s, Views v, void*) { device.max_pool(s, v[0], v[1]); });
 }
 
 KernelCase max_pool_backward(Options o) {
     require_even(o);
     return simple(Operands(o).noise("x", o.shape).noise("diff y", resized(o.shape, 0.5)).result("diff x", o.shape),
-                  [](const Kernels& device, Stream s, Views v, void*) {
+                  [](const Backend& device, Stream s, Views v, void*) {
                       device.max_pool_backward(s, v[0], v[1], v[2], Write::overwrite);
                   });
 }
@@ -181,12 +181,12 @@ KernelCase max_pool_backward(Options o) {
 KernelCase upsample(Options o) {
     return simple(
         Operands(o).noise("x", o.shape).result("y", resized(o.shape, 2)),
-        [](const Kernels& device, Stream s, Views v, void*) { device.upsample(s, v[0], Corners::aligned, v[1]); });
+        [](const Backend& device, Stream s, Views v, void*) { device.upsample(s, v[0], Corners::aligned, v[1]); });
 }
 
 KernelCase upsample_backward(Options o) {
     return simple(Operands(o).noise("diff y", resized(o.shape, 2)).result("diff x", o.shape),
-                  [](const Kernels& device, Stream s, Views v, void*) {
+                  [](const Backend& device, Stream s, Views v, void*) {
                       device.upsample_backward(s, v[0], Corners::aligned, v[1], Write::overwrite);
                   });
 }
@@ -208,7 +208,7 @@ KernelCase loss(Options o, bool gradient) {
     if (gradient) all.result("gradient", one, Kind::logit);
     KernelCase made = simple(
         all,
-        [gradient, passes = loss_passes(chosen)](const Kernels& device, Stream s, Views v, void* scratch) {
+        [gradient, passes = loss_passes(chosen)](const Backend& device, Stream s, Views v, void* scratch) {
             const LossInput input{v[0], v[1].as<const std::uint8_t>(), v[2].as<const std::int32_t>(),
                                   v[3].as<const float>(), kStride};
             Write write = Write::overwrite;
@@ -218,7 +218,7 @@ KernelCase loss(Options o, bool gradient) {
                 write = Write::accumulate;
             }
         },
-        [one](const Kernels& device, Layout) { return device.loss_scratch_bytes(one); });
+        [one](const Backend& device, Layout) { return device.loss_scratch_bytes(one); });
     made.operands[2].values = std::move(labels);
     return made;
 }
@@ -235,10 +235,10 @@ KernelCase label_components(Options o) {
     one.c = 1;
     KernelCase made = simple(
         Operands(o).mask("mask", one).result("labels", one, Kind::i32).result("counts", {1, 1, 1, 1, one.n}, Kind::i32),
-        [connectivity = o.connectivity](const Kernels& device, Stream s, Views v, void* scratch) {
+        [connectivity = o.connectivity](const Backend& device, Stream s, Views v, void* scratch) {
             device.label_components(s, v[0], v[1], v[2].as<std::int32_t>(), connectivity, scratch);
         },
-        [one, connectivity = o.connectivity](const Kernels& device, Layout) {
+        [one, connectivity = o.connectivity](const Backend& device, Layout) {
             return device.components_scratch_bytes(one, connectivity);
         });
     made.allowed_f32 = made.allowed_bf16 = 0;
@@ -256,11 +256,11 @@ KernelCase component_weights(Options o) {
             .zeros("labels", one, Kind::i32)
             .zeros("table", {1, 1, 1, one.n, stride}, Kind::f32)
             .result("weights", one, Kind::f32),
-        [=, connectivity = o.connectivity](const Kernels& device, Stream s, Views v, void* scratch) {
+        [=, connectivity = o.connectivity](const Backend& device, Stream s, Views v, void* scratch) {
             device.component_weights(s, v[0], connectivity, {}, v[1], v[2].as<float>(), scratch);
             device.look_up_weights(s, v[1], v[2].as<float>(), stride, v[3]);
         },
-        [one, connectivity = o.connectivity](const Kernels& device, Layout) {
+        [one, connectivity = o.connectivity](const Backend& device, Layout) {
             return device.component_weights_scratch_bytes(one, connectivity);
         });
     made.allowed_f32 = made.allowed_bf16 = 1e-6;
@@ -276,7 +276,7 @@ KernelCase sgd_update(Options o) {
                       .changed()
                       .noise("value", flat, Kind::f32)
                       .changed(),
-                  [count = flat.w](const Kernels& device, Stream s, Views v, void*) {
+                  [count = flat.w](const Backend& device, Stream s, Views v, void*) {
                       device.sgd_update(s, {}, v[0].as<UpdateStep>(), count, v[1].as<float>(), v[2].as<float>(),
                                         v[3].as<float>());
                   });
@@ -336,11 +336,11 @@ std::vector<std::string> kernel_case_names() {
     return names;
 }
 
-Layout kernel_layout(const Kernels& device, const KernelCaseOptions& options) {
+Layout kernel_layout(const Backend& device, const KernelCaseOptions& options) {
     return device.preferred_layout(std::min(options.shape.c, options.out_channels));
 }
 
-std::vector<ConvolutionEngine> kernel_engines(const Kernels& device, Stream stream, const KernelCaseOptions& options) {
+std::vector<ConvolutionEngine> kernel_engines(const Backend& device, Stream stream, const KernelCaseOptions& options) {
     maker_of(options);
     const auto pass = convolution_pass(options.kernel);
     if (!pass) throw no_variants(options);

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/device/kernel_table.h"
+#include "kernels/device/backend.h"
 #include "kernels/device/view.h"
 
 /// One kernel call by itself, on seeded noise: what `iwseg kernel` launches under a profiler and compares with the CPU.
@@ -50,7 +50,7 @@ struct KernelCase {
     };
     /// Makes what is made once (a convolution) for a backend, its stream, its activations' layout and type, and the
     /// options' variant.
-    std::function<Prepared(const Kernels&, Stream, Layout, Type, std::optional<int> variant)> prepare;
+    std::function<Prepared(const Backend&, Stream, Layout, Type, std::optional<int> variant)> prepare;
     double operations = 0;  ///< multiplications and additions of one call
     /// Largest difference from the CPU's f32 result, as a share of its largest value, that rounding explains.
     double allowed_f32 = 1e-4, allowed_bf16 = 2e-2;
@@ -59,10 +59,10 @@ struct KernelCase {
 std::vector<std::string> kernel_case_names();
 
 /// The layout of activations on a device.
-Layout kernel_layout(const Kernels& device, const KernelCaseOptions& options);
+Layout kernel_layout(const Backend& device, const KernelCaseOptions& options);
 
 /// What computes a convolution on a device, as its plan lists them. Throws InputError where the kernel is none.
-std::vector<ConvolutionEngine> kernel_engines(const Kernels& device, Stream stream, const KernelCaseOptions& options);
+std::vector<ConvolutionEngine> kernel_engines(const Backend& device, Stream stream, const KernelCaseOptions& options);
 
 /// Throws InputError on a kernel, shape or type there is none for, naming the nearest, and on a variant of what is no
 /// convolution.

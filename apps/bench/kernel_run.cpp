@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "engine/device_memory.h"
+#include "kernels/device/backend.h"
 
 namespace iwseg {
 namespace {
@@ -56,13 +57,13 @@ struct KernelRun::Placed {
         for (const KernelOperand& operand : operands) {
             View view = layout_of(operand, layout, type);
             sizes.push_back(operand_bytes(operand, view));
-            memory.push_back(std::make_unique<DeviceMemory>(context.kernels(), aligned(sizes.back())));
+            memory.push_back(std::make_unique<DeviceMemory>(context.backend(), aligned(sizes.back())));
             view.data = memory.back()->data();
             views.push_back(view);
         }
-        prepared = what.prepare(context.kernels(), context.stream(), layout, type, variant);
+        prepared = what.prepare(context.backend(), context.stream(), layout, type, variant);
         const std::int64_t bytes = std::max<std::int64_t>(prepared.scratch_bytes, 1);
-        scratch = std::make_unique<DeviceMemory>(context.kernels(), bytes);
+        scratch = std::make_unique<DeviceMemory>(context.backend(), bytes);
     }
 
     /// The host's bytes of an operand before the call: its values in its type and layout.
@@ -97,8 +98,8 @@ struct KernelRun::Placed {
     void reset() {
         for (std::size_t i = 0; i < operands.size(); ++i) {
             const std::vector<char> bytes = encoded(i);
-            context.kernels().copy_to_device(context.stream(), bytes.data(), memory[i]->data(), sizes[i]);
-            context.kernels().synchronise(context.stream());  // the copy may read the host's memory until then
+            context.backend().copy_to_device(context.stream(), bytes.data(), memory[i]->data(), sizes[i]);
+            context.backend().synchronise(context.stream());  // the copy may read the host's memory until then
         }
         if (prepared.before) prepared.before(views);
     }
@@ -111,8 +112,8 @@ struct KernelRun::Placed {
 
     std::vector<double> decoded(std::size_t i) {
         std::vector<char> bytes(static_cast<std::size_t>(sizes[i]));
-        context.kernels().copy_to_host(context.stream(), memory[i]->data(), bytes.data(), sizes[i]);
-        context.kernels().synchronise(context.stream());
+        context.backend().copy_to_host(context.stream(), memory[i]->data(), bytes.data(), sizes[i]);
+        context.backend().synchronise(context.stream());
         const std::int64_t count = operands[i].shape.elements();
         switch (operands[i].kind) {
             case Kind::u8:
@@ -165,7 +166,7 @@ struct KernelRun::State {
     State(Context& context, const KernelCaseOptions& o)
         : options(o),
           what(make_kernel_case(o)),
-          placed(context, what, kernel_layout(context.kernels(), o), o.type, o.variant) {
+          placed(context, what, kernel_layout(context.backend(), o), o.type, o.variant) {
         placed.reset();
     }
 

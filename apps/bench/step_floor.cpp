@@ -40,9 +40,9 @@ class CountedConvolution final : public Convolution {
 };
 
 /// The CPU's functions, by which a plan is made anywhere, with a GPU's layout and convolutions.
-const Kernels& counted_kernels() {
-    static const Kernels table = [] {
-        Kernels counted = cpu::kernels();
+const Backend& counted_kernels() {
+    static const Backend table = [] {
+        Backend counted = cpu::backend();
         counted.preferred_layout = [](std::int64_t) { return Layout::ndhwc; };
         counted.make_convolution = [](Stream, const ConvolutionOptions& options,
                                       ConvolutionPasses) -> std::unique_ptr<Convolution> {

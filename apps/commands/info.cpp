@@ -9,6 +9,7 @@
 #include "apps/commands/commands.h"
 #include "apps/version.h"
 #include "engine/context.h"
+#include "kernels/device/backend.h"
 #include "kernels/device/build_facts.h"
 
 namespace iwseg {
@@ -17,7 +18,7 @@ namespace {
 void run_info(const std::string& device) {
     const Context context({.device = device});
     fmt::print("iwseg     {}\n", kVersion);
-    fmt::print("device    {}\n", context.kernels().name);
+    fmt::print("device    {}\n", context.backend().name);
     fmt::print("computes  on {}\n", context.description());
     const std::string no_gpu = cuda::why_unavailable();
     fmt::print("CUDA      {}\n", no_gpu.empty() ? "built in, and a GPU is here" : "not used: " + no_gpu);

@@ -14,6 +14,7 @@
 #include "apps/bench/kernel_run.h"
 #include "apps/commands/commands.h"
 #include "base/error.h"
+#include "kernels/device/backend.h"
 
 namespace iwseg {
 namespace {
@@ -45,7 +46,7 @@ Sides sides_of(const char* option, const std::vector<int>& given) {
 }
 
 void list_engines(const Context& context, const KernelCaseOptions& what, const KernelArguments& arguments) {
-    const auto engines = kernel_engines(context.kernels(), context.stream(), what);
+    const auto engines = kernel_engines(context.backend(), context.stream(), what);
     fmt::print("{}\nvariants of {} {} {}, in the order in which a plan comes to them:\n", context.description(),
                what.kernel, fmt::join(arguments.shape, " x "), arguments.dtype);
     std::size_t width = 0;
@@ -71,12 +72,12 @@ void run_kernel(const KernelArguments& arguments) {
     std::vector<double> seconds;
     DeviceTimer timer(context);
     for (int i = 0; i < arguments.launches; ++i) {
-        context.kernels().synchronise(context.stream());
-        context.kernels().begin_range(what.kernel.c_str());
+        context.backend().synchronise(context.stream());
+        context.backend().begin_range(what.kernel.c_str());
         timer.start();
         run.launch();
         timer.stop();
-        context.kernels().end_range();
+        context.backend().end_range();
         seconds.push_back(timer.wait());
     }
     const double taken = median(seconds);

@@ -22,7 +22,7 @@
 #include "base/error.h"
 #include "base/folder.h"
 #include "kernels/cpu/thread_count.h"
-#include "kernels/device/kernel_table.h"
+#include "kernels/device/backend.h"
 #include "kernels/device/nvidia_card.h"
 
 namespace iwseg {

@@ -32,6 +32,7 @@
 #include "data/volume/geometry_range.h"
 #include "engine/initialisation.h"
 #include "engine/safetensors.h"
+#include "kernels/device/backend.h"
 #include "models/networks.h"
 #include "training/resident_scans.h"
 #include "training/session.h"
@@ -142,7 +143,7 @@ void print_start(const Context& context, const Dataset& dataset, const Split& sp
     fmt::print("plan     {} in one arena\n", bytes_text(session.arena_bytes()));
     if (session.resident_bytes() > 0)
         fmt::print("scans    resident on the GPU, {}\n", bytes_text(session.resident_bytes()));
-    else if (!context.kernels().host_memory)
+    else if (!context.backend().host_memory)
         fmt::print("scans    cut by the host: the GPU has no room for {} beside the plan\n",
                    bytes_text(ResidentScans::bytes_needed(sampler.cutting().scans)));
     if (const std::string note = large_patch_note(sampler.cases(), sampler.options().patch); !note.empty())

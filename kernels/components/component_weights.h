@@ -4,7 +4,7 @@
 
 #include "kernels/components/ignored.h"
 #include "kernels/components/inverse_weights.h"
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 #include "kernels/device/view.h"
 
 namespace iwseg {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/extent.h"
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 
 /// Connected components for programs: memory of the caller's process in, labels and their number out, in one call on
 /// the CPU. What runs on a device's own memory is kernels/components/components.h.

@@ -5,8 +5,8 @@
 #include <string>
 
 #include "kernels/components/ignored.h"
-#include "kernels/device/backend.h"
 #include "kernels/device/const_view.h"
+#include "kernels/device/declare.h"
 #include "kernels/device/view.h"
 
 namespace iwseg {

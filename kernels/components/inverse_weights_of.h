@@ -6,7 +6,7 @@
 
 #include "base/extent.h"
 #include "kernels/components/inverse_weights.h"
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 
 /// Inverse weights for programs, as components_of is for components.
 namespace iwseg {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "kernels/convolution/geometry.h"
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 #include "kernels/device/view.h"
 
 // Whether a convolution computes what it should, at its full size: libraries have been wrong on large volumes only. Its

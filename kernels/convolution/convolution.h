@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "kernels/convolution/geometry.h"
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 #include "kernels/device/view.h"
 #include "kernels/norm/batch_norm.h"
 

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 #include "kernels/device/view.h"
 
 IWSEG_BACKENDS(

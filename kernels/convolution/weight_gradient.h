@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 #include "kernels/device/view.h"
 
 /// Gradient of a convolution's weights, directly in channel-blocked layout: oneDNN has no vectorised one in 3D below

@@ -8,7 +8,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 
 namespace iwseg {
 

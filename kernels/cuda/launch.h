@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 
 #ifndef IWSEG_SIMT
 

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 
 IWSEG_BACKENDS(
     /// *sum += a number that says what lies in `bytes` bytes of memory, an even number, and where: equal memory gives

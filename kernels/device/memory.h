@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string>
 
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 
 namespace iwseg {
 

@@ -1,7 +1,7 @@
 #include "base/error.h"
 #include "kernels/convolution/direct.h"
 #include "kernels/convolution/narrow.h"
-#include "kernels/device/kernel_table.h"
+#include "kernels/device/backend.h"
 
 namespace iwseg::cuda {
 
@@ -17,34 +17,34 @@ std::string why_unavailable() {
     return "this build of iwseg computes on the CPU only";
 }
 
-const Kernels& kernels() {
+const Backend& backend() {
     throw InputError("device cuda is not available: " + why_unavailable() + "; use --device cpu");
 }
 
 std::unique_ptr<Convolution> make_direct_convolution(const ConvolutionOptions&, ConvolutionPasses) {
-    kernels();  // throws
+    backend();  // throws
     return nullptr;
 }
 
 std::unique_ptr<Convolution> make_narrow_convolution(const ConvolutionOptions&, ConvolutionPasses) {
-    kernels();
+    backend();
     return nullptr;
 }
 
 void narrow_forward(Stream, View, const NarrowWeights&, const NarrowPrologue&, const NarrowEpilogue&, View, void*) {
-    kernels();
+    backend();
 }
 
 void narrow_data_gradient(Stream, View, const NarrowWeights&, View, void*) {
-    kernels();
+    backend();
 }
 
 void narrow_weight_gradient(Stream, View, const NarrowPrologue&, View, float*, void*) {
-    kernels();
+    backend();
 }
 
 void narrow_statistics(Stream, const Shape&, const float*, float, BatchNormStatistics, RunningStatistics) {
-    kernels();
+    backend();
 }
 
 }  // namespace iwseg::cuda

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <span>
 
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 
 namespace iwseg {
 

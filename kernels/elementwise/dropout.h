@@ -4,7 +4,7 @@
 #include <stdexcept>
 
 #include "base/philox.h"
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 #include "kernels/device/dispatch.h"
 #include "kernels/device/view.h"
 

@@ -2,7 +2,7 @@
 
 #include <stdexcept>
 
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 #include "kernels/device/view.h"
 
 namespace iwseg {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 #include "kernels/device/view.h"
 
 /// y = a b, or += it, element by element; y may be a or b. (N, C, D, H, W), f32 or bf16, all of one form, else

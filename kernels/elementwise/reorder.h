@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 #include "kernels/device/view.h"
 
 /// to = from, whatever their layouts and real types (f32, bf16): the same shape (N, C, D, H, W). Channels that only pad

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 #include "kernels/device/view.h"
 
 /// Softmax over the channels of each voxel. All tensors (N, C, D, H, W), f32 or bf16, of one form, else

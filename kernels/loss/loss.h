@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "kernels/components/ignored.h"
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 #include "kernels/device/view.h"
 #include "kernels/loss/formulas.h"
 

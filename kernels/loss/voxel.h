@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 #include "kernels/loss/exp_log.h"
 
 // What a loss's formula is written with. Each is a struct in formulas/ that every backend makes its passes of: a

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 #include "kernels/optimizer/update_step.h"
 
 namespace iwseg {

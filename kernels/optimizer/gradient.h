@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 #include "kernels/optimizer/update_step.h"
 
 // What becomes of gradients before parameters are updated by them. Flat f32 buffers of `count` elements.

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 #include "kernels/optimizer/update_step.h"
 
 /// The exponential moving average of what an update has left: average += step->average_share * (value - average).

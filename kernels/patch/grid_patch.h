@@ -3,7 +3,7 @@
 #include <array>
 #include <cstdint>
 
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 #include "kernels/device/view.h"
 
 namespace iwseg {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 #include "kernels/device/view.h"
 
 namespace iwseg {

@@ -3,7 +3,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 #include "kernels/device/dispatch.h"
 #include "kernels/device/view.h"
 

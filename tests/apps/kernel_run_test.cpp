@@ -21,7 +21,7 @@ KernelCaseOptions small(const std::string& kernel, Type type) {
 }
 
 /// On the processor's own layout and type, and by the CUDA source on the executor.
-void expect_right(const Kernels& device, const KernelCaseOptions& options) {
+void expect_right(const Backend& device, const KernelCaseOptions& options) {
     Context context(device, {});
     KernelRun run(context, options);
     run.launch();
@@ -34,8 +34,8 @@ void expect_right(const Kernels& device, const KernelCaseOptions& options) {
 TEST(KernelRun, EveryKernelAgreesWithTheCpuInEitherType) {
     for (const std::string& kernel : kernel_case_names())
         for (const Type type : {Type::f32, Type::bf16}) {
-            expect_right(cpu::kernels(), small(kernel, type));
-            expect_right(kernels_of(Backend::simt), small(kernel, type));
+            expect_right(cpu::backend(), small(kernel, type));
+            expect_right(backend_of(TestBackend::simt), small(kernel, type));
         }
 }
 
@@ -44,38 +44,38 @@ TEST(KernelRun, AConvolutionOfAnyKernelAgreesWithTheCpuAndNoneIsRefusedInASenten
         for (const Type type : {Type::f32, Type::bf16}) {
             KernelCaseOptions options = small(pass, type);
             options.kernel_size = {1, 3, 5}, options.stride = {1, 2, 1}, options.groups = 4;
-            expect_right(cpu::kernels(), options);
-            expect_right(kernels_of(Backend::simt), options);
+            expect_right(cpu::backend(), options);
+            expect_right(backend_of(TestBackend::simt), options);
             options.kernel_size = 2;
             EXPECT_THROW(make_kernel_case(options), InputError);
             options.stride = 2, options.padded = false;
-            expect_right(kernels_of(Backend::simt), options);
+            expect_right(backend_of(TestBackend::simt), options);
             options.groups = 5;
             EXPECT_THROW(make_kernel_case(options), InputError);
         }
 }
 
 TEST(KernelRun, EachOfTheCpusEnginesForAnyKernelIsRight) {
-    Context context(cpu::kernels(), {});
+    Context context(cpu::backend(), {});
     for (const char* pass : {"convolution_forward", "convolution_data_gradient", "convolution_weight_gradient"})
         for (const Type type : {Type::f32, Type::bf16})
             for (const std::int64_t channels : {8, 16}) {  // blocks of 8, and of 16 where there are any
                 KernelCaseOptions options = small(pass, type);
                 options.shape.c = options.out_channels = channels;
                 options.kernel_size = 3, options.stride = 2;
-                const auto engines = kernel_engines(cpu::kernels(), context.stream(), options);
+                const auto engines = kernel_engines(cpu::backend(), context.stream(), options);
                 EXPECT_TRUE(std::any_of(engines.begin(), engines.end(),
                                         [](const ConvolutionEngine& one) { return one.name == "general"; }));
                 for (std::size_t i = 0; i < engines.size(); ++i) {
                     SCOPED_TRACE(std::string(pass) + ", " + engines[i].name);
                     options.variant = static_cast<int>(i);
-                    expect_right(cpu::kernels(), options);
+                    expect_right(cpu::backend(), options);
                 }
             }
 }
 
 TEST(KernelRun, ASecondCheckStartsFromTheSameState) {
-    Context context(kernels_of(Backend::simt), {});
+    Context context(backend_of(TestBackend::simt), {});
     KernelRun run(context, small("add", Type::f32));  // adds to what is there
     for (int i = 0; i < 3; ++i) run.launch();
     EXPECT_TRUE(run.check().front().right());
@@ -94,7 +94,7 @@ void copy_with_nan(Stream stream, View from, View to) {
 
 TEST(KernelRun, OneWrongElementIsSeen) {
     for (const auto wrong : {copy_but_one, copy_with_nan}) {
-        Kernels device = simt::kernels();
+        Backend device = simt::backend();
         device.copy = wrong;
         Context context(device, {});
         KernelRun run(context, small("copy", Type::f32));
@@ -106,16 +106,16 @@ TEST(KernelRun, OneWrongElementIsSeen) {
 
 constexpr const char* kPasses[] = {"convolution_forward", "convolution_data_gradient", "convolution_weight_gradient"};
 
-std::vector<ConvolutionEngine> engines_of(const Kernels& device, const KernelCaseOptions& options) {
+std::vector<ConvolutionEngine> engines_of(const Backend& device, const KernelCaseOptions& options) {
     return kernel_engines(device, Context(device, {}).stream(), options);
 }
 
 TEST(KernelRun, EachVariantOfAConvolutionIsRight) {
-    for (const Backend backend : {Backend::cpu, Backend::simt})
+    for (const TestBackend backend : {TestBackend::cpu, TestBackend::simt})
         for (const char* pass : kPasses)
             for (const Type type : {Type::f32, Type::bf16})
                 for (const int kernel : {1, 3}) {
-                    const Kernels& device = kernels_of(backend);
+                    const Backend& device = backend_of(backend);
                     KernelCaseOptions options = small(pass, type);
                     options.kernel_size = kernel;
                     const auto engines = engines_of(device, options);
@@ -134,9 +134,9 @@ TEST(KernelRun, EachVariantOfAConvolutionIsRight) {
 
 /// Each engine's convolution says what it is made of, and the first one's is what a plan makes.
 TEST(KernelRun, TheFirstVariantIsWhatAPlanTakes) {
-    for (const Backend backend : {Backend::cpu, Backend::simt})
+    for (const TestBackend backend : {TestBackend::cpu, TestBackend::simt})
         for (const Type type : {Type::f32, Type::bf16}) {
-            const Kernels& device = kernels_of(backend);
+            const Backend& device = backend_of(backend);
             const KernelCaseOptions options = small("convolution_weight_gradient", type);
             Context context(device, {});
             const std::string first = engines_of(device, options).front().make()->implementation();
@@ -147,21 +147,21 @@ TEST(KernelRun, TheFirstVariantIsWhatAPlanTakes) {
 TEST(KernelRun, OfferedOnTheCpuIsWhatComputesThePassDifferently) {
     for (const char* pass : kPasses)
         for (const Type type : {Type::f32, Type::bf16})
-            for (const ConvolutionEngine& one : engines_of(cpu::kernels(), small(pass, type)))
+            for (const ConvolutionEngine& one : engines_of(cpu::backend(), small(pass, type)))
                 EXPECT_TRUE(one.name.starts_with("oneDNN") ||
                             one.name.starts_with(pass == kPasses[2] ? "direct" : "rows"))
                     << pass << " " << one.name;
 }
 
 TEST(KernelRun, NarrowChannelsHaveTwoVariantsOnTheExecutor) {
-    const auto engines = engines_of(kernels_of(Backend::simt), small("convolution_forward", Type::bf16));
+    const auto engines = engines_of(backend_of(TestBackend::simt), small("convolution_forward", Type::bf16));
     ASSERT_EQ(engines.size(), 2u);
     EXPECT_EQ(engines[0].name, "narrow");
     EXPECT_EQ(engines[1].name, "direct");
 }
 
 TEST(KernelRun, AVariantThatThereIsNotIsRefusedWithHowManyThereAre) {
-    const Kernels& device = kernels_of(Backend::simt);
+    const Backend& device = backend_of(TestBackend::simt);
     Context context(device, {});
     KernelCaseOptions options = small("convolution_forward", Type::bf16);
     for (const int variant : {2, -1}) {
@@ -205,7 +205,7 @@ std::vector<ConvolutionEngine> second_is_wrong(Stream stream, const ConvolutionO
 }
 
 TEST(KernelRun, AVariantThatIsWrongIsSeenAndTheOthersAreNot) {
-    Kernels device = simt::kernels();
+    Backend device = simt::backend();
     device.convolution_engines = second_is_wrong;
     Context context(device, {});
     KernelCaseOptions options = small("convolution_forward", Type::f32);

@@ -28,7 +28,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class Recording : public testing::TestWithParam<Backend> {
+class Recording : public testing::TestWithParam<TestBackend> {
   protected:
     Recording() : seed_(std::random_device{}()), trace_(__FILE__, __LINE__, "seed " + std::to_string(seed_)) {}
     void SetUp() override { IWSEG_SKIP_WITHOUT_DEVICE(GetParam()); }
@@ -38,14 +38,14 @@ class Recording : public testing::TestWithParam<Backend> {
     }
 
     std::unique_ptr<Context> context(bool record) const {
-        return std::make_unique<Context>(kernels_of(GetParam()), ContextOptions{.threads = 1, .record = record});
+        return std::make_unique<Context>(backend_of(GetParam()), ContextOptions{.threads = 1, .record = record});
     }
     /// Calls body, and says how often something was replayed meanwhile; unknown on a GPU, where it is -1.
     template <class Body>
     std::int64_t replays_in(Body&& body) const {
         const std::int64_t before = simt::executor::recording_count().replays;
         body();
-        return GetParam() == Backend::simt ? simt::executor::recording_count().replays - before : -1;
+        return GetParam() == TestBackend::simt ? simt::executor::recording_count().replays - before : -1;
     }
 
     unsigned seed_;
@@ -153,29 +153,29 @@ struct Adding {
         program.add({"last step", "", {sum}, {sum}, std::move(last)});
     }
     void use(const Context& context) {
-        device = &context.kernels();
+        device = &context.backend();
         stream = context.stream();
     }
 
     static constexpr Shape kShape{1, 1, 1, 1, 64};
     Program program;
     Buffer external, sum;
-    const Kernels* device = nullptr;
+    const Backend* device = nullptr;
     Stream stream;
 };
 
 /// Its plan's two tensors, ones and zeros.
 struct AddedNumbers {
-    explicit AddedNumbers(const Context& c) : context(c), ones(c.kernels(), 256), sum(c.kernels(), 256) {
+    explicit AddedNumbers(const Context& c) : context(c), ones(c.backend(), 256), sum(c.backend(), 256) {
         const std::vector<float> numbers(64, 1.0f);
-        context.kernels().copy_to_device(context.stream(), numbers.data(), ones.data(), 256);
-        context.kernels().set_zero(context.stream(), sum.data(), 256);
-        context.kernels().synchronise(context.stream());
+        context.backend().copy_to_device(context.stream(), numbers.data(), ones.data(), 256);
+        context.backend().set_zero(context.stream(), sum.data(), 256);
+        context.backend().synchronise(context.stream());
     }
     float value() const {
         float got = 0;
-        context.kernels().copy_to_host(context.stream(), sum.data(), &got, 4);
-        context.kernels().synchronise(context.stream());
+        context.backend().copy_to_host(context.stream(), sum.data(), &got, 4);
+        context.backend().synchronise(context.stream());
         return got;
     }
 
@@ -210,7 +210,7 @@ TEST_P(Recording, AStepThatFailsWhileItIsRecordedLeavesTheStreamUsable) {
 TEST_P(Recording, AStepThatWaitsForTheDeviceCannotBeRecorded) {
     for (const bool record : {false, true}) {
         const auto device = context(record);
-        Adding adding([&](const Plan&) { device->kernels().synchronise(device->stream()); });
+        Adding adding([&](const Plan&) { device->backend().synchronise(device->stream()); });
         adding.use(*device);
         const AddedNumbers numbers(*device);
         Plan plan(*device, adding.program);
@@ -225,7 +225,7 @@ TEST_P(Recording, AStepThatWaitsForTheDeviceCannotBeRecorded) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(On, Recording, testing::Values(Backend::simt, Backend::cuda),
+INSTANTIATE_TEST_SUITE_P(On, Recording, testing::Values(TestBackend::simt, TestBackend::cuda),
                          [](const auto& backend) { return name_of(backend.param); });
 
 }  // namespace

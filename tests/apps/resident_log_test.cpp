@@ -15,7 +15,7 @@
 namespace iwseg {
 namespace {
 
-class ResidentLog : public testing::TestWithParam<Backend> {
+class ResidentLog : public testing::TestWithParam<TestBackend> {
   protected:
     void SetUp() override { IWSEG_SKIP_WITHOUT_DEVICE(GetParam()); }
 };
@@ -36,8 +36,8 @@ TEST_P(ResidentLog, IsTheSameAsTheHosts) {
     config.augment = {true, true};
     config.split.train = {"phantom_000"};
     config.split.test = {"phantom_001"};
-    const auto log = [&](const Kernels& kernels, const char* name, bool resident) {
-        Context context(kernels, {.threads = 1});
+    const auto log = [&](const Backend& backend, const char* name, bool resident) {
+        Context context(backend, {.threads = 1});
         const RunFolder run(folder / name);
         testing::internal::CaptureStdout();
         iwseg::train(context, config, folder / "data", run);
@@ -48,7 +48,7 @@ TEST_P(ResidentLog, IsTheSameAsTheHosts) {
         for (std::string line; std::getline(in, line);) lines.push_back(nlohmann::json::parse(line));
         return lines;
     };
-    const auto host = log(cpu::kernels(), "host", false), device = log(kernels_of(GetParam()), "device", true);
+    const auto host = log(cpu::backend(), "host", false), device = log(backend_of(GetParam()), "device", true);
     ASSERT_EQ(host.size(), 3u);
     ASSERT_EQ(device.size(), 3u);
     for (std::size_t step = 0; step < 3; ++step) {
@@ -62,7 +62,7 @@ TEST_P(ResidentLog, IsTheSameAsTheHosts) {
     std::filesystem::remove_all(folder);
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, ResidentLog, testing::Values(Backend::simt, Backend::cuda),
+INSTANTIATE_TEST_SUITE_P(Backends, ResidentLog, testing::Values(TestBackend::simt, TestBackend::cuda),
                          [](const auto& backend) { return name_of(backend.param); });
 
 }  // namespace

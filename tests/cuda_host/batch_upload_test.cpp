@@ -38,7 +38,7 @@ class StepMemory {
         : target_(kMemoryAlignment + aligned(shape.elements() * 4)),
           labels_(target_ + aligned(shape.n * shape.voxels())),
           weights_(labels_ + aligned(shape.n * shape.voxels() * 4)),
-          memory_(cuda::kernels(), weights_ + aligned(shape.n * stride * 4)),
+          memory_(cuda::backend(), weights_ + aligned(shape.n * stride * 4)),
           stride_(stride) {}
 
     StepPlaces places() const {
@@ -82,7 +82,7 @@ Values expected_of(const Batch& batch, float learning_rate, bool bf16) {
 /// Sends the batches one after another. What stands for a step reads its memory twice: right behind the batch, and
 /// behind other work, when the next batch is on its way. Returns what the steps read, of which both must be the same.
 std::vector<Values> send(const std::vector<Batch>& batches, std::int64_t most_labels, bool bf16) {
-    const Kernels& device = cuda::kernels();
+    const Backend& device = cuda::backend();
     Context context(device, {});
     const StepMemory step(batches[0].shape, most_labels);
     const DeviceMemory other(device, 1 << 12);
@@ -144,7 +144,7 @@ TEST_F(CudaFailures, OfBatchesOnTheirWay) {
 
 TEST_F(CudaFailures, OfAStreamThatIsOpened) {
     const auto open = [] {
-        const DeviceStream stream(cuda::kernels());
+        const DeviceStream stream(cuda::backend());
         unsigned counters[kStreamCounters];
         std::fill_n(counters, kStreamCounters, 1u);
         cuda::copy_to_host(stream.get(), stream.get().counters, counters, sizeof counters);

@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <string>
 
-#include "kernels/device/kernel_table.h"
+#include "kernels/device/backend.h"
 #include "tests/cuda_standin/card.h"
 #include "tests/cuda_standin/cudnn_engines.h"
 

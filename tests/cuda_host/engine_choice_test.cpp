@@ -252,7 +252,7 @@ TEST_F(EngineChoice, AConvolutionThatEndsLeavesItsStream) {
     const Stream stream = cuda::open_stream(nullptr);
     {
         const auto one = make(options);
-        const DeviceMemory scratch(cuda::kernels(), one->scratch_bytes());
+        const DeviceMemory scratch(cuda::backend(), one->scratch_bytes());
         one->forward(stream, src.view(), weights.floats(), nullptr, dst.view(), scratch.data());
         cuda::synchronise(stream);
     }

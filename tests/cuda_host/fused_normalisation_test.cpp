@@ -29,8 +29,8 @@ TEST_F(FusedOnCard, AWholeStepEqualsPassesOfItsOwn) {
     standin::offer_engines({});
     testing::internal::CaptureStderr();  // that direct kernels take what is not narrow
     {
-        const Kernels passes = with_passes_of_their_own<&cuda::make_convolution>(cuda::kernels());
-        FusedTraining fused(cuda::kernels()), unfused(passes);
+        const Backend passes = with_passes_of_their_own<&cuda::make_convolution>(cuda::backend());
+        FusedTraining fused(cuda::backend()), unfused(passes);
         EXPECT_EQ(fused.calls("batch norm statistics", " sums"), 28);
         EXPECT_EQ(unfused.calls("batch norm statistics", " sums"), 0);
         EXPECT_EQ(unfused.calls("batch norm forward") - fused.calls("batch norm forward"), 31);

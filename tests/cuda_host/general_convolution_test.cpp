@@ -108,7 +108,7 @@ TEST_F(GeneralConvolution, OfOneChannelIsCudnnsWhateverItsLayoutIsCalled) {
         std::vector<float> results[2];
         for (const bool direct : {false, true}) {
             const auto made = direct ? cuda::make_direct_convolution(one, {}) : cuda::make_convolution({}, one, {});
-            const DeviceMemory scratch(cuda::kernels(), made->scratch_bytes());
+            const DeviceMemory scratch(cuda::backend(), made->scratch_bytes());
             const OnCard dst({nullptr, one.dst(), one.src_type, Layout::ncdhw}, random_);
             made->forward_sum({}, src.view(), weights.floats(), bias.floats(), summand.view(), dst.view(),
                               scratch.data());

@@ -1,4 +1,4 @@
-// kernels/device/memory_cuda.cu, timing_cuda.cu and kernel_table_cuda.cu on a card that does everything as late as it
+// kernels/device/memory_cuda.cu, timing_cuda.cu and backend_cuda.cu on a card that does everything as late as it
 // may.
 #include <cmath>
 #include <functional>
@@ -46,7 +46,7 @@ void over_schedules(const standin::CardOptions& options, const std::function<voi
 TEST_F(CudaHost, CopiesGoUpAndDownInTheStreamsOrder) {
     over_schedules({}, [] {
         const std::int64_t count = 1 + static_cast<std::int64_t>(std::random_device{}() % 5000);
-        const DeviceMemory memory(cuda::kernels(), count * 4);
+        const DeviceMemory memory(cuda::backend(), count * 4);
         const OpenStream stream;
         std::vector<float> up(static_cast<std::size_t>(count)), down(up.size());
         std::iota(up.begin(), up.end(), 1.0f);
@@ -63,7 +63,7 @@ TEST_F(CudaHost, CopiesGoUpAndDownInTheStreamsOrder) {
 }
 
 TEST_F(CudaHost, PinnedMemoryArrivesWhenItIsWaitedForAndNotBefore) {
-    const DeviceMemory memory(cuda::kernels(), 4);
+    const DeviceMemory memory(cuda::backend(), 4);
     const OpenStream stream;
     const Pinned pinned(1);
     cuda::set_zero(stream.get(), memory.data(), 4);
@@ -74,7 +74,7 @@ TEST_F(CudaHost, PinnedMemoryArrivesWhenItIsWaitedForAndNotBefore) {
 }
 
 TEST_F(CudaHost, ReleasingPinnedMemoryWaitsForCopiesIntoIt) {
-    const DeviceMemory memory(cuda::kernels(), 4);
+    const DeviceMemory memory(cuda::backend(), 4);
     const OpenStream stream;
     {
         const Pinned pinned(1);
@@ -86,7 +86,7 @@ TEST_F(CudaHost, ReleasingPinnedMemoryWaitsForCopiesIntoIt) {
 TEST_F(CudaHost, KernelsRunInTheStreamsOrder) {
     over_schedules({}, [] {
         const std::int64_t count = 1 + static_cast<std::int64_t>(std::random_device{}() % 3000);
-        const DeviceMemory a(cuda::kernels(), count * 4), b(cuda::kernels(), count * 4);
+        const DeviceMemory a(cuda::backend(), count * 4), b(cuda::backend(), count * 4);
         const OpenStream stream;
         std::vector<float> host(static_cast<std::size_t>(count), 1.5f);
         const View va{a.data(), {1, 1, 1, 1, count}}, vb{b.data(), {1, 1, 1, 1, count}};
@@ -101,7 +101,7 @@ TEST_F(CudaHost, KernelsRunInTheStreamsOrder) {
 
 TEST_F(CudaHost, RecordedWorkIsDoneAtEachReplayAndNotWhenItIsRecorded) {
     over_schedules({}, [] {
-        const DeviceMemory a(cuda::kernels(), 400), b(cuda::kernels(), 400);
+        const DeviceMemory a(cuda::backend(), 400), b(cuda::backend(), 400);
         const OpenStream stream;
         const View va{a.data(), {1, 1, 1, 1, 100}}, vb{b.data(), {1, 1, 1, 1, 100}};
         std::vector<float> ones(100, 1.0f);
@@ -122,7 +122,7 @@ TEST_F(CudaHost, RecordedWorkIsDoneAtEachReplayAndNotWhenItIsRecorded) {
 TEST_F(CudaHost, WhatARecordingForbidsEndsItInASentence) {
     const OpenStream stream;
     const Pinned pinned(1);
-    const DeviceMemory memory(cuda::kernels(), 4);
+    const DeviceMemory memory(cuda::backend(), 4);
     const std::function<void()> forbidden[] = {[] { cuda::allocate(4); }, [&] { cuda::synchronise(stream.get()); },
                                                [] { cuda::allocate_host(4); },
                                                [&] {
@@ -177,7 +177,7 @@ TEST_F(CudaHost, HalfAGigabyteIsNotCountedAsFree) {
 }
 
 TEST_F(CudaHost, AFailureIsNotToldAgainByTheNextCall) {
-    const DeviceMemory a(cuda::kernels(), 4), b(cuda::kernels(), 4);
+    const DeviceMemory a(cuda::backend(), 4), b(cuda::backend(), 4);
     const OpenStream stream;
     standin::fail_call(1);
     EXPECT_THROW(cuda::set_zero(stream.get(), a.data(), 4), std::runtime_error);
@@ -213,7 +213,7 @@ TEST_F(CudaHost, ACardIsTakenWhereItsDriverAndItselfAreNewEnough) {
     EXPECT_NE(why({.cards = 0}).find("there is no usable GPU"), std::string::npos);
     EXPECT_EQ(why({.name = "Old", .major = 7, .minor = 0}),
               "Old is of compute capability 7.0, but 7.5 is the oldest supported");
-    EXPECT_THROW(cuda::kernels(), InputError);
+    EXPECT_THROW(cuda::backend(), InputError);
     EXPECT_EQ(why({.name = "A100", .holds_kernels = false}),
               "this build has no code for A100, which is of compute capability 8.0");
 }

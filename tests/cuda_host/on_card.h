@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "engine/device_memory.h"
+#include "kernels/device/backend.h"
 #include "kernels/device/bf16.h"
-#include "kernels/device/kernel_table.h"
 #include "kernels/device/view.h"
 
 namespace iwseg {
@@ -16,7 +16,7 @@ namespace iwseg {
 class OnCard {
   public:
     OnCard(const View& like, std::mt19937& random)
-        : memory_(cuda::kernels(), bytes_of(like.shape, like.type, like.layout)), view_(like) {
+        : memory_(cuda::backend(), bytes_of(like.shape, like.type, like.layout)), view_(like) {
         view_.data = memory_.data();
         values.resize(static_cast<std::size_t>(like.shape.elements()));
         for (float& value : values) value = round_to_bf16(std::uniform_real_distribution<float>(-1, 1)(random));

@@ -31,7 +31,7 @@ class Passes {
           random_(seed),
           convolution_(cuda::make_convolution({}, options, {})),
           form_(convolution_->weight_form()),
-          scratch_(cuda::kernels(), convolution_->scratch_bytes()) {}
+          scratch_(cuda::backend(), convolution_->scratch_bytes()) {}
 
     const Convolution& convolution() const { return *convolution_; }
     const WeightForm& form() const { return form_; }
@@ -46,7 +46,7 @@ class Passes {
             bias_like{nullptr, {1, 1, 1, 1, options_.dst_channels}};
         const OnCard weights(weights_like, random_), bias(bias_like, random_), diff_weights(weights_like, random_),
             diff_bias(bias_like, random_), elsewhere(like(options_.dst()), random_);
-        const DeviceMemory values(cuda::kernels(), form_.bytes), gradient(cuda::kernels(), weight_count() * 4);
+        const DeviceMemory values(cuda::backend(), form_.bytes), gradient(cuda::backend(), weight_count() * 4);
         if (packed) {
             convolution_->use_packed(values.data(), form_.packed_gradient ? gradient.data() : nullptr);
             pack(weights.floats(), bias.floats(), values);
@@ -61,7 +61,7 @@ class Passes {
             convolution_->forward({}, src.view(), given, biases, dst.view(), scratch_.data());
         convolution_->backward_data({}, diff.view(), given, diff_src.view(), scratch_.data());
         const bool unpacks = packed && form_.packed_gradient;
-        const KernelStream stream(cuda::kernels());
+        const KernelStream stream(cuda::backend());
         convolution_->backward_weights(stream, src.view(), diff.view(), unpacks ? nullptr : diff_weights.floats(),
                                        options_.bias ? diff_bias.floats() : nullptr, scratch_.data());
         if (unpacks) {

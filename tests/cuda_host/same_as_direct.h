@@ -8,7 +8,7 @@
 
 #include "engine/device_memory.h"
 #include "kernels/convolution/direct.h"
-#include "kernels/device/kernel_table.h"
+#include "kernels/device/backend.h"
 #include "tests/cuda_host/on_card.h"
 #include "tests/support/kernel_tensor.h"
 
@@ -31,14 +31,14 @@ inline void expect_same_as_direct(const ConvolutionOptions& options, std::mt1993
         if (!direct) {
             EXPECT_EQ(one->implementation().find("direct"), std::string::npos) << one->implementation();
         }
-        const DeviceMemory scratch(cuda::kernels(), one->scratch_bytes());
+        const DeviceMemory scratch(cuda::backend(), one->scratch_bytes());
         std::mt19937& filled = direct ? again : same;
         const OnCard dst(dst_like, filled), diff_src(src_like, filled), diff_weights(weights_like, filled),
             diff_bias(bias_like, filled);
         float* biases = options.bias ? bias.floats() : nullptr;
         one->forward({}, src.view(), weights.floats(), biases, dst.view(), scratch.data());
         one->backward_data({}, diff.view(), weights.floats(), diff_src.view(), scratch.data());
-        one->backward_weights(KernelStream(cuda::kernels()), src.view(), diff.view(), diff_weights.floats(),
+        one->backward_weights(KernelStream(cuda::backend()), src.view(), diff.view(), diff_weights.floats(),
                               options.bias ? diff_bias.floats() : nullptr, scratch.data());
         results[direct] = {dst.read(), diff_src.read(), diff_weights.read(), diff_bias.read()};
     }

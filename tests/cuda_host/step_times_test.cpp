@@ -11,7 +11,7 @@ class StepTimesOnCard : public CudaHost {
   protected:
     /// A plan of three steps, behind the second of which the host waits for the card or does not.
     static StepTimes times(Context& context, bool waits) {
-        const Kernels& device = context.kernels();
+        const Backend& device = context.backend();
         Program program;
         const Buffer filled = program.add(BufferSpec{"filled", {1, 1, 1, 1, 64}});
         for (const bool second : {false, true, false})

@@ -20,7 +20,7 @@
 namespace iwseg {
 namespace {
 
-class CutPatches : public testing::TestWithParam<Backend> {
+class CutPatches : public testing::TestWithParam<TestBackend> {
   protected:
     CutPatches()
         : seed_(std::random_device{}()), random_(seed_), trace_(__FILE__, __LINE__, "seed " + std::to_string(seed_)) {}
@@ -76,8 +76,8 @@ class CutPatches : public testing::TestWithParam<Backend> {
 };
 
 TEST_P(CutPatches, EveryFlipTurnAndOverhangIsCutAsItsPlaceSays) {
-    const Context context(kernels_of(GetParam()), {});
-    const Kernels& device = context.kernels();
+    const Context context(backend_of(GetParam()), {});
+    const Backend& device = context.backend();
     for (int round = 0; round < 20; ++round) {
         simt::schedule_by(static_cast<std::uint64_t>(round));
         // Odd rounds are thin on one side: several tiles along both others. The first two have more tiles than there
@@ -146,7 +146,7 @@ TEST_P(CutPatches, EveryFlipTurnAndOverhangIsCutAsItsPlaceSays) {
 }
 
 TEST_P(CutPatches, ImagesWithChannelsInnermostAreRefused) {
-    const Kernels& device = kernels_of(GetParam());
+    const Backend& device = backend_of(GetParam());
     EXPECT_THROW(
         device.cut_patches({}, nullptr, {nullptr, {1, 2, 4, 4, 4}, Type::f32, Layout::ndhwc}, nullptr, nullptr),
         std::invalid_argument);
@@ -156,8 +156,8 @@ TEST_P(CutPatches, ImagesWithChannelsInnermostAreRefused) {
 
 // The same image, target and weight of each voxel as in the batch, to the bit; labels may be other numbers.
 TEST_P(CutPatches, ResidentScansGiveTheBatchesOfTheSampler) {
-    Context context(kernels_of(GetParam()), {});
-    const Kernels& device = context.kernels();
+    Context context(backend_of(GetParam()), {});
+    const Backend& device = context.backend();
     for (const ComponentMode mode : {ComponentMode::volume, ComponentMode::patch}) {
         SamplingOptions options;
         options.patch = {10, 10, 10};
@@ -206,7 +206,7 @@ TEST_P(CutPatches, ResidentScansGiveTheBatchesOfTheSampler) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, CutPatches, testing::Values(Backend::cpu, Backend::simt, Backend::cuda),
+INSTANTIATE_TEST_SUITE_P(Backends, CutPatches, testing::Values(TestBackend::cpu, TestBackend::simt, TestBackend::cuda),
                          [](const auto& backend) { return name_of(backend.param); });
 
 // ----------------------------------------------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ class ResidentTraining : public CutPatches {
     /// Steps 1 and 2 of `mixed` take places, step 0 a batch.
     enum class Inputs { batches, places, mixed };
     Trained train(const std::string& loss, const PatchSampler& sampler, Inputs inputs) {
-        Context context(kernels_of(GetParam()), {.threads = 1});  // too small to share
+        Context context(backend_of(GetParam()), {.threads = 1});  // too small to share
         Parameters parameters;
         TrainingSession session(context, parameters, training(loss, inputs == Inputs::batches ? nullptr : &sampler));
         EXPECT_EQ(session.resident_bytes() > 0, inputs != Inputs::batches);
@@ -285,7 +285,7 @@ TEST_P(ResidentTraining, LeavesTheSameBytesAsTrainingFromBatches) {
 
 TEST_P(ResidentTraining, BatchesAreTakenWhereScansDoNotFit) {
     const auto made = sampler(ComponentMode::volume);
-    Context context(kernels_of(GetParam()), {.threads = 1});  // too small to share
+    Context context(backend_of(GetParam()), {.threads = 1});  // too small to share
     Parameters parameters;
     TrainingOptions options = training("iwdl", made.get());
     options.memory_for_scans = ResidentScans::bytes_needed(made->cutting().scans) - 1;
@@ -302,7 +302,7 @@ TEST_P(ResidentTraining, BatchesAreTakenWhereScansDoNotFit) {
     EXPECT_THROW(TrainingSession(context, others, options), std::invalid_argument);
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, ResidentTraining, testing::Values(Backend::simt, Backend::cuda),
+INSTANTIATE_TEST_SUITE_P(Backends, ResidentTraining, testing::Values(TestBackend::simt, TestBackend::cuda),
                          [](const auto& backend) { return name_of(backend.param); });
 
 }  // namespace

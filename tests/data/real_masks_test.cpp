@@ -28,7 +28,7 @@ Mask middle_of_lesions(std::int64_t part, Shape& shape) {
     return mask;
 }
 
-class RealMasks : public testing::TestWithParam<Backend> {
+class RealMasks : public testing::TestWithParam<TestBackend> {
   protected:
     void SetUp() override {
         IWSEG_SKIP_WITHOUT_DEVICE(GetParam());
@@ -39,7 +39,7 @@ class RealMasks : public testing::TestWithParam<Backend> {
 
 TEST_P(RealMasks, AreLabelledAsFloodFillDoes) {
     Shape shape;
-    const Mask mask = middle_of_lesions(GetParam() == Backend::cpu ? 2 : 3, shape);
+    const Mask mask = middle_of_lesions(GetParam() == TestBackend::cpu ? 2 : 3, shape);
     ASSERT_GT(std::count(mask.begin(), mask.end(), 1), 5000);
     expect_as_flooded(GetParam(), mask, shape);
 }
@@ -50,7 +50,7 @@ TEST_P(RealMasks, HaveTheWeightsOfTheDefinition) {
     EXPECT_TRUE(voxel_weights(GetParam(), mask, shape, 26) == by_definition(mask, shape, 26));
 }
 
-INSTANTIATE_TEST_SUITE_P(On, RealMasks, testing::Values(Backend::cpu, Backend::simt, Backend::cuda),
+INSTANTIATE_TEST_SUITE_P(On, RealMasks, testing::Values(TestBackend::cpu, TestBackend::simt, TestBackend::cuda),
                          [](const auto& test) { return std::string(name_of(test.param)); });
 
 }  // namespace

@@ -16,13 +16,13 @@
 namespace iwseg {
 namespace {
 
-Kernels apart() {
-    return with_passes_of_their_own<&simt::make_convolution>(simt::kernels());
+Backend apart() {
+    return with_passes_of_their_own<&simt::make_convolution>(simt::backend());
 }
 
 TEST(FusedNormalisation, OfAWholeStepEqualsPassesOfItsOwn) {
-    const Kernels passes = apart();
-    FusedTraining fused(simt::kernels()), unfused(passes);
+    const Backend passes = apart();
+    FusedTraining fused(simt::backend()), unfused(passes);
     // 31 narrow convolutions, but those before a max-pool of no skip or an upsampling: of the bridge and two levels up.
     EXPECT_EQ(fused.calls("convolution forward", " sums"), 28);
     EXPECT_EQ(unfused.calls("convolution forward", " sums"), 0);
@@ -34,7 +34,7 @@ TEST(FusedNormalisation, OfAWholeStepEqualsPassesOfItsOwn) {
 // recorded, the third replayed.
 TEST(FusedNormalisation, LeavesTheSameBytesAtEachReplay) {
     const simt::Unwatched looked_at_above;
-    FusedTraining recorded(simt::kernels()), queued(simt::kernels(), false);
+    FusedTraining recorded(simt::backend()), queued(simt::backend(), false);
     const auto expected = queued.train(3);
     simt::schedule_by(7);
     EXPECT_EQ(recorded.train(3), expected);
@@ -47,8 +47,8 @@ TEST(FusedNormalisation, LeavesTheSameBytesAtEachReplay) {
 // what is not narrow: convolutions of kernel 1 and the network's end.
 TEST(FusedNormalisation, AppliedOnTheWayIsTheSameBytes) {
     const simt::Unwatched looked_at_above;
-    const Kernels passes = apart(),
-                  on_the_way = with_passes_of_their_own<&simt::make_convolution, false, true>(simt::kernels());
+    const Backend passes = apart(),
+                  on_the_way = with_passes_of_their_own<&simt::make_convolution, false, true>(simt::backend());
     FusedTraining fused(on_the_way), unfused(passes);
     EXPECT_EQ(unfused.calls("batch norm forward") - fused.calls("batch norm forward"), 31);
     EXPECT_EQ(unfused.calls("batch norm rebuild") - fused.calls("batch norm rebuild"), 31);
@@ -61,8 +61,8 @@ TEST(FusedNormalisation, AppliedOnTheWayIsTheSameBytes) {
 class OneConvolution {
   public:
     /// y = relu(batch_norm(x)) convolved, + x where it adds.
-    OneConvolution(const Kernels& kernels, bool adds, bool read_twice)
-        : context_(kernels, {.threads = 1}), adds_(adds), read_twice_(read_twice) {}
+    OneConvolution(const Backend& backend, bool adds, bool read_twice)
+        : context_(backend, {.threads = 1}), adds_(adds), read_twice_(read_twice) {}
 
     std::vector<float> run() {
         const Shape shape{1, 16, 6, 9, 18};
@@ -78,7 +78,7 @@ class OneConvolution {
         for (const std::string name : {"batch_norm_0.bias", "batch_norm_0.running_mean"})
             for (std::int64_t c = 0; c < 16; ++c)
                 parameters.value(parameters.find(name))[c] = 0.1f * static_cast<float>(c - 7);
-        const Kernels& device = context_.kernels();
+        const Backend& device = context_.backend();
         parameters.place(device, context_.stream(), false);
         const Buffer input = made[given], output = made[y];
         for (const Call& call : made.program.calls()) applied_ += call.kind == "batch norm forward";
@@ -106,10 +106,10 @@ class OneConvolution {
 // By running statistics too. Where the sum's other summand is what is normalised, neighbours are read of it to the end:
 // the result must not take its place.
 TEST(FusedNormalisation, OfAPredictionIsAppliedOnTheWayUnlessOthersReadIt) {
-    const Kernels passes = apart();
+    const Backend passes = apart();
     for (const bool adds : {false, true})
         for (const bool read_twice : {false, true}) {
-            OneConvolution fused(simt::kernels(), adds, read_twice), unfused(passes, adds, read_twice);
+            OneConvolution fused(simt::backend(), adds, read_twice), unfused(passes, adds, read_twice);
             EXPECT_EQ(fused.run(), unfused.run());
             EXPECT_EQ(fused.applied(), read_twice ? 1 : 0);
             EXPECT_EQ(unfused.applied(), 1);

@@ -64,13 +64,13 @@ Tensor times(Tensor x, int factor) {
 class Inputs {
   public:
     Inputs(const Context& context, const Shape& shape, unsigned seed)
-        : image_(context.kernels(), shape.elements() * 4), target_(context.kernels(), shape.n * shape.voxels()) {
+        : image_(context.backend(), shape.elements() * 4), target_(context.backend(), shape.n * shape.voxels()) {
         std::mt19937 random(seed);
         std::vector<float> image(static_cast<std::size_t>(shape.elements()));
         std::vector<std::uint8_t> target(static_cast<std::size_t>(shape.n * shape.voxels()));
         for (float& value : image) value = std::normal_distribution<float>()(random);
         for (std::size_t v = 0; v < target.size(); ++v) target[v] = image[v] > 0.7f;
-        const Kernels& device = context.kernels();
+        const Backend& device = context.backend();
         device.copy_to_device(context.stream(), image.data(), image_.data(), image_.bytes());
         device.copy_to_device(context.stream(), target.data(), target_.data(), target_.bytes());
         device.synchronise(context.stream());
@@ -87,12 +87,12 @@ class Inputs {
 constexpr Shape kShape{2, 1, 4, 6, 8};
 const Loss kBce = loss_from_name("bce");
 
-class Graphs : public testing::TestWithParam<Backend> {
+class Graphs : public testing::TestWithParam<TestBackend> {
   protected:
     Graphs() : seed_(std::random_device{}()), trace_(__FILE__, __LINE__, "seed " + std::to_string(seed_)) {}
     void SetUp() override {
         IWSEG_SKIP_WITHOUT_DEVICE(GetParam());
-        context_.emplace(kernels_of(GetParam()), ContextOptions{.threads = 1});
+        context_.emplace(backend_of(GetParam()), ContextOptions{.threads = 1});
     }
 
     /// Loss and gradients of one step from weights of the seed.
@@ -108,7 +108,7 @@ class Graphs : public testing::TestWithParam<Backend> {
         const std::vector<Tensor> minimised = losses(image, inputs.targets());
         Parameters parameters;
         Compiled made = compile(graph, *context_, parameters, {.training = true, .bf16 = bf16, .minimise = minimised});
-        parameters.place(context_->kernels(), context_->stream(), true);
+        parameters.place(context_->backend(), context_->stream(), true);
         initialise(*context_, parameters, seed_);
         const Buffer seen = made[image];
         std::vector<Buffer> values;
@@ -236,7 +236,7 @@ TEST_P(Graphs, WhatIsKeptIsGivenPlainWithoutChangingTheRest) {
             if (keeps) kept.push_back(middle);
             Parameters parameters;
             Compiled made = compile(graph, *context_, parameters, {.bf16 = bf16, .keep = kept});
-            parameters.place(context_->kernels(), context_->stream(), false);
+            parameters.place(context_->backend(), context_->stream(), false);
             initialise(*context_, parameters, seed_);
             const Buffer seen = made[image], logit = made[last];
             if (keeps) {
@@ -258,12 +258,12 @@ TEST_P(Graphs, APlanOwnsWhatItRuns) {
     std::unique_ptr<Plan> plan;
     Buffer logit;
     {
-        Context context(kernels_of(GetParam()), {.threads = 1});
+        Context context(backend_of(GetParam()), {.threads = 1});
         Graph graph;
         const Tensor image = graph.input("image", kShape), x = small_network(image);
         Parameters parameters;
         Compiled made = compile(graph, context, parameters, {.keep = {x}});
-        parameters.place(context.kernels(), context.stream(), false);
+        parameters.place(context.backend(), context.stream(), false);
         initialise(context, parameters, seed_);
         logit = made[x];
         const Buffer seen = made[image];
@@ -302,7 +302,7 @@ TEST_P(Graphs, ParametersBeginAsTheyAreDeclared) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(On, Graphs, testing::Values(Backend::cpu, Backend::simt, Backend::cuda),
+INSTANTIATE_TEST_SUITE_P(On, Graphs, testing::Values(TestBackend::cpu, TestBackend::simt, TestBackend::cuda),
                          [](const auto& backend) { return name_of(backend.param); });
 
 // ----------------------------------------------------------------------------------------------------------------------

@@ -134,7 +134,7 @@ class OperationTable : public OperationTest {
 
     double allowed(const OperationRow& row) const { return GetParam().type == Type::f32 ? row.f32 : row.bf16; }
     bool taken(const OperationRow& row) const {
-        return row.plain || GetParam().backend == Backend::cpu || GetParam().layout != Layout::ncdhw;
+        return row.plain || GetParam().backend == TestBackend::cpu || GetParam().layout != Layout::ncdhw;
     }
 
     Case drawn(const OperationRow& row, bool with_extra) {
@@ -314,8 +314,8 @@ TEST_P(OperationTable, WhatIsNotFinitePropagatesAsInPyTorch) {
 /// All of them, and plain channels on a GPU.
 std::vector<OperationForm> table_forms() {
     std::vector<OperationForm> forms = kForms;
-    forms.push_back({Backend::simt, Layout::ncdhw, Type::f32});
-    forms.push_back({Backend::cuda, Layout::ncdhw, Type::f32});
+    forms.push_back({TestBackend::simt, Layout::ncdhw, Type::f32});
+    forms.push_back({TestBackend::cuda, Layout::ncdhw, Type::f32});
     return forms;
 }
 

@@ -161,7 +161,7 @@ TEST_P(Operations, UpsampleAndItsGradient) {
             for (const bool accumulated : {false, true})
                 expect_close((accumulated ? sum : dx).array(),
                              on_cpu(before,
-                                    [&](const Kernels& cpu, auto& view, View result) {
+                                    [&](const Backend& cpu, auto& view, View result) {
                                         cpu.upsample_backward({}, view(diff), Corners::aligned, result,
                                                               accumulated ? Write::accumulate : Write::overwrite);
                                     }),
@@ -264,7 +264,7 @@ TEST_P(Operations, ChannelSumTakesPlainChannels) {
 }
 
 TEST_P(Operations, LayoutsOfTheOtherBackendAreRefused) {
-    const bool on_cpu = GetParam().backend == Backend::cpu;
+    const bool on_cpu = GetParam().backend == TestBackend::cpu;
     const Layout other = on_cpu ? Layout::ndhwc : Layout::blocked16;
     const Shape shape{1, 20, 2, 2, 2}, half{1, 20, 1, 1, 1};
     const auto make = [&](const Shape& s) { return KernelTensor(device(), s, other, GetParam().type); };
@@ -303,9 +303,9 @@ TEST(Convolution, NativeBf16EqualsWidenedWhereTheProcessorHasIt) {
     for (double& v : x.values) v = round_to_bf16(static_cast<float>(std::normal_distribution<>()(random)));
     for (float& w : weights) w = static_cast<float>(std::normal_distribution<>()(random));
     std::vector<char> scratch(static_cast<std::size_t>(std::max(native->scratch_bytes(), widened->scratch_bytes())));
-    const KernelTensor src(cpu::kernels(), x, Layout::blocked16, Type::bf16);
-    const KernelTensor a(cpu::kernels(), options.src, Layout::blocked16, Type::bf16);
-    const KernelTensor b(cpu::kernels(), options.src, Layout::blocked16, Type::bf16);
+    const KernelTensor src(cpu::backend(), x, Layout::blocked16, Type::bf16);
+    const KernelTensor a(cpu::backend(), options.src, Layout::blocked16, Type::bf16);
+    const KernelTensor b(cpu::backend(), options.src, Layout::blocked16, Type::bf16);
     std::vector<float> ga(weights.size()), gb(weights.size());
     for (auto& [convolution, to, gradient] : {std::tuple{native.get(), &a, &ga}, std::tuple{widened.get(), &b, &gb}}) {
         convolution->forward({}, src.view(), weights.data(), nullptr, to->view(), scratch.data());

@@ -27,11 +27,11 @@ class Trained {
         parameters.declare({"weight", {kElements}});
         parameters.declare({"running_mean", {kStatistics}, {}, false});
         for (float& value : parameters.values()) value = normal();
-        parameters.place(context_.kernels(), context_.stream(), true);
+        parameters.place(context_.backend(), context_.stream(), true);
         optimizer = std::make_unique<Optimizer>(parameters, options);
         Program program;
-        optimizer->add_calls(program, context_.kernels(), [this] { return &step_; });
-        optimizer->place(context_.kernels(), context_.stream());
+        optimizer->add_calls(program, context_.backend(), [this] { return &step_; });
+        optimizer->place(context_.backend(), context_.stream());
         plan_.emplace(context_, std::move(program));
     }
 

@@ -26,8 +26,8 @@ class PackedConvolution final : public Convolution {
           shape_{options.dst_channels, options.src.c, static_cast<int>(options.taps())},
           passes_(passes),
           biased_(options.bias),
-          plain_(simt::kernels(), shape_.count() * 4),
-          bias_(simt::kernels(), options.dst_channels * 4) {}
+          plain_(simt::backend(), shape_.count() * 4),
+          bias_(simt::backend(), options.dst_channels * 4) {}
 
     std::string implementation() const override { return "packed, " + inner_->implementation(); }
     std::int64_t scratch_bytes() const override { return inner_->scratch_bytes(); }
@@ -78,8 +78,8 @@ class PackedConvolution final : public Convolution {
     void* gradient_ = nullptr;
 };
 
-Kernels with_packing() {
-    Kernels table = simt::kernels();
+Backend with_packing() {
+    Backend table = simt::backend();
     table.make_convolution = [](Stream stream, const ConvolutionOptions& options,
                                 ConvolutionPasses passes) -> std::unique_ptr<Convolution> {
         return std::make_unique<PackedConvolution>(stream, options, passes);
@@ -99,7 +99,7 @@ Batch batch_of(const Shape& shape) {
 }
 
 struct Trained {
-    Trained(const Kernels& kernels, int steps) : context(kernels, {}) {
+    Trained(const Backend& backend, int steps) : context(backend, {}) {
         TrainingOptions options;
         options.network = unet({1, 1, {8, 12, 16, 16}});
         options.loss = loss_from_name("bce");
@@ -119,15 +119,15 @@ struct Trained {
 // first one changed.
 TEST(PackedWeights, OfAWholeNetworkTrainItToTheSameBytes) {
     const simt::Unwatched unwatched;
-    const Kernels packing = with_packing();
-    Trained packed(packing, 2), plain(simt::kernels(), 2);
+    const Backend packing = with_packing();
+    Trained packed(packing, 2), plain(simt::backend(), 2);
     EXPECT_EQ(packed.parameters.values(), plain.parameters.values());
     EXPECT_EQ(packed.parameters.gradients(), plain.parameters.gradients());
     EXPECT_NO_THROW(simt::check_sentinels());
 }
 
 TEST(PackedWeights, AreOneLaunchAStepAndTheirGradientsAnother) {
-    const Kernels packing = with_packing();
+    const Backend packing = with_packing();
     Trained trained(packing, 1);  // after which everything that a step reads is written
     trained.session->bind(batch_of({2, 1, 8, 8, 8}), 0);
     const Plan& plan = trained.session->plan();
@@ -144,7 +144,7 @@ TEST(PackedWeights, AreOneLaunchAStepAndTheirGradientsAnother) {
 
 // More arrays than one launch has room for, of both kernels' sizes and odd channels, beside the CPU's plain loops.
 TEST(PackedWeights, OfManyArraysEqualThoseOfThePlainLoop) {
-    const Kernels& device = simt::kernels();
+    const Backend& device = simt::backend();
     std::mt19937 random(std::random_device{}());
     for (const Type type : {Type::f32, Type::bf16}) {
         std::vector<WeightShape> shapes;

@@ -98,12 +98,12 @@ TEST(Plan, ACopyWhoseSourceIsDoneWithTakesItsMemoryAndDoesNothing) {
 }
 
 /// What a run of a plan throws whose second step does `work`.
-std::string error_of_step(const Kernels& kernels, bool record, const std::function<void()>& work) {
+std::string error_of_step(const Backend& backend, bool record, const std::function<void()>& work) {
     Program program;
     const Buffer a = program.add(BufferSpec{"a", {1, 1, 1, 1, 10}});
     program.add({"first", "", {}, {a}, [](const Plan&) {}});
     program.add({"second", "", {a}, {a}, [&](const Plan&) { work(); }});
-    Context context(kernels, {.threads = 1, .record = record});
+    Context context(backend, {.threads = 1, .record = record});
     Plan plan(context, program);
     try {
         plan.run();
@@ -115,16 +115,16 @@ std::string error_of_step(const Kernels& kernels, bool record, const std::functi
 
 TEST(Plan, AFailureOfTheDeviceNamesItsStep) {
     for (const bool record : {false, true}) {
-        EXPECT_EQ(error_of_step(cpu::kernels(), record, [] { throw std::runtime_error("CUDA failed"); }),
+        EXPECT_EQ(error_of_step(cpu::backend(), record, [] { throw std::runtime_error("CUDA failed"); }),
                   "step second: CUDA failed");
-        EXPECT_EQ(error_of_step(cpu::kernels(), record, [] { throw InputError("key: what is wrong"); }),
+        EXPECT_EQ(error_of_step(cpu::backend(), record, [] { throw InputError("key: what is wrong"); }),
                   "key: what is wrong");
     }
 }
 
 TEST(Plan, WhatFailsLateNamesItsStepWhereNothingIsRecorded) {
     static bool failed = false;  // as a kernel out of bounds, which the next wait reports
-    Kernels late = cpu::kernels();
+    Backend late = cpu::backend();
     late.synchronise = [](Stream) {
         if (std::exchange(failed, false)) throw std::runtime_error("an illegal memory access");
     };
@@ -181,7 +181,7 @@ TEST(Plan, MoreMemoryThanThereIsIsRefusedInASentence) {
 }
 
 TEST(Plan, AStepThatDoesNotFitNamesAPatchThatDoes) {
-    Kernels small = cpu::kernels();
+    Backend small = cpu::backend();
     small.free_memory = [] { return std::int64_t{40'000'000}; };
     Context context(small, {});
     const auto session = [&](std::int64_t side) {

@@ -25,7 +25,7 @@ struct Counted {
             simt::copy_to_device(stream, from, to, count);
         };
     }
-    Kernels table = simt::kernels();
+    Backend table = simt::backend();
     static inline std::int64_t bytes = 0;
 };
 
@@ -46,7 +46,7 @@ TEST(PredictionTraffic, OnlyTheScanIsCopiedToTheDevice) {
 
 /// A training step on the executor, of which steps are run one by one.
 struct TrainingStep {
-    explicit TrainingStep(bool bf16, const Kernels& kernels = simt::kernels()) : context(kernels, {}) {
+    explicit TrainingStep(bool bf16, const Backend& backend = simt::backend()) : context(backend, {}) {
         TrainingOptions options;
         options.network = unet({1, 1, {8, 16, 16, 24}});
         options.loss = loss_from_name("iwdl");

@@ -54,7 +54,7 @@ class BatchNorm : public OperationTest {
         const std::vector<float> s = to_floats(scale), b = to_floats(shift);
         std::vector<float> mean(s.size()), inverse(s.size()), ds(s.size()), db(s.size());
         std::vector<char> work(static_cast<std::size_t>(cpu::batch_norm_scratch_bytes(x.shape, Layout::ncdhw)));
-        return on_cpu(x, [&](const Kernels& cpu, auto& view, View result) {
+        return on_cpu(x, [&](const Backend& cpu, auto& view, View result) {
             const View in = view(x);
             cpu.batch_norm_statistics({}, in, 1e-5f, {mean.data(), inverse.data()}, {}, work.data());
             const KernelTensor dy(cpu, diff, Layout::ncdhw, Type::f32);

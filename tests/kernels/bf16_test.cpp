@@ -26,11 +26,11 @@ float nearest(float value) {
     return std::copysign(std::bit_cast<float>((up ? above : below) << 16), value);
 }
 
-class Bf16Rounding : public testing::TestWithParam<Backend> {};
+class Bf16Rounding : public testing::TestWithParam<TestBackend> {};
 
 TEST_P(Bf16Rounding, TakesTheNearestAndOfTiesTheEven) {
     IWSEG_SKIP_WITHOUT_DEVICE(GetParam());
-    const Kernels& device = kernels_of(GetParam());
+    const Backend& device = backend_of(GetParam());
     // Every number of bf16, and beyond it just less than a half of its last place, a half, and just more.
     std::vector<float> numbers;
     for (std::uint32_t upper = 0; upper <= 0xFFFF; ++upper)
@@ -51,7 +51,7 @@ TEST_P(Bf16Rounding, TakesTheNearestAndOfTiesTheEven) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(On, Bf16Rounding, testing::Values(Backend::cpu, Backend::simt, Backend::cuda),
+INSTANTIATE_TEST_SUITE_P(On, Bf16Rounding, testing::Values(TestBackend::cpu, TestBackend::simt, TestBackend::cuda),
                          [](const auto& backend) { return name_of(backend.param); });
 
 }  // namespace

@@ -16,8 +16,8 @@ namespace {
 
 std::uint64_t checksum(const std::vector<std::uint16_t>& values) {
     // On the device, where accesses are looked at.
-    const KernelArray<std::uint16_t> memory(simt::kernels(), values);
-    const KernelArray<std::uint64_t> sum(simt::kernels(), 1);
+    const KernelArray<std::uint16_t> memory(simt::backend(), values);
+    const KernelArray<std::uint64_t> sum(simt::backend(), 1);
     simt::add_checksum({}, memory.data(), static_cast<std::int64_t>(values.size()) * 2, sum.data());
     return sum.host()[0];
 }

@@ -19,7 +19,7 @@
 namespace iwseg {
 namespace {
 
-class ComponentWeights : public testing::TestWithParam<Backend> {
+class ComponentWeights : public testing::TestWithParam<TestBackend> {
   protected:
     ComponentWeights()
         : seed_(std::random_device{}()), random_(seed_), trace_(__FILE__, __LINE__, "seed " + std::to_string(seed_)) {}
@@ -94,23 +94,23 @@ TEST_P(ComponentWeights, GoldenMasksWeighAsTheOriginal) {
 }
 
 TEST_P(ComponentWeights, NoScheduleOfTheThreadsChangesTheWeights) {
-    if (GetParam() != Backend::simt) GTEST_SKIP() << "schedules are the executor's";
+    if (GetParam() != TestBackend::simt) GTEST_SKIP() << "schedules are the executor's";
     const Shape comb{1, 1, 2, 10, 48}, batch{2, 1, 6, 7, 19};
     for (std::uint64_t schedule = 1; schedule <= 20; ++schedule) {
         simt::schedule_by(seed_ + schedule);
         for (const int connectivity : kConnectivities) {
             SCOPED_TRACE(testing::Message() << "schedule " << seed_ + schedule << ", connectivity " << connectivity);
             const Mask teeth = comb_mask(comb, true), noise = random_mask(batch, 0.15, random_);
-            ASSERT_TRUE(voxel_weights(Backend::simt, teeth, comb, connectivity) ==
+            ASSERT_TRUE(voxel_weights(TestBackend::simt, teeth, comb, connectivity) ==
                         by_definition(teeth, comb, connectivity));
-            ASSERT_TRUE(voxel_weights(Backend::simt, noise, batch, connectivity) ==
+            ASSERT_TRUE(voxel_weights(TestBackend::simt, noise, batch, connectivity) ==
                         by_definition(noise, batch, connectivity));
         }
     }
 }
 
 TEST_P(ComponentWeights, WrongConnectivitiesAndTypesAreRefused) {
-    const Kernels& device = kernels_of(GetParam());
+    const Backend& device = backend_of(GetParam());
     const Shape shape{1, 1, 2, 2, 2};
     Mask mask(8);
     Labels labels(8);
@@ -122,7 +122,7 @@ TEST_P(ComponentWeights, WrongConnectivitiesAndTypesAreRefused) {
                  std::invalid_argument);
 }
 
-INSTANTIATE_TEST_SUITE_P(On, ComponentWeights, testing::Values(Backend::cpu, Backend::simt, Backend::cuda),
+INSTANTIATE_TEST_SUITE_P(On, ComponentWeights, testing::Values(TestBackend::cpu, TestBackend::simt, TestBackend::cuda),
                          [](const auto& test) { return std::string(name_of(test.param)); });
 
 }  // namespace iwseg

@@ -17,7 +17,7 @@
 namespace iwseg {
 namespace {
 
-class Components : public testing::TestWithParam<Backend> {
+class Components : public testing::TestWithParam<TestBackend> {
   protected:
     Components()
         : seed_(std::random_device{}()), random_(seed_), trace_(__FILE__, __LINE__, "seed " + std::to_string(seed_)) {}
@@ -132,24 +132,24 @@ TEST_P(Components, CombsAndSpiralsThatMeetLateAreOneComponent) {
 }
 
 TEST_P(Components, NoScheduleOfTheThreadsChangesTheLabels) {
-    if (GetParam() != Backend::simt) GTEST_SKIP() << "schedules are the executor's";
+    if (GetParam() != TestBackend::simt) GTEST_SKIP() << "schedules are the executor's";
     // Rows two apart, which meet in the last column: long chains of blocks, hooked from both ends at once.
     const Shape shapes[] = {{1, 1, 2, 12, 48}, {2, 1, 5, 7, 19}, {1, 1, 1, 31, 31}};
     for (std::uint64_t schedule = 1; schedule <= 20; ++schedule) {
         simt::schedule_by(seed_ + schedule);
         for (const int connectivity : kConnectivities) {
             SCOPED_TRACE(testing::Message() << "schedule " << seed_ + schedule << ", connectivity " << connectivity);
-            ASSERT_TRUE(label(Backend::simt, comb_mask(shapes[0], true), shapes[0], connectivity) ==
+            ASSERT_TRUE(label(TestBackend::simt, comb_mask(shapes[0], true), shapes[0], connectivity) ==
                         flood_fill(comb_mask(shapes[0], true), shapes[0], connectivity));
-            ASSERT_TRUE(label(Backend::simt, spiral_mask(shapes[2], 31), shapes[2], connectivity) ==
+            ASSERT_TRUE(label(TestBackend::simt, spiral_mask(shapes[2], 31), shapes[2], connectivity) ==
                         flood_fill(spiral_mask(shapes[2], 31), shapes[2], connectivity));
             const Mask mask = random_mask(shapes[1],
                                           connectivity == 6    ? 0.4
                                           : connectivity == 18 ? 0.2
                                                                : 0.12,
                                           random_);
-            ASSERT_TRUE(label(Backend::simt, mask, shapes[1], connectivity) ==
-                        label(Backend::cpu, mask, shapes[1], connectivity));
+            ASSERT_TRUE(label(TestBackend::simt, mask, shapes[1], connectivity) ==
+                        label(TestBackend::cpu, mask, shapes[1], connectivity));
         }
     }
 }
@@ -172,7 +172,7 @@ TEST_P(Components, EachSampleOfABatchIsNumberedFromOne) {
 }
 
 TEST_P(Components, WrongConnectivitiesShapesAndTypesAreRefused) {
-    const Kernels& device = kernels_of(GetParam());
+    const Backend& device = backend_of(GetParam());
     Mask mask(8, 0);
     Labels labels(8);
     std::int32_t count = 0;
@@ -188,7 +188,7 @@ TEST_P(Components, WrongConnectivitiesShapesAndTypesAreRefused) {
                  std::invalid_argument);
 }
 
-INSTANTIATE_TEST_SUITE_P(On, Components, testing::Values(Backend::cpu, Backend::simt, Backend::cuda),
+INSTANTIATE_TEST_SUITE_P(On, Components, testing::Values(TestBackend::cpu, TestBackend::simt, TestBackend::cuda),
                          [](const auto& test) { return std::string(name_of(test.param)); });
 
 TEST(ComponentsOnCpu, LabelsDoNotDependOnTheThreadsAndSlabs) {
@@ -202,7 +202,7 @@ TEST(ComponentsOnCpu, LabelsDoNotDependOnTheThreadsAndSlabs) {
             const Labels expected = flood_fill(mask, shape, connectivity);
             for (const int threads : {1, 2, 3, 5}) {
                 ThreadPool pool(threads);
-                ASSERT_TRUE(label(Backend::cpu, mask, shape, connectivity, nullptr, pool.stream()) == expected)
+                ASSERT_TRUE(label(TestBackend::cpu, mask, shape, connectivity, nullptr, pool.stream()) == expected)
                     << threads << " threads, " << connectivity;
             }
         }
@@ -218,7 +218,7 @@ TEST(ComponentsOnCpu, WorkerThreadsLabelAtTheSameTime) {
     ThreadPool pool(3);  // shared: who finds it at work labels alone
     std::vector<std::thread> workers;
     for (Labels& labels : found)
-        workers.emplace_back([&] { labels = label(Backend::cpu, mask, shape, 26, nullptr, pool.stream()); });
+        workers.emplace_back([&] { labels = label(TestBackend::cpu, mask, shape, 26, nullptr, pool.stream()); });
     for (std::thread& worker : workers) worker.join();
     for (const Labels& labels : found) EXPECT_TRUE(labels == expected);
 }

@@ -37,12 +37,12 @@ TEST(ConstViews, ACopyOfWhatIsOnlyReadIsTheHostsMemoryOnTheCpuAndOnADeviceItsOwn
     const std::array<float, 3> values{1, 2, 3};
     const Context cpu({.device = "cpu", .threads = 1});
     EXPECT_EQ(DeviceCopy(cpu, values.data(), 3).data(), values.data());
-    Context simt(simt::kernels(), {.threads = 1});
+    Context simt(simt::backend(), {.threads = 1});
     const DeviceCopy copy(simt, values.data(), 3);
     EXPECT_NE(copy.data(), values.data());
     std::array<float, 3> back{};
-    simt.kernels().copy_to_host(simt.stream(), copy.data(), back.data(), sizeof back);
-    simt.kernels().synchronise(simt.stream());
+    simt.backend().copy_to_host(simt.stream(), copy.data(), back.data(), sizeof back);
+    simt.backend().synchronise(simt.stream());
     EXPECT_EQ(back, values);
 }
 

@@ -22,7 +22,7 @@ std::int64_t below(std::int64_t low, std::int64_t high) {
 }
 
 TEST(PackedWeights, AreTheSameNumbersWithChannelsInnermost) {
-    const Kernels& device = simt::kernels();
+    const Backend& device = simt::backend();
     constexpr int kTaps[] = {27, 1, 4, 125, 3, 343, 9, 2 * 7 * 7};
     for (int i = 0; i < 24; ++i) {
         const WeightShape s{below(1, 5), i % 3 ? below(1, 20) : below(60, 200), kTaps[i % 8]};
@@ -51,7 +51,7 @@ TEST(PackedWeights, AreTheSameNumbersWithChannelsInnermost) {
 }
 
 TEST(FilledWithNoise, AreSoManyNumbersAndNoneBehind) {
-    const Kernels& device = simt::kernels();
+    const Backend& device = simt::backend();
     for (const std::int64_t count : {std::int64_t{1}, std::int64_t{256}, below(2, 3000)}) {
         const KernelArray<float> to(device, count + 1, -7.0f);
         simt::fill_with_noise({}, kNoiseSrc, Type::f32, count, to.data());
@@ -62,7 +62,7 @@ TEST(FilledWithNoise, AreSoManyNumbersAndNoneBehind) {
 }
 
 TEST(AddedBias, GoesToEachVoxel) {
-    const Kernels& device = simt::kernels();
+    const Backend& device = simt::backend();
     for (int i = 0; i < 8; ++i) {
         const Shape shape{2, i % 2 ? 8 * below(1, 3) : below(1, 20), 3, 2, below(1, 5)};
         const Type type = i / 2 % 2 ? Type::bf16 : Type::f32;
@@ -157,7 +157,7 @@ TEST_P(CheckedConvolution, DataGradientIsAsExpected) {
 
 TEST_P(CheckedConvolution, WeightGradientIsAsExpected) {
     std::vector<float> gradient(weights_.size()), packed(weights_.size()), bias(bias_.size());
-    convolution_->backward_weights(KernelStream(simt::kernels()), src(), dst(), gradient.data(), bias.data(),
+    convolution_->backward_weights(KernelStream(simt::backend()), src(), dst(), gradient.data(), bias.data(),
                                    scratch_.data());
     simt::pack_weights({}, gradient.data(), shape_, Type::f32, packed.data());
     expect_checked(expected_weight_gradient(noise_, 12), packed);

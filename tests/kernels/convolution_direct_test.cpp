@@ -9,8 +9,8 @@ namespace {
 class DirectConvolution : public ConvolutionTest {
   protected:
     std::unique_ptr<Convolution> make(const ConvolutionOptions& options) const override {
-        return GetParam() == Backend::cuda ? cuda::make_direct_convolution(options, {})
-                                           : simt::make_direct_convolution(options, {});
+        return GetParam() == TestBackend::cuda ? cuda::make_direct_convolution(options, {})
+                                               : simt::make_direct_convolution(options, {});
     }
 };
 
@@ -131,7 +131,7 @@ TEST_P(DirectConvolution, RefusesWhatItCannotTake) {
     EXPECT_THROW(convolution->forward({}, src.view(), nullptr, nullptr, dst.view(), nullptr), std::invalid_argument);
 }
 
-INSTANTIATE_TEST_SUITE_P(On, DirectConvolution, testing::Values(Backend::simt, Backend::cuda),
+INSTANTIATE_TEST_SUITE_P(On, DirectConvolution, testing::Values(TestBackend::simt, TestBackend::cuda),
                          [](const auto& one) { return name_of(one.param); });
 
 }  // namespace

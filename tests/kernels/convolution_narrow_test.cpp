@@ -28,7 +28,7 @@ class NarrowConvolution : public ConvolutionTest {
         static constexpr NarrowKernels cuda{&cuda::narrow_forward, &cuda::narrow_weight_gradient,
                                             &cuda::narrow_statistics, &cuda::make_narrow_convolution,
                                             &cuda::narrow_data_gradient};
-        return GetParam() == Backend::cuda ? cuda : simt;
+        return GetParam() == TestBackend::cuda ? cuda : simt;
     }
     std::unique_ptr<Convolution> make(const ConvolutionOptions& options) const override {
         return narrow().make(options, {});
@@ -143,7 +143,7 @@ TEST_P(NarrowConvolution, NanReachesNoTapThatDoesNotTouchIt) {
 
 /// Every load of a matrix takes one cycle of shared memory; of a whole tile and of several groups of channels.
 TEST_P(NarrowConvolution, LoadsMeetNoBankTwice) {
-    if (GetParam() != Backend::simt) GTEST_SKIP() << "the executor counts";
+    if (GetParam() != TestBackend::simt) GTEST_SKIP() << "the executor counts";
     for (const std::int64_t inputs : {8, 16, 32})
         for (const std::int64_t outputs : {8, 16, 32}) {
             const simt::MatrixLoads before = simt::matrix_loads();
@@ -267,9 +267,9 @@ TEST_P(NarrowConvolution, RefusesWhatItCannotTake) {
     EXPECT_THROW(convolution->forward({}, src.view(), nullptr, nullptr, dst.view(), nullptr), std::invalid_argument);
 }
 
-INSTANTIATE_TEST_SUITE_P(On, NarrowConvolution, testing::Values(Backend::simt, Backend::cuda),
+INSTANTIATE_TEST_SUITE_P(On, NarrowConvolution, testing::Values(TestBackend::simt, TestBackend::cuda),
                          [](const auto& one) { return name_of(one.param); });
-INSTANTIATE_TEST_SUITE_P(On, FusedNarrowConvolution, testing::Values(Backend::simt, Backend::cuda),
+INSTANTIATE_TEST_SUITE_P(On, FusedNarrowConvolution, testing::Values(TestBackend::simt, TestBackend::cuda),
                          [](const auto& one) { return name_of(one.param); });
 
 }  // namespace

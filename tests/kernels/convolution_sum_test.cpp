@@ -45,7 +45,7 @@ TEST_P(ConvolutionSums, ASummandThatLiesElsewhereIsAddedAndStaysAsItIs) {
 
 TEST_P(ConvolutionSums, OneThatCannotAddElsewhereSaysSo) {
     ConvolutionOptions o = options({1, 16, 2, 2, 2}, 16, 3, false);
-    if (GetParam().backend != Backend::cpu) o.write = Write::overwrite;
+    if (GetParam().backend != TestBackend::cpu) o.write = Write::overwrite;
     const auto convolution = device().make_convolution(stream(), o, {true, false});
     const KernelTensor x = empty(o.src), y = empty(o.dst());
     const auto weights = floats(noise(16 * 16 * 27));

@@ -31,12 +31,12 @@ std::vector<Asked> asked;
 
 std::unique_ptr<Convolution> note(Stream stream, const ConvolutionOptions& options, ConvolutionPasses passes) {
     asked.push_back({options, passes});
-    return simt::kernels().make_convolution(stream, options, passes);
+    return simt::backend().make_convolution(stream, options, passes);
 }
 
 /// Every convolution that training the default network asks for, from the network itself: nothing is computed.
 std::vector<Asked> convolutions(bool bf16) {
-    static Kernels noting = simt::kernels();
+    static Backend noting = simt::backend();
     noting.make_convolution = &note;
     asked.clear();
     Context context(noting, {});

@@ -12,7 +12,7 @@
 namespace iwseg {
 namespace {
 
-class GridPatches : public testing::TestWithParam<Backend> {
+class GridPatches : public testing::TestWithParam<TestBackend> {
   protected:
     void SetUp() override { IWSEG_SKIP_WITHOUT_DEVICE(GetParam()); }
 
@@ -50,7 +50,7 @@ struct Place {
 };
 
 TEST_P(GridPatches, APatchIsCutOutPaddedAndAddedBack) {
-    const Kernels& device = kernels_of(GetParam());
+    const Backend& device = backend_of(GetParam());
     for (int round = 0; round <= 20; ++round) {  // in order, then by 20 random schedules
         simt::schedule_by(static_cast<std::uint64_t>(round));
         Place place;
@@ -108,7 +108,7 @@ TEST_P(GridPatches, APatchIsCutOutPaddedAndAddedBack) {
 }
 
 TEST_P(GridPatches, SumsAreDividedByHowManyPatchesCoverAVoxel) {
-    const Kernels& device = kernels_of(GetParam());
+    const Backend& device = backend_of(GetParam());
     for (int round = 0; round < 6; ++round) {
         GridCover grid;
         grid.patch = below(1, 9);
@@ -145,7 +145,7 @@ TEST_P(GridPatches, SumsAreDividedByHowManyPatchesCoverAVoxel) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, GridPatches, testing::Values(Backend::cpu, Backend::simt, Backend::cuda),
+INSTANTIATE_TEST_SUITE_P(Backends, GridPatches, testing::Values(TestBackend::cpu, TestBackend::simt, TestBackend::cuda),
                          [](const auto& backend) { return name_of(backend.param); });
 
 }  // namespace

@@ -107,7 +107,7 @@ TEST_P(IgnoredVoxels, MayBeAllThereIs) {
 }
 
 TEST_P(IgnoredVoxels, AreNoneOfAPatchsVoxelsWhereItsComponentsGetWeights) {
-    const Kernels& device = kernels_of(GetParam());
+    const Backend& device = backend_of(GetParam());
     for (int trial = 0; trial < 24; ++trial) {
         const Shape shape{1 + trial % 2, 1, 1 + trial % 7, 2 + trial % 5, trial % 3 == 0 ? 32 : 5 + trial};
         Mask mask = random_mask(shape, 0.04 * trial, random_);
@@ -136,7 +136,7 @@ TEST_P(IgnoredVoxels, AreNoneOfAPatchsVoxelsWhereItsComponentsGetWeights) {
 }
 
 TEST_P(IgnoredVoxels, OneAloneIsNoneOfItsPatchsVoxels) {
-    const Kernels& device = kernels_of(GetParam());
+    const Backend& device = backend_of(GetParam());
     for (const Shape& shape : {Shape{1, 1, 3, 5, 7}, Shape{1, 1, 4, 4, 32}})  // cells one by one, and eight at once
         for (const int connectivity : kConnectivities) {
             Mask mask(static_cast<std::size_t>(shape.elements()), 0);
@@ -156,7 +156,7 @@ TEST_P(IgnoredVoxels, OneAloneIsNoneOfItsPatchsVoxels) {
 }
 
 TEST_P(IgnoredVoxels, AreCutAsSuchAndCountNowhereInATableOfLabels) {
-    const Kernels& device = kernels_of(GetParam());
+    const Backend& device = backend_of(GetParam());
     const Shape scan{1, 1, 5, 6, 7}, patch{1, 1, 6, 6, 8};  // the patch reaches over the scan's end: background there
     Labels labels;
     for (std::int64_t v = 0; v < scan.voxels(); ++v) labels.push_back(static_cast<std::int32_t>(random_() % 5) - 1);
@@ -191,7 +191,7 @@ TEST_P(IgnoredVoxels, AreCutAsSuchAndCountNowhereInATableOfLabels) {
         ASSERT_EQ(looked_up[v], of_patch[v] < 0 ? 0.0f : found[of_patch[v]]);
 }
 
-INSTANTIATE_TEST_SUITE_P(On, IgnoredVoxels, testing::Values(Backend::cpu, Backend::simt, Backend::cuda),
+INSTANTIATE_TEST_SUITE_P(On, IgnoredVoxels, testing::Values(TestBackend::cpu, TestBackend::simt, TestBackend::cuda),
                          [](const auto& test) { return std::string(name_of(test.param)); });
 
 }  // namespace iwseg

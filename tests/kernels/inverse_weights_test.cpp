@@ -26,8 +26,9 @@ struct Weighted {
     std::vector<float> table, weights;
 };
 
-Weighted weigh(Backend backend, const Labels& labels, const Shape& shape, std::int64_t stride, WeightClip clip = {}) {
-    const Kernels& device = kernels_of(backend);
+Weighted weigh(TestBackend backend, const Labels& labels, const Shape& shape, std::int64_t stride,
+               WeightClip clip = {}) {
+    const Backend& device = backend_of(backend);
     const KernelArray<std::int32_t> on_device(device, labels);
     const KernelArray<float> table(device, shape.n * stride + 1, -7.0f), weights(device, shape.elements() + 1, -7.0f);
     const View view{on_device.data(), shape, Type::i32};
@@ -38,7 +39,7 @@ Weighted weigh(Backend backend, const Labels& labels, const Shape& shape, std::i
     EXPECT_EQ(result.weights.back(), -7.0f) << "wrote behind the weights";
     result.table.pop_back();
     result.weights.pop_back();
-    if (backend == Backend::simt) simt::check_sentinels();
+    if (backend == TestBackend::simt) simt::check_sentinels();
     return result;
 }
 
@@ -63,7 +64,7 @@ Labels random_labels(const Shape& shape, int most, std::mt19937& random) {
     return labels;
 }
 
-class InverseWeights : public testing::TestWithParam<Backend> {
+class InverseWeights : public testing::TestWithParam<TestBackend> {
   protected:
     InverseWeights()
         : seed_(std::random_device{}()), random_(seed_), trace_(__FILE__, __LINE__, "seed " + std::to_string(seed_)) {}
@@ -152,13 +153,13 @@ TEST_P(InverseWeights, ManyVoxelsOfLongAndShortRunsWeighAsDefined) {
 }
 
 TEST_P(InverseWeights, NoScheduleOfTheThreadsChangesTheWeights) {
-    if (GetParam() != Backend::simt) GTEST_SKIP() << "schedules are the executor's";
+    if (GetParam() != TestBackend::simt) GTEST_SKIP() << "schedules are the executor's";
     for (std::uint64_t schedule = 1; schedule <= 20; ++schedule) {
         simt::schedule_by(seed_ + schedule);
         const Shape shape{2, 1, 7, 9, 11 + static_cast<std::int64_t>(schedule % 3)};
         const Labels labels = random_labels(shape, 12, random_);
-        const Weighted found = weigh(Backend::simt, labels, shape, 13),
-                       expected = weigh(Backend::cpu, labels, shape, 13);
+        const Weighted found = weigh(TestBackend::simt, labels, shape, 13),
+                       expected = weigh(TestBackend::cpu, labels, shape, 13);
         ASSERT_TRUE(found.table == expected.table) << "schedule " << seed_ + schedule;
         ASSERT_TRUE(found.weights == expected.weights) << "schedule " << seed_ + schedule;
     }
@@ -166,9 +167,9 @@ TEST_P(InverseWeights, NoScheduleOfTheThreadsChangesTheWeights) {
 
 TEST_P(InverseWeights, LabelsOutsideOfTheTableAreRefusedOrCountNowhere) {
     const Shape shape{1, 1, 1, 1, 3};
-    if (GetParam() == Backend::cpu) {
-        EXPECT_THROW(weigh(Backend::cpu, {0, 1, 3}, shape, 3), std::invalid_argument);
-        EXPECT_THROW(weigh(Backend::cpu, {0, 1, -2}, shape, 3), std::invalid_argument);
+    if (GetParam() == TestBackend::cpu) {
+        EXPECT_THROW(weigh(TestBackend::cpu, {0, 1, 3}, shape, 3), std::invalid_argument);
+        EXPECT_THROW(weigh(TestBackend::cpu, {0, 1, -2}, shape, 3), std::invalid_argument);
         return;
     }
     for (const std::int32_t outside : {3, -2, INT32_MAX, INT32_MIN}) {
@@ -178,7 +179,7 @@ TEST_P(InverseWeights, LabelsOutsideOfTheTableAreRefusedOrCountNowhere) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(On, InverseWeights, testing::Values(Backend::cpu, Backend::simt, Backend::cuda),
+INSTANTIATE_TEST_SUITE_P(On, InverseWeights, testing::Values(TestBackend::cpu, TestBackend::simt, TestBackend::cuda),
                          [](const auto& test) { return std::string(name_of(test.param)); });
 
 }  // namespace iwseg

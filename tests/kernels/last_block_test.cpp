@@ -66,7 +66,7 @@ std::int64_t launches_of(const std::function<void()>& work) {
 }
 
 TEST(LastBlock, SumsAndWhatIsMadeOfThemAreOneLaunch) {
-    const Kernels& device = simt::kernels();
+    const Backend& device = simt::backend();
     const Shape shape{2, 20, 3, 4, 5};
     const KernelStream stream(device);
     const KernelTensor x(device, reference::Array(shape), Layout::ndhwc, Type::bf16);

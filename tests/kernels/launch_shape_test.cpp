@@ -5,7 +5,7 @@
 
 #include <functional>
 
-#include "kernels/device/kernel_table.h"
+#include "kernels/device/backend.h"
 #include "tests/simt/simt.h"
 #include "tests/simt/simt_backend.h"
 #include "tests/support/kernel_tensor.h"
@@ -13,8 +13,8 @@
 namespace iwseg {
 namespace {
 
-const Kernels& device() {
-    return simt::kernels();
+const Backend& device() {
+    return simt::backend();
 }
 
 std::int64_t threads_of(const std::function<void()>& work) {

@@ -228,10 +228,10 @@ TEST(LossKernelOnCpu, AllThreadCountsGiveTheSameBits) {
     std::mt19937 random(std::random_device{}());
     const Batch b = random_batch({2, 1, 40, 37, 41}, 3.0, random);
     for (const std::string& name : loss_names()) {
-        const Result one = compute(Backend::cpu, loss_from_name(name), b);
+        const Result one = compute(TestBackend::cpu, loss_from_name(name), b);
         for (int threads = 2; threads <= 4; ++threads) {
             ThreadPool pool(threads);
-            const Result many = compute(Backend::cpu, loss_from_name(name), b, pool.stream());
+            const Result many = compute(TestBackend::cpu, loss_from_name(name), b, pool.stream());
             EXPECT_EQ(std::memcmp(&one.value, &many.value, sizeof(double)), 0) << name;
             EXPECT_TRUE(one.gradient == many.gradient) << name;
         }
@@ -306,7 +306,7 @@ TEST_P(LossKernel, PacksAndSingleVoxelsGiveTheSameGradient) {
 }
 
 TEST_P(LossKernel, InputsThatDoNotFitAreRefused) {
-    const Kernels& device = kernels_of(GetParam());
+    const Backend& device = backend_of(GetParam());
     std::mt19937 random(std::random_device{}());
     Batch b = random_batch({1, 1, 2, 2, 2}, 1.0, random);
     double value = 0, scratch[64];
@@ -323,7 +323,7 @@ TEST_P(LossKernel, InputsThatDoNotFitAreRefused) {
     refused({overlap.formula, true});
 }
 
-INSTANTIATE_TEST_SUITE_P(On, LossKernel, testing::Values(Backend::cpu, Backend::simt, Backend::cuda),
+INSTANTIATE_TEST_SUITE_P(On, LossKernel, testing::Values(TestBackend::cpu, TestBackend::simt, TestBackend::cuda),
                          [](const auto& test) { return std::string(name_of(test.param)); });
 
 }  // namespace iwseg

@@ -19,13 +19,13 @@ namespace {
 /// the path of unaligned buffers.
 constexpr std::int64_t kCount = 40003;
 
-class OptimizerKernels : public testing::TestWithParam<Backend> {
+class OptimizerKernels : public testing::TestWithParam<TestBackend> {
   protected:
     OptimizerKernels() : seed_(std::random_device{}()), random_(seed_), trace_(__FILE__, __LINE__, seed_text()) {}
     void SetUp() override { IWSEG_SKIP_WITHOUT_DEVICE(GetParam()); }
     void TearDown() override { simt::check_sentinels(); }
 
-    const Kernels& device() const { return kernels_of(GetParam()); }
+    const Backend& device() const { return backend_of(GetParam()); }
     std::vector<float> noise(double scale = 1) {
         std::vector<float> values(kCount);
         for (float& value : values) value = static_cast<float>(scale * std::normal_distribution<double>()(random_));
@@ -162,7 +162,8 @@ TEST_P(OptimizerKernels, AveragesMoveTowardsValues) {
     EXPECT_EQ(value.host(), x);
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, OptimizerKernels, testing::Values(Backend::cpu, Backend::simt, Backend::cuda),
+INSTANTIATE_TEST_SUITE_P(Backends, OptimizerKernels,
+                         testing::Values(TestBackend::cpu, TestBackend::simt, TestBackend::cuda),
                          [](const auto& one) { return std::string(name_of(one.param)); });
 
 }  // namespace

@@ -48,7 +48,7 @@ TEST_P(RowConvolution, RefusesWhatItCannotTake) {
     EXPECT_THROW(make(options_of({1, 16, 2, 2, 2}, 16, 3, Layout::ncdhw)), std::invalid_argument);
 }
 
-INSTANTIATE_TEST_SUITE_P(On, RowConvolution, testing::Values(Backend::cpu),
+INSTANTIATE_TEST_SUITE_P(On, RowConvolution, testing::Values(TestBackend::cpu),
                          [](const auto& one) { return name_of(one.param); });
 
 }  // namespace

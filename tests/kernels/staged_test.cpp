@@ -15,11 +15,11 @@
 namespace iwseg {
 namespace {
 
-class Staged : public testing::TestWithParam<Backend> {
+class Staged : public testing::TestWithParam<TestBackend> {
   protected:
     void SetUp() override { IWSEG_SKIP_WITHOUT_DEVICE(GetParam()); }
     void TearDown() override { simt::schedule_by(0); }
-    const Kernels& device() const { return kernels_of(GetParam()); }
+    const Backend& device() const { return backend_of(GetParam()); }
 
     /// What becomes of `from`, on the device; a part of memory as large as the copies' own.
     template <class To, class From>
@@ -74,12 +74,12 @@ TEST_P(Staged, WhatIsNotFiniteStaysSo) {
         EXPECT_EQ(std::bit_cast<std::uint32_t>(wide[i]), std::uint32_t{narrow[i].bits} << 16);
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, Staged, testing::Values(Backend::cpu, Backend::simt, Backend::cuda),
+INSTANTIATE_TEST_SUITE_P(Backends, Staged, testing::Values(TestBackend::cpu, TestBackend::simt, TestBackend::cuda),
                          [](const auto& backend) { return name_of(backend.param); });
 
 TEST(StagedParts, AreNoMoreThanOneLaunchTakes) {
     const std::vector<StagedPart> parts(kMostStagedParts + 1);
-    EXPECT_THROW(simt::kernels().take_staged({}, parts), std::invalid_argument);
+    EXPECT_THROW(simt::backend().take_staged({}, parts), std::invalid_argument);
 }
 
 }  // namespace

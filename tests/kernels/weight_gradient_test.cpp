@@ -65,7 +65,7 @@ TEST_P(WeightGradient, RefusesWhatItCannotTake) {
     EXPECT_THROW(cpu::weight_gradient({}, narrow.view(), wide.view(), 3, sums.data(), nullptr), std::invalid_argument);
 }
 
-INSTANTIATE_TEST_SUITE_P(On, WeightGradient, testing::Values(Backend::cpu),
+INSTANTIATE_TEST_SUITE_P(On, WeightGradient, testing::Values(TestBackend::cpu),
                          [](const auto& one) { return name_of(one.param); });
 
 }  // namespace

@@ -152,7 +152,7 @@ TEST_P(LossSum, APatchWithoutLesionTeachesUnsmoothedDiceNothingAndCrossEntropyMu
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(On, LossSum, testing::Values(Backend::cpu, Backend::simt, Backend::cuda),
+INSTANTIATE_TEST_SUITE_P(On, LossSum, testing::Values(TestBackend::cpu, TestBackend::simt, TestBackend::cuda),
                          [](const auto& test) { return std::string(name_of(test.param)); });
 
 TEST(LossNames, SumsAreReadWithOrWithoutSpacesAndFactors) {

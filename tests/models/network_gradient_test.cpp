@@ -70,7 +70,7 @@ class ReferenceUnet {
 };
 
 /// A narrow network on fresh noise, in the engine and in double precision.
-class NetworkGradient : public testing::TestWithParam<Backend> {
+class NetworkGradient : public testing::TestWithParam<TestBackend> {
   protected:
     NetworkGradient()
         : seed_(std::random_device{}()),
@@ -95,7 +95,7 @@ class NetworkGradient : public testing::TestWithParam<Backend> {
 
     void SetUp() override {
         IWSEG_SKIP_WITHOUT_DEVICE(GetParam());
-        context_ = std::make_unique<Context>(kernels_of(GetParam()), ContextOptions{});
+        context_ = std::make_unique<Context>(backend_of(GetParam()), ContextOptions{});
     }
 
     void make(bool bf16) {
@@ -205,7 +205,8 @@ TEST_P(NetworkGradient, Bf16StaysCloseToDoublePrecision) {
     EXPECT_GT(product / std::sqrt(a * b), 0.4);
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, NetworkGradient, testing::Values(Backend::cpu, Backend::simt, Backend::cuda),
+INSTANTIATE_TEST_SUITE_P(Backends, NetworkGradient,
+                         testing::Values(TestBackend::cpu, TestBackend::simt, TestBackend::cuda),
                          [](const auto& backend) { return name_of(backend.param); });
 
 }  // namespace

@@ -50,12 +50,12 @@ double distance(const std::vector<float>& got, const std::vector<float>& expecte
     return worst / largest;
 }
 
-class NnunetUnets : public testing::TestWithParam<std::tuple<Backend, const char*>> {
+class NnunetUnets : public testing::TestWithParam<std::tuple<TestBackend, const char*>> {
   protected:
     void SetUp() override {
         const auto [backend, network] = GetParam();
         IWSEG_SKIP_WITHOUT_DEVICE(backend);
-        context_.emplace(kernels_of(backend), ContextOptions{.threads = 2});
+        context_.emplace(backend_of(backend), ContextOptions{.threads = 2});
         for (const auto& [name, tensor] : read_safetensors(golden_file(network + std::string(".safetensors"))))
             golden_[name] = tensor.as_f32();
         TrainingOptions options;
@@ -116,7 +116,7 @@ TEST_P(NnunetUnets, FollowPyTorchForThreeSteps) {
 }
 
 INSTANTIATE_TEST_SUITE_P(On, NnunetUnets,
-                         testing::Combine(testing::Values(Backend::cpu, Backend::simt, Backend::cuda),
+                         testing::Combine(testing::Values(TestBackend::cpu, TestBackend::simt, TestBackend::cuda),
                                           testing::Values("plain_unet", "residual_encoder_unet")),
                          [](const auto& one) {
                              return std::string(name_of(std::get<0>(one.param))) + "_" + std::get<1>(one.param);

@@ -25,7 +25,7 @@ using Tensors = std::map<std::string, StoredTensor>;
 struct Narrow {
     std::string name;
     UnetOptions network;
-    Backend backend = Backend::cpu;
+    TestBackend backend = TestBackend::cpu;
 };
 
 std::ostream& operator<<(std::ostream& out, const Narrow& n) {
@@ -36,7 +36,7 @@ class GoldenUnet : public testing::TestWithParam<Narrow> {
   protected:
     void SetUp() override {
         IWSEG_SKIP_WITHOUT_DEVICE(GetParam().backend);
-        context_ = std::make_unique<Context>(kernels_of(GetParam().backend), ContextOptions{});
+        context_ = std::make_unique<Context>(backend_of(GetParam().backend), ContextOptions{});
         const std::filesystem::path file = golden_file(GetParam().name + ".golden.safetensors");
         if (!std::filesystem::exists(file)) GTEST_SKIP() << "needs ../shared/golden";
         golden_ = read_safetensors(file);
@@ -74,7 +74,7 @@ class GoldenUnet : public testing::TestWithParam<Narrow> {
 // float32 sums of up to 10^5 products in another order than PyTorch's: 1e-4 of the largest logit.
 TEST_P(GoldenUnet, EvaluationLogitsEqualTheOriginals) {
     Parameters parameters;
-    const Kernels& device = context_->kernels();
+    const Backend& device = context_->backend();
     Graph graph;
     const Tensor seen = graph.input("image", shape_), logits = unet(seen, GetParam().network);
     Compiled made = compile(graph, *context_, parameters, {.keep = {logits}});
@@ -97,7 +97,7 @@ TEST_P(GoldenUnet, EvaluationLogitsEqualTheOriginals) {
 TEST_P(GoldenUnet, TrainingLogitsLossesAndTheirGradientsEqualTheOriginals) {
     for (const std::string& loss : loss_names()) {
         // The executor takes seconds a step; every loss alone is in loss_kernel_test.
-        if (GetParam().backend == Backend::simt && loss != "iwdl" && loss != "fl") continue;
+        if (GetParam().backend == TestBackend::simt && loss != "iwdl" && loss != "fl") continue;
         SCOPED_TRACE(loss);
         const simt::Unwatched of_another_loss_than_the_gradients_below;
         const auto made = session(loss);
@@ -153,9 +153,9 @@ TEST_P(GoldenUnet, ParameterGradientsEqualThoseInDoublePrecision) {
 // set whether the ReLU named above is passed: if as in the goldens, losses hold to 1e-4, as on the executor; if not,
 // they are 1.4e-4 away at the second step and 7e-3 at the fifth.
 TEST_P(GoldenUnet, FiveStepsFollowTheOriginals) {
-    const bool chaotic = GetParam().name == "unet_narrow" || GetParam().backend != Backend::simt;
+    const bool chaotic = GetParam().name == "unet_narrow" || GetParam().backend != TestBackend::simt;
     for (const std::string loss : {"iwdl", "iwbce"}) {
-        if (chaotic && GetParam().backend == Backend::simt && loss != "iwdl") continue;  // the executor is slow
+        if (chaotic && GetParam().backend == TestBackend::simt && loss != "iwdl") continue;  // the executor is slow
         SCOPED_TRACE(loss);
         const simt::Unwatched five_times_what_was_looked_at;
         const auto made = session(loss);
@@ -177,14 +177,14 @@ TEST_P(GoldenUnet, FiveStepsFollowTheOriginals) {
 }
 
 TEST_P(GoldenUnet, StepsOfOneSeedHaveTheSameBytesOnAnyNumberOfThreads) {
-    const bool simt = GetParam().backend == Backend::simt;
+    const bool simt = GetParam().backend == TestBackend::simt;
     if (simt && GetParam().name != "unet_two_channel") GTEST_SKIP() << "the executor is slow: one network is enough";
     std::vector<std::vector<float>> ends;
     for (const int threads : simt ? std::vector{1, 2} : std::vector{1, 2, 3}) {
         ContextOptions options;
         options.threads = threads;
         simt::schedule_by(simt ? static_cast<std::uint64_t>(threads - 1) : 0);  // there: in order, and at random
-        context_ = std::make_unique<Context>(kernels_of(GetParam().backend), options);
+        context_ = std::make_unique<Context>(backend_of(GetParam().backend), options);
         const auto made = session("iwdl");
         for (int i = 0; i < (simt ? 1 : 3); ++i) made->step(batch_, 1e-2f);
         parameters_->download();
@@ -192,13 +192,13 @@ TEST_P(GoldenUnet, StepsOfOneSeedHaveTheSameBytesOnAnyNumberOfThreads) {
         parameters_.reset();
     }
     simt::schedule_by(0);
-    context_ = std::make_unique<Context>(cpu::kernels(), ContextOptions{});  // as many threads as before
+    context_ = std::make_unique<Context>(cpu::backend(), ContextOptions{});  // as many threads as before
     for (const std::vector<float>& end : ends) EXPECT_EQ(end, ends[0]);
 }
 
 std::vector<Narrow> networks() {
     std::vector<Narrow> all;
-    for (const Backend backend : {Backend::cpu, Backend::simt, Backend::cuda}) {
+    for (const TestBackend backend : {TestBackend::cpu, TestBackend::simt, TestBackend::cuda}) {
         all.push_back({"unet_narrow", {1, 1, {4, 8, 12, 16}}, backend});
         all.push_back({"unet_two_channel", {2, 1, {4, 4, 8, 8}}, backend});
     }
@@ -208,7 +208,7 @@ std::vector<Narrow> networks() {
 INSTANTIATE_TEST_SUITE_P(Narrow, GoldenUnet, testing::ValuesIn(networks()),
                          [](const auto& narrow) { return narrow.param.name + "_" + name_of(narrow.param.backend); });
 
-class GoldenGrid : public testing::TestWithParam<Backend> {};
+class GoldenGrid : public testing::TestWithParam<TestBackend> {};
 
 TEST_P(GoldenGrid, WholeScansOfOddShapesEqualTheOriginals) {
     IWSEG_SKIP_WITHOUT_DEVICE(GetParam());
@@ -216,7 +216,7 @@ TEST_P(GoldenGrid, WholeScansOfOddShapesEqualTheOriginals) {
     if (!std::filesystem::exists(file)) GTEST_SKIP() << "needs ../shared/golden";
     const Tensors golden = read_safetensors(file);
     const auto weights = golden_file("sliding_window.weights.safetensors");
-    Context context(kernels_of(GetParam()), {});
+    Context context(backend_of(GetParam()), {});
     for (const std::string scan : {"a", "b", "c"}) {
         SCOPED_TRACE(scan);
         std::optional<simt::Unwatched> as_the_first;
@@ -232,7 +232,7 @@ TEST_P(GoldenGrid, WholeScansOfOddShapesEqualTheOriginals) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, GoldenGrid, testing::Values(Backend::cpu, Backend::simt, Backend::cuda),
+INSTANTIATE_TEST_SUITE_P(Backends, GoldenGrid, testing::Values(TestBackend::cpu, TestBackend::simt, TestBackend::cuda),
                          [](const auto& backend) { return name_of(backend.param); });
 
 }  // namespace

@@ -32,7 +32,7 @@
 #include <string>
 #include <type_traits>
 
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 #include "tests/simt/call_site.h"
 #include "tests/simt/simt_hooks.h"
 #include "tests/simt/simt_recording.h"

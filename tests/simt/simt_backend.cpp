@@ -145,9 +145,9 @@ std::string device_description() {
     return "CUDA kernels on the CPU";
 }
 
-const Kernels& kernels() {
+const Backend& backend() {
 #define IWSEG_KERNEL_ADDRESS(name) &simt::name,
-    static constexpr Kernels table{"simt", false, IWSEG_KERNELS(IWSEG_KERNEL_ADDRESS)};
+    static constexpr Backend table{"simt", false, IWSEG_KERNELS(IWSEG_KERNEL_ADDRESS)};
 #undef IWSEG_KERNEL_ADDRESS
     return table;
 }

@@ -2,13 +2,13 @@
 
 #include <cstdint>
 
-#include "kernels/device/kernel_table.h"
+#include "kernels/device/backend.h"
 
 /// The simt backend as a whole device: the kernels' CUDA source on the executor, and device memory that the host must
 /// copy from and to, with sentinels behind each buffer.
 namespace iwseg::simt {
 
-const Kernels& kernels();
+const Backend& backend();
 
 /// Throws std::logic_error where something wrote behind a buffer of device memory; release checks too, and remembers.
 void check_sentinels();

@@ -44,7 +44,7 @@ __global__ void strided_kernel(const float* from, int stride, int shift, float* 
 }
 
 TEST_F(SimtCounters, SectorsAreThoseThatARequestTouches) {
-    const KernelArray<float> from(kernels(), 4096), to(kernels(), 64);
+    const KernelArray<float> from(backend(), 4096), to(backend(), 64);
     const auto reads = [&](int stride, int shift) {
         return count(Space::device, false, strided_kernel, {1, 64}, from.data(), stride, shift, to.data());
     };
@@ -68,7 +68,7 @@ __global__ void banks_kernel(int stride, T* to) {
 }
 
 TEST_F(SimtCounters, BanksThatAreAskedForTwoWordsTakeACycleMore) {
-    const KernelArray<float> to(kernels(), 32);
+    const KernelArray<float> to(backend(), 32);
     const auto reads = [&](int stride) {
         return count(Space::shared, false, banks_kernel<float>, {1, 32}, stride, to.data());
     };
@@ -82,7 +82,7 @@ TEST_F(SimtCounters, BanksThatAreAskedForTwoWordsTakeACycleMore) {
 }
 
 TEST_F(SimtCounters, WiderAccessesGoInHalvesAndQuartersOfAWarp) {
-    const KernelArray<double> to(kernels(), 32);
+    const KernelArray<double> to(backend(), 32);
     const AccessCount reads = count(Space::shared, false, banks_kernel<double>, {1, 32}, 1, to.data());
     EXPECT_EQ(reads.cycles, 2);
     EXPECT_EQ(reads.least, 2);
@@ -95,7 +95,7 @@ __global__ void branch_kernel(int lanes, int* to) {
 }
 
 TEST_F(SimtCounters, LanesThatTakePartAreCounted) {
-    const KernelArray<int> to(kernels(), 64);
+    const KernelArray<int> to(backend(), 64);
     const AccessCount writes = count(Space::device, true, branch_kernel, {1, 64}, 40, to.data());
     EXPECT_EQ(writes.requests, 2);
     EXPECT_EQ(writes.lanes, 40);
@@ -107,7 +107,7 @@ __global__ void atomic_kernel(int places, int* to) {
 }
 
 TEST_F(SimtCounters, AtomicsOnOneAddressFollowOneAnother) {
-    const KernelArray<int> to(kernels(), 32);
+    const KernelArray<int> to(backend(), 32);
     for (const int places : {1, 4, 32}) {
         const AccessCount atomics = count(Space::device, true, atomic_kernel, {1, 96}, places, to.data());
         EXPECT_EQ(atomics.atomics, 3);
@@ -125,8 +125,8 @@ __global__ void pack_kernel(const T* from, float factor, T* to) {
 }
 
 TEST_F(SimtCounters, APackIsOneAccess) {
-    const KernelArray<float> f32(kernels(), 4 * 64);
-    const KernelArray<Bf16> bf16(kernels(), 8 * 64);
+    const KernelArray<float> f32(backend(), 4 * 64);
+    const KernelArray<Bf16> bf16(backend(), 8 * 64);
     for (const bool write : {false, true}) {
         const AccessCount wide = count(Space::device, write, pack_kernel<float>, {1, 64}, f32.data(), 2.0f, f32.data());
         EXPECT_EQ(wide.requests, 2);

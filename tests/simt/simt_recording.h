@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <functional>
 
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 
 // CUDA's stream capture on the executor, with its rules as errors. The recording that is under way belongs to one
 // stream; a call that CUDA refuses meanwhile is refused here too and makes the recording invalid, as on a GPU: whatever

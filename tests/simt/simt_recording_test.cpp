@@ -55,7 +55,7 @@ class SimtRecording : public testing::Test {
         EXPECT_EQ(sum(), before + 3);
     }
 
-    const Kernels& device_ = simt::kernels();
+    const Backend& device_ = simt::backend();
     Stream stream_ = device_.open_stream(nullptr), other_ = device_.open_stream(nullptr);
     KernelArray<float> from_{device_, kCount, 1.0f}, to_{device_, kCount, 0.0f};
 };

@@ -55,7 +55,7 @@ enum class TracedPass { forward, data_gradient, weight_gradient };
 /// 3x3x3 from 1 to 16 channels, or 1x1x1 from 16 to 1: no cuDNN, on a GPU too.
 /// Returns the bytes of its operands.
 inline double run_end_convolution(bool first, TracedPass pass, const Shape& src_shape, Type type) {
-    const Kernels& device = simt::kernels();
+    const Backend& device = simt::backend();
     ConvolutionOptions options;
     options.src = src_shape;
     options.kernel = first ? 3 : 1;
@@ -95,7 +95,7 @@ inline double trace(const TracedCall& call, simt::executor::Counters& counters) 
     options.kernel = name;
     options.shape = call.shape;
     options.type = call.type;
-    Context context(simt::kernels(), {});
+    Context context(simt::backend(), {});
     KernelRun run(context, options);
     run.reset();
     const simt::executor::Counting counting(counters);

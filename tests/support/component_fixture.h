@@ -17,9 +17,9 @@
 /// Components and their weights by a backend's kernels, beside those by a plain flood fill.
 namespace iwseg {
 
-inline Labels label(Backend backend, const Mask& mask, const Shape& shape, int connectivity,
+inline Labels label(TestBackend backend, const Mask& mask, const Shape& shape, int connectivity,
                     std::vector<std::int32_t>* counts = nullptr, Stream stream = {}) {
-    const Kernels& device = kernels_of(backend);
+    const Backend& device = backend_of(backend);
     const KernelArray<std::uint8_t> on_device(device, mask);
     const KernelArray<std::int32_t> labels(device, shape.elements() + 1, -7);  // the last is a sentinel
     const KernelArray<std::int32_t> found(device, shape.n, -1);
@@ -30,7 +30,7 @@ inline Labels label(Backend backend, const Mask& mask, const Shape& shape, int c
     EXPECT_EQ(result.back(), -7) << "wrote behind the labels";
     result.pop_back();
     if (counts) *counts = found.host();
-    if (backend == Backend::simt) simt::check_sentinels();
+    if (backend == TestBackend::simt) simt::check_sentinels();
     return result;
 }
 
@@ -40,7 +40,7 @@ inline std::int32_t largest(const Labels& labels) {
     return most;
 }
 
-inline void expect_as_flooded(Backend backend, const Mask& mask, const Shape& shape) {
+inline void expect_as_flooded(TestBackend backend, const Mask& mask, const Shape& shape) {
     for (const int connectivity : kConnectivities) {
         SCOPED_TRACE(testing::Message() << "connectivity " << connectivity << ", shape " << shape.d << " x " << shape.h
                                         << " x " << shape.w);
@@ -53,9 +53,9 @@ inline void expect_as_flooded(Backend backend, const Mask& mask, const Shape& sh
 }
 
 /// The weight of each voxel, as a loss looks it up.
-inline std::vector<float> voxel_weights(Backend backend, const Mask& mask, const Shape& shape, int connectivity,
+inline std::vector<float> voxel_weights(TestBackend backend, const Mask& mask, const Shape& shape, int connectivity,
                                         WeightClip clip = {}) {
-    const Kernels& device = kernels_of(backend);
+    const Backend& device = backend_of(backend);
     const std::int64_t stride = component_label_bound(shape, connectivity);
     const KernelArray<std::uint8_t> on_device(device, mask);
     const KernelArray<std::int32_t> labels(device, shape.elements() + 1, -7);  // the last is a sentinel
@@ -67,7 +67,7 @@ inline std::vector<float> voxel_weights(Backend backend, const Mask& mask, const
     const std::vector<float> weight_of = table.host();
     EXPECT_EQ(found.back(), -7) << "wrote behind the labels";
     EXPECT_EQ(weight_of.back(), -7.0f) << "wrote behind the table";
-    if (backend == Backend::simt) simt::check_sentinels();
+    if (backend == TestBackend::simt) simt::check_sentinels();
     std::vector<float> weights;
     for (std::size_t v = 0; v < mask.size(); ++v) {
         const std::int64_t label = mask[v] != 0 ? found[v] : 0;

@@ -60,13 +60,13 @@ inline std::vector<double> expected_weight_gradient(const ConvolutionOptions& o,
 
 /// What tests of one kind of convolution share: all three passes against double precision, fresh random inputs, whose
 /// seed is printed on failure.
-class ConvolutionTest : public testing::TestWithParam<Backend> {
+class ConvolutionTest : public testing::TestWithParam<TestBackend> {
   protected:
     ConvolutionTest()
         : seed_(std::random_device{}()), random_(seed_), trace_(__FILE__, __LINE__, "seed " + std::to_string(seed_)) {}
     void SetUp() override {
         IWSEG_SKIP_WITHOUT_DEVICE(GetParam());
-        device_ = &kernels_of(GetParam());
+        device_ = &backend_of(GetParam());
     }
     void TearDown() override {
         simt::check_sentinels();
@@ -96,7 +96,7 @@ class ConvolutionTest : public testing::TestWithParam<Backend> {
     unsigned seed_;
     std::mt19937 random_;
     testing::ScopedTrace trace_;
-    const Kernels* device_ = nullptr;
+    const Backend* device_ = nullptr;
 };
 
 /// Of the largest value: f32 sums of at most 10^4 products; bf16 rounds each result to 2^-9.

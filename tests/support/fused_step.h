@@ -19,8 +19,8 @@ namespace iwseg {
 /// The same backend without what convolutions do for normalisations on the way: these make passes of their own, all or
 /// but for one. kMake: the backend's make_convolution.
 template <auto kMake, bool kSums = false, bool kNormalises = false>
-Kernels with_passes_of_their_own(const Kernels& kernels) {
-    Kernels table = kernels;
+Backend with_passes_of_their_own(const Backend& backend) {
+    Backend table = backend;
     table.make_convolution = [](Stream stream, const ConvolutionOptions& options, ConvolutionPasses passes) {
         ConvolutionOptions apart = options;
         apart.sums = options.sums && kSums;
@@ -33,8 +33,8 @@ Kernels with_passes_of_their_own(const Kernels& kernels) {
 /// A training in bf16 of a network in which all convolutions of kernel 3 but the first are narrow.
 class FusedTraining {
   public:
-    explicit FusedTraining(const Kernels& kernels, bool record = true)
-        : context_(kernels, {.threads = 1, .record = record}) {
+    explicit FusedTraining(const Backend& backend, bool record = true)
+        : context_(backend, {.threads = 1, .record = record}) {
         TrainingOptions options;
         options.network = unet({1, 1, {8, 16, 8, 8}});
         options.loss = loss_from_name("bce");

@@ -6,8 +6,8 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/device/backend.h"
 #include "kernels/device/bf16.h"
-#include "kernels/device/kernel_table.h"
 #include "kernels/device/view.h"
 #include "tests/support/reference_operations.h"
 
@@ -17,7 +17,7 @@ namespace iwseg {
 /// so that AddressSanitizer sees what runs over.
 class TestMemory {
   public:
-    TestMemory(const Kernels& device, const void* content, std::size_t bytes) : device_(&device), bytes_(bytes) {
+    TestMemory(const Backend& device, const void* content, std::size_t bytes) : device_(&device), bytes_(bytes) {
         if (device.host_memory)
             host_ = std::make_unique<char[]>(bytes);
         else
@@ -41,10 +41,10 @@ class TestMemory {
         device_->copy_to_host({}, data(), to, static_cast<std::int64_t>(bytes_));
         device_->synchronise({});
     }
-    const Kernels& device() const { return *device_; }
+    const Backend& device() const { return *device_; }
 
   private:
-    const Kernels* device_;
+    const Backend* device_;
     std::size_t bytes_;
     std::unique_ptr<char[]> host_;
     void* memory_ = nullptr;
@@ -54,9 +54,9 @@ class TestMemory {
 template <class T>
 class KernelArray {
   public:
-    KernelArray(const Kernels& device, const std::vector<T>& values)
+    KernelArray(const Backend& device, const std::vector<T>& values)
         : count_(values.size()), memory_(device, values.data(), values.size() * sizeof(T)) {}
-    KernelArray(const Kernels& device, std::int64_t count, T value = {})
+    KernelArray(const Backend& device, std::int64_t count, T value = {})
         : KernelArray(device, std::vector<T>(static_cast<std::size_t>(count), value)) {}
 
     T* data() const { return static_cast<T*>(memory_.data()); }
@@ -75,7 +75,7 @@ class KernelArray {
 /// need.
 class KernelStream {
   public:
-    explicit KernelStream(const Kernels& device) : counters_(device, device.host_memory ? 0 : kStreamCounters, 0u) {}
+    explicit KernelStream(const Backend& device) : counters_(device, device.host_memory ? 0 : kStreamCounters, 0u) {}
 
     operator Stream() const { return {nullptr, counters_.data()}; }
     /// What the counters hold: zeros, between kernels.
@@ -86,7 +86,7 @@ class KernelStream {
 };
 
 /// Scratch of as many bytes, filled with what reads as NaN.
-inline KernelArray<unsigned char> kernel_scratch(const Kernels& device, std::int64_t bytes) {
+inline KernelArray<unsigned char> kernel_scratch(const Backend& device, std::int64_t bytes) {
     return {device, bytes + 64, 0xFF};
 }
 
@@ -94,13 +94,13 @@ inline KernelArray<unsigned char> kernel_scratch(const Kernels& device, std::int
 /// kernel leaves out is seen.
 class KernelTensor {
   public:
-    KernelTensor(const Kernels& device, const Shape& shape, Layout layout, Type type)
+    KernelTensor(const Backend& device, const Shape& shape, Layout layout, Type type)
         : shape_(shape), layout_(layout), type_(type) {
         std::vector<char> bytes = blank();
         reference::each(shape, [&](auto n, auto c, auto d, auto h, auto w) { set(bytes, place(n, c, d, h, w), NAN); });
         memory_ = std::make_unique<TestMemory>(device, bytes.data(), bytes.size());
     }
-    KernelTensor(const Kernels& device, const reference::Array& array, Layout layout, Type type)
+    KernelTensor(const Backend& device, const reference::Array& array, Layout layout, Type type)
         : shape_(array.shape), layout_(layout), type_(type) {
         std::vector<char> bytes = blank();
         reference::each(shape_, [&](auto n, auto c, auto d, auto h, auto w) {

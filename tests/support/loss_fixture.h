@@ -52,9 +52,9 @@ inline Batch random_batch(const Shape& shape, double spread, std::mt19937& rando
 }
 
 template <class T = float>
-Result compute(Backend backend, const Loss& loss, const Batch& b, Stream threads = {}) {
+Result compute(TestBackend backend, const Loss& loss, const Batch& b, Stream threads = {}) {
     constexpr Type type = std::is_same_v<T, float> ? Type::f32 : Type::bf16;
-    const Kernels& device = kernels_of(backend);
+    const Backend& device = backend_of(backend);
     const KernelStream of_device(device);
     const Stream stream = device.host_memory ? threads : of_device;
     std::vector<T> rounded(b.logit.size()), sentinel(b.logit.size() + 1);
@@ -79,7 +79,7 @@ Result compute(Backend backend, const Loss& loss, const Batch& b, Stream threads
     EXPECT_EQ(to_f32(gradients.back()), -7.0f) << "wrote behind the gradient";
     Result result{value.host()[0], {}};
     for (std::size_t v = 0; v < b.logit.size(); ++v) result.gradient.push_back(to_f32(gradients[v]));
-    if (backend == Backend::simt) simt::check_sentinels();
+    if (backend == TestBackend::simt) simt::check_sentinels();
     return result;
 }
 
@@ -117,7 +117,7 @@ inline void expect_gradient_of_reference(const Loss& loss, const Batch& b, const
     }
 }
 
-class LossKernel : public testing::TestWithParam<Backend> {
+class LossKernel : public testing::TestWithParam<TestBackend> {
   protected:
     void SetUp() override { IWSEG_SKIP_WITHOUT_DEVICE(GetParam()); }
 

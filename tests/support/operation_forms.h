@@ -23,7 +23,7 @@ namespace iwseg {
 using reference::Array;
 
 struct OperationForm {
-    Backend backend;
+    TestBackend backend;
     Layout layout;
     Type type;
 };
@@ -35,11 +35,11 @@ inline std::ostream& operator<<(std::ostream& out, const OperationForm& form) {
 }
 
 inline const std::vector<OperationForm> kForms = {
-    {Backend::cpu, Layout::ncdhw, Type::f32},      {Backend::cpu, Layout::blocked8, Type::f32},
-    {Backend::cpu, Layout::blocked16, Type::f32},  {Backend::cpu, Layout::blocked8, Type::bf16},
-    {Backend::cpu, Layout::blocked16, Type::bf16}, {Backend::simt, Layout::ndhwc, Type::f32},
-    {Backend::simt, Layout::ndhwc, Type::bf16},    {Backend::cuda, Layout::ndhwc, Type::f32},
-    {Backend::cuda, Layout::ndhwc, Type::bf16}};
+    {TestBackend::cpu, Layout::ncdhw, Type::f32},      {TestBackend::cpu, Layout::blocked8, Type::f32},
+    {TestBackend::cpu, Layout::blocked16, Type::f32},  {TestBackend::cpu, Layout::blocked8, Type::bf16},
+    {TestBackend::cpu, Layout::blocked16, Type::bf16}, {TestBackend::simt, Layout::ndhwc, Type::f32},
+    {TestBackend::simt, Layout::ndhwc, Type::bf16},    {TestBackend::cuda, Layout::ndhwc, Type::f32},
+    {TestBackend::cuda, Layout::ndhwc, Type::bf16}};
 
 /// Channels that fill packs and blocks, and that do not.
 inline constexpr std::int64_t kChannels[] = {1, 3, 8, 16, 20, 64, 257};
@@ -69,7 +69,7 @@ class OperationTest : public testing::TestWithParam<OperationForm> {
     }
 
     Stream stream() const { return *stream_; }
-    const Kernels& device() const { return kernels_of(GetParam().backend); }
+    const Backend& device() const { return backend_of(GetParam().backend); }
     /// On the executor, runs a test in order and on random schedules, and looks for what was written behind a buffer.
     void on_schedules(const std::function<void()>& body) {
         for (const std::uint64_t seed :
@@ -79,7 +79,7 @@ class OperationTest : public testing::TestWithParam<OperationForm> {
             body();
             simt::check_sentinels();
             for (const unsigned counter : stream_->counters()) ASSERT_EQ(counter, 0u) << "a launch left its counter";
-            if (GetParam().backend != Backend::simt || HasFatalFailure()) return;
+            if (GetParam().backend != TestBackend::simt || HasFatalFailure()) return;
         }
     }
 
@@ -112,12 +112,12 @@ class OperationTest : public testing::TestWithParam<OperationForm> {
     template <class Run>
     Array on_cpu(const Array& before, Run&& run) const {
         std::vector<KernelTensor> inputs;
-        KernelTensor result(cpu::kernels(), before, Layout::ncdhw, Type::f32);
+        KernelTensor result(cpu::backend(), before, Layout::ncdhw, Type::f32);
         const auto view = [&](const Array& array) {
-            inputs.emplace_back(cpu::kernels(), array, Layout::ncdhw, Type::f32);
+            inputs.emplace_back(cpu::backend(), array, Layout::ncdhw, Type::f32);
             return inputs.back().view();
         };
-        run(cpu::kernels(), view, result.view());
+        run(cpu::backend(), view, result.view());
         return result.array();
     }
 

@@ -47,11 +47,11 @@ std::pair<std::vector<float>, std::vector<std::uint8_t>> next_batch(std::mt19937
     return {image, target};
 }
 
-class Trainers : public testing::TestWithParam<Backend> {
+class Trainers : public testing::TestWithParam<TestBackend> {
   protected:
     Trainers() : seed_(std::random_device{}()), trace_(__FILE__, __LINE__, "seed " + std::to_string(seed_)) {}
     void SetUp() override { IWSEG_SKIP_WITHOUT_DEVICE(GetParam()); }
-    Context context() const { return Context(kernels_of(GetParam()), {.threads = 1}); }
+    Context context() const { return Context(backend_of(GetParam()), {.threads = 1}); }
 
     unsigned seed_;
 
@@ -127,7 +127,7 @@ TEST_P(Trainers, RefuseBatchesOfAnotherSizeOrMeaning) {
     trainer.step(image, target);
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, Trainers, testing::Values(Backend::cpu, Backend::simt, Backend::cuda),
+INSTANTIATE_TEST_SUITE_P(Backends, Trainers, testing::Values(TestBackend::cpu, TestBackend::simt, TestBackend::cuda),
                          [](const auto& one) { return std::string(name_of(one.param)); });
 
 TEST(LossSums, OfValuesAreThoseOfTheirText) {

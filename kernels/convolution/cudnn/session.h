@@ -9,7 +9,7 @@
 #include "kernels/convolution/cudnn/plans.h"
 #include "kernels/convolution/narrow.h"
 #include "kernels/convolution/plan_file.h"
-#include "kernels/device/backend.h"
+#include "kernels/device/declare.h"
 
 namespace iwseg::cuda {
 

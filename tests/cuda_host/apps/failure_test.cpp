@@ -38,7 +38,7 @@ ConvolutionOptions convolution(bool plain) {
 Values convolve(ConvolutionOptions options) {
     options.bias = true;
     options.src_layout = options.dst_layout = Layout::ndhwc;
-    const Kernels& device = cuda::kernels();
+    const Backend& device = cuda::backend();
     const Context context(device, {});
     const Stream stream = context.stream();
     const auto one = device.make_convolution(stream, options, {});

@@ -35,12 +35,12 @@ TEST_F(CudaHost, GpusAreCountedWithoutTakingTheirMemory) {
 }
 
 TEST_F(CudaHost, TheCardIsChosenByAutoWhereItCanBeUsed) {
-    EXPECT_STREQ(Context({"auto"}).kernels().name, "cuda");
+    EXPECT_STREQ(Context({"auto"}).backend().name, "cuda");
     for (const standin::CardOptions& unusable :
          {standin::CardOptions{.driver = 12080}, standin::CardOptions{.cards = 0},
           standin::CardOptions{.holds_kernels = false}}) {
         standin::insert_card(unusable);
-        EXPECT_STREQ(Context({"auto"}).kernels().name, "cpu");
+        EXPECT_STREQ(Context({"auto"}).backend().name, "cpu");
         EXPECT_THROW(Context({"cuda"}), InputError);
     }
 }

@@ -1,4 +1,4 @@
-#include "kernels/device/kernel_table.h"
+#include "kernels/device/backend.h"
 
 #include <string>
 
@@ -64,11 +64,11 @@ bool available() {
     return why_unavailable().empty();
 }
 
-const Kernels& kernels() {
+const Backend& backend() {
     if (const std::string reason = why_unavailable(); !reason.empty())
         throw InputError("device cuda is not available: " + reason + "; use --device cpu");
 #define IWSEG_KERNEL_ADDRESS(name) &cuda::name,
-    static constexpr Kernels table{"cuda", false, IWSEG_KERNELS(IWSEG_KERNEL_ADDRESS)};
+    static constexpr Backend table{"cuda", false, IWSEG_KERNELS(IWSEG_KERNEL_ADDRESS)};
 #undef IWSEG_KERNEL_ADDRESS
     return table;
 }
