@@ -10,14 +10,14 @@ class DeviceTimer {
   public:
     explicit DeviceTimer(const Context& context) : device_(context.backend()), stream_(context.stream()) {}
     ~DeviceTimer() {
-        device_.release_mark(begin_);
-        device_.release_mark(end_);
+        device_.release_event(begin_);
+        device_.release_event(end_);
     }
     DeviceTimer(const DeviceTimer&) = delete;
     DeviceTimer& operator=(const DeviceTimer&) = delete;
 
-    void start() { begin_ = device_.set_mark(stream_, begin_); }
-    void stop() { end_ = device_.set_mark(stream_, end_); }
+    void start() { begin_ = device_.record_event(stream_, begin_); }
+    void stop() { end_ = device_.record_event(stream_, end_); }
     /// Waits until what was queued before stop is done. Returns the seconds from start to stop.
     double wait() const {
         device_.wait_for(end_);
@@ -27,7 +27,7 @@ class DeviceTimer {
   private:
     const Backend& device_;
     Stream stream_;
-    Mark begin_, end_;
+    Event begin_, end_;
 };
 
 }  // namespace iwseg

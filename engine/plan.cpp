@@ -238,18 +238,18 @@ StepTimes Plan::run_timed() {
     const Backend& device = context_.backend();
     const Stream stream = context_.stream();
     device.delay(stream, delay_);
-    std::vector<Mark> marks{device.set_mark(stream, {})};
+    std::vector<Event> events{device.record_event(stream, {})};
     for (const Call& call : calls_) {
         run_call(call);
-        marks.push_back(device.set_mark(stream, {}));
+        events.push_back(device.record_event(stream, {}));
     }
     StepTimes times;
-    times.starved = !device.host_memory && device.reached(marks.front());
+    times.starved = !device.host_memory && device.completed(events.front());
     if (times.starved) delay_ = std::min(2 * delay_, kLongestDelay);
-    device.wait_for(marks.back());
+    device.wait_for(events.back());
     for (std::size_t i = 0; i < calls_.size(); ++i)
-        times.seconds.push_back(device.seconds_between(marks[i], marks[i + 1]));
-    for (const Mark mark : marks) device.release_mark(mark);
+        times.seconds.push_back(device.seconds_between(events[i], events[i + 1]));
+    for (const Event event : events) device.release_event(event);
     return times;
 }
 

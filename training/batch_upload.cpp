@@ -32,8 +32,8 @@ BatchUpload::BatchUpload(Context& context, bool bf16) : context_(context), bf16_
 
 BatchUpload::~BatchUpload() {
     host_.reset();  // waits for the copy that is under way
-    context_.backend().release_mark(uploaded_);
-    context_.backend().release_mark(taken_);
+    context_.backend().release_event(uploaded_);
+    context_.backend().release_event(taken_);
 }
 
 void BatchUpload::make_room(std::int64_t bytes) {
@@ -71,7 +71,7 @@ void BatchUpload::send(const Batch& batch, const UpdateStep& update, const StepP
     }
     device.wait_in_stream(copies_.get(), taken_);
     device.copy_to_device(copies_.get(), host, staged_->data(), at.end);
-    uploaded_ = device.set_mark(copies_.get(), uploaded_);
+    uploaded_ = device.record_event(copies_.get(), uploaded_);
     device.wait_in_stream(context_.stream(), uploaded_);
     const char* staged = staged_->data();
     const StagedForm of_image = bf16_ ? StagedForm::bf16_to_f32 : StagedForm::as_they_are;
@@ -84,7 +84,7 @@ void BatchUpload::send(const Batch& batch, const UpdateStep& update, const StepP
          {staged + at.labels, places.labels, voxels * (short_labels ? 2 : 4), of_labels},
          {staged + at.weights, places.weights, batch.shape.n * places.stride * 4, {}}}};
     device.take_staged(context_.stream(), std::span(parts).first(weighted ? 5 : 3));
-    taken_ = device.set_mark(context_.stream(), taken_);
+    taken_ = device.record_event(context_.stream(), taken_);
 }
 
 }  // namespace iwseg

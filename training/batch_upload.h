@@ -46,8 +46,8 @@ class BatchUpload {
     DeviceStream copies_;
     std::unique_ptr<HostMemory> host_;
     std::unique_ptr<DeviceMemory> staged_;  ///< laid out as host_
-    Mark uploaded_;                         ///< when host_ may be written again, and staged_ read
-    Mark taken_;                            ///< when staged_ may be written again
+    Event uploaded_;                        ///< when host_ may be written again, and staged_ read
+    Event taken_;                           ///< when staged_ may be written again
 };
 
 }  // namespace iwseg

@@ -39,7 +39,7 @@ StepInputs::StepInputs(Context& context, const Shape& input, bool weighted, bool
 
 StepInputs::~StepInputs() {
     sources_.reset();  // waits for the copy that is under way
-    context_.backend().release_mark(uploaded_);
+    context_.backend().release_event(uploaded_);
 }
 
 void StepInputs::make_room(std::int64_t stride) {
@@ -108,7 +108,7 @@ bool StepInputs::set(const std::vector<PatchPlace>& places, const UpdateStep& up
         std::memcpy(sources_->data() + parts.sources + n * sizeof source, &source, sizeof source);
     }
     device.copy_to_device(context_.stream(), sources_->data(), device_->data(), sources_->bytes());
-    uploaded_ = device.set_mark(context_.stream(), uploaded_);
+    uploaded_ = device.record_event(context_.stream(), uploaded_);
     return fill_from(scans_, scans_stride_);
 }
 

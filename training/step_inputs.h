@@ -56,7 +56,7 @@ class StepInputs {
     std::unique_ptr<DeviceMemory> device_;
     std::unique_ptr<BatchUpload> batches_;
     std::unique_ptr<HostMemory> sources_;  ///< laid out as device_, up to the image
-    Mark uploaded_;                        ///< when sources_ may be written again
+    Event uploaded_;                       ///< when sources_ may be written again
     UpdateStep host_update_;
     float* image_ = nullptr;
     const UpdateStep* update_ = &host_update_;

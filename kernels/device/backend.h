@@ -37,8 +37,8 @@
 #define IWSEG_KERNELS(X) \
     X(allocate) X(release) X(free_memory) X(allocate_host) X(release_host) X(copy_to_device) X(copy_to_host) \
     X(set_zero) X(synchronise) X(open_stream) X(close_stream) X(begin_recording) X(end_recording) X(replay) \
-    X(release_recorded) X(device_description) X(set_mark) X(wait_for) X(wait_in_stream) X(seconds_between) \
-    X(release_mark) X(reached) X(delay) X(begin_range) X(end_range) X(arithmetic_peak) X(add) X(copy) X(channel_sum) \
+    X(release_recorded) X(device_description) X(record_event) X(wait_for) X(wait_in_stream) X(seconds_between) \
+    X(release_event) X(completed) X(delay) X(begin_range) X(end_range) X(arithmetic_peak) X(add) X(copy) X(channel_sum) \
     X(channel_sum_scratch_bytes) X(reorder) X(batch_norm_scratch_bytes) X(batch_norm_statistics) \
     X(batch_norm_running_statistics) X(batch_norm_apply) X(batch_norm_backward) X(group_norm_scratch_bytes) \
     X(group_norm_statistics) X(group_norm_apply) X(group_norm_backward) X(make_convolution) \

@@ -5,7 +5,7 @@
 namespace iwseg {
 
 /// A moment in a stream's work (a cudaEvent_t on CUDA, the clock on the CPU).
-struct Mark {
+struct Event {
     void* handle = nullptr;
     double seconds = 0;
 };
@@ -14,18 +14,18 @@ struct Mark {
 
 /// Moments in a stream's work, and what people who profile need.
 IWSEG_BACKENDS(
-    /// Marks what is queued so far. used: a mark no longer needed, whose event is used again.
-    Mark set_mark(Stream stream, Mark used);
-    /// Waits until the work before a mark is done, copies included; not at all for one that was never set. Throws
-    /// std::runtime_error where any of it failed.
-    void wait_for(Mark mark);
-    /// Has a stream's work from here on begin after the work before a mark of another stream; the host does not wait,
-    /// nor does the stream for a mark that was never set.
-    void wait_in_stream(Stream stream, Mark mark);
-    /// Of two marks that have been waited for.
-    double seconds_between(Mark from, Mark to); void release_mark(Mark mark) noexcept;
-    /// Whether the work before a mark that was set is done; does not wait.
-    bool reached(Mark mark);
+    /// Records what is queued so far. used: one no longer needed, which is recorded again.
+    Event record_event(Stream stream, Event used);
+    /// Waits until the work before an event is done, copies included; not at all for one that was never recorded.
+    /// Throws std::runtime_error where any of it failed.
+    void wait_for(Event event);
+    /// Has a stream's work from here on begin after the work before an event of another stream; the host does not wait,
+    /// nor does the stream for an event that was never recorded.
+    void wait_in_stream(Stream stream, Event event);
+    /// Of two events that have been waited for.
+    double seconds_between(Event from, Event to); void release_event(Event event) noexcept;
+    /// Whether the work before an event that was recorded is done; does not wait.
+    bool completed(Event event);
     /// Keeps a device that works on its own busy for about that long, so that what is queued meanwhile starts without
     /// waiting for the host. Nothing on the CPU.
     void delay(Stream stream, double seconds);

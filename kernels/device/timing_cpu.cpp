@@ -63,16 +63,16 @@ constexpr auto by_registers_of_avx512 = by_registers_of_avx2, by_pairs_of_bf16 =
 
 }  // namespace
 
-Mark set_mark(Stream, Mark) {
+Event record_event(Stream, Event) {
     return {nullptr, now()};
 }
-void wait_in_stream(Stream, Mark) {}
-void wait_for(Mark) {}
-double seconds_between(Mark from, Mark to) {
+void wait_in_stream(Stream, Event) {}
+void wait_for(Event) {}
+double seconds_between(Event from, Event to) {
     return to.seconds - from.seconds;
 }
-void release_mark(Mark) noexcept {}
-bool reached(Mark) {
+void release_event(Event) noexcept {}
+bool completed(Event) {
     return true;
 }
 void delay(Stream, double) {}

@@ -15,8 +15,8 @@
 namespace iwseg::cuda {
 namespace {
 
-cudaEvent_t event_of(Mark mark) {
-    return static_cast<cudaEvent_t>(mark.handle);
+cudaEvent_t event_of(Event event) {
+    return static_cast<cudaEvent_t>(event.handle);
 }
 
 void check_blas(cublasStatus_t status, const char* operation) {
@@ -50,7 +50,7 @@ void fill_with_noise(Stream stream, void* memory, std::size_t bytes, bool bf16) 
 
 }  // namespace
 
-Mark set_mark(Stream stream, Mark used) {
+Event record_event(Stream stream, Event used) {
     cudaEvent_t event = event_of(used);
     if (!event) check(cudaEventCreate(&event), "making an event");
     const cudaError_t status = cudaEventRecord(event, static_cast<cudaStream_t>(stream.handle));
@@ -59,27 +59,27 @@ Mark set_mark(Stream stream, Mark used) {
     return {event, 0};
 }
 
-void wait_in_stream(Stream stream, Mark mark) {
-    if (!mark.handle) return;
-    check(cudaStreamWaitEvent(static_cast<cudaStream_t>(stream.handle), event_of(mark), 0), "having a stream wait");
+void wait_in_stream(Stream stream, Event event) {
+    if (!event.handle) return;
+    check(cudaStreamWaitEvent(static_cast<cudaStream_t>(stream.handle), event_of(event), 0), "having a stream wait");
 }
 
-void wait_for(Mark mark) {
-    if (mark.handle) check(cudaEventSynchronize(event_of(mark)), "waiting for the GPU");
+void wait_for(Event event) {
+    if (event.handle) check(cudaEventSynchronize(event_of(event)), "waiting for the GPU");
 }
 
-double seconds_between(Mark from, Mark to) {
+double seconds_between(Event from, Event to) {
     float milliseconds = 0;
     check(cudaEventElapsedTime(&milliseconds, event_of(from), event_of(to)), "reading the time between events");
     return milliseconds * 1e-3;
 }
 
-void release_mark(Mark mark) noexcept {
-    if (mark.handle) cudaEventDestroy(event_of(mark));
+void release_event(Event event) noexcept {
+    if (event.handle) cudaEventDestroy(event_of(event));
 }
 
-bool reached(Mark mark) {
-    const cudaError_t status = cudaEventQuery(event_of(mark));
+bool completed(Event event) {
+    const cudaError_t status = cudaEventQuery(event_of(event));
     if (status == cudaErrorNotReady) return false;
     check(status, "asking whether an event was reached");
     return true;
@@ -107,19 +107,19 @@ double arithmetic_peak(Stream stream, bool bf16) {
     const cudaDataType type = bf16 ? CUDA_R_16BF : CUDA_R_32F;
     const float one = 1, zero = 0;
     double best = 0;
-    Mark begin, end;
+    Event begin, end;
     for (int round = 0; round < 10; ++round) {
-        begin = set_mark(stream, begin);
+        begin = record_event(stream, begin);
         check_blas(
             cublasGemmEx(raw, CUBLAS_OP_N, CUBLAS_OP_N, kSide, kSide, kSide, &one, a, type, kSide, a + bytes, type,
                          kSide, &zero, a + 2 * bytes, type, kSide, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
             "multiplying matrices");
-        end = set_mark(stream, end);
+        end = record_event(stream, end);
         wait_for(end);
         best = std::max(best, 2.0 * kSide * kSide * kSide / seconds_between(begin, end));
     }
-    release_mark(begin);
-    release_mark(end);
+    release_event(begin);
+    release_event(end);
     return best;
 }
 

@@ -141,21 +141,21 @@ TEST_F(CudaHost, WhatARecordingForbidsEndsItInASentence) {
 
 TEST_F(CudaHost, MarksTellTheCardsTime) {
     const OpenStream stream;
-    Mark begin = cuda::set_mark(stream.get(), {});
+    Event begin = cuda::record_event(stream.get(), {});
     const double peak = cuda::arithmetic_peak(stream.get(), true);
     EXPECT_NEAR(peak, 1e14, 1e12) << "the card's clock runs by what work takes";
-    const Mark end = cuda::set_mark(stream.get(), {});
+    const Event end = cuda::record_event(stream.get(), {});
     EXPECT_THROW(cuda::seconds_between(begin, end), std::runtime_error) << "not waited for";
-    EXPECT_FALSE(cuda::reached(end));
+    EXPECT_FALSE(cuda::completed(end));
     cuda::wait_for(end);
-    EXPECT_TRUE(cuda::reached(end));
+    EXPECT_TRUE(cuda::completed(end));
     EXPECT_GT(cuda::seconds_between(begin, end), 10 * 2.0 * 8192 * 8192 * 8192 / 1e14);
-    const Mark reused = cuda::set_mark(stream.get(), begin);
+    const Event reused = cuda::record_event(stream.get(), begin);
     EXPECT_EQ(reused.handle, begin.handle);
     cuda::wait_for(reused);
     cuda::wait_for({});
-    cuda::release_mark(reused);
-    cuda::release_mark(end);
+    cuda::release_event(reused);
+    cuda::release_event(end);
 }
 
 TEST_F(CudaHost, MemoryThatIsNotThereIsRefusedInASentence) {
@@ -188,7 +188,7 @@ TEST_F(CudaHost, AFailureIsNotToldAgainByTheNextCall) {
 TEST_F(CudaHost, AMarkThatCannotBeSetLeavesNoEvent) {
     const OpenStream stream;
     standin::fail_call(2);  // the first makes the event
-    EXPECT_THROW(cuda::set_mark(stream.get(), {}), std::runtime_error);
+    EXPECT_THROW(cuda::record_event(stream.get(), {}), std::runtime_error);
     EXPECT_EQ(standin::alive().events, 0);
 }
 

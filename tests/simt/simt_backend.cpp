@@ -116,25 +116,25 @@ void synchronise(Stream) {
     executor::require_not_recording("waiting for a stream");
     settle(transfers_begun);
 }
-Mark set_mark(Stream, Mark) {
-    executor::require_not_recording("a mark");
-    Mark mark = cpu::set_mark({}, {});
-    mark.handle = reinterpret_cast<void*>(transfers_begun);
-    return mark;
+Event record_event(Stream, Event) {
+    executor::require_not_recording("an event");
+    Event event = cpu::record_event({}, {});
+    event.handle = reinterpret_cast<void*>(transfers_begun);
+    return event;
 }
-void wait_in_stream(Stream, Mark) {
+void wait_in_stream(Stream, Event) {
     executor::require_not_recording("a wait for another stream");
 }
-void wait_for(Mark mark) {
-    executor::require_not_recording("waiting for a mark");
-    settle(reinterpret_cast<std::uint64_t>(mark.handle));
+void wait_for(Event event) {
+    executor::require_not_recording("waiting for an event");
+    settle(reinterpret_cast<std::uint64_t>(event.handle));
 }
-double seconds_between(Mark from, Mark to) {
+double seconds_between(Event from, Event to) {
     return cpu::seconds_between(from, to);
 }
-void release_mark(Mark) noexcept {}
-bool reached(Mark mark) {
-    return transfers.empty() || transfers.front().number > reinterpret_cast<std::uint64_t>(mark.handle);
+void release_event(Event) noexcept {}
+bool completed(Event event) {
+    return transfers.empty() || transfers.front().number > reinterpret_cast<std::uint64_t>(event.handle);
 }
 void begin_range(const char*) {}
 void end_range() {}

@@ -97,7 +97,7 @@ TEST_F(SimtRecording, ReplaysReadWhatMemoryHoldsByThen) {
 TEST_F(SimtRecording, EachCallThatCudaRefusesIsAnErrorAndMakesTheRecordingInvalid) {
     ASSERT_TRUE(device_.begin_recording(other_));
     const RecordedWork earlier = device_.end_recording(other_);
-    const Mark mark = device_.set_mark(other_, {});
+    const Event event = device_.record_event(other_, {});
     std::vector<float> host(kCount);
     const struct {
         const char* says;
@@ -109,8 +109,8 @@ TEST_F(SimtRecording, EachCallThatCudaRefusesIsAnErrorAndMakesTheRecordingInvali
         {"a copy to the host", [&] { device_.copy_to_host(stream_, to_.data(), host.data(), kCount * 4); }},
         {"waiting for a stream", [&] { device_.synchronise(stream_); }},
         {"waiting for a stream", [&] { device_.synchronise(other_); }},
-        {"a mark", [&] { device_.set_mark(stream_, {}); }},
-        {"waiting for a mark", [&] { device_.wait_for(mark); }},
+        {"an event", [&] { device_.record_event(stream_, {}); }},
+        {"waiting for an event", [&] { device_.wait_for(event); }},
         {"another recording", [&] { device_.begin_recording(stream_); }},
         {"another recording", [&] { device_.begin_recording(other_); }},
         {"a replay", [&] { device_.replay(stream_, earlier); }},
@@ -128,7 +128,7 @@ TEST_F(SimtRecording, EachCallThatCudaRefusesIsAnErrorAndMakesTheRecordingInvali
         expect_usable();
     }
     device_.release_recorded(earlier);
-    device_.release_mark(mark);
+    device_.release_event(event);
 }
 
 TEST_F(SimtRecording, CallsThatReportNothingMakeItInvalidToo) {
