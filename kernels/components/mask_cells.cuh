@@ -88,7 +88,7 @@ __device__ __forceinline__ std::int64_t offset_of(const MaskCells& cells, int bi
 
 // ----------------------------------------------------------------------------------------------------------------------
 
-/// Places for `wanted` numbers in what `counter` counts, the whole warp's at once.
+/// Places for `wanted` elements in what `counter` counts, the whole warp's at once.
 __device__ __forceinline__ std::int32_t reserve(std::int32_t* counter, std::int32_t wanted) {
     if (!__any_sync(kAllLanes, wanted)) return 0;
     const int lane = static_cast<int>(threadIdx.x) % 32;

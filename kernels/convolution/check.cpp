@@ -7,12 +7,12 @@ namespace iwseg {
 namespace {
 
 /// The first, the last, and others strewn between.
-std::vector<ExpectedNumber> places(std::int64_t numbers, int count) {
-    std::vector<ExpectedNumber> chosen{{0, 0.0}, {numbers - 1, 0.0}};
+std::vector<ExpectedNumber> places(std::int64_t elements, int count) {
+    std::vector<ExpectedNumber> chosen{{0, 0.0}, {elements - 1, 0.0}};
     std::uint64_t state = 88172645463325252u;
     while (static_cast<int>(chosen.size()) < count) {
         state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-        chosen.push_back({static_cast<std::int64_t>(state % static_cast<std::uint64_t>(numbers)), 0.0});
+        chosen.push_back({static_cast<std::int64_t>(state % static_cast<std::uint64_t>(elements)), 0.0});
     }
     return chosen;
 }
@@ -75,8 +75,8 @@ double src_at(const NoiseConvolution& c, std::int64_t place) {
 std::vector<ExpectedNumber> expected_forward(const NoiseConvolution& c, int count) {
     const ConvolutionGeometry& g = c.joins;
     const std::int64_t inputs = g.inputs(), taps = g.taps(), outputs = g.dst_channels;
-    auto numbers = places(g.dst().elements(), count);
-    for (auto& [place, value] : numbers) {
+    auto elements = places(g.dst().elements(), count);
+    for (auto& [place, value] : elements) {
         const std::int64_t o = place % outputs, first = o / (outputs / g.groups) * inputs;  // of the group's inputs
         value = (c.bias ? noise_at(kNoiseBias, o) : 0.0f) + (c.accumulate ? noise_at(kNoiseDst, place) : 0.0f);
         double sum = 0;
@@ -86,14 +86,14 @@ std::vector<ExpectedNumber> expected_forward(const NoiseConvolution& c, int coun
         });
         value += sum;
     }
-    return numbers;
+    return elements;
 }
 
 std::vector<ExpectedNumber> expected_data_gradient(const NoiseConvolution& c, int count) {
     const ConvolutionGeometry& g = c.joins;
     const std::int64_t inputs = g.inputs(), taps = g.taps(), outputs = g.dst_channels / g.groups;
-    auto numbers = places(g.src.elements(), count);
-    for (auto& [place, value] : numbers) {
+    auto elements = places(g.src.elements(), count);
+    for (auto& [place, value] : elements) {
         double sum = 0;
         const std::int64_t channel = place % g.src.c, i = channel % inputs, first = channel / inputs * outputs;
         each_neighbour(g, place / g.src.c, true, [&](std::int64_t voxel, int tap) {
@@ -102,7 +102,7 @@ std::vector<ExpectedNumber> expected_data_gradient(const NoiseConvolution& c, in
         });
         value = sum;
     }
-    return numbers;
+    return elements;
 }
 
 std::vector<ExpectedNumber> expected_weight_gradient(const NoiseConvolution& c, int count) {
@@ -110,8 +110,8 @@ std::vector<ExpectedNumber> expected_weight_gradient(const NoiseConvolution& c, 
     const std::int64_t inputs = g.inputs(), taps = g.taps();
     const Shape &s = g.src, t = g.dst();
     const Axes axes(g);
-    auto numbers = places(g.weight_count(), count);
-    for (auto& [place, value] : numbers) {
+    auto elements = places(g.weight_count(), count);
+    for (auto& [place, value] : elements) {
         const std::int64_t o = place / inputs / taps, i = o / (g.dst_channels / g.groups) * inputs + place % inputs;
         const int tap = static_cast<int>(place / inputs % taps), of_d = tap / g.kernel.h / g.kernel.w,
                   of_h = tap / g.kernel.w % g.kernel.h, of_w = tap % g.kernel.w;
@@ -126,7 +126,7 @@ std::vector<ExpectedNumber> expected_weight_gradient(const NoiseConvolution& c, 
         }
         value = sum;
     }
-    return numbers;
+    return elements;
 }
 
 std::string first_difference(const std::vector<ExpectedNumber>& expected, const std::vector<double>& got,

@@ -50,7 +50,7 @@ std::vector<ExpectedNumber> expected_forward(const NoiseConvolution& convolution
 std::vector<ExpectedNumber> expected_data_gradient(const NoiseConvolution& convolution, int count);
 std::vector<ExpectedNumber> expected_weight_gradient(const NoiseConvolution& convolution, int count);
 
-/// Empty where all numbers lie within `allowed` of the largest expected one, else the worst of them in words.
+/// Empty where all elements lie within `allowed` of the largest expected one, else the worst of them in words.
 std::string first_difference(const std::vector<ExpectedNumber>& expected, const std::vector<double>& got,
                              double allowed);
 

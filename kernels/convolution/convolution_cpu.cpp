@@ -379,7 +379,7 @@ void OneDnnConvolution::backward_weights(Stream stream, View src, View diff_dst,
 }
 
 /// Whether oneDNN can be trusted: where the kernel is larger than the source, some of 2.6's gradients of weights are
-/// wrong (kernel 7 on a side of 5 at stride 2) or not numbers (kernel 5 on a side of 1).
+/// wrong (kernel 7 on a side of 5 at stride 2) or NaN (kernel 5 on a side of 1).
 bool kernel_fits(const ConvolutionOptions& o) {
     return o.kernel.d <= o.src.d && o.kernel.h <= o.src.h && o.kernel.w <= o.src.w;
 }

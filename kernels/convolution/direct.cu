@@ -58,10 +58,10 @@ __global__ void gather_kernel(Gather p, const From* from, const float* packed, c
                 for (int kw = max(0, r - w); kw < min(p.kernel, p.size.w + r - w); ++kw) {
                     const std::int64_t neighbour =
                         voxel + (std::int64_t{kd - r} * p.size.h + (kh - r)) * p.size.w + (kw - r);
-                    const From* numbers = from + sample * p.from.sample + neighbour * p.from.voxel;
+                    const From* elements = from + sample * p.from.sample + neighbour * p.from.voxel;
                     const float* weights = packed + ((kd * p.kernel + kh) * p.kernel + kw) * p.inputs * p.outputs + out;
                     for (std::int64_t c = 0; c < p.inputs; ++c)
-                        sum += to_f32(numbers[c * p.from.channel]) * weights[c * p.outputs];
+                        sum += to_f32(elements[c * p.from.channel]) * weights[c * p.outputs];
                 }
         const std::int64_t at = sample * p.to.sample + out * p.to.channel + voxel * p.to.voxel;
         store(to[at], summand ? to_f32(summand[at]) + sum : sum);
@@ -70,7 +70,7 @@ __global__ void gather_kernel(Gather p, const From* from, const float* packed, c
 
 // ----------------------------------------------------------------------------------------------------------------------
 
-/// A weight gradient: numbers of src (C inputs) against numbers of diff_dst (O outputs), over rows of voxels along w.
+/// A weight gradient: elements of src (C inputs) against elements of diff_dst (O outputs), over rows of voxels along w.
 struct Correlation {
     std::int64_t samples, inputs, outputs;
     Size size;

@@ -7,10 +7,10 @@
 #include "kernels/cuda/pack.cuh"
 #include "kernels/device/view.h"
 
-// What the direct convolutions share: where numbers lie, and groups of eight channels.
+// What the direct convolutions share: where elements lie, and groups of eight channels.
 namespace iwseg::IWSEG_BACKEND {
 
-/// A tensor (N, C, D, H, W) in ncdhw or ndhwc: numbers from one sample, channel and voxel to the next.
+/// A tensor (N, C, D, H, W) in ncdhw or ndhwc: elements from one sample, channel and voxel to the next.
 struct Strides {
     std::int64_t sample, channel, voxel;
 };

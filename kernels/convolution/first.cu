@@ -8,7 +8,7 @@
 // cores want would move and multiply mostly zeros; here the work is small enough for ordinary multiply-adds.
 //
 // A block loads a tile of one source channel, with the halo around it, into shared memory. Forward, a thread computes
-// 8 outputs of 4 voxels in a row: a row of 6 numbers and 24 weights serve 96 multiply-adds. For the weight gradient a
+// 8 outputs of 4 voxels in a row: a row of 6 elements and 24 weights serve 96 multiply-adds. For the weight gradient a
 // warp has one source channel and one depth of the kernel, a thread 9 taps of 8 outputs in registers, which it carries
 // through all tiles of its block; lanes, warps and blocks are then summed in that order.
 //

@@ -151,7 +151,7 @@ General problem_of(const ConvolutionOptions& o, const View& src, const View& dst
             packed ? o.inputs() : 1};
 }
 
-/// Calls body(of src, of dst) with numbers of the operands' types.
+/// Calls body(of src, of dst) with elements of the operands' types.
 template <class Body>
 void with_types(const ConvolutionOptions& o, Body&& body) {
     with_real(o.src_type, [&](auto src) { with_real(o.dst_type, [&](auto dst) { body(src, dst); }); });

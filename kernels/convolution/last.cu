@@ -43,12 +43,12 @@ __global__ void last_forward_kernel(Dot p, const Src* src, const float* weights,
         float sum[kCount] = {};
         const Src* from = src + (sample * p.voxels + v) * p.inputs;
         for (int c = 0; c < p.inputs; c += kEight) {
-            float numbers[kEight];
-            load_eight(from + c, numbers);
+            float elements[kEight];
+            load_eight(from + c, elements);
 #pragma unroll
             for (int o = 0; o < kCount; ++o)
 #pragma unroll
-                for (int i = 0; i < kEight; ++i) sum[o] += numbers[i] * shared[o * p.inputs + c + i];
+                for (int i = 0; i < kEight; ++i) sum[o] += elements[i] * shared[o * p.inputs + c + i];
         }
 #pragma unroll
         for (int o = 0; o < kCount; ++o) {
@@ -91,14 +91,14 @@ __global__ void last_weight_kernel(Dot p, const Src* src, const float* diff_dst,
         for (std::int64_t sample = 0; sample < p.samples; ++sample)
             for (std::int64_t v = std::int64_t{blockIdx.x} * rows + row; v < p.voxels;
                  v += std::int64_t{gridDim.x} * rows) {
-                float numbers[kEight];
-                load_eight(src + (sample * p.voxels + v) * p.inputs + c, numbers);
+                float elements[kEight];
+                load_eight(src + (sample * p.voxels + v) * p.inputs + c, elements);
 #pragma unroll
                 for (int o = 0; o < kCount; ++o) {
                     if (o >= p.outputs) break;
                     const float gradient = diff_dst[(sample * p.outputs + o) * p.voxels + v];
 #pragma unroll
-                    for (int i = 0; i < kEight; ++i) sum[o][i] += gradient * numbers[i];
+                    for (int i = 0; i < kEight; ++i) sum[o][i] += gradient * elements[i];
                 }
             }
 #pragma unroll

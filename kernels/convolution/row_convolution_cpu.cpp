@@ -26,7 +26,7 @@ struct Packing {
 
     std::int64_t input_blocks() const { return (inputs + block - 1) / block; }
     std::int64_t output_blocks() const { return (outputs + block - 1) / block; }
-    std::int64_t numbers() const { return input_blocks() * output_blocks() * kTaps * block * block; }
+    std::int64_t elements() const { return input_blocks() * output_blocks() * kTaps * block * block; }
 };
 
 /// One pair of blocks: (O, C, 27), channels of the convolution's own result and source, to (kd, kh, input, kw, output).
@@ -143,7 +143,7 @@ class RowConvolution final : public Convolution {
 RowConvolution::RowConvolution(const ConvolutionOptions& options, ConvolutionPasses passes) : options_(options) {
     const auto bytes = [&](const Shape& shape) { return aligned(bytes_of(shape, Type::f32, options.dst_layout)); };
     const bool narrow = options.src_type == Type::bf16;
-    std::int64_t rest = packing(false).numbers() * bytes_of(Type::f32);
+    std::int64_t rest = packing(false).elements() * bytes_of(Type::f32);
     if (passes.backward_weights)
         rest = std::max({rest, channel_sum_scratch_bytes(options.dst(), options.dst_layout),
                          weight_gradient_scratch_bytes(options.src, options.dst_channels, 3, options.dst_layout)});

@@ -13,7 +13,7 @@
 #define IWSEG_PAIRS 0
 #endif
 
-// The instruction multiplies two bf16 numbers with two others, adds both products to an f32 sum, and does so at twice
+// The instruction multiplies two bf16 elements with two others, adds both products to an f32 sum, and does so at twice
 // the rate of f32. The two are neighbouring voxels here, since over voxels is what is summed. So rows are rewritten
 // first, voxel u beside u + 1 for every channel: src from even u on, diff from even u on for the middle of three kw and
 // from odd u on for the other two. That is one instruction in twenty of the work.
@@ -50,7 +50,7 @@ IWSEG_AVX512_BF16 void pair_up(const Bf16* row, std::int64_t first, std::int64_t
     const __m512i interleave = _mm512_load_si512(order);
     for (std::int64_t p = 0; p < pairs; ++p) {
         const std::int64_t u = first + 2 * p;
-        // Two voxels are 32 numbers in a row: half of them where one voxel is outside.
+        // Two voxels are 32 elements in a row: half of them where one voxel is outside.
         const __mmask32 inside = (u >= 0 && u < width ? 0xFFFFu : 0u) | (u + 1 < width ? 0xFFFF0000u : 0u);
         const __m512i two = _mm512_maskz_loadu_epi16(inside, row + u * kBlock);
         _mm512_storeu_si512(to + p * kBlock, _mm512_permutexvar_epi16(interleave, two));

@@ -27,7 +27,7 @@ struct Blocks {
     std::int64_t rows() const { return samples * blocks; }
 };
 
-/// Voxels of one chunk of work: 16,384 numbers, 64 KB as f32.
+/// Voxels of one chunk of work: 16,384 elements, 64 KB as f32.
 constexpr std::int64_t chunk_voxels(std::int64_t block) {
     return 16384 / block;
 }

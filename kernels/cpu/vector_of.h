@@ -1,6 +1,6 @@
 #pragma once
 
-/// A vector of B numbers, for loops that are to stay in registers; it may lie anywhere that a float may.
+/// A vector of B elements, for loops that are to stay in registers; it may lie anywhere that a float may.
 namespace iwseg::cpu {
 
 template <int B>

@@ -90,8 +90,8 @@ __device__ __forceinline__ void each_rows(const Table& table, const Position& po
 
 /// How a tensor falls into tables: one where channels are innermost; else one for each sample and channel.
 struct Tables {
-    std::int64_t groups, samples, numbers;  ///< channels handled alone; tables of each; numbers in a table
-    int channels;                           ///< of a table
+    std::int64_t groups, samples, elements;  ///< channels handled alone; tables of each; elements in a table
+    int channels;                            ///< of a table
 
     Tables(const Shape& shape, Layout layout, const char* operation) {
         if (layout != Layout::ndhwc && layout != Layout::ncdhw)
@@ -100,26 +100,26 @@ struct Tables {
         groups = apart ? shape.c : 1;
         samples = apart ? shape.n : 1;
         channels = apart ? 1 : static_cast<int>(shape.c);
-        numbers = shape.elements() / (groups * samples);
+        elements = shape.elements() / (groups * samples);
     }
 
-    /// For packs of `width` numbers; columns become whole packs.
+    /// For packs of `width` elements; columns become whole packs.
     Table table(int width) const {
         const int columns = std::lcm(channels, width), packs = columns / width;
         const int blocks = std::min((columns + kBlockColumns - 1) / kBlockColumns, kStreamCounters);
         const int block_packs = (packs + blocks - 1) / blocks;
         if (block_packs > kTableThreads) throw std::invalid_argument("a tensor of more channels than a launch takes");
-        return {numbers / columns, samples > 1 ? groups * numbers : 0, columns, channels, packs,
-                block_packs,       kTableThreads / block_packs};
+        return {elements / columns, samples > 1 ? groups * elements : 0, columns, channels, packs,
+                block_packs,        kTableThreads / block_packs};
     }
-    bool divides_by(int width) const { return numbers % std::lcm(channels, width) == 0; }
+    bool divides_by(int width) const { return elements % std::lcm(channels, width) == 0; }
 
     /// Calls body(channel, sample, first number) for each table.
     template <class Body>
     void each(Body&& body) const {
         for (std::int64_t group = 0; group < groups; ++group)
             for (std::int64_t sample = 0; sample < samples; ++sample)
-                body(group, sample, (sample * groups + group) * numbers);
+                body(group, sample, (sample * groups + group) * elements);
     }
 };
 

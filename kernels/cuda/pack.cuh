@@ -12,13 +12,13 @@ namespace iwseg::IWSEG_BACKEND {
 template <class T>
 constexpr int kPackWidth = 16 / static_cast<int>(sizeof(T));
 
-/// W numbers next to each other, aligned to all of them.
+/// W elements next to each other, aligned to all of them.
 template <class T, int W>
 struct alignas(sizeof(T) * W) Pack {
     T values[W];
 };
 
-/// The W numbers from `from`, which is aligned to all of them, as they are stored.
+/// The W elements from `from`, which is aligned to all of them, as they are stored.
 template <int W, class T>
 __device__ __forceinline__ Pack<T, W> pack_at(const T* from) {
     return *reinterpret_cast<const Pack<T, W>*>(from);
@@ -37,7 +37,7 @@ __device__ __forceinline__ uint4 load_16_bytes(const void* from) {
     return *static_cast<const uint4*>(from);
 }
 
-/// Writes 16 bytes of device memory by one instruction. nvcc takes a structure's assignment apart into its numbers and
+/// Writes 16 bytes of device memory by one instruction. nvcc takes a structure's assignment apart into its elements and
 /// joins them again only where it can see how the address is aligned, which in half of the kernels it cannot.
 __device__ __forceinline__ void store_16_bytes(void* to, const uint4& bits) {
 #ifdef __CUDA_ARCH__
@@ -60,7 +60,7 @@ __device__ __forceinline__ void store_pack(T* to, const float (&from)[W]) {
         *reinterpret_cast<Pack<T, W>*>(to) = pack;
 }
 
-/// The widest pack that divides `count` numbers of a type evenly, and so keeps rows of so many aligned: calls
+/// The widest pack that divides `count` elements of a type evenly, and so keeps rows of so many aligned: calls
 /// body(std::integral_constant<int, W>{}) with the full pack or 1.
 template <class T, class Body>
 void with_pack(std::int64_t count, Body&& body) {

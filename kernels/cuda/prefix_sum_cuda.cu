@@ -12,10 +12,10 @@ std::int64_t prefix_sum_scratch_bytes(std::int64_t count) {
     return static_cast<std::int64_t>(bytes);
 }
 
-void prefix_sum(Stream stream, std::uint32_t* numbers, std::int64_t count, void* scratch) {
+void prefix_sum(Stream stream, std::uint32_t* elements, std::int64_t count, void* scratch) {
     if (count == 0) return;
     auto bytes = static_cast<std::size_t>(prefix_sum_scratch_bytes(count));
-    check(cub::DeviceScan::ExclusiveSum(scratch, bytes, numbers, count, static_cast<cudaStream_t>(stream.handle)),
+    check(cub::DeviceScan::ExclusiveSum(scratch, bytes, elements, count, static_cast<cudaStream_t>(stream.handle)),
           "a prefix sum");
 }
 

@@ -30,7 +30,7 @@ inline void require_same_form(const View& a, const View& b, const char* operatio
 }
 
 /// Numbers a tensor holds, padding included.
-inline std::int64_t numbers_of(const View& view) {
+inline std::int64_t elements_of(const View& view) {
     return view.shape.n * padded_channels(view.layout, view.shape.c) * view.shape.voxels();
 }
 

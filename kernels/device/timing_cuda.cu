@@ -30,7 +30,7 @@ struct Released {
     void operator()(void* memory) const { cudaFree(memory); }
 };
 
-/// Fills memory with values around zero: multiplying zeros takes less power than numbers do, so that a card runs it at
+/// Fills memory with values around zero: multiplying zeros takes less power than elements do, so that a card runs it at
 /// a higher clock than it has for real work. bytes: a multiple of the pattern's.
 void fill_with_noise(Stream stream, void* memory, std::size_t bytes, bool bf16) {
     constexpr std::size_t kPattern = std::size_t{1} << 20;

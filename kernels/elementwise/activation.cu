@@ -58,7 +58,7 @@ LaunchShape shape_for(std::int64_t count) {
 
 void activate(Stream stream, View x, Activation function, View y) {
     require_same_form(x, y, "activate");
-    const std::int64_t count = numbers_of(x);
+    const std::int64_t count = elements_of(x);
     with_real(x.type, [&](auto real) {
         using T = decltype(real);
         with_activation(function, [&](auto formula) {
@@ -71,7 +71,7 @@ void activate(Stream stream, View x, Activation function, View y) {
 void activate_backward(Stream stream, View kept, View diff_y, Activation function, View diff_x, Write write) {
     require_same_form(kept, diff_y, "activate_backward");
     require_same_form(kept, diff_x, "activate_backward");
-    const std::int64_t count = numbers_of(kept);
+    const std::int64_t count = elements_of(kept);
     with_real(kept.type, [&](auto real) {
         using T = decltype(real);
         with_activation(function, [&](auto formula) {

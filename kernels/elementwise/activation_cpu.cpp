@@ -37,7 +37,7 @@ void activate(Stream stream, View x, Activation function, View y) {
     with_real(x.type, [&](auto real) {
         using T = decltype(real);
         with_activation(function, [&](auto formula) {
-            over_chunks(stream, numbers_of(x), [&](std::int64_t i, std::int64_t n) {
+            over_chunks(stream, elements_of(x), [&](std::int64_t i, std::int64_t n) {
                 activate_chunk(x.as<const T>() + i, n, formula, y.as<T>() + i);
             });
             if (!formula.kKeepsZero) clear_padding<T>(stream, y);
@@ -53,7 +53,7 @@ void activate_backward(Stream stream, View kept, View diff_y, Activation functio
         with_activation(function, [&](auto formula) {
             using F = decltype(formula);
             const auto body = write == Write::accumulate ? gradient_chunk<T, F, true> : gradient_chunk<T, F, false>;
-            over_chunks(stream, numbers_of(kept), [&](std::int64_t i, std::int64_t n) {
+            over_chunks(stream, elements_of(kept), [&](std::int64_t i, std::int64_t n) {
                 body(kept.as<const T>() + i, diff_y.as<const T>() + i, n, formula, diff_x.as<T>() + i);
             });
         });

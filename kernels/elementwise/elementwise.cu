@@ -18,9 +18,9 @@ template <class From, class To>
 constexpr int kCopyWidth = sizeof(From) < sizeof(To) ? kPackWidth<From> : kPackWidth<To>;
 
 template <class From, class To, bool kAdd>
-__global__ void copy_kernel(const From* from, std::int64_t numbers, To* to) {
+__global__ void copy_kernel(const From* from, std::int64_t elements, To* to) {
     constexpr int W = kCopyWidth<From, To>;
-    const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x, packs = numbers / W;
+    const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x, packs = elements / W;
     const std::int64_t first = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     for (std::int64_t i = first; i < packs; i += step) {
         float values[W], sum[W];
@@ -32,16 +32,16 @@ __global__ void copy_kernel(const From* from, std::int64_t numbers, To* to) {
         }
         store_pack<W>(to + i * W, values);
     }
-    for (std::int64_t i = packs * W + first; i < numbers; i += step)
+    for (std::int64_t i = packs * W + first; i < elements; i += step)
         store(to[i], kAdd ? to_f32(to[i]) + to_f32(from[i]) : to_f32(from[i]));
 }
 
 template <class From, class To, bool kAdd>
 void launch_copy(Stream stream, View from, View to) {
-    const std::int64_t numbers = numbers_of(to);
+    const std::int64_t elements = elements_of(to);
     constexpr int kWidth = kCopyWidth<From, To>;
-    const LaunchShape shape{blocks_for((numbers + kWidth - 1) / kWidth, kThreads), kThreads};
-    launch(copy_kernel<From, To, kAdd>, shape, stream, from.as<const From>(), numbers, to.as<To>());
+    const LaunchShape shape{blocks_for((elements + kWidth - 1) / kWidth, kThreads), kThreads};
+    launch(copy_kernel<From, To, kAdd>, shape, stream, from.as<const From>(), elements, to.as<To>());
 }
 
 // ----------------------------------------------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ void channel_sum(Stream stream, View x, float* sums, void* scratch) {
     with_table(x, tables, [&](auto real, auto width, const Table& table) {
         using T = decltype(real);
         for (std::int64_t c = 0; c < tables.groups; ++c)
-            launch(channel_sum_kernel<T, width>, sum_grid(tables, table), stream, x.as<const T>() + c * tables.numbers,
+            launch(channel_sum_kernel<T, width>, sum_grid(tables, table), stream, x.as<const T>() + c * tables.elements,
                    table, sums + c, blocks);
     });
 }

@@ -5,7 +5,7 @@
 #include "kernels/device/declare.h"
 #include "kernels/device/view.h"
 
-/// Plain passes over all numbers of a tensor, padding included.
+/// Plain passes over all elements of a tensor, padding included.
 IWSEG_BACKENDS(
     /// to += from; same shape, layout and type (f32 or bf16).
     void add(Stream stream, View from, View to);

@@ -8,22 +8,22 @@
 namespace iwseg::cpu {
 namespace {
 
-constexpr std::int64_t kPiece = 16384;  ///< numbers a thread takes at a time
+constexpr std::int64_t kPiece = 16384;  ///< elements a thread takes at a time
 
 template <class T>
-IWSEG_VECTOR_CLONES void add_piece(const T* from, std::int64_t numbers, T* to) {
-    for (std::int64_t i = 0; i < numbers; ++i) store(to[i], to_f32(to[i]) + to_f32(from[i]));
+IWSEG_VECTOR_CLONES void add_piece(const T* from, std::int64_t elements, T* to) {
+    for (std::int64_t i = 0; i < elements; ++i) store(to[i], to_f32(to[i]) + to_f32(from[i]));
 }
 
 template <class From, class To>
-IWSEG_VECTOR_CLONES void copy_piece(const From* from, std::int64_t numbers, To* to) {
-    for (std::int64_t i = 0; i < numbers; ++i) store(to[i], to_f32(from[i]));
+IWSEG_VECTOR_CLONES void copy_piece(const From* from, std::int64_t elements, To* to) {
+    for (std::int64_t i = 0; i < elements; ++i) store(to[i], to_f32(from[i]));
 }
 
 template <class Body>
-void over_pieces(Stream stream, std::int64_t numbers, Body&& body) {
-    parallel_for(stream, (numbers + kPiece - 1) / kPiece,
-                 [&](std::int64_t piece) { body(piece * kPiece, std::min(kPiece, numbers - piece * kPiece)); });
+void over_pieces(Stream stream, std::int64_t elements, Body&& body) {
+    parallel_for(stream, (elements + kPiece - 1) / kPiece,
+                 [&](std::int64_t piece) { body(piece * kPiece, std::min(kPiece, elements - piece * kPiece)); });
 }
 
 }  // namespace
@@ -33,7 +33,7 @@ void add(Stream stream, View from, View to) {
     if (from.type != to.type) throw std::invalid_argument("add: tensors of different type");
     with_real(to.type, [&](auto real) {
         using T = decltype(real);
-        over_pieces(stream, numbers_of(to),
+        over_pieces(stream, elements_of(to),
                     [&](std::int64_t i, std::int64_t n) { add_piece(from.as<const T>() + i, n, to.as<T>() + i); });
     });
 }
@@ -42,7 +42,7 @@ void copy(Stream stream, View from, View to) {
     require_same(from, to, "copy");
     with_real(from.type, [&](auto real_from) {
         with_real(to.type, [&](auto real_to) {
-            over_pieces(stream, numbers_of(to), [&](std::int64_t i, std::int64_t n) {
+            over_pieces(stream, elements_of(to), [&](std::int64_t i, std::int64_t n) {
                 copy_piece(from.as<const decltype(real_from)>() + i, n, to.as<decltype(real_to)>() + i);
             });
         });

@@ -38,7 +38,7 @@ __global__ void __launch_bounds__(kThreads) multiply_kernel(const T* a, const T*
 void multiply(Stream stream, View a, View b, View y, Write write) {
     require_same_form(a, b, "multiply");
     require_same_form(a, y, "multiply");
-    const std::int64_t count = numbers_of(y);
+    const std::int64_t count = elements_of(y);
     with_real(y.type, [&](auto real) {
         using T = decltype(real);
         const LaunchShape shape{blocks_for((count + kPackWidth<T> - 1) / kPackWidth<T>, kThreads), kThreads};

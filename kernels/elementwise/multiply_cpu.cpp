@@ -24,7 +24,7 @@ IWSEG_VECTOR_CLONES void multiply_chunk(const T* a, const T* b, std::int64_t cou
 void multiply(Stream stream, View a, View b, View y, Write write) {
     require_same_form(a, b, "multiply");
     require_same_form(a, y, "multiply");
-    const std::int64_t count = numbers_of(y);
+    const std::int64_t count = elements_of(y);
     with_real(y.type, [&](auto real) {
         using T = decltype(real);
         const auto body = write == Write::accumulate ? multiply_chunk<T, true> : multiply_chunk<T, false>;

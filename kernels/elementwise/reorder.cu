@@ -12,7 +12,7 @@
 namespace iwseg::IWSEG_BACKEND {
 namespace {
 
-constexpr int kThreads = 256, kTileChannels = 32, kTileNumbers = 1024;
+constexpr int kThreads = 256, kTileChannels = 32, kTileElements = 1024;
 
 /// The tile of a block: some channels of some voxels.
 struct Tile {
@@ -38,7 +38,7 @@ template <class From, class To>
 __global__ void __launch_bounds__(kThreads)
     transpose_kernel(const From* from, bool from_plain, std::int64_t channels, std::int64_t voxels, int tile_voxels,
                      unsigned tiles, To* to) {
-    SHARED(float, numbers, kTileNumbers + kTileChannels);
+    SHARED(float, elements, kTileElements + kTileChannels);
     const unsigned n = blockIdx.x / tiles;
     Tile tile{
         channels, voxels, std::int64_t{blockIdx.y} * kTileChannels, std::int64_t{blockIdx.x - n * tiles} * tile_voxels,
@@ -49,12 +49,12 @@ __global__ void __launch_bounds__(kThreads)
     const std::int64_t sample = n * channels * voxels;
     for (int i = thread; i < count; i += kThreads) {
         const Tile::Place place = tile.place(i, from_plain);
-        numbers[place.in_tile] = to_f32(from[sample + place.in_sample]);
+        elements[place.in_tile] = to_f32(from[sample + place.in_sample]);
     }
     __syncthreads();
     for (int i = thread; i < count; i += kThreads) {
         const Tile::Place place = tile.place(i, !from_plain);
-        store(to[sample + place.in_sample], numbers[place.in_tile]);
+        store(to[sample + place.in_sample], elements[place.in_tile]);
     }
 }
 
@@ -76,7 +76,7 @@ void reorder(Stream stream, View from, View to) {
         return copy(stream, from, to);
     }
     const auto tile_channels = std::min<std::int64_t>(channels, kTileChannels);
-    const int tile_voxels = static_cast<int>(kTileNumbers / tile_channels / 32 * 32);
+    const int tile_voxels = static_cast<int>(kTileElements / tile_channels / 32 * 32);
     const std::int64_t tiles = (voxels + tile_voxels - 1) / tile_voxels;
     if (samples * tiles > 0x7FFFFFFF)
         throw std::invalid_argument("reorder: a tensor of more tiles than one launch takes");

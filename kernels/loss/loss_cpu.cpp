@@ -101,7 +101,7 @@ template <class F>
         for (int i = 0; i < kPiece; ++i) sums[k][i] += terms[k][i];
 }
 
-/// row: kRow numbers of the chunk.
+/// row: kRow elements of the chunk.
 template <class F, class T>
 IWSEG_VECTOR_CLONES void sum_chunk(const Chunk<T>& chunk, const F& formula, double* row) {
     double lanes[F::kSums][kPiece] = {};

@@ -76,7 +76,7 @@ void batch_norm_statistics(Stream stream, View x, float epsilon, BatchNormStatis
             use.statistics = from(statistics, c);
             if (running.mean) use.running.mean = running.mean + c, use.running.variance = running.variance + c;
             launch(moments_kernel<T, width, kAll, BatchMoments>, sum_grid(tables, table), stream,
-                   x.as<const T>() + c * tables.numbers, table, Places<kAll>(), use, blocks);
+                   x.as<const T>() + c * tables.elements, table, Places<kAll>(), use, blocks);
         }
     });
 }
@@ -113,8 +113,9 @@ void batch_norm_backward(Stream stream, View x, View diff_y, BatchNormStatistics
         const T *data = x.as<const T>(), *gradient = diff_y.as<const T>();
         for (std::int64_t c = 0; c < tables.groups; ++c)
             launch(gradient_sums_kernel<T, width, kAll, BatchGradients>, sum_grid(tables, table), stream,
-                   data + c * tables.numbers, gradient + c * tables.numbers, table, Places<kAll>(), from(statistics, c),
-                   from(weights, c), activation, BatchGradients{diff_scale + c, diff_shift + c, share}, blocks);
+                   data + c * tables.elements, gradient + c * tables.elements, table, Places<kAll>(),
+                   from(statistics, c), from(weights, c), activation,
+                   BatchGradients{diff_scale + c, diff_shift + c, share}, blocks);
         tables.each([&](std::int64_t c, std::int64_t, std::int64_t first) {
             launch(gradient_kernel<T, width, kAll, BatchGradients>, plain_grid(table), stream, data + first,
                    gradient + first, table, Places<kAll>(), from(statistics, c), from(weights, c), activation,

@@ -13,7 +13,7 @@ struct Moments {
     __device__ __forceinline__ void finish(int channel, float epsilon, const BatchNormStatistics& statistics,
                                            const RunningStatistics& running) const {
         const double mean = pivot + sum / count;
-        // Rounding may leave a little less than nothing where all numbers are equal; a NaN is kept.
+        // Rounding may leave a little less than nothing where all elements are equal; a NaN is kept.
         const double from_mean = square - sum * sum / count, squares = from_mean < 0 ? 0 : from_mean;
         statistics.mean[channel] = static_cast<float>(mean);
         statistics.inverse_deviation[channel] = static_cast<float>(1.0 / sqrt(squares / count + epsilon));

@@ -95,7 +95,7 @@ struct SampleTables {
     template <class Body>
     void each(unsigned most, Body&& body) const {
         for (std::int64_t first = 0; first < count; first += most)
-            body(first, static_cast<unsigned>(std::min<std::int64_t>(count - first, most)), first * one.numbers);
+            body(first, static_cast<unsigned>(std::min<std::int64_t>(count - first, most)), first * one.elements);
     }
 };
 

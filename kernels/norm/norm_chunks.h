@@ -9,7 +9,7 @@
 #include "kernels/norm/batch_norm.h"
 
 // What batch and group normalisation compute of a chunk. Every pass runs over chunks of at most 64 KB. A chunk's sums
-// are taken in f32 over 64 lanes of at most 512 numbers each and joined in double in the order of the chunks: error
+// are taken in f32 over 64 lanes of at most 512 elements each and joined in double in the order of the chunks: error
 // about 1e-6 of the largest term, whatever the size, and the same bits on any number of threads.
 namespace iwseg::cpu {
 namespace {
@@ -19,11 +19,11 @@ constexpr int kLanes = 64;
 
 template <int B, class T>
 IWSEG_VECTOR_CLONES void chunk_moments(const T* x, std::int64_t voxels, double* mean, double* squares) {
-    const std::int64_t numbers = voxels * B, whole = numbers / kLanes * kLanes;
+    const std::int64_t elements = voxels * B, whole = elements / kLanes * kLanes;
     float sum[kLanes] = {}, square[kLanes] = {};
     for (std::int64_t i = 0; i < whole; i += kLanes)
         for (int l = 0; l < kLanes; ++l) sum[l] += to_f32(x[i + l]);
-    for (std::int64_t i = whole; i < numbers; ++i) sum[i - whole] += to_f32(x[i]);
+    for (std::int64_t i = whole; i < elements; ++i) sum[i - whole] += to_f32(x[i]);
     float centre[kLanes];
     for (int b = 0; b < B; ++b) {
         double total = 0;
@@ -36,7 +36,7 @@ IWSEG_VECTOR_CLONES void chunk_moments(const T* x, std::int64_t voxels, double* 
             const float away = to_f32(x[i + l]) - centre[l];
             square[l] += away * away;
         }
-    for (std::int64_t i = whole; i < numbers; ++i) {
+    for (std::int64_t i = whole; i < elements; ++i) {
         const float away = to_f32(x[i]) - centre[i - whole];
         square[i - whole] += away * away;
     }
@@ -66,7 +66,7 @@ template <int B, class T>
 IWSEG_VECTOR_CLONES void chunk_gradient_sums(const T* x, const T* diff_y, std::int64_t voxels, const float* scale,
                                              const float* shift, const float* mean, float slope, double* sum,
                                              double* product) {
-    const std::int64_t numbers = voxels * B, whole = numbers / kLanes * kLanes;
+    const std::int64_t elements = voxels * B, whole = elements / kLanes * kLanes;
     float sums[kLanes] = {}, products[kLanes] = {}, scales[kLanes], shifts[kLanes], means[kLanes];
     for (int l = 0; l < kLanes; ++l) scales[l] = scale[l % B], shifts[l] = shift[l % B], means[l] = mean[l % B];
     const auto add = [&](std::int64_t i, int l) {
@@ -79,7 +79,7 @@ IWSEG_VECTOR_CLONES void chunk_gradient_sums(const T* x, const T* diff_y, std::i
     };
     for (std::int64_t i = 0; i < whole; i += kLanes)
         for (int l = 0; l < kLanes; ++l) add(i + l, l);
-    for (std::int64_t i = whole; i < numbers; ++i) add(i, static_cast<int>(i - whole));
+    for (std::int64_t i = whole; i < elements; ++i) add(i, static_cast<int>(i - whole));
     for (int b = 0; b < B; ++b) {
         sum[b] = product[b] = 0;
         for (int l = b; l < kLanes; l += B) sum[b] += sums[l], product[b] += products[l];

@@ -10,8 +10,8 @@
 // over all samples or those of each sample, and in what is made of them.
 //
 // Statistics read x once. A thread sums x - p and (x - p)^2 over at most 64 rows in f32, p its first row. As p is one
-// of the numbers summed, (p - mean)^2 is at most their summed squares about the mean: however large the mean, 64
-// numbers cancel two digits at worst. Threads are then moved, in double, to one pivot a channel, the tensor's first
+// of the elements summed, (p - mean)^2 is at most their summed squares about the mean: however large the mean, 64
+// elements cancel two digits at worst. Threads are then moved, in double, to one pivot a channel, the tensor's first
 // voxel, and from there on all sums are plain. The last block to end makes statistics of them: one launch.
 //
 // Backward reads x and diff_y twice, in two launches: sums of g and g (x - mean), g being diff_y times the
@@ -20,7 +20,7 @@
 namespace iwseg::IWSEG_BACKEND {
 namespace {
 
-// A thread of the sums holds 2 W of them, so fewer threads are resident than where numbers only pass through: each has
+// A thread of the sums holds 2 W of them, so fewer threads are resident than where elements only pass through: each has
 // several packs under way instead. 4 blocks of 256 threads with 4 packs are 64 KB an SM.
 constexpr int kResidentBlocks = 4;           ///< on an SM, at least; one less for sums over two tensors, or of samples
 constexpr int kAheadOne = 4, kAheadTwo = 2;  ///< packs under way of one tensor; of each of two

@@ -49,7 +49,7 @@ void channel_mean(Stream stream, View x, View y, void* scratch) {
         using T = decltype(real);
         for (std::int64_t part = 0; part < x.shape.n * tables.groups; ++part)
             launch(channel_mean_kernel<T, width>, sum_grid(tables, table), stream,
-                   x.as<const T>() + part * tables.numbers, table, share, y.as<T>() + part * tables.channels, blocks);
+                   x.as<const T>() + part * tables.elements, table, share, y.as<T>() + part * tables.channels, blocks);
     });
 }
 

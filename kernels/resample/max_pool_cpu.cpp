@@ -9,7 +9,7 @@
 namespace iwseg::cpu {
 namespace {
 
-// A window's largest number is sought along depth and height first, over whole rows of numbers, then among its
+// A window's largest number is sought along depth and height first, over whole rows of elements, then among its
 // columns: loops that compile to vectors, where one over a window's eight voxels does not.
 
 /// A NaN wins, as in PyTorch: a broken activation must not vanish. Without a branch, so that loops become vectors.
@@ -19,10 +19,10 @@ inline bool wins(float value, float largest) {
 
 /// Of each column the largest number, and, where that is asked for, the first row of the four that has it.
 template <bool kPlaces, class T>
-IWSEG_VECTOR_CLONES void largest_of_four(const T* const rows[4], std::int64_t numbers, float* largest,
+IWSEG_VECTOR_CLONES void largest_of_four(const T* const rows[4], std::int64_t elements, float* largest,
                                          std::int32_t* place) {
     const T *first = rows[0], *second = rows[1], *third = rows[2], *fourth = rows[3];
-    for (std::int64_t i = 0; i < numbers; ++i) {
+    for (std::int64_t i = 0; i < elements; ++i) {
         const float b = to_f32(second[i]), c = to_f32(third[i]), d = to_f32(fourth[i]);
         float most = to_f32(first[i]);
         std::int32_t at = wins(b, most) ? 1 : 0;
@@ -37,9 +37,9 @@ IWSEG_VECTOR_CLONES void largest_of_four(const T* const rows[4], std::int64_t nu
 
 /// The same of any rows, one after the other: row number r of a window.
 template <class T>
-IWSEG_VECTOR_CLONES void take_larger(const T* row, std::int32_t r, std::int64_t numbers, float* largest,
+IWSEG_VECTOR_CLONES void take_larger(const T* row, std::int32_t r, std::int64_t elements, float* largest,
                                      std::int32_t* place) {
-    for (std::int64_t i = 0; i < numbers; ++i) {
+    for (std::int64_t i = 0; i < elements; ++i) {
         const float value = to_f32(row[i]);
         const bool take = (r == 0) | wins(value, largest[i]);
         largest[i] = take ? value : largest[i];
@@ -79,7 +79,7 @@ IWSEG_VECTOR_CLONES void part_gradient(const float* largest, const std::int32_t*
             for (int b = 0; b < B; ++b) {
                 const std::int64_t i = 2 * w * B + b, j = i + B;
                 const float left = largest[i], right = largest[j], g = to_f32(diff_y[w * B + b]);
-                // Of equal numbers the first in raster order gets it, of several NaNs the last.
+                // Of equal elements the first in raster order gets it, of several NaNs the last.
                 const bool left_nan = left != left, right_nan = right != right;
                 const bool over = (right > left) | ((right == left) & (place[j] < place[i]));
                 const bool take = (over & !left_nan) | (right_nan & (!left_nan | (place[j] >= place[i])));
@@ -96,7 +96,7 @@ IWSEG_VECTOR_CLONES void part_gradient(const float* largest, const std::int32_t*
             for (std::int32_t k = 1; k < kColumns; ++k) {
                 const float right = largest[first + k * B];
                 const std::int32_t right_row = place[first + k * B];
-                // Of equal numbers the first in raster order gets it, of several NaNs the last.
+                // Of equal elements the first in raster order gets it, of several NaNs the last.
                 const bool most_nan = most != most, right_nan = right != right;
                 const bool over = (right > most) | ((right == most) & (right_row < row));
                 const bool take = (over & !most_nan) | (right_nan & (!most_nan | (right_row >= row)));
@@ -111,8 +111,8 @@ IWSEG_VECTOR_CLONES void part_gradient(const float* largest, const std::int32_t*
 
 template <class T, bool kAccumulate>
 IWSEG_VECTOR_CLONES void give_gradient(const float* gradient, const std::int32_t* place, std::int32_t row,
-                                       std::int64_t numbers, T* diff_x) {
-    for (std::int64_t i = 0; i < numbers; ++i) {
+                                       std::int64_t elements, T* diff_x) {
+    for (std::int64_t i = 0; i < elements; ++i) {
         const float d = place[i] == row ? gradient[i] : 0.0f;
         store(diff_x[i], kAccumulate ? to_f32(diff_x[i]) + d : d);
     }
@@ -133,13 +133,13 @@ struct WindowRow {
 
 /// Of each column of a row of windows the largest number and its row.
 template <bool kPlaces, class T>
-void largest_of_rows(const T* from, const WindowRow& at, int rows, std::int64_t numbers, float* largest,
+void largest_of_rows(const T* from, const WindowRow& at, int rows, std::int64_t elements, float* largest,
                      std::int32_t* place) {
     if (rows == 4) {
         const T* const four[] = {from + at.x[0], from + at.x[1], from + at.x[2], from + at.x[3]};
-        return largest_of_four<kPlaces>(four, numbers, largest, place);
+        return largest_of_four<kPlaces>(four, elements, largest, place);
     }
-    for (int r = 0; r < rows; ++r) take_larger(from + at.x[r], r, numbers, largest, place);
+    for (int r = 0; r < rows; ++r) take_larger(from + at.x[r], r, elements, largest, place);
 }
 
 /// Calls body(std::integral_constant<int, columns>).
@@ -164,15 +164,16 @@ void with_kinds(const View& x, const Sides& window, Body&& body) {
 void max_pool(Stream stream, View x, View y) {
     const Sides window = pool_window(x, y);
     const Blocks blocks(x);
-    const std::int64_t numbers = x.shape.w * blocks.block, windows = blocks.rows() * y.shape.d * y.shape.h;
+    const std::int64_t elements = x.shape.w * blocks.block, windows = blocks.rows() * y.shape.d * y.shape.h;
     with_kinds(x, window, [&](auto real, auto block, auto columns) {
         using T = decltype(real);
         parallel_ranges(stream, windows, [&](std::int64_t first, std::int64_t last) {
-            std::vector<float> largest(static_cast<std::size_t>(numbers));
-            std::vector<std::int32_t> place(static_cast<std::size_t>(numbers));
+            std::vector<float> largest(static_cast<std::size_t>(elements));
+            std::vector<std::int32_t> place(static_cast<std::size_t>(elements));
             for (std::int64_t i = first; i < last; ++i) {
                 const WindowRow at(x.shape, y.shape, window, block, i);
-                largest_of_rows<false>(x.as<const T>(), at, window.d * window.h, numbers, largest.data(), place.data());
+                largest_of_rows<false>(x.as<const T>(), at, window.d * window.h, elements, largest.data(),
+                                       place.data());
                 join_columns<block, columns>(largest.data(), y.shape.w, y.as<T>() + at.y);
             }
         });
@@ -183,22 +184,22 @@ void max_pool_backward(Stream stream, View x, View diff_y, View diff_x, Write wr
     const Sides window = pool_window(x, diff_y);
     require_same_form(x, diff_x, "max_pool_backward");
     const Blocks blocks(x);
-    const std::int64_t numbers = x.shape.w * blocks.block, windows = blocks.rows() * diff_y.shape.d * diff_y.shape.h;
+    const std::int64_t elements = x.shape.w * blocks.block, windows = blocks.rows() * diff_y.shape.d * diff_y.shape.h;
     with_kinds(x, window, [&](auto real, auto block, auto columns) {
         using T = decltype(real);
         const auto give = write == Write::overwrite ? give_gradient<T, false> : give_gradient<T, true>;
         parallel_ranges(stream, windows, [&](std::int64_t first, std::int64_t last) {
-            const auto size = static_cast<std::size_t>(numbers);
+            const auto size = static_cast<std::size_t>(elements);
             std::vector<float> largest(size), gradient(size);
             std::vector<std::int32_t> place(size);
             for (std::int64_t i = first; i < last; ++i) {
                 const WindowRow at(x.shape, diff_y.shape, window, block, i);
                 const std::int32_t rows = window.d * window.h;
-                largest_of_rows<true>(x.as<const T>(), at, rows, numbers, largest.data(), place.data());
+                largest_of_rows<true>(x.as<const T>(), at, rows, elements, largest.data(), place.data());
                 part_gradient<block, columns>(largest.data(), place.data(), diff_y.as<const T>() + at.y, diff_y.shape.w,
                                               gradient.data());
                 for (std::int32_t r = 0; r < rows; ++r)
-                    give(gradient.data(), place.data(), r, numbers, diff_x.as<T>() + at.x[r]);
+                    give(gradient.data(), place.data(), r, elements, diff_x.as<T>() + at.x[r]);
             }
         });
     });

@@ -51,8 +51,9 @@ std::vector<Readers> readers_of(std::int64_t size, Corners corners) {
 
 /// The weighted sum of rows.
 template <class T>
-IWSEG_VECTOR_CLONES void blend_rows(const T* const rows[4], const float weights[4], std::int64_t numbers, float* sums) {
-    for (std::int64_t i = 0; i < numbers; ++i)
+IWSEG_VECTOR_CLONES void blend_rows(const T* const rows[4], const float weights[4], std::int64_t elements,
+                                    float* sums) {
+    for (std::int64_t i = 0; i < elements; ++i)
         sums[i] = weights[0] * to_f32(rows[0][i]) + weights[1] * to_f32(rows[1][i]) + weights[2] * to_f32(rows[2][i]) +
                   weights[3] * to_f32(rows[3][i]);
 }
@@ -68,8 +69,8 @@ IWSEG_VECTOR_CLONES void interpolate_row(const float* row, const Tap* taps, std:
 }
 
 template <class T>
-IWSEG_VECTOR_CLONES void add_row(const T* row, float weight, std::int64_t numbers, float* sums) {
-    for (std::int64_t i = 0; i < numbers; ++i) sums[i] += weight * to_f32(row[i]);
+IWSEG_VECTOR_CLONES void add_row(const T* row, float weight, std::int64_t elements, float* sums) {
+    for (std::int64_t i = 0; i < elements; ++i) sums[i] += weight * to_f32(row[i]);
 }
 
 /// One input row from the sum of the output rows that read it.

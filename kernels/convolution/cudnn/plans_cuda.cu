@@ -190,7 +190,7 @@ class GraphBuilder {
     }
 
   private:
-    static constexpr std::int64_t kFirstBetween = 10;  ///< numbers of tensors that never reach memory
+    static constexpr std::int64_t kFirstBetween = 10;  ///< ids of tensors that never reach memory
 
     std::size_t made(CudnnDescriptor one, const char* what) {
         finalise(one, what);

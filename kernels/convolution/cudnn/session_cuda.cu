@@ -66,12 +66,12 @@ void CudnnSession::run(Stream stream, const ChosenPlan& chosen, const PassTensor
     const View summand = tensors.summand.data ? tensors.summand : tensors.dst;
     if (problem.accumulate && summand.data != tensors.dst.data) copy(stream, summand, tensors.dst);
     try {
-        std::vector<std::int64_t> numbers{kSrc, kWeights, kDst};
+        std::vector<std::int64_t> ids{kSrc, kWeights, kDst};
         std::vector<void*> addresses{tensors.src.data, tensors.weights, tensors.dst.data};
-        if (problem.bias) numbers.push_back(kBias), addresses.push_back(tensors.packed_bias);
-        if (problem.residual) numbers.push_back(kResidual), addresses.push_back(summand.data);
+        if (problem.bias) ids.push_back(kBias), addresses.push_back(tensors.packed_bias);
+        if (problem.residual) ids.push_back(kResidual), addresses.push_back(summand.data);
         const CudnnDescriptor variant(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
-        set(variant, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, numbers);
+        set(variant, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, ids);
         set(variant, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, addresses);
         set(variant, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, tensors.workspace);
         finalise(variant, "the list of tensors");

@@ -59,7 +59,7 @@ class Recorded {
 };
 
 std::vector<double> read(const void* from, Type type, const std::vector<ExpectedNumber>& places) {
-    std::vector<double> numbers;
+    std::vector<double> elements;
     for (const ExpectedNumber& one : places) {
         const auto* address = static_cast<const char*>(from) + one.place * bytes_of(type);
         float value = 0;
@@ -67,9 +67,9 @@ std::vector<double> read(const void* from, Type type, const std::vector<Expected
         void* to = type == Type::bf16 ? static_cast<void*>(&half) : &value;
         check(cudaMemcpy(to, address, static_cast<std::size_t>(bytes_of(type)), cudaMemcpyDeviceToHost),
               "reading a result");
-        numbers.push_back(type == Type::bf16 ? to_f32(half) : value);
+        elements.push_back(type == Type::bf16 ? to_f32(half) : value);
     }
-    return numbers;
+    return elements;
 }
 
 }  // namespace
