@@ -39,7 +39,7 @@ class Optimizer {
 
     /// From here on updates run on that device; the device and its stream must outlive this.
     void place(const Backend& device, Stream stream);
-    /// Adds an update's calls behind a program's backward pass. step: where what next() gave lies in the device's
+    /// Adds an update's calls after a program's backward pass. step: where what next() gave lies in the device's
     /// memory, asked at each run. This must outlive the plan.
     void add_calls(Program& program, const Backend& device, std::function<const UpdateStep*()> step);
     /// Bytes of the device's memory that place() takes.

@@ -85,7 +85,7 @@ std::vector<To> convert(const StoredTensor& tensor) {
     return values;
 }
 
-/// Where a tensor's bytes lie behind the header.
+/// Where a tensor's bytes lie after the header.
 struct Entry {
     std::string name;
     StoredTensor tensor;  ///< without its bytes
@@ -126,7 +126,7 @@ Entry read_entry(const std::filesystem::path& file, const std::string& name, con
     return read;
 }
 
-/// Throws unless every byte behind the header belongs to one tensor, as the format asks: bytes of two tensors, or of
+/// Throws unless every byte after the header belongs to one tensor, as the format asks: bytes of two tensors, or of
 /// none, are a damaged file.
 void require_covered(const std::filesystem::path& file, std::vector<Entry>& entries, std::size_t data) {
     std::sort(entries.begin(), entries.end(),

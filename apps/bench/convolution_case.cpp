@@ -33,7 +33,7 @@ ConvolutionEngine engine_of(const Backend& device, Stream stream, const Convolut
                      "; --variant list names " + (all.size() == 1 ? "it" : "them"));
 }
 
-/// Lets weights be packed before the first call and their gradient be unpacked behind the last, as in a step, so that
+/// Lets weights be packed before the first call and their gradient be unpacked after the last, as in a step, so that
 /// a call is the engine alone.
 void pack_outside(const Backend& device, Stream stream, const ConvolutionOptions& options, Pass pass,
                   const std::shared_ptr<Convolution>& convolution, KernelCase::Prepared& prepared) {

@@ -41,7 +41,7 @@ MemoryNeed prediction_need(const PredictionWork& scan) {
     const double voxels = voxels_of(shape);
     double reading = 0;
     for (const auto& file : scan.files) reading = std::max(reading, static_cast<double>(reading_bytes(file)));
-    // The last channel is read while the others, and the mask, are held; then it is copied behind them.
+    // The last channel is read while the others, and the mask, are held; then it is copied after them.
     if (scan.files.size() > 1)
         reading = std::max(reading, 2 * f32 * voxels) + static_cast<double>(scan.files.size() - 1) * f32 * voxels;
     const double predicting = static_cast<double>(scan.channels + (scan.summed ? 4 : 2)) * f32 * voxels;

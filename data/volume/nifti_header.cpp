@@ -23,7 +23,7 @@ namespace {
 using std::filesystem::path;
 
 constexpr int most_axes = 7, most_code = NIFTI_XFORM_TEMPLATE_OTHER;
-constexpr std::size_t extender = 4;  // bytes behind the header that say whether extensions follow
+constexpr std::size_t extender = 4;  // bytes after the header that say whether extensions follow
 
 [[noreturn]] void refuse(const path& file, const std::string& what) {
     throw InputError(fmt::format("{} is not a usable NIfTI file: {}", file.string(), what));

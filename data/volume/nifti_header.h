@@ -36,7 +36,7 @@ constexpr std::size_t most_nifti_header = 540;
 /// file, the field and what was expected.
 NiftiHeader parse_nifti_header(const std::filesystem::path& file, std::span<const std::byte> start);
 
-/// The header of a file with one volume, with the four bytes behind it that say "no extension": of version 1 where the
+/// The header of a file with one volume, with the four bytes after it that say "no extension": of version 1 where the
 /// sizes fit, else of version 2. The placement is the geometry's own where its affine still is what that says. type is
 /// NIfTI's datatype. No scaling, no display range, no intent.
 std::vector<std::byte> nifti_header_bytes(const Geometry& geometry, int type);

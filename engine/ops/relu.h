@@ -8,7 +8,7 @@ namespace iwseg {
 
 /// max(x, 0). Of a batch normalisation's result that nobody else reads it costs no pass of its own.
 Tensor relu(Tensor x);
-/// x above 0, else slope * x; 0 <= slope < 1, else std::invalid_argument is thrown. Free behind a normalisation, too.
+/// x above 0, else slope * x; 0 <= slope < 1, else std::invalid_argument is thrown. Free after a normalisation, too.
 Tensor leaky_relu(Tensor x, float slope = 0.01f);
 
 /// Of slope 0: ReLU.

@@ -36,7 +36,7 @@ struct MaskCells {
     std::uint8_t* bytes;       ///< (N, cells): which of a cell's voxels are foreground
     std::int32_t* parents;     ///< (N, cells): a cell's parent; of cells with foreground
     std::int32_t* list;        ///< (N, cells): the cells with foreground, in any order
-    std::int32_t* listed;      ///< (N): how many those are; behind it what else the caller counts, N numbers of each
+    std::int32_t* listed;      ///< (N): how many those are; after it what else the caller counts, N numbers of each
 
     IWSEG_HOST_DEVICE std::int64_t count() const { return std::int64_t{depth} * height * width; }
 };
@@ -81,7 +81,7 @@ __device__ __forceinline__ std::int64_t first_voxel_of(const MaskCells& cells, s
            std::int64_t{x} * cells.edge;
 }
 
-/// How far the voxel of a bit lies behind its cell's first.
+/// How far the voxel of a bit lies after its cell's first.
 __device__ __forceinline__ std::int64_t offset_of(const MaskCells& cells, int bit) {
     return ((bit >> 2) * cells.shape.h + (bit >> 1 & 1)) * cells.shape.w + (bit & 1);
 }

@@ -100,7 +100,7 @@ inline void ConvolutionOptions::check() const {
             if (side < 1 || side > 7) refuse("expected kernels and strides of 1 to 7, not " + std::to_string(side));
     for (const int side : {kernel.d, kernel.h, kernel.w})
         if (padded && side % 2 == 0)
-            refuse("a kernel of " + std::to_string(side) + " cannot have as many zeros before as behind");
+            refuse("a kernel of " + std::to_string(side) + " cannot have as many zeros before as after");
     if (groups < 1 || src.c % groups || dst_channels % groups)
         refuse(std::to_string(groups) + " groups do not divide " + std::to_string(src.c) + " and " +
                std::to_string(dst_channels) + " channels");

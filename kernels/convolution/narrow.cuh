@@ -6,7 +6,7 @@
 #include "kernels/norm/batch_norm.h"
 
 // What the narrow convolutions' passes share: how tiles with their rim of neighbours lie in shared memory, and how they
-// are filled. A voxel's group of 8 or 16 channels is one or two packs of 16 bytes. Rows of voxels lie one behind the
+// are filled. A voxel's group of 8 or 16 channels is one or two packs of 16 bytes. Rows of voxels lie one after the
 // other; in a row of two packs a voxel, every other four voxels have their packs exchanged:
 //
 //     voxel   0      1      2      3      4      5      6      7

@@ -18,7 +18,7 @@
 //   begin_copy(to, from, inside)       16 bytes from global to shared memory, zeros where not inside (from is then not
 //   read) commit_copies()                    what this thread has begun becomes a group wait_for_copies<kLeft>() until
 //   all but the last kLeft groups of this thread have landed. Other threads see
-//                                      what has landed behind a barrier that follows
+//                                      what has landed after a barrier that follows
 #ifndef IWSEG_SIMT
 
 namespace iwseg::cuda {

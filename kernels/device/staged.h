@@ -17,7 +17,7 @@ enum class StagedForm : std::uint8_t {
 /// Stands for kIgnoredLabel among labels of 16 bits, which are below it.
 constexpr std::uint16_t kShortIgnored = 0xFFFF;
 
-/// Memory to be moved. Both ends are aligned to 16 bytes, and to 16 bytes of `from` are moved too what lies behind.
+/// Memory to be moved. Both ends are aligned to 16 bytes, and to 16 bytes of `from` are moved too what lies after.
 struct StagedPart {
     const void* from = nullptr;
     void* to = nullptr;

@@ -38,6 +38,6 @@ using Passes = PassesOf<Formula, DiceAndCrossEntropy, MixedDiceAndCrossEntropy>;
 /// What a backend instantiates its two passes for, each a struct of its own type.
 using PassFormula = Passes::type;
 constexpr int kMostSums = Passes::kMostSums;
-constexpr int kMostCoefficients = (Passes::kMostCoefficients + 1) / 2 * 2;  ///< even: f64 lies behind them
+constexpr int kMostCoefficients = (Passes::kMostCoefficients + 1) / 2 * 2;  ///< even: f64 lies after them
 
 }  // namespace iwseg::formulas

@@ -31,7 +31,7 @@ struct Chunk {
     bool ignoring;  ///< some of the voxels are ignored
 };
 
-/// A few voxels as f32. Those behind the chunk's end do not count.
+/// A few voxels as f32. Those after the chunk's end do not count.
 struct Piece {
     float z[kPiece], t[kPiece], w[kPiece];
 

@@ -37,7 +37,7 @@ constexpr NormActivation kNoActivation{1.0f}, kRelu{0.0f};
 
 }  // namespace iwseg
 
-/// Batch normalisation over (N, D, H, W), with an activation behind it. x, y: (N, C, D, H, W), f32 or bf16, one layout.
+/// Batch normalisation over (N, D, H, W), with an activation after it. x, y: (N, C, D, H, W), f32 or bf16, one layout.
 IWSEG_BACKENDS(
     /// Bytes that batch_norm_statistics and batch_norm_backward need beside their tensors.
     std::int64_t batch_norm_scratch_bytes(const Shape& shape, Layout layout);

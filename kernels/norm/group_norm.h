@@ -2,7 +2,7 @@
 
 #include "kernels/norm/batch_norm.h"
 
-/// Group normalisation over the channels of a group and (D, H, W) of each sample, with an activation behind it (Wu and
+/// Group normalisation over the channels of a group and (D, H, W) of each sample, with an activation after it (Wu and
 /// He, 2018); of one channel a group it is instance normalisation. x, y: (N, C, D, H, W), f32 or bf16, one layout.
 /// groups divide C. statistics: (N, C), those of a group at each of its channels. weights: C each.
 IWSEG_BACKENDS(

@@ -30,7 +30,7 @@ struct AccumulateChange {
     }
 };
 
-/// sum: [0] of all; behind it one a block.
+/// sum: [0] of all; after it one a block.
 __global__ void __launch_bounds__(kThreads)
     square_sum_kernel(std::int64_t count, const float* gradient, double* sum, unsigned* counter) {
     const std::int64_t step = std::int64_t{gridDim.x} * kThreads;

@@ -79,8 +79,8 @@ Values expected_of(const Batch& batch, float learning_rate, bool bf16) {
     return values;
 }
 
-/// Sends the batches one after another. What stands for a step reads its memory twice: right behind the batch, and
-/// behind other work, when the next batch is on its way. Returns what the steps read, of which both must be the same.
+/// Sends the batches one after another. What stands for a step reads its memory twice: right after the batch, and
+/// after other work, when the next batch is on its way. Returns what the steps read, of which both must be the same.
 std::vector<Values> send(const std::vector<Batch>& batches, std::int64_t most_labels, bool bf16) {
     const Backend& device = cuda::backend();
     Context context(device, {});

@@ -57,7 +57,7 @@ TEST_F(FusedOnCard, CudnnsEnginesLeaveNoSums) {
     EXPECT_EQ(cuda::make_convolution({}, other, {})->sums_bytes(), 0);
 }
 
-// On the card's clock a launch takes 1 us: own ones arrange weights, convolve and finish statistics; behind cuDNN's
+// On the card's clock a launch takes 1 us: own ones arrange weights, convolve and finish statistics; after cuDNN's
 // comes the pass over the result.
 TEST_F(FusedOnCard, TimesAreThoseOfAConvolutionWithItsStatistics) {
     constexpr double kLaunch = 1e-6, kEngine = 5e-6;

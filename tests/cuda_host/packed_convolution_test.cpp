@@ -36,7 +36,7 @@ class Passes {
     const Convolution& convolution() const { return *convolution_; }
     const WeightForm& form() const { return form_; }
 
-    /// By itself, or with weights packed before and their gradient unpacked behind it; plain ones are not given then.
+    /// By itself, or with weights packed before and their gradient unpacked after it; plain ones are not given then.
     std::vector<std::vector<float>> run(bool packed, bool summand_elsewhere) {
         random_.seed(7);
         const OnCard src(like(options_.src), random_), dst(like(options_.dst()), random_),

@@ -7,7 +7,7 @@
 // The card that CUDA's stand-ins act on: what tests set, and what they may ask. It is as unhelpful as a card may be:
 // work is done as late as CUDA's rules allow, or by chance earlier, and of two streams in any order that their events
 // allow; fresh memory holds garbage; copies from pinned memory read it when they are done. What no right program does
-// (a write behind a buffer, a copy from freed memory, a stream destroyed while a handle has it) is noted as a problem.
+// (a write past a buffer, a copy from freed memory, a stream destroyed while a handle has it) is noted as a problem.
 namespace iwseg::standin {
 
 struct CardOptions {

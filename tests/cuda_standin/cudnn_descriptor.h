@@ -54,7 +54,7 @@ struct GraphTensor {
 
 enum class GraphPass { forward, data, weights };
 
-/// A graph: a convolution, and additions behind a forward one.
+/// A graph: a convolution, and additions after a forward one.
 struct ConvolutionGraph {
     GraphPass pass = GraphPass::forward;
     GraphTensor src, weights, dst;  ///< dst: the convolution's own

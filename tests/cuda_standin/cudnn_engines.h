@@ -17,7 +17,7 @@ struct Engine {
     std::int64_t workspace_bytes = 0;                  ///< filled with garbage at each run
     bool forward = true, data = true, weights = true;  ///< the passes it takes
     bool plain_only = false;                           ///< it takes neither groups nor strides
-    bool fuses = false;                                ///< it takes graphs with additions behind the convolution too
+    bool fuses = false;                                ///< it takes graphs with additions after the convolution too
     bool fallback = false;                             ///< offered by that mode of the heuristics only
     // What its notes say.
     bool tensor_cores = false;  ///< and rounds f32 operands to TF32

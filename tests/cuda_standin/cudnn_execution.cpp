@@ -228,7 +228,7 @@ std::unique_ptr<ConvolutionGraph> read_graph(const Descriptor& operation_graph, 
         if (one.kind != CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR || graph->pass != GraphPass::forward ||
             one.other(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR).value<int>(CUDNN_ATTR_POINTWISE_MODE) !=
                 CUDNN_POINTWISE_ADD)
-            return refused("an operation behind the convolution that is no addition");
+            return refused("an operation after the convolution that is no addition");
         const auto x = tensor_of(one.other(CUDNN_ATTR_OPERATION_POINTWISE_XDESC)),
                    b = tensor_of(one.other(CUDNN_ATTR_OPERATION_POINTWISE_BDESC)),
                    y = tensor_of(one.other(CUDNN_ATTR_OPERATION_POINTWISE_YDESC));

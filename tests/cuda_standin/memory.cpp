@@ -24,7 +24,7 @@ char* make_buffer(std::int64_t bytes, bool pinned) {
 void destroy_buffer(char* memory, std::int64_t bytes) {
     for (std::size_t i = 0; i < kSentinel; ++i)
         if (static_cast<unsigned char>(memory[bytes + static_cast<std::int64_t>(i)]) != kMark) {
-            card().problem("something wrote behind a buffer of " + std::to_string(bytes) + " bytes");
+            card().problem("something wrote past a buffer of " + std::to_string(bytes) + " bytes");
             break;
         }
     card().buffers.erase(memory);

@@ -98,7 +98,7 @@ class Call {
 
 /// Null is the legacy stream. Notes a problem for one that is not alive, and returns null.
 CUstream_st* find(cudaStream_t stream);
-/// Into the stream's graph where it captures, else behind its other work.
+/// Into the stream's graph where it captures, else after its other work.
 cudaError_t queue(cudaStream_t stream, Work work);
 /// Does everything queued on a stream, and by chance or need what others have.
 cudaError_t finish(CUstream_st& stream);

@@ -82,7 +82,7 @@ class MetaFiles : public testing::Test {
         std::ofstream(folder_ / name, std::ios::binary) << bytes;
         return folder_ / name;
     }
-    /// Reads the header with 24 counted bytes behind it, and sees them in their places.
+    /// Reads the header with 24 counted bytes after it, and sees them in their places.
     Volume<float> read_counted(const Header& header, const std::string& bytes = counted(24)) const {
         const Volume<float> volume = read_meta_image(save("counted.mha", header.text() + bytes));
         expect_counted(volume);

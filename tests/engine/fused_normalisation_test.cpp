@@ -1,4 +1,4 @@
-// Batch normalisations whose statistics the convolutions before them leave on the way and which those behind them apply
+// Batch normalisations whose statistics the convolutions before them leave on the way and which those after them apply
 // on the way, in whole training steps on the executor, whose race detector looks on.
 #include <gtest/gtest.h>
 

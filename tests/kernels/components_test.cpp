@@ -86,7 +86,7 @@ TEST_P(Components, AnyByteButZeroIsForeground) {
 }
 
 TEST_P(Components, NoSizeOfAVolumeMixesThePartsOfItsScratch) {
-    // Bytes, a byte a cell, that end just before and just behind where the next part begins.
+    // Bytes, a byte a cell, that end just before and just after where the next part begins.
     for (const std::int64_t cells : {255, 256, 257, 258, 511, 513}) {
         const Shape shape{1, 1, 1, 1, cells}, blocks{1, 1, 2, 2, 2 * cells};
         expect_as_flooded(GetParam(), random_mask(shape, 0.6, random_), shape);

@@ -106,7 +106,7 @@ TEST_P(CudnnPlans, ExistForEveryConvolutionOfTheDefaultNetwork) {
                 EXPECT_THROW(CudnnPlanSearch(target_, problem), InputError);
                 continue;
             }
-            // The last form adds least behind the convolution, and is always offered.
+            // The last form adds least after the convolution, and is always offered.
             const std::int64_t workspace = expect_plan(target_, cuda::forms_of(problem).back());
             ++count[problem.pass];
             sum[problem.pass] += workspace;

@@ -35,8 +35,8 @@ Weighted weigh(TestBackend backend, const Labels& labels, const Shape& shape, st
     device.inverse_weight_table({}, view, table.data(), stride, clip);
     device.look_up_weights({}, view, table.data(), stride, {weights.data(), shape, Type::f32});
     Weighted result{table.host(), weights.host()};
-    EXPECT_EQ(result.table.back(), -7.0f) << "wrote behind the table";
-    EXPECT_EQ(result.weights.back(), -7.0f) << "wrote behind the weights";
+    EXPECT_EQ(result.table.back(), -7.0f) << "wrote past the table";
+    EXPECT_EQ(result.weights.back(), -7.0f) << "wrote past the weights";
     result.table.pop_back();
     result.weights.pop_back();
     if (backend == TestBackend::simt) simt::check_sentinels();

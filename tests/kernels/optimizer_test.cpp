@@ -15,7 +15,7 @@
 namespace iwseg {
 namespace {
 
-/// Odd, so that a tail is left behind the last full pack, and of more than one chunk and block; an offset of one takes
+/// Odd, so that a tail is left after the last full pack, and of more than one chunk and block; an offset of one takes
 /// the path of unaligned buffers.
 constexpr std::int64_t kCount = 40003;
 

@@ -322,7 +322,7 @@ class Block {
 
     void check_shared_memory() const {
         if (const std::size_t bytes = shared.overrun())
-            fail("something wrote behind a shared array of " + std::to_string(bytes) + " bytes");
+            fail("something wrote past a shared array of " + std::to_string(bytes) + " bytes");
     }
 
     const std::function<void()>& work_;

@@ -6,7 +6,7 @@
 //
 // Errors that a GPU would hide or hang on are reported as exceptions that name block and thread: a barrier that not all
 // threads reach, or reach at different lines; a warp intrinsic called by a lane outside its own mask; a deadlock. Fresh
-// shared memory is filled with 0xFF, which reads as NaN; what is written behind a shared array or a device buffer is
+// shared memory is filled with 0xFF, which reads as NaN; what is written past a shared array or a device buffer is
 // found by its sentinel, and by AddressSanitizer. Races, accesses out of bounds and reads of what was never written are
 // found at the access (tests/simt/simt_hooks.h).
 //

@@ -48,7 +48,7 @@ void begin_transfer(const void* from, void* to_host, std::int64_t bytes) {
 void check_sentinels() {
     if (overrun || !device_memory().is_intact()) {
         overrun = false;
-        throw std::logic_error("a kernel wrote behind a buffer of device memory");
+        throw std::logic_error("a kernel wrote past a buffer of device memory");
     }
 }
 

@@ -5,12 +5,12 @@
 #include "kernels/device/backend.h"
 
 /// The simt backend as a whole device: the kernels' CUDA source on the executor, and device memory that the host must
-/// copy from and to, with sentinels behind each buffer.
+/// copy from and to, with sentinels past each buffer.
 namespace iwseg::simt {
 
 const Backend& backend();
 
-/// Throws std::logic_error where something wrote behind a buffer of device memory; release checks too, and remembers.
+/// Throws std::logic_error where something wrote past a buffer of device memory; release checks too, and remembers.
 void check_sentinels();
 
 /// Matrices that kernels have loaded from shared memory so far, and the cycles that its banks took: one each at best.

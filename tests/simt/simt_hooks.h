@@ -33,7 +33,7 @@ struct Access {
     unsigned bytes;
     bool write;
     Strength strength;
-    const void* site;  ///< an address in the code, behind the access
+    const void* site;  ///< an address in the code, after the access
 };
 
 /// True where kernels are compiled with hooks: not in builds with AddressSanitizer, which g++ does not combine with

@@ -98,7 +98,7 @@ std::string DeviceMemory::describe(std::uintptr_t at) const {
     const std::size_t behind = has_before ? at - before.first - before.bytes : 0;
     if (has_next && (!has_before || next->first - at < behind))
         return bytes(next->first - at) + " before a buffer of " + bytes(next->second.bytes);
-    return bytes(behind) + " behind a buffer of " + bytes(before.bytes);
+    return bytes(behind) + " past a buffer of " + bytes(before.bytes);
 }
 
 void DeviceMemory::mark_written(const void* memory, std::size_t bytes) {

@@ -46,7 +46,7 @@ class DeviceMemory {
         if (found.page != at / kPage) return look_up(at);
         return at - found.buffer->first < found.buffer->bytes ? found.buffer : nullptr;
     }
-    /// Where an address of the range lies: "0 bytes behind a buffer of 400 bytes".
+    /// Where an address of the range lies: "0 bytes past a buffer of 400 bytes".
     std::string describe(std::uintptr_t at) const;
     /// Notes what something else than a kernel wrote: a copy, a library.
     void mark_written(const void* memory, std::size_t bytes);

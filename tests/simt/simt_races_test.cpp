@@ -212,11 +212,11 @@ TEST_F(Bounds, AccessesOutsideABufferAreFound) {
     int* const none = nullptr;
     EXPECT_CLEAN(error_of(touch_kernel, {1, 1}, memory.data(), 99, none));
     EXPECT_SAYS(error_of(touch_kernel, {1, 1}, memory.data(), 100, none),
-                "touch_kernel: reads 4 bytes 0 bytes behind a buffer of 400 bytes");
+                "touch_kernel: reads 4 bytes 0 bytes past a buffer of 400 bytes");
     EXPECT_SAYS(error_of(touch_kernel, {1, 1}, none, 105, memory.data()),
-                "writes 4 bytes 20 bytes behind a buffer of 400");
+                "writes 4 bytes 20 bytes past a buffer of 400");
     EXPECT_SAYS(error_of(touch_kernel, {1, 1}, none, -3, memory.data()), "12 bytes before a buffer of 400 bytes");
-    EXPECT_SAYS(error_of(touch_kernel, {1, 1}, memory.data(), 100000000, none), "behind a buffer of 80 bytes");
+    EXPECT_SAYS(error_of(touch_kernel, {1, 1}, memory.data(), 100000000, none), "past a buffer of 80 bytes");
     EXPECT_NO_THROW(check_sentinels()) << "what was found did not happen";
     auto* odd = reinterpret_cast<int*>(reinterpret_cast<char*>(memory.data()) + 2);
     EXPECT_SAYS(error_of(touch_kernel, {1, 1}, odd, 99, none), "over the end of a buffer of 400 bytes");
@@ -226,8 +226,8 @@ TEST_F(Bounds, AccessesOutsideASharedArrayAreFound) {
     const Memory out(4);
     EXPECT_CLEAN(error_of(touch_shared_kernel, {1, 4}, 0, 3, out.data()));
     EXPECT_SAYS(error_of(touch_shared_kernel, {1, 4}, 0, 10, out.data()),
-                "reads 4 bytes behind a shared array of 40 bytes");
-    EXPECT_SAYS(error_of(touch_shared_kernel, {1, 4}, 1, 10, out.data()), "writes 4 bytes behind a shared array");
+                "reads 4 bytes past a shared array of 40 bytes");
+    EXPECT_SAYS(error_of(touch_shared_kernel, {1, 4}, 1, 10, out.data()), "writes 4 bytes past a shared array");
     EXPECT_SAYS(error_of(touch_shared_kernel, {1, 4}, 1, -1, out.data()), "before the shared arrays");
 }
 
@@ -259,7 +259,7 @@ TEST_F(Bounds, WhatNothingHasWrittenIsNotRead) {
 TEST_F(Bounds, ALaunchThatEndedSoLeavesTheNextAsItWas) {
     const Memory memory(100);
     for (int time = 0; time < 3; ++time) {
-        EXPECT_SAYS(error_of(touch_kernel, {1, 1}, memory.data(), 100, static_cast<int*>(nullptr)), "behind a buffer");
+        EXPECT_SAYS(error_of(touch_kernel, {1, 1}, memory.data(), 100, static_cast<int*>(nullptr)), "past a buffer");
         EXPECT_CLEAN(error_of(bytes_kernel, {3, 64}, 0, reinterpret_cast<unsigned char*>(memory.data())));
     }
 }

@@ -50,7 +50,7 @@ std::string SharedMemory::describe(std::uintptr_t at) const {
     for (const Array& one : arrays_)
         if (one.first <= at) before = &one;
     if (!before) return "before the shared arrays";
-    return "behind a shared array of " + std::to_string(before->bytes) + " bytes";
+    return "past a shared array of " + std::to_string(before->bytes) + " bytes";
 }
 
 std::size_t SharedMemory::overrun() const {

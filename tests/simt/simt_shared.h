@@ -15,7 +15,7 @@ class SharedMemory {
     /// Of a block, on every card without opting in to more.
     static constexpr std::size_t kLimit = 48 << 10;
 
-    /// The array of that name, filled with 0xFF when it is new; 64 bytes of 0xA5 lie behind it. Null where the block's
+    /// The array of that name, filled with 0xFF when it is new; 64 bytes of 0xA5 lie past it. Null where the block's
     /// arrays would take more than kLimit.
     void* array(const void* name, std::size_t bytes);
     std::size_t bytes() const { return bytes_; }
@@ -24,9 +24,9 @@ class SharedMemory {
     bool holds(std::uintptr_t at) const { return at - reinterpret_cast<std::uintptr_t>(memory_.get()) < kRange; }
     /// True where all of it lies in one array.
     bool contains(std::uintptr_t at, std::size_t bytes) const;
-    /// Where an address that lies in no array is: "behind a shared array of 128 bytes".
+    /// Where an address that lies in no array is: "past a shared array of 128 bytes".
     std::string describe(std::uintptr_t at) const;
-    /// The bytes of an array behind which something was written; 0 where there is none.
+    /// The bytes of an array past which something was written; 0 where there is none.
     std::size_t overrun() const;
 
   private:

@@ -136,7 +136,7 @@ TEST(Simt, SharedMemoryStartsAsNanAndHasAnEnd) {
     launch(unwritten_kernel, {1, 32}, {}, out.data());
     for (std::size_t i = 0; i < 32; ++i) EXPECT_EQ(std::isnan(out[i]), i != 7);
     EXPECT_EQ(error_of(overrun_kernel, {1, 32}, 31), "");
-    EXPECT_SAYS(error_of(overrun_kernel, {1, 32}, 33), "behind a shared array of 128 bytes");
+    EXPECT_SAYS(error_of(overrun_kernel, {1, 32}, 33), "past a shared array of 128 bytes");
     EXPECT_SAYS(error_of(large_kernel, {1, 32}), "above 48 KB");
 }
 

@@ -27,7 +27,7 @@ inline Labels label(TestBackend backend, const Mask& mask, const Shape& shape, i
     device.label_components(stream, {on_device.data(), shape, Type::u8}, {labels.data(), shape, Type::i32},
                             found.data(), connectivity, scratch.data());
     Labels result = labels.host();
-    EXPECT_EQ(result.back(), -7) << "wrote behind the labels";
+    EXPECT_EQ(result.back(), -7) << "wrote past the labels";
     result.pop_back();
     if (counts) *counts = found.host();
     if (backend == TestBackend::simt) simt::check_sentinels();
@@ -65,8 +65,8 @@ inline std::vector<float> voxel_weights(TestBackend backend, const Mask& mask, c
                              {labels.data(), shape, Type::i32}, table.data(), scratch.data());
     const Labels found = labels.host();
     const std::vector<float> weight_of = table.host();
-    EXPECT_EQ(found.back(), -7) << "wrote behind the labels";
-    EXPECT_EQ(weight_of.back(), -7.0f) << "wrote behind the table";
+    EXPECT_EQ(found.back(), -7) << "wrote past the labels";
+    EXPECT_EQ(weight_of.back(), -7.0f) << "wrote past the table";
     if (backend == TestBackend::simt) simt::check_sentinels();
     std::vector<float> weights;
     for (std::size_t v = 0; v < mask.size(); ++v) {

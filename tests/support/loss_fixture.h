@@ -74,9 +74,9 @@ Result compute(TestBackend backend, const Loss& loss, const Batch& b, Stream thr
         device.loss_gradient(stream, pass, input, scratch.data(), {gradient.data(), b.shape, type}, write);
         write = Write::accumulate;
     }
-    EXPECT_EQ(scratch.host().back(), -7.0) << "wrote behind the scratch";
+    EXPECT_EQ(scratch.host().back(), -7.0) << "wrote past the scratch";
     const std::vector<T> gradients = gradient.host();
-    EXPECT_EQ(to_f32(gradients.back()), -7.0f) << "wrote behind the gradient";
+    EXPECT_EQ(to_f32(gradients.back()), -7.0f) << "wrote past the gradient";
     Result result{value.host()[0], {}};
     for (std::size_t v = 0; v < b.logit.size(); ++v) result.gradient.push_back(to_f32(gradients[v]));
     if (backend == TestBackend::simt) simt::check_sentinels();

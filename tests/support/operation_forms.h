@@ -70,7 +70,7 @@ class OperationTest : public testing::TestWithParam<OperationForm> {
 
     Stream stream() const { return *stream_; }
     const Backend& device() const { return backend_of(GetParam().backend); }
-    /// On the executor, runs a test in order and on random schedules, and looks for what was written behind a buffer.
+    /// On the executor, runs a test in order and on random schedules, and looks for what was written past a buffer.
     void on_schedules(const std::function<void()>& body) {
         for (const std::uint64_t seed :
              {std::uint64_t{0}, std::uint64_t{random_()} | 1, std::uint64_t{random_()} | 1}) {

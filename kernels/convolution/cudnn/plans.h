@@ -24,11 +24,11 @@ struct CudnnProblem : ConvolutionGeometry {
     Type type = Type::f32;
     bool bias = false;        ///< forward: + bias (O), of the operands' type
     bool accumulate = false;  ///< forward: dst += the result, by the convolution itself
-    bool residual = false;    ///< forward: + a tensor like dst, which may be dst, by an operation behind it
+    bool residual = false;    ///< forward: + a tensor like dst, which may be dst, by an operation after it
     bool tf32 = false;        ///< f32 operands may be rounded to 10 bits of fraction
     bool deterministic = true;
     /// forward: what statistics of the result are made of is wanted too, which none of cuDNN's leaves: a pass over the
-    /// result comes behind them.
+    /// result comes after them.
     bool sums = false;
     /// forward and weight gradient: src is a batch normalisation with ReLU, which none of cuDNN's applies on the way: a
     /// pass that does comes before them.
@@ -45,7 +45,7 @@ bool is_for_cudnn(const ConvolutionOptions& options, ConvolutionPasses passes);
 /// What cuDNN is asked for.
 CudnnProblem problem_of(const ConvolutionOptions& options, Pass pass);
 
-/// The ways it may be asked, the most fused first. A bias missing from one is to be added behind it.
+/// The ways it may be asked, the most fused first. A bias missing from one is to be added after it.
 std::vector<CudnnProblem> forms_of(const CudnnProblem& problem);
 
 /// The owner of one of cuDNN's descriptors.

@@ -60,7 +60,7 @@ std::string CudnnProblem::name() const {
         << (type == Type::bf16 ? "bf16"
             : tf32             ? "tf32"
                                : "f32")
-        << (bias ? ", bias" : "") << (accumulate ? ", sum" : "") << (residual ? ", sum behind" : "")
+        << (bias ? ", bias" : "") << (accumulate ? ", sum" : "") << (residual ? ", sum after" : "")
         << (normalises ? ", normalised" : "") << (sums ? ", statistics" : "") << (deterministic ? "" : ", any order");
     return out.str();
 }
@@ -92,7 +92,7 @@ std::vector<CudnnProblem> forms_of(const CudnnProblem& problem) {
     std::vector<CudnnProblem> forms{problem};
     if (problem.pass != Pass::forward || !(problem.bias || problem.accumulate)) return forms;
     if (!problem.bias) {
-        // By an operation behind it the summand may lie elsewhere; the convolution itself adds only to what dst holds.
+        // By an operation after it the summand may lie elsewhere; the convolution itself adds only to what dst holds.
         forms.push_back(problem);
         forms[0].accumulate = false;
         forms[0].residual = true;
@@ -101,7 +101,7 @@ std::vector<CudnnProblem> forms_of(const CudnnProblem& problem) {
     forms.push_back(problem);
     forms.back().bias = false;
     if (problem.accumulate) {
-        // cuDNN takes no bias with a convolution that accumulates, but both as operations behind it.
+        // cuDNN takes no bias with a convolution that accumulates, but both as operations after it.
         forms[0].accumulate = false;
         forms[0].residual = true;
     }
@@ -158,7 +158,7 @@ namespace {
 
 constexpr std::int64_t kMostEngines = 100;  ///< of one mode; 40 have been seen
 
-/// Describes a graph: a convolution, and behind a forward one the additions that are fused with it.
+/// Describes a graph: a convolution, and after a forward one the additions that are fused with it.
 class GraphBuilder {
   public:
     GraphBuilder(const CudnnProblem& problem, std::vector<CudnnDescriptor>& parts) : problem_(problem), parts_(parts) {}

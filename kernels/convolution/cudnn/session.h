@@ -19,7 +19,7 @@ enum class OwnEngine : std::uint8_t { none, narrow, general };
 /// The plan of one pass of a convolution.
 struct ChosenPlan {
     CudnnProblem problem;    ///< what cuDNN computes
-    bool adds_bias = false;  ///< an own kernel adds the bias behind it
+    bool adds_bias = false;  ///< an own kernel adds the bias after it
     CudnnPlan plan;
     OwnEngine own = OwnEngine::none;  ///< which of ours computes it: of plan, the workspace alone is set
 

@@ -45,7 +45,7 @@ std::shared_ptr<CudnnSession> CudnnSession::shared() {
     return session;
 }
 
-// Plans are declared behind the handle they were made with, and go before it.
+// Plans are declared after the handle they were made with, and go before it.
 CudnnSession::CudnnSession() : handle_(open_handle()), target_(target_of(handle_.get())) {}
 CudnnSession::~CudnnSession() = default;
 void CudnnSession::Close::operator()(cudnnContext* handle) const {

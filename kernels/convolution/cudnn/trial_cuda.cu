@@ -137,7 +137,7 @@ void CudnnTrial::fill() {
     fill_with_noise(stream, kNoiseBias, problem_.type, problem_.dst_channels, packed_bias_.data());
 }
 
-/// A plan and, where src is to be normalised or statistics of the result are wanted, what does so before and behind it:
+/// A plan and, where src is to be normalised or statistics of the result are wanted, what does so before and after it:
 /// like is compared with like.
 void CudnnTrial::run(const ChosenPlan& chosen) {
     const Stream stream = stream_.get();
