@@ -14,6 +14,7 @@
 #include "kernels/convolution/onednn.h"
 #include "kernels/convolution/weight_gradient.h"
 #include "kernels/cpu/cpu_blocks.h"
+#include "kernels/cpu/onednn_instructions.h"
 #include "kernels/cpu/onednn_threads.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/device/bf16.h"
@@ -32,7 +33,7 @@ using Descriptor = dnnl::memory::desc;
 using Tag = dnnl::memory::format_tag;
 
 bool processor_has(dnnl::cpu_isa wanted) {
-    const int isa = static_cast<int>(dnnl::get_effective_cpu_isa()), all = static_cast<int>(wanted);
+    const int isa = static_cast<int>(onednn_instructions()), all = static_cast<int>(wanted);
     return isa == 0 || (isa & all) == all;
 }
 

@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "kernels/cpu/instruction_set.h"
 #include "kernels/cpu/vector_of.h"
 
 // For every input channel three vectors of weights, one a kw, lie in registers. A number of the source is loaded once,
@@ -109,9 +110,7 @@ RowTile row_tile(std::int64_t block, RowTileSize size) {
 }
 
 bool row_tiles_work() {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512cd");
+    return may_use(InstructionSet::avx512);
 }
 
 #else

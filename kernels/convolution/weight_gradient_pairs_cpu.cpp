@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 
-#include "kernels/convolution/row_tile.h"
+#include "kernels/cpu/instruction_set.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #define IWSEG_PAIRS 1
@@ -130,7 +130,7 @@ void add_plane_by_pairs(const PairsPlane& plane, const Shape& shape, std::uint32
 }
 
 bool pairs_work() {
-    return row_tiles_work() && __builtin_cpu_supports("avx512bf16");
+    return may_use(InstructionSet::avx512_bf16);
 }
 
 #else

@@ -2,6 +2,7 @@
 #include <dnnl.hpp>
 #include <utility>
 
+#include "kernels/cpu/onednn_instructions.h"
 #include "kernels/device/build_facts.h"
 
 namespace iwseg::cpu {
@@ -19,7 +20,7 @@ std::string onednn_version() {
          {dnnl::cpu_isa::avx2, "AVX2"},
          {dnnl::cpu_isa::avx, "AVX"},
          {dnnl::cpu_isa::sse41, "SSE4.1"}}};
-    const auto has = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
+    const auto has = static_cast<unsigned>(onednn_instructions());
     for (const auto& [isa, instructions] : sets)
         if (const auto wanted = static_cast<unsigned>(isa); (has & wanted) == wanted)
             return number + ", up to " + instructions;

@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "kernels/cpu/instruction_set.h"
 
 namespace iwseg::cpu {
 namespace {
@@ -19,14 +20,6 @@ std::string processor_name() {
     for (std::string line; std::getline(in, line);)
         if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
     return "unknown processor";
-}
-
-const char* instruction_set() {
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512bw")) return "AVX-512";
-    if (__builtin_cpu_supports("avx2")) return "AVX2";
-#endif
-    return "baseline";
 }
 
 }  // namespace
@@ -95,7 +88,7 @@ void replay(Stream, RecordedWork) {}
 void release_recorded(RecordedWork) noexcept {}
 
 std::string device_description() {
-    return processor_name() + ", " + instruction_set();
+    return processor_name() + ", " + instructions().text;
 }
 
 }  // namespace iwseg::cpu
