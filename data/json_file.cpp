@@ -7,12 +7,25 @@
 
 namespace iwseg {
 
-nlohmann::json read_json(const std::filesystem::path& file) {
+namespace {
+
+template <class Json>
+Json read(const std::filesystem::path& file) {
     try {
-        return nlohmann::json::parse(read_text(file));
+        return Json::parse(read_text(file));
     } catch (const nlohmann::json::exception&) {
         throw InputError(file.string() + " is not valid JSON");
     }
+}
+
+}  // namespace
+
+nlohmann::json read_json(const std::filesystem::path& file) {
+    return read<nlohmann::json>(file);
+}
+
+nlohmann::ordered_json read_ordered_json(const std::filesystem::path& file) {
+    return read<nlohmann::ordered_json>(file);
 }
 
 }  // namespace iwseg

@@ -7,6 +7,7 @@
 #include "engine/tensor.h"
 #include "kernels/device/view.h"
 #include "models/network.h"
+#include "models/unet_style.h"
 
 namespace iwseg {
 
@@ -17,8 +18,10 @@ struct PlainUnetOptions {
     std::vector<int> widths{32, 64, 128, 256, 320};  ///< of its stages, two or more
     /// Of each stage's first convolution, the first stage's being 1 as a rule; empty: 1, then 2.
     std::vector<Sides> strides = {};
-    std::vector<Sides> kernels = {};  ///< of each stage; empty: 3
-    int convs = 2;                    ///< of a stage
+    std::vector<Sides> kernels = {};      ///< of each stage; empty: 3
+    std::vector<int> convs = {};          ///< of each stage; empty: 2
+    std::vector<int> decoder_convs = {};  ///< of each of the decoder's stages, the deepest first; empty: 2
+    UnetStyle style = {};
 };
 
 /// The network's logits (N, out, D, H, W) of an image (N, in, D, H, W). Parameters have the names of nnU-Net's

@@ -1,12 +1,11 @@
 #include "models/residual_encoder_unet.h"
 
-#include <algorithm>
 #include <cstddef>
 
-#include "base/error.h"
 #include "engine/ops/add.h"
 #include "engine/ops/average_pool.h"
 #include "engine/ops/instance_norm.h"
+#include "engine/ops/relu.h"
 #include "models/unet_stages.h"
 
 namespace iwseg {
@@ -25,7 +24,9 @@ UnetStages stages_of(const ResidualEncoderUnetOptions& options) {
                       .widths = options.widths,
                       .strides = options.strides,
                       .kernels = options.kernels,
-                      .decoder_convs = options.decoder_convs});
+                      .decoder_convs = options.decoder_convs,
+                      .style = options.style},
+                     1);
 }
 
 std::vector<int> blocks_of(const ResidualEncoderUnetOptions& options) {
@@ -34,14 +35,11 @@ std::vector<int> blocks_of(const ResidualEncoderUnetOptions& options) {
         for (const int first : {1, 3, 4})
             if (blocks.size() < options.widths.size()) blocks.push_back(first);
     if (options.blocks.empty()) blocks.resize(options.widths.size(), 6);
-    if (blocks.size() != options.widths.size() || *std::min_element(blocks.begin(), blocks.end()) < 1)
-        throw InputError(std::string(kResidualEncoderUnet) + " of " + std::to_string(options.widths.size()) +
-                         " widths: expected as many numbers of blocks, each 1 or more");
-    return blocks;
+    return completed_counts(blocks, options.widths.size(), 1, kResidualEncoderUnet);
 }
 
 /// Two convolutions beside a shortcut. conv: the channels, kernel and stride.
-Tensor block(Tensor x, const std::string& name, const ConvOptions& options) {
+Tensor block(Tensor x, const std::string& name, const ConvOptions& options, const UnetStyle& style) {
     Tensor shortcut = x;
     const bool strides = options.stride != Sides(1);
     if (strides) shortcut = average_pool(shortcut, options.stride);
@@ -49,11 +47,11 @@ Tensor block(Tensor x, const std::string& name, const ConvOptions& options) {
         const std::string projection = name + (strides ? ".skip.1" : ".skip.0");  // the pooling counts
         shortcut =
             conv(shortcut, {.channels = options.channels, .kernel = 1, .bias = false, .name = projection + ".conv"});
-        shortcut = instance_norm(shortcut, {.name = projection + ".norm"});
+        shortcut = instance_norm(shortcut, {.epsilon = style.epsilon, .name = projection + ".norm"});
     }
-    x = conv_norm_relu(x, name + ".conv1", options);
-    x = conv(x, {.channels = options.channels, .kernel = options.kernel, .name = name + ".conv2.conv"});
-    return stage_activation(add(instance_norm(x, {.name = name + ".conv2.norm"}), shortcut));
+    x = conv_norm_relu(x, name + ".conv1", options, style);
+    x = conv_norm(x, name + ".conv2", {.channels = options.channels, .kernel = options.kernel}, style);
+    return leaky_relu(add(x, shortcut), style.slope);
 }
 
 }  // namespace
@@ -62,13 +60,14 @@ Network residual_encoder_unet(const ResidualEncoderUnetOptions& options) {
     const UnetStages stages = stages_of(options);
     return network_of(stages, "residual_encoder_unet", [stages, blocks = blocks_of(options)](Tensor x) {
         std::vector<Tensor> levels;
-        x = conv_stage(x, "encoder.stem", 1, stages.widths[0], stages.kernels[0], 1);
+        x = conv_stage(x, "encoder.stem", 1, {.channels = stages.widths[0], .kernel = stages.kernels[0]}, stages.style);
         for (std::size_t i = 0; i < stages.widths.size(); ++i) {
             for (int j = 0; j < blocks[i]; ++j)
                 x = block(x, stage_name(i) + std::to_string(j),
                           {.channels = stages.widths[i],
                            .kernel = stages.kernels[i],
-                           .stride = j == 0 ? stages.strides[i] : Sides(1)});
+                           .stride = j == 0 ? stages.strides[i] : Sides(1)},
+                          stages.style);
             levels.push_back(x);
         }
         return levels;
@@ -84,7 +83,8 @@ Network residual_encoder_unet_of_weights(const std::string& file, std::map<std::
         .widths = stages.widths,
         .strides = stages.strides,
         .kernels = stages.kernels,
-        .decoder_convs = stages.decoder_convs};
+        .decoder_convs = stages.decoder_convs,
+        .style = stages.style};
     for (std::size_t i = 0; i < stages.widths.size(); ++i)
         options.blocks.push_back(stored.count(stage_name(i), ".conv1.conv.weight"));
     return residual_encoder_unet(options);

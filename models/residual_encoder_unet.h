@@ -6,6 +6,7 @@
 
 #include "kernels/device/view.h"
 #include "models/network.h"
+#include "models/unet_style.h"
 
 namespace iwseg {
 
@@ -18,7 +19,8 @@ struct ResidualEncoderUnetOptions {
     std::vector<Sides> strides = {};                      ///< of each stage's first block; empty: 1, then 2
     std::vector<Sides> kernels = {};                      ///< of each stage; empty: 3
     std::vector<int> blocks = {};                         ///< of each stage; empty: 1, 3, 4, then 6
-    int decoder_convs = 1;                                ///< of each of the decoder's stages
+    std::vector<int> decoder_convs = {};  ///< of each of the decoder's stages, the deepest first; empty: 1
+    UnetStyle style = {};
 };
 
 /// Parameters have the names of nnU-Net's state_dict. Throws InputError where options do not fit together; the network

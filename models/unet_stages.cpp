@@ -1,6 +1,8 @@
 #include "models/unet_stages.h"
 
+#include <algorithm>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <numeric>
 #include <utility>
 
@@ -13,7 +15,9 @@
 namespace iwseg {
 namespace {
 
-constexpr float kSlope = 0.01f;  ///< of LeakyReLU
+using nlohmann::json;
+
+constexpr const char* kStyleKey = "unet_style";
 
 /// Voxels of an image that one of the deepest stage stands for.
 Sides all_strides(const UnetStages& stages) {
@@ -22,13 +26,37 @@ Sides all_strides(const UnetStages& stages) {
     return all;
 }
 
+/// What the metadata say beside the shapes. Throws InputError where that is not usable.
+UnetStyle style_in(const std::map<std::string, std::string>& metadata, const std::string& file) {
+    UnetStyle style;
+    const auto found = metadata.find(kStyleKey);
+    if (found == metadata.end()) return style;
+    const json keys = json::parse(found->second, nullptr, false);
+    const auto is_number = [&](const char* key) { return keys.contains(key) && keys[key].is_number(); };
+    if (!keys.is_object() || !is_number("epsilon") || !is_number("slope"))
+        throw InputError(file + ": " + kStyleKey + " = " + found->second +
+                         " is not usable, expected {\"epsilon\": number, \"slope\": number}");
+    style.epsilon = keys["epsilon"].get<float>();
+    style.slope = keys["slope"].get<float>();
+    return style;
+}
+
 Sides sides_of(const std::vector<std::int64_t>& shape) {
     return {static_cast<int>(shape[2]), static_cast<int>(shape[3]), static_cast<int>(shape[4])};
 }
 
 }  // namespace
 
-UnetStages completed(UnetStages stages) {
+std::vector<int> completed_counts(std::vector<int> counts, std::size_t stages, int most_often,
+                                  const std::string& kind) {
+    if (counts.empty()) counts.assign(stages, most_often);
+    if (counts.size() != stages || *std::min_element(counts.begin(), counts.end()) < 1)
+        throw InputError(kind + ": expected " + std::to_string(stages) +
+                         " numbers of convolutions or blocks, each 1 or more");
+    return counts;
+}
+
+UnetStages completed(UnetStages stages, int decoder_convs) {
     const std::size_t count = stages.widths.size();
     if (count < 2) throw InputError(stages.kind + " of " + std::to_string(count) + " widths: expected two or more");
     if (stages.strides.empty()) {
@@ -54,7 +82,13 @@ UnetStages completed(UnetStages stages) {
         if (voxels > std::numeric_limits<int>::max())
             throw InputError(stages.kind + " whose strides make a voxel of more than 2^31");
     }
-    if (stages.decoder_convs < 1) throw InputError(stages.kind + " of stages without a convolution");
+    stages.decoder_convs = completed_counts(std::move(stages.decoder_convs), count - 1, decoder_convs, stages.kind);
+    if (!(stages.style.epsilon > 0 && stages.style.epsilon < 1))
+        throw InputError(stages.kind + " with an epsilon of " + std::to_string(stages.style.epsilon) +
+                         ": expected one between 0 and 1");
+    if (!(stages.style.slope >= 0 && stages.style.slope < 1))
+        throw InputError(stages.kind + " with a slope of " + std::to_string(stages.style.slope) +
+                         ": expected one from 0 to below 1");
     return stages;
 }
 
@@ -67,20 +101,21 @@ void require_patch(const UnetStages& stages, const Shape& image) {
                          ", and more than one of them in all");
 }
 
-Tensor stage_activation(Tensor x) {
-    return leaky_relu(x, kSlope);
-}
-
-Tensor conv_norm_relu(Tensor x, const std::string& name, ConvOptions options) {
+Tensor conv_norm(Tensor x, const std::string& name, ConvOptions options, const UnetStyle& style) {
+    options.bias = style.conv_bias;
     options.name = name + ".conv";
-    return stage_activation(instance_norm(conv(x, options), {.name = name + ".norm"}));
+    return instance_norm(conv(x, options), {.epsilon = style.epsilon, .name = name + ".norm"});
 }
 
-Tensor conv_stage(Tensor x, const std::string& name, int convs, int channels, const Sides& kernel,
-                  const Sides& stride) {
-    for (int i = 0; i < convs; ++i)
-        x = conv_norm_relu(x, name + ".convs." + std::to_string(i),
-                           {.channels = channels, .kernel = kernel, .stride = i == 0 ? stride : Sides(1)});
+Tensor conv_norm_relu(Tensor x, const std::string& name, const ConvOptions& options, const UnetStyle& style) {
+    return leaky_relu(conv_norm(x, name, options, style), style.slope);
+}
+
+Tensor conv_stage(Tensor x, const std::string& name, int convs, ConvOptions options, const UnetStyle& style) {
+    for (int i = 0; i < convs; ++i) {
+        x = conv_norm_relu(x, name + ".convs." + std::to_string(i), options, style);
+        options.stride = 1;
+    }
     return x;
 }
 
@@ -92,9 +127,10 @@ Tensor decode(const UnetStages& stages, const std::vector<Tensor>& levels) {
         const std::string number = std::to_string(step);
         const Tensor above = transposed_conv(x, {.channels = stages.widths[level],
                                                  .kernel = stages.strides[level + 1],
+                                                 .bias = stages.style.conv_bias,
                                                  .name = "decoder.transpconvs." + number});
-        x = conv_stage(concat(above, levels[level]), "decoder.stages." + number, stages.decoder_convs,
-                       stages.widths[level], stages.kernels[level], 1);
+        x = conv_stage(concat(above, levels[level]), "decoder.stages." + number, stages.decoder_convs[step],
+                       {.channels = stages.widths[level], .kernel = stages.kernels[level]}, stages.style);
     }
     return conv(
         x, {.channels = stages.out_channels, .kernel = 1, .name = "decoder.seg_layers." + std::to_string(count - 2)});
@@ -115,9 +151,19 @@ Network network_of(const UnetStages& stages, const std::string& name,
     return network;
 }
 
+std::map<std::string, std::string> style_metadata(const UnetStyle& style) {
+    if (style.epsilon == UnetStyle{}.epsilon && style.slope == UnetStyle{}.slope) return {};
+    return {{kStyleKey, json{{"epsilon", style.epsilon}, {"slope", style.slope}}.dump()}};
+}
+
 StoredStages::StoredStages(const std::string& file, const std::string& kind,
                            std::map<std::string, std::string>* metadata)
-    : file_(file), kind_(kind), stored_(read_safetensors_header(file, metadata)) {}
+    : file_(file), kind_(kind) {
+    std::map<std::string, std::string> own;
+    stored_ = read_safetensors_header(file, &own);
+    style_ = style_in(own, file);
+    if (metadata) *metadata = std::move(own);
+}
 
 std::vector<std::int64_t> StoredStages::shape_of(const std::string& name) const {
     const std::string refusal = file_ + " does not hold the weights of " + kind_ + ": " + name;
@@ -136,7 +182,8 @@ int StoredStages::count(const std::string& name, const std::string& rest) const 
 }
 
 UnetStages StoredStages::read(const std::string& name, const std::string& rest) const {
-    UnetStages stages{.kind = kind_, .widths = {}, .strides = {}, .kernels = {}};
+    UnetStages stages{.kind = kind_, .widths = {}, .strides = {}, .kernels = {}, .decoder_convs = {}, .style = style_};
+    stages.style.conv_bias = contains(name + "0" + rest.substr(0, rest.rfind('.')) + ".bias");
     for (int i = 0; i == 0 || contains(name + std::to_string(i) + rest); ++i) {
         const std::vector<std::int64_t> shape = shape_of(name + std::to_string(i) + rest);
         if (i == 0) stages.in_channels = static_cast<int>(shape[1]);
@@ -153,8 +200,11 @@ UnetStages StoredStages::read(const std::string& name, const std::string& rest) 
             sides_of(shape_of("decoder.transpconvs." + std::to_string(step) + ".weight"));
     stages.out_channels =
         static_cast<int>(shape_of("decoder.seg_layers." + std::to_string(count_of_stages - 2) + ".weight")[0]);
-    shape_of("decoder.stages.0.convs.0.conv.weight");  // there is one at least
-    stages.decoder_convs = count("decoder.stages.0.convs.", ".conv.weight");
+    for (std::size_t step = 0; step + 1 < count_of_stages; ++step) {
+        const std::string convs = "decoder.stages." + std::to_string(step) + ".convs.";
+        shape_of(convs + "0.conv.weight");  // there is one at least
+        stages.decoder_convs.push_back(count(convs, ".conv.weight"));
+    }
     return stages;
 }
 

@@ -11,6 +11,7 @@
 #include "engine/tensor.h"
 #include "kernels/device/view.h"
 #include "models/network.h"
+#include "models/unet_style.h"
 
 // What the U-Nets that nnU-Net plans have in common, by whatever their encoders are made of. Parameters have the names
 // of its state_dict.
@@ -23,23 +24,27 @@ struct UnetStages {
     std::vector<int> widths;
     std::vector<Sides> strides;  ///< of each stage's first convolution
     std::vector<Sides> kernels;
-    int decoder_convs = 1;  ///< of each of the decoder's stages
+    std::vector<int> decoder_convs;  ///< of each of the decoder's stages, the deepest first
+    UnetStyle style = {};
 };
 
-/// With strides (1, then 2) and kernels (3) where there are none. Throws InputError where there are not as many of
-/// each.
-UnetStages completed(UnetStages stages);
+/// With strides (1, then 2), kernels (3) and the decoder's convolutions where there are none. Throws InputError where
+/// there are not as many of each, and on what is not usable.
+UnetStages completed(UnetStages stages, int decoder_convs);
+/// `counts`, or as many `most_often` where it is empty. Throws InputError where there are not `stages` of them, or one
+/// is below 1.
+std::vector<int> completed_counts(std::vector<int> counts, std::size_t stages, int most_often, const std::string& kind);
 
 /// Throws InputError where a side is not a multiple of the product of its strides, and where the deepest stage would be
 /// a single voxel.
 void require_patch(const UnetStages& stages, const Shape& image);
 
-/// NAME.conv, NAME.norm and LeakyReLU.
-Tensor conv_norm_relu(Tensor x, const std::string& name, ConvOptions options);
-/// LeakyReLU as they have it.
-Tensor stage_activation(Tensor x);
-/// `convs` of these, NAME.convs.0 and so on, the first with the stride.
-Tensor conv_stage(Tensor x, const std::string& name, int convs, int channels, const Sides& kernel, const Sides& stride);
+/// NAME.conv and NAME.norm. The options' bias and name are the style's and `name`.
+Tensor conv_norm(Tensor x, const std::string& name, ConvOptions options, const UnetStyle& style);
+/// The same and LeakyReLU.
+Tensor conv_norm_relu(Tensor x, const std::string& name, const ConvOptions& options, const UnetStyle& style);
+/// `convs` of these, NAME.convs.0 and so on, the first with the options' stride.
+Tensor conv_stage(Tensor x, const std::string& name, int convs, ConvOptions options, const UnetStyle& style);
 
 /// Logits of the encoder's results, one a stage: doubled by transposed convolutions, joined by concatenation.
 Tensor decode(const UnetStages& stages, const std::vector<Tensor>& levels);
@@ -47,6 +52,10 @@ Tensor decode(const UnetStages& stages, const std::vector<Tensor>& levels);
 /// The network as a value. encode: the encoder's results of an image.
 Network network_of(const UnetStages& stages, const std::string& name,
                    std::function<std::vector<Tensor>(Tensor image)> encode);
+
+/// Metadata of a weights file that say how its network differs from the default in what its shapes do not show: empty,
+/// or "unet_style": {"epsilon": 1e-05, "slope": 0.01}.
+std::map<std::string, std::string> style_metadata(const UnetStyle& style);
 
 /// A weights file's header, to be asked for the network that it was written for.
 class StoredStages {
@@ -59,11 +68,13 @@ class StoredStages {
     std::vector<std::int64_t> shape_of(const std::string& name) const;
     /// How many of these there are: NAME0REST, NAME1REST, …
     int count(const std::string& name, const std::string& rest) const;
-    /// The stages whose widths and kernels are those of these weights, NAME0REST and so on.
+    /// The stages whose widths and kernels are those of these weights, NAME0REST and so on. A bias is one of the file;
+    /// what leaves no trace in shapes is read from its metadata, where style_metadata() left it.
     UnetStages read(const std::string& name, const std::string& rest) const;
 
   private:
     std::string file_, kind_;
+    UnetStyle style_;
     std::map<std::string, StoredTensor> stored_;
 };
 

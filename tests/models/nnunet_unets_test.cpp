@@ -22,6 +22,7 @@
 #include "models/networks.h"
 #include "models/predictor.h"
 #include "models/residual_encoder_unet.h"
+#include "models/unet_stages.h"
 #include "tests/support/backends.h"
 #include "tests/support/golden.h"
 #include "training/session.h"
@@ -125,7 +126,8 @@ INSTANTIATE_TEST_SUITE_P(On, NnunetUnets,
 TEST(PlainUnetFile, TellsTheNetworkThatItIsOf) {
     const auto file = std::filesystem::temp_directory_path() / ("plain_unet_" + std::to_string(getpid()));
     Context context({.device = "cpu", .threads = 1});
-    const Network network = plain_unet({.in_channels = 2, .widths = {3, 4}, .strides = {1, {1, 2, 2}}, .convs = 3});
+    const Network network = plain_unet(
+        {.in_channels = 2, .widths = {3, 4}, .strides = {1, {1, 2, 2}}, .convs = {3, 3}, .decoder_convs = {3}});
     EXPECT_EQ(network.divisor, 2);
     {
         Parameters parameters;
@@ -145,6 +147,31 @@ TEST(PlainUnetFile, TellsTheNetworkThatItIsOf) {
     EXPECT_THROW(plain_unet_of_weights(golden_file("unet_two_channel.weights.safetensors").string()), InputError);
 }
 
+TEST(PlainUnetFile, TellsOfEachStageByItselfAndOfItsStyle) {
+    const auto file = std::filesystem::temp_directory_path() / ("styled_unet_" + std::to_string(getpid()));
+    Context context({.device = "cpu", .threads = 1});
+    const UnetStyle style{.conv_bias = false, .epsilon = 0.1f, .slope = 0.3f};
+    const Network network =
+        plain_unet({.widths = {3, 4, 4}, .convs = {1, 3, 2}, .decoder_convs = {2, 1}, .style = style});
+    Parameters parameters;
+    GridPredictor predictor(context, parameters, network, {8, 8});
+    initialise(context, parameters, 3);
+    for (const Parameter& parameter : parameters.list())
+        EXPECT_TRUE(parameter.name.find("conv.bias") == std::string::npos) << parameter.name;
+    parameters.save(file, style_metadata(style));
+    std::vector<float> image(8 * 8 * 8);
+    for (std::size_t i = 0; i < image.size(); ++i) image[i] = static_cast<float>(i * 7 % 31) / 31 - 0.5f;
+    const std::vector<float> expected = predictor.predict(image.data(), 8, 8, 8).logit;
+    Predictor read(context, plain_unet_of_weights(file.string()), file, {.patch = 8, .overlap = 0});
+    EXPECT_EQ(read.predict(image, {8, 8, 8}).logit, expected);
+    parameters.save(file);
+    Predictor without(context, plain_unet_of_weights(file.string()), file, {.patch = 8, .overlap = 0});
+    EXPECT_NE(without.predict(image, {8, 8, 8}).logit, expected) << "epsilon and slope change nothing";
+    parameters.save(file, {{"unet_style", "{\"epsilon\": \"small\"}"}});
+    EXPECT_THROW(plain_unet_of_weights(file.string()), InputError);
+    std::filesystem::remove(file);
+}
+
 TEST(ResidualEncoderUnetFile, TellsTheNetworkThatItIsOf) {
     const auto from = std::filesystem::temp_directory_path() / ("residual_unet_" + std::to_string(getpid()));
     Context context({.device = "cpu", .threads = 1});
@@ -154,7 +181,7 @@ TEST(ResidualEncoderUnetFile, TellsTheNetworkThatItIsOf) {
                                              .strides = {1, {1, 2, 2}, 2},
                                              .kernels = {{1, 3, 3}, 3, 3},
                                              .blocks = {1, 3, 2},
-                                             .decoder_convs = 2};
+                                             .decoder_convs = {2, 2}};
     Parameters parameters;
     {
         const GridPredictor predictor(context, parameters, residual_encoder_unet(options), {8, 8});
@@ -201,7 +228,7 @@ TEST(PlainUnetFile, OfStridesThatNoNetworkHasIsRefused) {
 TEST(PlainUnetOptions, ThatDoNotFitTogetherAreRefused) {
     for (const PlainUnetOptions& bad :
          {PlainUnetOptions{.widths = {4}}, PlainUnetOptions{.widths = {4, 8}, .strides = {1}},
-          PlainUnetOptions{.widths = {4, 8}, .kernels = {3, 3, 3}}, PlainUnetOptions{.convs = 0},
+          PlainUnetOptions{.widths = {4, 8}, .kernels = {3, 3, 3}}, PlainUnetOptions{.convs = {0}},
           PlainUnetOptions{.widths = {4, 8}, .strides = {1, 0}}, PlainUnetOptions{.widths = {4, 8}, .kernels = {3, 9}},
           PlainUnetOptions{.widths = std::vector<int>(13, 4), .strides = std::vector<Sides>(13, 7)}})
         EXPECT_THROW(plain_unet(bad), InputError);
