@@ -1,6 +1,7 @@
 #include "import/pickle.h"
 
 #include "base/error.h"
+#include "base/letters.h"
 #include "import/pickle_reader.h"
 
 namespace iwseg {
@@ -20,7 +21,7 @@ const Pickle::Node& Pickle::Value::require(Kind kind, const char* expected) cons
 }
 
 std::string Pickle::Value::way_to(std::string_view key) const {
-    return way_.empty() ? std::string(key) : way_ + "." + std::string(key);
+    return way_.empty() ? shown(key) : way_ + "." + shown(key);
 }
 
 bool Pickle::Value::boolean() const {

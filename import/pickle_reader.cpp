@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/letters.h"
 
 // The instructions by their letters, as Python's pickletools describes them; the names beside are its own.
 namespace iwseg {
@@ -45,17 +46,9 @@ bool is_known(const std::string& name) {
            std::find(kStorages.begin(), kStorages.end(), name.substr(torch.size())) != kStorages.end();
 }
 
-std::string shown(unsigned char byte) {
+std::string hexadecimal(unsigned char byte) {
     constexpr char digits[] = "0123456789abcdef";
     return std::string("0x") + digits[byte / 16] + digits[byte % 16];
-}
-
-/// A name or text of a file, as it may be shown: without what a terminal takes for a command, and cut.
-std::string shown(const std::string& text) {
-    std::string safe = text.substr(0, 80);
-    for (char& c : safe)
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
-    return safe;
 }
 
 }  // namespace
@@ -157,7 +150,7 @@ void PickleReader::step(unsigned char instruction) {
         case 'b':  // BUILD
             return set_state();
         default:
-            refuse("it has the instruction " + shown(instruction) + ", which torch.save does not write");
+            refuse("it has the instruction " + hexadecimal(instruction) + ", which torch.save does not write");
     }
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/letters.h"
 
 // The elements are those of the LIDC-IDRI annotation files
 // (https://wiki.cancerimagingarchive.net/display/Public/LIDC-IDRI); their namespace has had several addresses, so that
@@ -44,15 +45,6 @@ std::string text_of(const pugi::xml_node& element) {
     const auto begin = text.find_first_not_of(" \t\r\n");
     if (begin == std::string::npos) return {};
     return text.substr(begin, text.find_last_not_of(" \t\r\n") + 1 - begin);
-}
-
-/// Text of the file within a sentence.
-std::string shown(std::string text) {
-    constexpr std::size_t most = 60;
-    if (text.size() > most) text = text.substr(0, most) + "...";
-    std::replace_if(
-        text.begin(), text.end(), [](unsigned char c) { return c < ' '; }, ' ');
-    return text;
 }
 
 template <class Use>

@@ -39,10 +39,4 @@ bool to_number(std::string_view word, Number& number) {
     return error == std::errc{} && end == word.data() + word.size();
 }
 
-/// Text of the file within a sentence, cut where it is long.
-inline std::string shown(std::string_view text) {
-    constexpr std::size_t most = 60;
-    return text.size() <= most ? std::string(text) : std::string(text.substr(0, most)) + "...";
-}
-
 }  // namespace iwseg

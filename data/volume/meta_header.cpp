@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/letters.h"
 #include "data/volume/header_text.h"
 
 // The keys and their defaults are those of MetaIO's documentation (https://itk.org/Wiki/MetaIO/Documentation); where it
