@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "kernels/convolution/amx/amx_convolution.h"
 #include "kernels/convolution/direct.h"
 #include "kernels/convolution/onednn.h"
 #include "kernels/convolution/projection.h"
@@ -112,6 +113,7 @@ std::unique_ptr<Convolution> make_convolution(Stream stream, const ConvolutionOp
                                               ConvolutionPasses passes) {
     check(options);
     if (is_projection(options)) return make_projection(options);
+    if (amx_convolution_works(options)) return make_amx_convolution(stream, options, passes);
     if (is_row_convolution(options)) return make_row_convolution(options, passes);
     if (!options.is_plain()) return make_other_convolution(stream, options, passes);
     return make_onednn_convolution(stream, options, passes);
@@ -122,6 +124,8 @@ std::vector<ConvolutionEngine> convolution_engines(Stream stream, const Convolut
     check(options);
     const ConvolutionPasses passes{pass == ConvolutionPass::data, pass == ConvolutionPass::weights};
     std::vector<ConvolutionEngine> engines;
+    if (amx_convolution_works(options))
+        engines.push_back({"AMX", "", [=] { return make_amx_convolution(stream, options, passes); }});
     if (is_projection(options)) engines.push_back({"projection", "", [=] { return make_projection(options); }});
     if (!is_projection(options) || options.src_layout == options.dst_layout)
         for (const ConvolutionOptions& one : by_operands(options)) {

@@ -4,11 +4,14 @@
 #include <chrono>
 #include <vector>
 
+#include "kernels/convolution/amx/processor_products.h"
 #include "kernels/convolution/row_tile.h"
 #include "kernels/convolution/weight_gradient_pairs.h"
+#include "kernels/cpu/instruction_set.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/vector_clones.h"
 #include "kernels/cpu/vector_of.h"
+#include "kernels/device/bf16.h"
 
 namespace iwseg::cpu {
 namespace {
@@ -57,8 +60,20 @@ __attribute__((target("arch=x86-64-v4"))) double by_pairs_of_bf16(float factor, 
     for (const auto& sum : sums) *meaningless += sum[0];
     return 4.0 * kSums * 16 * kRounds;
 }
+
+double by_tiles(float factor, float* meaningless) {
+    const TileProducts& products = processor_products();
+    const TilesInUse tiles(products);
+    Bf16 operand[kTileBytes / sizeof(Bf16)];
+    for (Bf16& element : operand) store(element, factor);
+    float sums[4 * 256];
+    const double operations = products.in_registers(kRounds / 4, operand, sums);
+    *meaningless += sums[0];
+    return operations;
+}
 #else
-constexpr auto by_registers_of_avx512 = by_registers_of_avx2, by_pairs_of_bf16 = by_registers_of_avx2;
+constexpr auto by_registers_of_avx512 = by_registers_of_avx2, by_pairs_of_bf16 = by_registers_of_avx2,
+               by_tiles = by_registers_of_avx2;
 #endif
 
 }  // namespace
@@ -80,9 +95,10 @@ void begin_range(const char*) {}
 void end_range() {}
 
 double arithmetic_peak(Stream stream, bool bf16) {
-    const auto run = bf16 && pairs_work() ? by_pairs_of_bf16
-                     : row_tiles_work()   ? by_registers_of_avx512
-                                          : by_registers_of_avx2;
+    const auto run = bf16 && may_use(InstructionSet::amx) ? by_tiles
+                     : bf16 && pairs_work()               ? by_pairs_of_bf16
+                     : row_tiles_work()                   ? by_registers_of_avx512
+                                                          : by_registers_of_avx2;
     const int threads = stream.handle ? threads_of(stream)->threads_there() : 1;
     double best = 0;
     for (int round = 0; round < 3; ++round) {
