@@ -122,7 +122,10 @@ void Optimizer::add_calls(Program& program, const Backend& device, std::function
 
 UpdateStep Optimizer::next(float rate) {
     const std::int64_t batch = prepared_++ % options_.batches, step = (prepared_ - 1) / options_.batches + 1;
-    UpdateStep next{.rate = rate, .first_batch = batch == 0, .last_batch = batch == options_.batches - 1};
+    UpdateStep next{.rate = rate,
+                    .step = static_cast<float>(step - 1),
+                    .first_batch = batch == 0,
+                    .last_batch = batch == options_.batches - 1};
     // The first average is what the first step leaves.
     next.average_share = step == 1 ? 1.0f : 1.0f - options_.average;
     if (const AdamW* adam = std::get_if<AdamW>(&options_.rule)) {

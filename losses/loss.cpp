@@ -25,6 +25,8 @@ void require_options(const LossOptions& options) {
     require_within("focal_alpha", options.focal_alpha, LossOptions::focal_alpha_range);
     require_within("focal_gamma", options.focal_gamma, LossOptions::focal_gamma_range);
     require_within("asl_beta", options.asl_beta, LossOptions::asl_beta_range);
+    if (options.steps_per_epoch < 1)
+        throw InputError("steps_per_epoch is " + std::to_string(options.steps_per_epoch) + "; expected 1 or more");
 }
 
 Loss loss_of(std::vector<LossTerm> terms) {
@@ -46,6 +48,13 @@ Loss loss_of(std::vector<LossTerm> terms) {
 
 bool Loss::weighted() const {
     return std::any_of(terms.begin(), terms.end(), [](const LossTerm& term) { return term.weighted; });
+}
+bool Loss::reads_labels() const {
+    return weighted() ||
+           std::any_of(terms.begin(), terms.end(), [](const LossTerm& term) { return term.kind != TermKind::voxels; });
+}
+bool Loss::warms_up() const {
+    return std::any_of(terms.begin(), terms.end(), [](const LossTerm& term) { return term.warmup_steps > 0; });
 }
 
 Loss dice() {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -7,20 +8,35 @@
 
 namespace iwseg {
 
+/// What a term is computed over.
+enum class TermKind : std::uint8_t {
+    voxels,          ///< a formula of sums over voxels
+    size_weighted,   ///< the same, weighted by lesion size: cat
+    lesion_maximum,  ///< the largest probability of each lesion: mil
+};
+
 struct LossTerm {
-    std::string name;  ///< losses/term_names.h
+    std::string name;  ///< losses/term_names.h, with what stands in its brackets: "tversky(0.2, 0.8)"
     formulas::Formula formula;
     bool weighted = false;  ///< each voxel by the inverse of its component's size
     float factor = 1;       ///< above 0
+    TermKind kind = TermKind::voxels;
+    float warmup = 0;        ///< epochs over which the factor rises from 0, as it is written; 0: it does not
+    float warmup_steps = 0;  ///< the same in steps
+
+    bool operator==(const LossTerm&) const = default;
 };
 
-/// A sum of terms, as a configuration names it: one of the study's ten, bce, iwbce, wce, dl, iwdl, gdl, asl, iwasl, fl,
-/// iwfl, or `dice + ce`, `iwdice + 0.5*iwce` (losses/loss_sum.h). At least one term; none of one formula comes twice.
+/// A sum of terms, as a configuration names it (docs/losses.md): one of the study's ten, bce, iwbce, wce, dl, iwdl,
+/// gdl, asl, iwasl, fl, iwfl, or a sum as `dice + ce`, `iwdice + 0.5*iwce`, `dice + ce + 0.1*cat @warmup 50`. At least
+/// one term; none comes twice.
 struct Loss {
     std::string name;  ///< one spelling, however it was given; of other options than a configuration's it does not tell
     std::vector<LossTerm> terms;
 
-    bool weighted() const;  ///< reads inverse weights
+    bool weighted() const;      ///< reads inverse weights
+    bool reads_labels() const;  ///< reads the labels of lesions: for weights, or because terms look at single lesions
+    bool warms_up() const;      ///< depends on the step
 };
 
 /// In place of the published values. Each has a range, bounds included.
@@ -32,6 +48,7 @@ struct LossOptions {
     static constexpr Range focal_alpha_range{0, 1}, focal_gamma_range{0, 10}, asl_beta_range{1e-3, 100};
 
     float focal_alpha = 0.75f, focal_gamma = 2.0f, asl_beta = 1.5f;
+    std::int64_t steps_per_epoch = 100;  ///< of warm-ups, which are written in epochs
 };
 
 /// Throws InputError naming the nearest known loss or term, or the option that is outside of its range.

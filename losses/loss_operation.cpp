@@ -1,6 +1,7 @@
 #include "losses/loss_operation.h"
 
-#include <cstddef>
+#include <any>
+#include <memory>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -8,8 +9,7 @@
 #include "engine/graph.h"
 #include "engine/lowering.h"
 #include "engine/plan.h"
-#include "kernels/device/backend.h"
-#include "losses/loss_passes.h"
+#include "losses/loss_program.h"
 
 namespace iwseg {
 namespace {
@@ -17,7 +17,7 @@ namespace {
 class LossOperation final : public Operation {
   public:
     LossOperation(std::string name, const Loss& loss, std::shared_ptr<const LossTargets> targets)
-        : name_(std::move(name)), passes_(loss_passes(loss)), targets_(std::move(targets)) {}
+        : name_(std::move(name)), loss_(loss), targets_(std::move(targets)) {}
 
     std::string name() const override { return name_; }
     FormRule form_rule() const override { return FormRule::plain; }
@@ -31,49 +31,45 @@ class LossOperation final : public Operation {
 
     void forward(const Lowering& lowering) const override {
         const Buffer logit = lowering.input(0), value = lowering.output();
-        const std::int64_t bytes = lowering.device().loss_scratch_bytes(lowering.program()[logit].shape);
-        std::vector<Buffer> of_passes;
-        for (const LossPass& pass : passes_) {
-            const Buffer sums = lowering.program().add_bytes(name_ + " sums", bytes);
-            const Write write = of_passes.empty() ? Write::overwrite : Write::accumulate;
-            std::vector<Buffer> reads{logit};
-            if (write == Write::accumulate) reads.push_back(value);
-            of_passes.push_back(sums);
-            lowering.add({name_, "loss", reads, {sums, value}, [=, targets = targets_](const Plan& plan) {
-                              plan.device().loss_value(plan.stream(), pass, input(plan[logit], *targets),
-                                                       plan[sums].data, plan.data<double>(value), write);
-                          }});
-        }
-        lowering.state() = std::move(of_passes);
+        const auto program = std::make_shared<const LossProgram>(
+            loss_, lowering.device(), lowering.program()[logit].shape, targets_->label_bound);
+        const Buffer sums = lowering.program().add_bytes(name_ + " sums", program->scratch_bytes());
+        lowering.add({name_, "loss", {logit}, {sums, value}, [=, targets = targets_](const Plan& plan) {
+                          program->value(plan.stream(), input(plan[logit], *targets), plan[sums].data,
+                                         plan.data<double>(value));
+                      }});
+        lowering.state() = Computed{program, sums};
     }
 
     void backward(const Lowering& lowering) const override {
         const Buffer logit = lowering.input(0);
-        const auto& of_passes = std::any_cast<const std::vector<Buffer>&>(lowering.state());
-        GradientDestination to = lowering.input_gradient(0);
-        for (std::size_t i = 0; i < passes_.size(); ++i) {
-            const Buffer sums = of_passes[i];
-            std::vector<Buffer> reads{logit, sums};
-            if (to.write == Write::accumulate) reads.push_back(to.buffer);
-            lowering.add({name_ + " gradient",
-                          "loss gradient",
-                          reads,
-                          {to.buffer},
-                          [=, pass = passes_[i], targets = targets_](const Plan& plan) {
-                              plan.device().loss_gradient(plan.stream(), pass, input(plan[logit], *targets),
-                                                          plan[sums].data, plan[to.buffer], to.write);
-                          }});
-            to.write = Write::accumulate;
-        }
+        const auto [program, sums] = std::any_cast<const Computed&>(lowering.state());
+        const GradientDestination to = lowering.input_gradient(0);
+        std::vector<Buffer> reads{logit, sums};
+        if (to.write == Write::accumulate) reads.push_back(to.buffer);
+        lowering.add({name_ + " gradient",
+                      "loss gradient",
+                      reads,
+                      {to.buffer},
+                      [=, program = program, sums = sums, targets = targets_](const Plan& plan) {
+                          program->gradient(plan.stream(), input(plan[logit], *targets), plan[sums].data,
+                                            plan[to.buffer], to.write);
+                      }});
     }
 
   private:
+    /// What the forward pass leaves for the backward pass.
+    struct Computed {
+        std::shared_ptr<const LossProgram> program;
+        Buffer sums;
+    };
+
     static LossInput input(const View& logit, const LossTargets& targets) {
-        return {logit, targets.target, targets.labels, targets.weights, targets.stride};
+        return {logit, targets.target, targets.labels, targets.weights, targets.stride, targets.step};
     }
 
     std::string name_;
-    std::vector<LossPass> passes_;
+    Loss loss_;
     std::shared_ptr<const LossTargets> targets_;
 };
 

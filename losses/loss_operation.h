@@ -12,9 +12,11 @@ namespace iwseg {
 /// What a loss is computed against: set before each run, in memory of the device. One output channel.
 struct LossTargets {
     const std::uint8_t* target = nullptr;  ///< (N, D, H, W), 0, 1, or kIgnored: in no sum
-    const std::int32_t* labels = nullptr;  ///< (N, D, H, W), of losses with inverse weights
+    const std::int32_t* labels = nullptr;  ///< (N, D, H, W), of losses that read labels (Loss::reads_labels)
     const float* weights = nullptr;        ///< (N, stride): the weight of each label
     std::int64_t stride = 0;
+    const float* step = nullptr;   ///< steps done before this one, of losses with a warm-up; null: after all warm-ups
+    std::int64_t label_bound = 0;  ///< stride is never more, from when the loss is added on; 0: than voxels can hold
 };
 
 /// The loss of logits (N, 1, D, H, W), one f64, to be given to CompileOptions::minimise. What `targets` holds is read

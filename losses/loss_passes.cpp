@@ -1,6 +1,7 @@
 #include "losses/loss_passes.h"
 
 #include <cstddef>
+#include <map>
 #include <utility>
 #include <variant>
 
@@ -52,12 +53,13 @@ Choice choice_of(F formula, bool weighted, const std::vector<LossTerm>& terms) {
         choice.taken[i] = take(formula, terms[i], weighted);
         choice.terms += choice.taken[i];
     }
-    choice.pass = {formula, weighted};
+    choice.pass = {formula, weighted, terms.front().warmup_steps};
     choice.empty = places<F> - choice.terms;
     return choice;
 }
 
-/// The pass that takes the most of the terms; of several, the one with the fewest empty places.
+/// The pass that takes the most of the terms, which are of one warm-up; of several, the one with the fewest empty
+/// places.
 template <std::size_t... I>
 Choice best_choice(const std::vector<LossTerm>& terms, std::index_sequence<I...>) {
     Choice best;
@@ -71,11 +73,7 @@ Choice best_choice(const std::vector<LossTerm>& terms, std::index_sequence<I...>
     return best;
 }
 
-}  // namespace
-
-std::vector<LossPass> loss_passes(const Loss& loss) {
-    std::vector<LossPass> passes;
-    std::vector<LossTerm> terms = loss.terms;
+void add_passes(std::vector<LossTerm> terms, std::vector<LossPass>& passes) {
     while (!terms.empty()) {
         const Choice best = best_choice(terms, std::make_index_sequence<std::variant_size_v<formulas::PassFormula>>{});
         std::vector<LossTerm> rest;
@@ -84,6 +82,16 @@ std::vector<LossPass> loss_passes(const Loss& loss) {
         passes.push_back(best.pass);
         terms = std::move(rest);
     }
+}
+
+}  // namespace
+
+std::vector<LossPass> loss_passes(const Loss& loss) {
+    std::vector<LossPass> passes;
+    std::map<float, std::vector<LossTerm>> of_warmup;
+    for (const LossTerm& term : loss.terms)
+        if (term.kind == TermKind::voxels) of_warmup[term.warmup_steps].push_back(term);
+    for (auto& [warmup, terms] : of_warmup) add_passes(std::move(terms), passes);
     return passes;
 }
 

@@ -1,110 +1,85 @@
 #include "losses/loss_sum.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cstddef>
-#include <iterator>
 #include <optional>
-#include <string_view>
+#include <stdexcept>
 #include <utility>
 
 #include "base/error.h"
 #include "base/nearest_name.h"
+#include "base/number_text.h"
+#include "losses/loss_syntax.h"
 #include "losses/term_names.h"
 
 namespace iwseg {
 namespace {
 
-constexpr float largest_factor = 1e6f;
-
-bool is_of_name(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-}
-bool begins_number(char c) {
-    return (c >= '0' && c <= '9') || c == '.' || c == '-';
-}
-
-std::string all_terms() {
+std::string expected_text() {
     std::string all;
     for (const std::string& name : loss_term_names()) all += (all.empty() ? "" : ", ") + name;
-    return all;
+    return "a sum is written as \"dice + 0.5*ce\", of the terms " + all;
 }
 
+/// From what is written to what is meant.
 class SumReader {
   public:
-    SumReader(const std::string& text, const LossOptions& options) : text_(text), rest_(text_), options_(options) {}
+    SumReader(const std::string& text, const LossOptions& options)
+        : text_(text), options_(options), expected_(expected_text()) {}
 
-    std::vector<LossTerm> read() {
+    std::vector<LossTerm> read() const {
         std::vector<LossTerm> terms;
-        do {
-            const float factor = read_factor();
-            terms.push_back(read_term());
-            terms.back().factor = factor;
-            skip_spaces();
-        } while (take('+'));
+        for (const WrittenTerm& written : read_loss_syntax(text_, expected_)) terms.push_back(term_of(written));
         terms = ordered_terms(std::move(terms));
         for (const LossTerm& term : terms)
-            if (!(term.factor <= largest_factor)) fail("the factors of " + term.name + " add up to more than 1000000");
-        if (!rest_.empty()) fail("'" + std::string(rest_) + "' stands where a + or the end was expected");
+            if (!(term.factor <= kLargestFactor)) fail("the factors of " + term.name + " add up to more than 1000000");
         return terms;
     }
 
   private:
     [[noreturn]] void fail(const std::string& what) const {
-        throw InputError("loss '" + text_ + "': " + what + "; a sum is written as \"dice + 0.5*ce\", of the terms " +
-                         all_terms());
-    }
-    void skip_spaces() { rest_.remove_prefix(std::min(rest_.size(), rest_.find_first_not_of(" \t"))); }
-    bool take(char c) {
-        skip_spaces();
-        if (!rest_.starts_with(c)) return false;
-        rest_.remove_prefix(1);
-        return true;
+        throw InputError("loss '" + text_ + "': " + what + "; " + expected_);
     }
 
-    float read_factor() {
-        skip_spaces();
-        if (rest_.empty() || !begins_number(rest_[0])) return 1.0f;
-        float factor = 0;
-        const auto [end, error] = std::from_chars(rest_.data(), rest_.data() + rest_.size(), factor);
-        const auto length = static_cast<std::size_t>(end - rest_.data());
-        const std::string written(rest_.substr(0, std::max<std::size_t>(1, length)));
-        if (error != std::errc{} || !(factor > 0 && factor <= largest_factor))
-            fail("the factor '" + written + "' is not a number above 0, at most 1000000");
-        rest_.remove_prefix(length);
-        if (!take('*')) fail("a * was expected after the factor '" + written + "'");
-        return factor;
+    LossTerm term_of(const WrittenTerm& written) const {
+        std::optional<LossTerm> term;
+        try {
+            term = find_loss_term(written.name, options_, written.numbers);
+        } catch (const std::invalid_argument& error) {
+            fail(error.what());
+        }
+        if (!term) {
+            const std::string nearest = nearest_name(written.name, loss_term_names());
+            fail("'" + written.name + "' is no term" + (nearest.empty() ? "" : " (nearest: '" + nearest + "')"));
+        }
+        if (!written.inner.empty()) fail(written.name + " takes no terms in brackets");
+        term->factor = written.factor;
+        term->warmup = written.warmup;
+        term->warmup_steps = written.warmup * static_cast<float>(options_.steps_per_epoch);
+        return *term;
     }
 
-    LossTerm read_term() {
-        skip_spaces();
-        const auto end = std::find_if_not(rest_.begin(), rest_.end(), is_of_name);
-        const std::string name(rest_.begin(), end);
-        if (name.empty())
-            fail(rest_.empty() ? "a term is missing at the end"
-                               : "a term is missing before '" + std::string(rest_) + "'");
-        rest_.remove_prefix(name.size());
-        if (const std::optional<LossTerm> term = find_loss_term(name, options_)) return *term;
-        const std::string nearest = nearest_name(name, loss_term_names());
-        fail("'" + name + "' is no term" + (nearest.empty() ? "" : " (nearest: '" + nearest + "')"));
-    }
-
-    std::string text_;
-    std::string_view rest_;
+    const std::string& text_;
     const LossOptions& options_;
+    std::string expected_;
 };
 
 /// Where a term comes in sums.
 std::ptrdiff_t rank(const LossTerm& term) {
     const std::vector<std::string>& names = loss_term_names();
-    return std::find(names.begin(), names.end(), term.name) - names.begin();
+    return std::find(names.begin(), names.end(), term.name.substr(0, term.name.find('('))) - names.begin();
+}
+
+bool same_but_for_factor(const LossTerm& a, LossTerm b) {
+    b.factor = a.factor;
+    return a == b;
 }
 
 }  // namespace
 
 bool is_loss_sum(const std::string& text) {
-    if (!text.empty() && begins_number(text[0])) return true;  // a factor, whatever follows
-    if (!std::all_of(text.begin(), text.end(), is_of_name)) return true;
+    if (!text.empty() && begins_loss_number(text[0])) return true;  // a factor, whatever follows
+    if (!std::all_of(text.begin(), text.end(), is_of_loss_name)) return true;
     return std::find(loss_term_names().begin(), loss_term_names().end(), text) != loss_term_names().end();
 }
 
@@ -114,23 +89,21 @@ std::vector<LossTerm> read_loss_sum(const std::string& text, const LossOptions& 
 
 std::string loss_sum_text(const std::vector<LossTerm>& terms) {
     std::string text;
-    for (const LossTerm& term : terms) {
-        char digits[32];
-        const auto end =
-            std::to_chars(std::begin(digits), std::end(digits), term.factor).ptr;  // as short as reads the same
-        text += (text.empty() ? "" : " + ") + (term.factor == 1 ? "" : std::string(digits, end) + "*") + term.name;
-    }
+    for (const LossTerm& term : terms)
+        text += (text.empty() ? "" : " + ") + (term.factor == 1 ? "" : number_text(term.factor) + "*") + term.name +
+                (term.warmup > 0 ? " @warmup " + number_text(term.warmup) : "");
     return text;
 }
 
 std::vector<LossTerm> ordered_terms(std::vector<LossTerm> terms) {
-    std::stable_sort(terms.begin(), terms.end(),
-                     [](const LossTerm& a, const LossTerm& b) { return rank(a) < rank(b); });
+    std::stable_sort(terms.begin(), terms.end(), [](const LossTerm& a, const LossTerm& b) {
+        const std::ptrdiff_t first = rank(a), second = rank(b);
+        return first != second ? first < second : a.name != b.name ? a.name < b.name : a.warmup < b.warmup;
+    });
     std::vector<LossTerm> merged;
     for (LossTerm& term : terms) {
-        const auto same = std::find_if(merged.begin(), merged.end(), [&](const LossTerm& other) {
-            return other.name == term.name && other.formula == term.formula;
-        });
+        const auto same = std::find_if(merged.begin(), merged.end(),
+                                       [&](const LossTerm& other) { return same_but_for_factor(term, other); });
         if (same == merged.end())
             merged.push_back(std::move(term));
         else

@@ -10,6 +10,8 @@
 #include "engine/compile.h"
 #include "engine/device_timer.h"
 #include "engine/graph.h"
+#include "kernels/components/component_weights.h"
+#include "kernels/components/components.h"
 #include "kernels/device/backend.h"
 #include "losses/loss_operation.h"
 #include "training/resident_scans.h"
@@ -45,6 +47,19 @@ void require_memory(const Context& context, const TrainingOptions& options, std:
     throw InputError(text);
 }
 
+/// One more than any label that a step may read; 0: the loss reads none.
+std::int64_t label_bound_of(const TrainingOptions& options) {
+    if (!options.loss.reads_labels()) return 0;
+    if (options.label_bound > 0) return options.label_bound;
+    const Shape mask{options.input.n, 1, options.input.d, options.input.h, options.input.w};
+    if (!options.cutting) return component_label_bound(mask, kConnectivities[0]);
+    // Lesions of a scan, cut by a patch, are no more than those of a patch by the same connectivity.
+    std::int64_t bound = component_label_bound(mask, options.cutting->sampling.connectivity);
+    for (const TrainingScan& scan : options.cutting->scans)
+        bound = std::max({bound, component_label_bound(mask, scan.lesions->connectivity), scan.lesions->size() + 1});
+    return bound;
+}
+
 }  // namespace
 
 struct TrainingSession::State {
@@ -57,7 +72,7 @@ struct TrainingSession::State {
         : context(c),
           parameters(p),
           options(o),
-          inputs(c, o.input, o.loss.weighted(), o.bf16),
+          inputs(c, o.input, label_bound_of(o), o.bf16),
           host_loss(static_cast<double*>(c.backend().allocate_host(sizeof(double))), ReleaseHost{&c.backend()}),
           timer(c) {
         if (!o.network.build) throw std::invalid_argument("a training without a network");

@@ -24,6 +24,8 @@ struct TrainingOptions {
     std::optional<Layout> layout = {};  ///< of activations, where it is not to be the device's preferred one
     Shape input;                        ///< (N, C, D, H, W)
     OptimizerOptions optimizer = {};
+    /// One more than any label that a batch is to hold, where the loss reads labels; 0: as many as there are voxels.
+    std::int64_t label_bound = 0;
     /// Where given, on a device with memory of its own that holds these scans beside the plan, they are uploaded once
     /// and a step takes places instead of a batch. Their memory must outlive the session; patches have the input's
     /// shape.

@@ -29,10 +29,12 @@ struct Parts {
 
 }  // namespace
 
-StepInputs::StepInputs(Context& context, const Shape& input, bool weighted, bool bf16)
-    : context_(context), shape_(input), weighted_(weighted) {
+StepInputs::StepInputs(Context& context, const Shape& input, std::int64_t label_bound, bool bf16)
+    : context_(context), shape_(input), weighted_(label_bound > 0), label_bound_(label_bound) {
+    targets_->label_bound = label_bound;
+    targets_->step = &host_update_.step;
     if (context.backend().host_memory) return;
-    make_room(1024);
+    make_room(std::min<std::int64_t>(1024, label_bound));
     batches_ = std::make_unique<BatchUpload>(context, bf16);
     sources_ = std::make_unique<HostMemory>(context.backend(), Parts(shape_, weighted_, stride_).image);
 }
@@ -45,7 +47,7 @@ StepInputs::~StepInputs() {
 void StepInputs::make_room(std::int64_t stride) {
     const Backend& device = context_.backend();
     device.synchronise(context_.stream());
-    stride_ = std::max(stride, 2 * stride_);
+    stride_ = std::max(stride, std::min(2 * stride_, label_bound_));
     const Parts parts(shape_, weighted_, stride_);
     device_.reset();
     device_ = std::make_unique<DeviceMemory>(device, parts.end);
@@ -53,6 +55,7 @@ void StepInputs::make_room(std::int64_t stride) {
     image_ = reinterpret_cast<float*>(data + parts.image);
     update_ = reinterpret_cast<const UpdateStep*>(data);
     targets_->target = reinterpret_cast<const std::uint8_t*>(data + parts.target);
+    targets_->step = &update_->step;
     if (!weighted_) return;
     targets_->labels = reinterpret_cast<const std::int32_t*>(data + parts.labels);
     targets_->weights = reinterpret_cast<const float*>(data + parts.weights);
@@ -70,8 +73,10 @@ bool StepInputs::set(const Batch& batch, const UpdateStep& update) {
     if (device.host_memory) {
         // Steps only ever read it.
         image_ = const_cast<float*>(batch.image.data());
-        *targets_ = {batch.target.data(), weighted_ ? batch.labels.data() : nullptr,
-                     weighted_ ? batch.weights.data() : nullptr, weighted_ ? batch.stride : 0};
+        targets_->target = batch.target.data();
+        targets_->labels = weighted_ ? batch.labels.data() : nullptr;
+        targets_->weights = weighted_ ? batch.weights.data() : nullptr;
+        targets_->stride = weighted_ ? batch.stride : 0;
         host_update_ = update;
         return false;
     }

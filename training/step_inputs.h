@@ -20,8 +20,9 @@ namespace iwseg {
 /// patches alone, by steps that cut them from resident scans. The places stay the same from step to step.
 class StepInputs {
   public:
-    /// input: (N, C, D, H, W). weighted: labels and weights are wanted. bf16: the network rounds the image.
-    StepInputs(Context& context, const Shape& input, bool weighted, bool bf16);
+    /// input: (N, C, D, H, W). label_bound: one more than any label that is to come; 0: no labels and weights are
+    /// wanted. bf16: the network rounds the image.
+    StepInputs(Context& context, const Shape& input, std::int64_t label_bound, bool bf16);
     ~StepInputs();
     StepInputs(const StepInputs&) = delete;
     StepInputs& operator=(const StepInputs&) = delete;
@@ -52,6 +53,7 @@ class StepInputs {
     Context& context_;
     Shape shape_;
     bool weighted_;
+    std::int64_t label_bound_;
     std::int64_t stride_ = 0;  ///< labels there is room for
     std::unique_ptr<DeviceMemory> device_;
     std::unique_ptr<BatchUpload> batches_;

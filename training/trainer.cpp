@@ -31,6 +31,9 @@ TrainingOptions session_options(const Network& network, const Loss& loss, const 
     session.loss = loss;
     session.bf16 = options.precision == Precision::bf16;
     session.input = options.input;
+    if (loss.reads_labels())
+        session.label_bound =
+            component_label_bound({1, 1, options.input.d, options.input.h, options.input.w}, options.connectivity);
     session.optimizer = {rule, options.batches, options.clip_norm, options.average};
     return session;
 }
@@ -48,7 +51,7 @@ struct Trainer::State {
           const TrainerOptions& chosen)
         : context(made),
           options(chosen),
-          weighted(loss.weighted()),
+          weighted(loss.reads_labels()),
           session(context, trained, session_options(network, loss, rule, chosen)) {
         initialise(context, trained, chosen.seed);
         const Shape& shape = chosen.input;

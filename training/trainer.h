@@ -28,7 +28,7 @@ struct TrainerOptions {
     int batches = 1;         ///< that step() is called with for each update: their gradients are averaged
     float clip_norm = 0;     ///< the gradients' norm is made at most this; 0: left as it is
     float average = 0;       ///< decay of a moving average of the weights, below 1; 0: none
-    int connectivity = 26;   ///< by which voxels belong to one component, for losses with inverse weights
+    int connectivity = 26;   ///< by which voxels belong to one component, for losses that look at lesions
 };
 
 struct StepOptions {

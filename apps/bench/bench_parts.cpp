@@ -20,7 +20,7 @@
 #include "kernels/components/components.h"
 #include "kernels/device/backend.h"
 #include "losses/loss.h"
-#include "losses/loss_passes.h"
+#include "losses/loss_program.h"
 #include "models/grid_prediction.h"
 
 namespace iwseg {
@@ -179,20 +179,17 @@ void bench_loss(const BenchOptions& options) {
         fmt::print("{}\nmeasured here: copying {:.1f} GB/s\n{:>9} {:>7} {:>7}  loss and its gradient\n",
                    context.description(), peaks.gigabytes_per_second, "ms", "GB/s", "of peak");
     std::vector<std::string> names = loss_names();
-    for (const char* sum : {"dice + ce", "iwdice + iwce", "dice + iwce"}) names.emplace_back(sum);
+    for (const char* sum : {"dice + ce", "iwdice + iwce", "dice + iwce", "tversky", "focal_tversky", "unified_focal",
+                            "cat", "mil", "dice + ce + 0.1*cat + 0.2*mil"})
+        names.emplace_back(sum);
     for (const std::string& name : names) {
         const Loss loss = loss_from_name(name);
         const LossInput input = weighted_mask.loss_input(logit);
-        const DeviceMemory scratch(device, device.loss_scratch_bytes(shape));
-        const std::vector<LossPass> passes = loss_passes(loss);
+        const LossProgram program(loss, device, shape, input.stride);
+        const DeviceMemory scratch(device, program.scratch_bytes());
         const double seconds = median_seconds(context, options, [&] {
-            Write write = Write::overwrite;
-            for (const LossPass& pass : passes) {
-                device.loss_value(context.stream(), pass, input, scratch.data(),
-                                  reinterpret_cast<double*>(value.data()), write);
-                device.loss_gradient(context.stream(), pass, input, scratch.data(), gradient, write);
-                write = Write::accumulate;
-            }
+            program.value(context.stream(), input, scratch.data(), reinterpret_cast<double*>(value.data()));
+            program.gradient(context.stream(), input, scratch.data(), gradient, Write::overwrite);
         });
         const double rate = bytes / seconds / 1e9, share = rate / peaks.gigabytes_per_second;
         rows.push_back(

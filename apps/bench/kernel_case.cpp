@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "base/nearest_name.h"
 #include "losses/loss.h"
-#include "losses/loss_passes.h"
+#include "losses/loss_program.h"
 
 namespace iwseg {
 namespace {
@@ -208,17 +208,14 @@ KernelCase loss(Options o, bool gradient) {
     if (gradient) all.result("gradient", one, Kind::logit);
     KernelCase made = simple(
         all,
-        [gradient, passes = loss_passes(chosen)](const Backend& device, Stream s, Views v, void* scratch) {
+        [=](const Backend& device, Stream s, Views v, void* scratch) {
             const LossInput input{v[0], v[1].as<const std::uint8_t>(), v[2].as<const std::int32_t>(),
                                   v[3].as<const float>(), kStride};
-            Write write = Write::overwrite;
-            for (const LossPass& pass : passes) {
-                device.loss_value(s, pass, input, scratch, v[4].as<double>(), write);
-                if (gradient) device.loss_gradient(s, pass, input, scratch, v[5], write);
-                write = Write::accumulate;
-            }
+            const LossProgram program(chosen, device, one, kStride);
+            program.value(s, input, scratch, v[4].as<double>());
+            if (gradient) program.gradient(s, input, scratch, v[5], Write::overwrite);
         },
-        [one](const Backend& device, Layout) { return device.loss_scratch_bytes(one); });
+        [=](const Backend& device, Layout) { return LossProgram(chosen, device, one, kStride).scratch_bytes(); });
     made.operands[2].values = std::move(labels);
     return made;
 }

@@ -42,7 +42,8 @@ void add_measurement(CLI::App& bench, const std::string& name, const std::string
             ->check(positive(4096));
         app->add_option("--precision", options->precision, "fp32 or bf16");
     }
-    if (one_of(name, {"step", "kernels", "floor"})) app->add_option("--loss", options->loss, "one of the ten losses");
+    if (one_of(name, {"step", "kernels", "floor"}))
+        app->add_option("--loss", options->loss, "one of the ten, or a sum of terms");
     if (one_of(name, {"label", "weights", "loss"}))
         app->add_option("--connectivity", options->connectivity, "6, 18 or 26");
     if (one_of(name, {"label", "predict"}))
@@ -82,8 +83,8 @@ void add_bench_command(CLI::App& app) {
     add_measurement(*bench, "label", "Connected components of a mask", "label --mask lesions.nii.gz", bench_label);
     add_measurement(*bench, "weights", "Components of patches and their inverse weights",
                     "weights --patch 128 --batch 1", bench_weights);
-    add_measurement(*bench, "loss", "Each of the ten losses, and sums, with its gradient", "loss --patch 128 --batch 2",
-                    bench_loss);
+    add_measurement(*bench, "loss", "Each of the ten losses, other terms and sums, with its gradient",
+                    "loss --patch 128 --batch 2", bench_loss);
     add_measurement(*bench, "predict", "Prediction of a whole scan by a grid of patches",
                     "predict --size 192 --patch 96", bench_predict);
     add_measurement(*bench, "read", "Reading a scan from its file", "read --image scan.nii.gz", bench_read);

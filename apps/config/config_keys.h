@@ -25,7 +25,7 @@ void for_each_key(AnyConfig& c, Visitor&& visit) {
     visit("loss", c.loss,
           T("bce, wce, dl, gdl, asl, fl, iwbce, iwdl, iwasl, iwfl",
             "what training minimises; iw… weights each voxel by the inverse of its lesion's size; or a sum of terms "
-            "(docs/design.md, section 6), as \"dice + 0.5*ce\""));
+            "(docs/losses.md), as \"dice + 0.5*ce\" or \"dice + ce + 0.1*cat @warmup 50\""));
     visit("focal_alpha", c.focal_alpha,
           T("share, 0 to 1", "of fl and iwfl: weight of lesion voxels against background"));
     visit("focal_gamma", c.focal_gamma,

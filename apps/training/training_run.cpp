@@ -71,7 +71,7 @@ TrainingOptions training_options(const Config& config, const PatchSampler& sampl
     options.network = make_network(config.network, static_cast<int>(channels), config.widths);
     options.loss =
         loss_from_name(config.loss, {static_cast<float>(config.focal_alpha), static_cast<float>(config.focal_gamma),
-                                     static_cast<float>(config.asl_beta)});
+                                     static_cast<float>(config.asl_beta), config.steps_per_epoch});
     options.bf16 = config.precision == "bf16";
     options.input = {config.batch, channels, config.patch[0], config.patch[1], config.patch[2]};
     options.optimizer = optimizer_options(config);

@@ -13,9 +13,12 @@
 #include "evaluation/froc.h"
 #include "evaluation/instances.h"
 #include "evaluation/metrics.h"
+#include "kernels/components/ignored.h"
 #include "kernels/components/inverse_weights.h"
+#include "kernels/device/backend.h"
+#include "kernels/device/const_view.h"
 #include "kernels/loss/loss.h"
-#include "losses/loss_passes.h"
+#include "losses/loss_program.h"
 
 namespace iwseg {
 namespace {
@@ -38,40 +41,31 @@ bool has_lesion(const fs::path& label, const LesionLabels& meaning) {
     return std::find(lesion.begin(), lesion.end(), 1) != lesion.end();
 }
 
-/// The training's loss of a whole scan, its voxels that count taken as one patch.
+/// The training's loss of a whole scan, taken as one patch, after all warm-ups.
 double loss_of(const PreparedCase& scan, const std::vector<float>& logit, const Loss& loss, WeightClip clip,
                Stream host) {
+    const auto [d, h, w] = scan.geometry.shape;
+    const Shape shape{1, 1, d, h, w};
     std::vector<std::int32_t> labels(logit.size());
     write_labels(scan.lesions, labels.data());
-    std::vector<float> logits = logit;
-    if (!scan.ignored.empty()) {
-        std::size_t kept = 0;
-        for (std::size_t v = 0; v < logits.size(); ++v)
-            if (!scan.ignored[v]) {
-                logits[kept] = logits[v];
-                labels[kept++] = labels[v];
-            }
-        logits.resize(kept);
-        labels.resize(kept);
-        if (kept == 0) return 0;
-    }
+    if (!scan.ignored.empty())
+        for (std::size_t v = 0; v < labels.size(); ++v)
+            if (scan.ignored[v]) labels[v] = kIgnoredLabel;
     std::vector<std::uint8_t> target(labels.size());
-    for (std::size_t v = 0; v < target.size(); ++v) target[v] = labels[v] > 0;
-    const Shape shape{1, 1, 1, 1, static_cast<std::int64_t>(logits.size())};
-    LossInput input{View{logits.data(), shape, Type::f32, Layout::ncdhw}, target.data()};
+    std::transform(labels.begin(), labels.end(), target.begin(), target_of_label);
+    LossInput input{to_read({logit.data(), shape}), target.data()};
     std::vector<float> weights;
-    if (loss.weighted()) {
+    if (loss.reads_labels()) {
         weights.resize(static_cast<std::size_t>(scan.lesions.size()) + 1);
         input.labels = labels.data();
         input.stride = static_cast<std::int64_t>(weights.size());
-        cpu::inverse_weight_table(host, View{labels.data(), shape, Type::i32, Layout::ncdhw}, weights.data(),
-                                  input.stride, clip);
+        cpu::inverse_weight_table(host, {labels.data(), shape, Type::i32}, weights.data(), input.stride, clip);
         input.weights = weights.data();
     }
-    std::vector<double> scratch(static_cast<std::size_t>(cpu::loss_scratch_bytes(shape)) / sizeof(double) + 1);
+    const LossProgram program(loss, cpu::backend(), shape, std::max<std::int64_t>(1, input.stride));
+    std::vector<double> scratch(static_cast<std::size_t>(program.scratch_bytes()) / sizeof(double) + 1);
     double value = 0;
-    for (const LossPass& pass : loss_passes(loss))
-        cpu::loss_value(host, pass, input, scratch.data(), &value, Write::accumulate);
+    program.value(host, input, scratch.data(), &value);
     return value;
 }
 

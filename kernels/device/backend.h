@@ -5,6 +5,7 @@
 #include "kernels/components/component_weights.h"
 #include "kernels/components/components.h"
 #include "kernels/components/inverse_weights.h"
+#include "kernels/components/size_weights.h"
 #include "kernels/convolution/convolution.h"
 #include "kernels/convolution/weights.h"
 #include "kernels/device/memory.h"
@@ -18,6 +19,7 @@
 #include "kernels/elementwise/multiply.h"
 #include "kernels/elementwise/reorder.h"
 #include "kernels/elementwise/softmax.h"
+#include "kernels/loss/lesion_maximum.h"
 #include "kernels/loss/loss.h"
 #include "kernels/norm/batch_norm.h"
 #include "kernels/norm/group_norm.h"
@@ -45,6 +47,7 @@
     X(convolution_engines) X(preferred_layout) X(pack_all_weights) X(unpack_all_weights) X(add_bias) X(activate) \
     X(activate_backward) X(max_pool) \
     X(max_pool_backward) X(upsample) X(upsample_backward) X(loss_scratch_bytes) X(loss_value) X(loss_gradient) \
+    X(lesion_maximum_scratch_bytes) X(lesion_maximum_value) X(lesion_maximum_gradient) X(size_weights) \
     X(components_scratch_bytes) X(label_components) X(component_weights_scratch_bytes) X(component_weights) \
     X(inverse_weight_table) X(look_up_weights) X(sgd_update) X(adamw_update) X(accumulate_gradient) X(clip_gradient) \
     X(clip_scratch_bytes) X(average_values) X(take_staged) X(cut_patches) X(extract_patch) \

@@ -7,10 +7,12 @@
 #include "kernels/loss/formulas/balanced_cross_entropy.h"
 #include "kernels/loss/formulas/cross_entropy.h"
 #include "kernels/loss/formulas/focal.h"
+#include "kernels/loss/formulas/focal_tversky.h"
 #include "kernels/loss/formulas/generalised_dice.h"
 #include "kernels/loss/formulas/overlap.h"
 #include "kernels/loss/formulas/soft_dice.h"
 #include "kernels/loss/formulas/tversky.h"
+#include "kernels/loss/formulas/unified_focal.h"
 
 // What backends have passes for. A new formula is a file in formulas/ and a row of Formula; its name, a row of
 // losses/term_names.cpp.
@@ -18,7 +20,7 @@ namespace iwseg::formulas {
 
 /// The formula of one term of a loss.
 using Formula = std::variant<CrossEntropy, BalancedCrossEntropy, Overlap, GeneralisedDice, Focal<true>, Focal<false>,
-                             SoftDice, Tversky>;
+                             SoftDice, Tversky, PatchTversky, FocalTversky, UnifiedFocal>;
 
 /// Sums that are computed in two passes together. Terms of other sums take two passes each.
 using DiceAndCrossEntropy = Sum<Scaled<SoftDice>, Scaled<CrossEntropy>>;

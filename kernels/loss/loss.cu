@@ -76,6 +76,8 @@ struct Sums {
     double* value;
     Write write;  ///< of the value
     unsigned* counter;
+    float warmup;
+    const float* step;
 };
 
 /// In the last block: the loss, and the coefficients of each sample, from the rows of all blocks.
@@ -96,8 +98,9 @@ __device__ __forceinline__ void join_rows(const Sums& out, const Shape& shape, c
         ignored = block_sum<kThreads>(ignored);
         if (threadIdx.x != 0) continue;
         double c[kMostCoefficients] = {};
-        total += formulas::value_of_group(formula, sums, static_cast<double>(members * shape.voxels()), ignored,
-                                          1 / static_cast<double>(groups), c);
+        const double value = formulas::value_of_group(formula, sums, static_cast<double>(members * shape.voxels()),
+                                                      ignored, 1 / static_cast<double>(groups), c);
+        total += formulas::share_of(formulas::warmed_up(out.warmup, out.step), value, c, F::kCoefficients);
         for (std::int64_t n = g * members; n < (g + 1) * members; ++n)
 #pragma unroll
             for (int k = 0; k < kMostCoefficients; ++k)
@@ -106,10 +109,17 @@ __device__ __forceinline__ void join_rows(const Sums& out, const Shape& shape, c
     if (threadIdx.x == 0) *out.value = out.write == Write::overwrite ? total : *out.value + total;
 }
 
-/// Blocks y are samples. At least four blocks are to be resident on an SM, three with packs of eight: without a word
-/// ptxas aims at eight and spills, and of a sum of losses on sm_120 so do packs of eight in four.
+template <class F>
+constexpr bool kManyRegisters = requires {
+    F::kManyRegisters;
+};
+
+/// Blocks y are samples. At least four blocks are to be resident on an SM, three with packs of eight or a formula of
+/// many registers: without a word ptxas aims at eight and spills, and of a sum of losses on sm_120 so do packs of eight
+/// in four.
 template <class F, class T, int W>
-__global__ void __launch_bounds__(kThreads, W > 4 ? 3 : 4) sum_kernel(Voxels<T> in, F formula, Shape shape, Sums out) {
+__global__ void __launch_bounds__(kThreads, W > 4 || kManyRegisters<F> ? 3 : 4)
+    sum_kernel(Voxels<T> in, F formula, Shape shape, Sums out) {
     const std::int64_t n = blockIdx.y, step = std::int64_t{gridDim.x} * kThreads * W;
     const float background = background_weight(in, n);
     double sums[F::kSums] = {};
@@ -209,7 +219,13 @@ void loss_value(Stream stream, const LossPass& pass, const LossInput& input, voi
     formulas::require_input(pass, input);
     const Shape& shape = input.logit.shape;
     const auto blocks = static_cast<unsigned>(blocks_of(shape.voxels()));
-    const Sums out{rows_in(scratch, shape.n), coefficients_in(scratch), value, write, counters_of(stream)};
+    const Sums out{rows_in(scratch, shape.n),
+                   coefficients_in(scratch),
+                   value,
+                   write,
+                   counters_of(stream),
+                   pass.warmup,
+                   input.step};
     with_kernel(pass, input, [&](auto real, auto formula, auto width) {
         using T = decltype(real);
         launch(sum_kernel<decltype(formula), T, width()>, {{blocks, static_cast<unsigned>(shape.n)}, kThreads}, stream,

@@ -13,6 +13,7 @@ namespace iwseg {
 struct LossPass {
     formulas::PassFormula formula;
     bool weighted = false;  ///< by the labels and weights of the input; else every weight is 1
+    float warmup = 0;       ///< steps over which it rises from nothing to its whole; 0: it is there from the first
 };
 
 /// What a loss is computed from. N samples of V voxels, one output channel.
@@ -22,6 +23,7 @@ struct LossInput {
     const std::int32_t* labels = nullptr;  ///< (N, D, H, W), for weighted passes; read where the target is 1
     const float* weights = nullptr;  ///< (N, stride): the weight of each label; of background it is that of label 0
     std::int64_t stride = 0;
+    const float* step = nullptr;  ///< memory of the device: steps done before this one; null: after all warm-ups
 };
 
 }  // namespace iwseg

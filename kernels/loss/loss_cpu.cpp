@@ -163,7 +163,7 @@ double* rows_in(void* scratch, std::int64_t samples) {
 
 /// From the rows of chunks to the loss, and to the coefficients of each sample.
 template <class F>
-double join_chunks(const F& formula, const Shape& shape, const double* rows, float* coefficients) {
+double join_chunks(const F& formula, const Shape& shape, const double* rows, double share, float* coefficients) {
     const std::int64_t chunks = chunks_in(shape.voxels(), 1);
     const std::int64_t groups = F::kOfBatch ? 1 : shape.n, members = shape.n / groups;
     double total = 0;
@@ -173,8 +173,9 @@ double join_chunks(const F& formula, const Shape& shape, const double* rows, flo
             for (int k = 0; k < F::kSums; ++k) sums[k] += rows[i * kRow + k];
             ignored += rows[i * kRow + kMostSums];
         }
-        total += formulas::value_of_group(formula, sums, static_cast<double>(members * shape.voxels()), ignored,
-                                          1 / static_cast<double>(groups), c);
+        const double value = formulas::value_of_group(formula, sums, static_cast<double>(members * shape.voxels()),
+                                                      ignored, 1 / static_cast<double>(groups), c);
+        total += formulas::share_of(share, value, c, F::kCoefficients);
         for (std::int64_t n = g * members; n < (g + 1) * members; ++n)
             for (int k = 0; k < kMostCoefficients; ++k)
                 coefficients[n * kMostCoefficients + k] = formulas::as_coefficient(c[k]);
@@ -202,7 +203,8 @@ void loss_value(Stream stream, const LossPass& pass, const LossInput& input, voi
                 sum_chunk(chunk_of<decltype(real)>(input, labels, i / chunks, i % chunks), formula, rows + i * kRow);
             });
         });
-        const double found = join_chunks(formula, shape, rows, coefficients_in(scratch));
+        const double found =
+            join_chunks(formula, shape, rows, formulas::warmed_up(pass.warmup, input.step), coefficients_in(scratch));
         *value = write == Write::overwrite ? found : *value + found;
     };
     std::visit(compute, pass.formula);

@@ -14,6 +14,20 @@ inline const std::int32_t* labels_read(const LossPass& pass, const LossInput& in
     return pass.weighted ? input.labels : nullptr;
 }
 
+/// What of a pass counts at a step, from 0 to 1.
+IWSEG_HOST_DEVICE inline double warmed_up(float warmup, const float* step) {
+    if (!(warmup > 0) || !step) return 1;
+    const double share = static_cast<double>(*step) / warmup;
+    return share < 1 ? share : 1;
+}
+
+/// A group's value, and its coefficients, of which so much counts.
+IWSEG_HOST_DEVICE inline double share_of(double share, double value, double* c, int coefficients) {
+    if (share == 1) return value;
+    for (int k = 0; k < coefficients; ++k) c[k] = share > 0 ? share * c[k] : 0;
+    return share > 0 ? share * value : 0;  // nothing of infinity is nothing
+}
+
 inline void require_input(const LossPass& pass, const LossInput& input) {
     const View& logit = input.logit;
     if (logit.shape.c != 1 || block_of(logit.layout, 1) != 1 || !input.target)

@@ -161,6 +161,9 @@ TEST_F(Experiments, OfTheStudyAreTwentyFourThatDifferInOneLineEach) {
             EXPECT_EQ(one.config.augment, Augmentation{});
         }
     }
+    for (const Experiment& one : list_experiments(configs / "losses", {}))
+        EXPECT_EQ(differing_keys(list_experiments(configs / "phantoms", {})[0].config, one.config),
+                  std::vector<std::string>{"loss"});
     const auto search = list_experiments(configs / "luna16_validation", {});
     all += search.size();
     EXPECT_EQ(names_of(search), (std::vector<std::string>{"fl_25", "fl_50", "fl_75", "fl_83"}));

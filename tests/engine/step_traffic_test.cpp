@@ -6,6 +6,7 @@
 #include <random>
 #include <vector>
 
+#include "base/bytes.h"
 #include "engine/initialisation.h"
 #include "models/grid_prediction.h"
 #include "models/unet.h"
@@ -77,7 +78,8 @@ TEST(StepTraffic, ABatchIsCopiedInTheFewestBytesThatHoldIt) {
         TrainingStep one(bf16, counted.table);
         counted.bytes = 0;
         one.session->bind(one.batch, 1e-2f);
-        EXPECT_EQ(counted.bytes, 256 + 1024 * ((bf16 ? 2 : 4) + 1 + 2) + 2 * 1024 * 4);
+        constexpr std::int64_t kLabels = 512 + 1;  // as many as a patch can hold
+        EXPECT_EQ(counted.bytes, 256 + 1024 * ((bf16 ? 2 : 4) + 1 + 2) + aligned(2 * kLabels * 4));
     }
 }
 

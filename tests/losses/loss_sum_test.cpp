@@ -28,7 +28,11 @@ const std::vector<std::string> kSumsWritten = {"dice",
                                                "2*dice + ce + 0.1*iwasl + gdl",
                                                "3*wce",
                                                "tversky",
-                                               "iwtversky + ce"};
+                                               "iwtversky + ce",
+                                               "focal_tversky",
+                                               "iwfocal_tversky + tversky(0.4, 0.6)",
+                                               "unified_focal",
+                                               "ce + 2*unified_focal(0.3, 0.7, 0.2)"};
 
 std::string refusal(const std::string& text) {
     try {

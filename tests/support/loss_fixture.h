@@ -11,7 +11,7 @@
 #include "kernels/device/bf16.h"
 #include "kernels/loss/loss.h"
 #include "losses/loss.h"
-#include "losses/loss_passes.h"
+#include "losses/loss_program.h"
 #include "tests/support/backends.h"
 #include "tests/support/kernel_tensor.h"
 #include "tests/support/reference_losses.h"
@@ -30,6 +30,7 @@ struct Batch {
     std::vector<std::int32_t> labels;
     std::vector<float> table;
     std::int64_t stride = 1;
+    float step = -1;  ///< steps done before; below 0: after all warm-ups
 };
 
 struct Result {
@@ -63,17 +64,15 @@ Result compute(TestBackend backend, const Loss& loss, const Batch& b, Stream thr
     const KernelArray<T> logit(device, rounded), gradient(device, sentinel);
     const KernelArray<std::uint8_t> target(device, b.target);
     const KernelArray<std::int32_t> labels(device, b.labels);
-    const KernelArray<float> table(device, b.table);
-    const LossInput input{{logit.data(), b.shape, type}, target.data(), labels.data(), table.data(), b.stride};
-    const KernelArray<double> scratch(
-        device, device.loss_scratch_bytes(b.shape) / static_cast<std::int64_t>(sizeof(double)) + 1, -7.0);
+    const KernelArray<float> table(device, b.table), step(device, 1, b.step);
+    const LossInput input{{logit.data(), b.shape, type},      target.data(), labels.data(), table.data(), b.stride,
+                          b.step >= 0 ? step.data() : nullptr};
+    const LossProgram program(loss, device, b.shape, b.stride);
+    const KernelArray<double> scratch(device, program.scratch_bytes() / static_cast<std::int64_t>(sizeof(double)) + 1,
+                                      -7.0);
     const KernelArray<double> value(device, 1, -7.0);
-    Write write = Write::overwrite;
-    for (const LossPass& pass : loss_passes(loss)) {
-        device.loss_value(stream, pass, input, scratch.data(), value.data(), write);
-        device.loss_gradient(stream, pass, input, scratch.data(), {gradient.data(), b.shape, type}, write);
-        write = Write::accumulate;
-    }
+    program.value(stream, input, scratch.data(), value.data());
+    program.gradient(stream, input, scratch.data(), {gradient.data(), b.shape, type}, Write::overwrite);
     EXPECT_EQ(scratch.host().back(), -7.0) << "wrote past the scratch";
     const std::vector<T> gradients = gradient.host();
     EXPECT_EQ(to_f32(gradients.back()), -7.0f) << "wrote past the gradient";
@@ -85,10 +84,11 @@ Result compute(TestBackend backend, const Loss& loss, const Batch& b, Stream thr
 
 /// Of a loss's definition, in double precision.
 inline reference::LossBatch in_double(const Batch& b) {
-    reference::LossBatch r{b.shape.n, {b.logit.begin(), b.logit.end()}, {}, {}};
+    reference::LossBatch r{b.shape.n, {b.logit.begin(), b.logit.end()}, {}, {}, {}, b.step};
     for (std::int64_t v = 0; v < b.shape.elements(); ++v) {
         const bool known = b.target[v] != kIgnored;
         r.t.push_back(known ? b.target[v] : reference::kNoTruth);
+        r.lesion.push_back(b.labels[v]);
         r.w.push_back(known ? b.table[v / b.shape.voxels() * b.stride + b.labels[v]] : 0);
     }
     return r;

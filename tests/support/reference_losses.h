@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <map>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -26,6 +28,8 @@ constexpr double kNoTruth = -1;
 struct LossBatch {
     std::int64_t samples;
     std::vector<double> z, t, w;
+    std::vector<int> lesion = {};  ///< of each voxel whose t is 1: which lesion of its sample it is part of
+    double step = -1;              ///< steps done before; below 0: after all warm-ups
 
     std::int64_t voxels() const { return static_cast<std::int64_t>(z.size()) / samples; }
 };
@@ -126,24 +130,90 @@ inline double definition(const formulas::SoftDice&, const LossBatch& b) {
     return 1 - (2 * intersection + 1e-5) / (size + 1e-5);
 }
 
-inline double definition(const formulas::Tversky& tversky, const LossBatch& b) {
+inline double tversky_loss(const std::vector<LossVoxel>& voxels, double by_over, double by_under) {
     double agreement = 0, over = 0, under = 0;
-    for (const LossVoxel& v : known_voxels(b)) {
+    for (const LossVoxel& v : voxels) {
         agreement += v.w * v.p * v.t;
         over += v.w * v.p * (1 - v.t);
         under += v.w * v.q * v.t;
     }
-    return 1 - (agreement + 1e-5) / (agreement + tversky.over * over + tversky.under * under + 1e-5);
+    return 1 - (agreement + 1e-5) / (agreement + by_over * over + by_under * under + 1e-5);
+}
+inline double definition(const formulas::Tversky& tversky, const LossBatch& b) {
+    return tversky_loss(known_voxels(b), tversky.over, tversky.under);
+}
+inline double definition(const formulas::PatchTversky& tversky, const LossBatch& b) {
+    return mean_of_samples(b, [&](const auto& voxels) { return tversky_loss(voxels, tversky.over, tversky.under); });
+}
+inline double definition(const formulas::FocalTversky& focal, const LossBatch& b) {
+    return std::pow(tversky_loss(known_voxels(b), focal.over, focal.under), 1.0 / focal.gamma);
 }
 
-/// Weights count in weighted terms only.
-inline double loss(const Loss& loss, const LossBatch& b) {
-    LossBatch plain = b;
-    std::fill(plain.w.begin(), plain.w.end(), 1.0);
+inline double definition(const formulas::UnifiedFocal& unified, const LossBatch& b) {
+    const double d = unified.delta, gamma = unified.gamma, share = unified.share, epsilon = 1e-7;
+    return mean_of_samples(b, [&](const std::vector<LossVoxel>& voxels) {
+        double entropy = 0, hit = 0, missed = 0, rest = 0, false_lesion = 0;
+        for (const LossVoxel& v : voxels) {
+            entropy += v.t > 0 ? d * v.error : (1 - d) * std::pow(v.p, gamma) * v.error;
+            hit += v.t * v.p, missed += v.t * v.q, rest += (1 - v.t) * v.q, false_lesion += (1 - v.t) * v.p;
+        }
+        if (voxels.empty()) return 0.0;
+        const auto index = [&](double right, double lost, double wrong) {
+            return (right + epsilon) / (right + d * lost + (1 - d) * wrong + epsilon);
+        };
+        const double lesion = std::pow(std::max(1 - index(hit, missed, false_lesion), epsilon), 1 - gamma);
+        const double overlaps = (lesion + 1 - index(rest, false_lesion, missed)) / 2;
+        return share * entropy / (2 * static_cast<double>(voxels.size())) + (1 - share) * overlaps;
+    });
+}
+
+/// How many voxels each lesion of a sample has.
+inline std::vector<std::map<int, double>> lesion_sizes(const LossBatch& b) {
+    std::vector<std::map<int, double>> sizes(b.samples);
+    for (std::size_t v = 0; v < b.z.size(); ++v)
+        if (b.t[v] == 1) ++sizes[static_cast<std::int64_t>(v) / b.voxels()][b.lesion[v]];
+    return sizes;
+}
+
+/// Component-adaptive Tversky: CATMIL, arXiv 2604.08015.
+inline double component_adaptive(const formulas::Formula& tversky, const LossBatch& b) {
+    const auto sizes = lesion_sizes(b);
+    if (std::all_of(sizes.begin(), sizes.end(), [](const auto& of_sample) { return of_sample.empty(); })) return 0;
+    LossBatch weighted = b;
+    for (std::size_t v = 0; v < b.z.size(); ++v)
+        weighted.w[v] = b.t[v] == 1 ? 1 / (sizes[static_cast<std::int64_t>(v) / b.voxels()].at(b.lesion[v]) + 5) : 0.01;
+    return definition(std::get<formulas::PatchTversky>(tversky), weighted);
+}
+
+/// The mean over the batch's lesions of -log of their largest p.
+inline double lesion_maximum(const LossBatch& b) {
+    std::map<std::pair<std::int64_t, int>, double> least;
+    for (std::size_t v = 0; v < b.z.size(); ++v) {
+        if (b.t[v] != 1) continue;
+        const std::pair lesion(static_cast<std::int64_t>(v) / b.voxels(), b.lesion[v]);
+        const double error = softplus(-b.z[v]);
+        const auto [place, first] = least.emplace(lesion, error);
+        if (!first) place->second = std::min(place->second, error);
+    }
     double total = 0;
-    for (const LossTerm& term : loss.terms)
-        total += term.factor *
-                 std::visit([&](const auto& f) { return definition(f, term.weighted ? b : plain); }, term.formula);
+    for (const auto& [lesion, error] : least) total += error;
+    return least.empty() ? 0 : total / static_cast<double>(least.size());
+}
+
+inline double term_value(const LossTerm& term, const LossBatch& b) {
+    if (term.kind == TermKind::size_weighted) return component_adaptive(term.formula, b);
+    if (term.kind == TermKind::lesion_maximum) return lesion_maximum(b);
+    LossBatch read = b;  // weights count in weighted terms only
+    if (!term.weighted) std::fill(read.w.begin(), read.w.end(), 1.0);
+    return std::visit([&](const auto& f) { return definition(f, read); }, term.formula);
+}
+
+inline double loss(const Loss& loss, const LossBatch& b) {
+    double total = 0;
+    for (const LossTerm& term : loss.terms) {
+        const bool warming = term.warmup_steps > 0 && b.step >= 0;
+        total += term.factor * (warming ? std::min(1.0, b.step / term.warmup_steps) : 1.0) * term_value(term, b);
+    }
     return total;
 }
 

@@ -127,6 +127,31 @@ TEST_P(Trainers, RefuseBatchesOfAnotherSizeOrMeaning) {
     trainer.step(image, target);
 }
 
+TEST_P(Trainers, WarmUpsRiseWithTheStepsAndGoOnWhereTheyWereSaved) {
+    std::mt19937 random(seed_);
+    const auto [image, target] = next_batch(random);
+    const Loss loss = loss_from_name("ce + 1000*mil @warmup 1.5 + 10*cat @warmup 1", {.steps_per_epoch = 2});
+    const fs::path folder = fs::temp_directory_path() / ("iwseg_warmup_" + std::to_string(getpid()));
+    const auto make = [&] { return Trainer(context(), small_network, loss, Sgd{}, {.input = kInput, .seed = seed_}); };
+    Trainer trainer = make();
+    std::vector<double> losses;
+    for (int step = 0; step < 5; ++step) {
+        if (step == 2) trainer.save(folder);
+        losses.push_back(trainer.step(image, target, {.rate = 0}));  // the network stays as it is
+    }
+    const double mil = (losses[3] - losses[2]) * 3, cat = (losses[1] - losses[0] - mil / 3) * 2;
+    EXPECT_GT(mil, 0);
+    EXPECT_GT(cat, 0);
+    const double close = 1e-5 * losses[4];  // f32 coefficients of terms a thousand times as large
+    EXPECT_NEAR(losses[2], losses[0] + cat + 2 * mil / 3, close);
+    EXPECT_NEAR(losses[3], losses[0] + cat + mil, close);
+    EXPECT_NEAR(losses[4], losses[3], close);
+    Trainer resumed = make();
+    resumed.load(folder);
+    for (int step = 2; step < 5; ++step) EXPECT_EQ(resumed.step(image, target, {.rate = 0}), losses[step]);
+    fs::remove_all(folder);
+}
+
 INSTANTIATE_TEST_SUITE_P(Backends, Trainers, testing::Values(TestBackend::cpu, TestBackend::simt, TestBackend::cuda),
                          [](const auto& one) { return std::string(name_of(one.param)); });
 

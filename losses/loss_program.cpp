@@ -1,0 +1,96 @@
+#include "losses/loss_program.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "base/bytes.h"
+#include "kernels/components/size_weights.h"
+#include "losses/loss_passes.h"
+
+namespace iwseg {
+namespace {
+
+bool has(const Loss& loss, TermKind kind) {
+    return std::any_of(loss.terms.begin(), loss.terms.end(), [&](const LossTerm& term) { return term.kind == kind; });
+}
+
+/// The pass of a term that has one to itself.
+template <class Formula>
+LossPass pass_of(const LossTerm& term) {
+    return {formulas::Scaled<Formula>{std::get<Formula>(term.formula), term.factor}, true, term.warmup_steps};
+}
+
+char* at(const void* scratch, std::int64_t place) {
+    return static_cast<char*>(const_cast<void*>(scratch)) + place;
+}
+
+}  // namespace
+
+LossProgram::LossProgram(const Loss& loss, const Backend& device, const Shape& logit, std::int64_t label_bound)
+    : device_(&device), shape_(logit), label_bound_(label_bound > 0 ? label_bound : logit.voxels() + 1) {
+    const std::int64_t sums = device.loss_scratch_bytes(logit);
+    for (const LossPass& pass : loss_passes(loss)) add({pass}, sums);
+    if (has(loss, TermKind::size_weighted))
+        size_weights_ = take(logit.n * label_bound_ * static_cast<std::int64_t>(sizeof(float)));
+    for (const LossTerm& term : loss.terms) {
+        if (term.kind == TermKind::size_weighted)
+            add({pass_of<formulas::PatchTversky>(term), Weights::by_size}, sums);
+        else if (term.kind == TermKind::lesion_maximum)
+            add({LesionMaximumPass{term.factor, term.warmup_steps}},
+                device.lesion_maximum_scratch_bytes(logit, label_bound_));
+    }
+}
+
+std::int64_t LossProgram::take(std::int64_t bytes) {
+    return std::exchange(bytes_, bytes_ + aligned(bytes));
+}
+
+void LossProgram::add(Step step, std::int64_t scratch_bytes) {
+    step.scratch = take(scratch_bytes);
+    steps_.push_back(std::move(step));
+}
+
+LossInput LossProgram::input_of(const Step& step, const LossInput& input, const void* scratch) const {
+    LossInput own = input;
+    if (step.weights == Weights::by_size) own.weights = reinterpret_cast<const float*>(at(scratch, size_weights_));
+    return own;
+}
+
+void LossProgram::value(Stream stream, const LossInput& input, void* scratch, double* value) const {
+    if (input.stride > label_bound_ || !(input.logit.shape == shape_))
+        throw std::invalid_argument("a loss of logits of another shape, or of more labels (" +
+                                    std::to_string(input.stride) + ") than it was made for (" +
+                                    std::to_string(label_bound_) + ")");
+    if (size_weights_ >= 0)
+        device_->size_weights(stream, {const_cast<std::uint8_t*>(input.target), shape_, Type::u8},
+                              {const_cast<std::int32_t*>(input.labels), shape_, Type::i32},
+                              reinterpret_cast<float*>(at(scratch, size_weights_)), input.stride);
+    Write write = Write::overwrite;
+    for (const Step& step : steps_) {
+        const LossInput own = input_of(step, input, scratch);
+        void* const sums = at(scratch, step.scratch);
+        if (const auto* pass = std::get_if<LossPass>(&step.pass))
+            device_->loss_value(stream, *pass, own, sums, value, write);
+        else
+            device_->lesion_maximum_value(stream, std::get<LesionMaximumPass>(step.pass), own, sums, value, write);
+        write = Write::accumulate;
+    }
+}
+
+void LossProgram::gradient(Stream stream, const LossInput& input, const void* scratch, View diff_logit,
+                           Write write) const {
+    for (const Step& step : steps_) {
+        const LossInput own = input_of(step, input, scratch);
+        const void* const sums = at(scratch, step.scratch);
+        if (const auto* pass = std::get_if<LossPass>(&step.pass))
+            device_->loss_gradient(stream, *pass, own, sums, diff_logit, write);
+        else
+            device_->lesion_maximum_gradient(stream, std::get<LesionMaximumPass>(step.pass), own, sums, diff_logit,
+                                             write);
+        write = Write::accumulate;
+    }
+}
+
+}  // namespace iwseg

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <variant>
+#include <vector>
+
+#include "kernels/device/backend.h"
+#include "kernels/loss/lesion_maximum.h"
+#include "kernels/loss/loss.h"
+#include "losses/loss.h"
+
+namespace iwseg {
+
+/// A loss ready to be computed on a device, for logits of one shape: which kernels are called, and where in one piece
+/// of scratch each keeps its sums.
+class LossProgram {
+  public:
+    /// logit: (N, 1, D, H, W). label_bound: inputs have a stride of at most this; 0: whatever D x H x W voxels can
+    /// hold.
+    LossProgram(const Loss& loss, const Backend& device, const Shape& logit, std::int64_t label_bound = 0);
+
+    /// Of the device's memory, aligned to 16 bytes; what value leaves there, gradient reads.
+    std::int64_t scratch_bytes() const { return bytes_; }
+    /// *value receives the loss: f64, memory of the device.
+    void value(Stream stream, const LossInput& input, void* scratch, double* value) const;
+    /// diff_logit: like the logits, receives d loss / d logit, or has it added.
+    void gradient(Stream stream, const LossInput& input, const void* scratch, View diff_logit, Write write) const;
+
+  private:
+    enum class Weights : std::uint8_t { as_given, by_size };
+    struct Step {
+        std::variant<LossPass, LesionMaximumPass> pass;
+        Weights weights = Weights::as_given;
+        std::int64_t scratch = 0;  ///< where its own begins, bytes
+    };
+
+    std::int64_t take(std::int64_t bytes);
+    void add(Step step, std::int64_t scratch_bytes);
+    LossInput input_of(const Step& step, const LossInput& input, const void* scratch) const;
+
+    const Backend* device_;
+    Shape shape_;
+    std::int64_t label_bound_, bytes_ = 0;
+    std::vector<Step> steps_;
+    std::int64_t size_weights_ = -1;  ///< where the table of weights by lesion size lies; -1: no term reads it
+};
+
+}  // namespace iwseg
