@@ -45,7 +45,7 @@ GradientSlab best_gradient_slab(const ConvolutionGeometry& g) {
             if (slab.bytes() > kMostSlabBytes && planes * rows > 1) continue;
             const auto results = static_cast<double>(planes * rows * w.written);
             // Cycles a voxel, estimated: 3 to interleave a pair of voxels, 6 to transpose one, 16 for a product of 32.
-            const double filled = 3.0 * static_cast<double>(slab.src_bytes() / 64) / results;
+            const double filled = 3.0 * static_cast<double>(slab.src_bytes()) / 64 / results;
             const auto tiles = static_cast<double>(slab.tiles(rows) * planes);
             const double products = 16.0 * tiles * static_cast<double>(g.taps() * src * diff) / results;
             const double cost = filled + 6.0 * tiles * 32 * static_cast<double>(diff) / results + products;

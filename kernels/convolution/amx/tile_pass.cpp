@@ -36,7 +36,8 @@ SlabRange range_of(std::int64_t part, std::int64_t size, std::int64_t count) {
 double cycles_of(std::int64_t tiles, std::int64_t blocks) {
     const std::int64_t by = std::min<std::int64_t>(blocks, 2), most = by == 1 ? 4 : 2;
     const auto group = [&](std::int64_t count) { return count == 0 ? 0 : std::max<std::int64_t>(16 * count * by, 52); };
-    return static_cast<double>((tiles / most * group(most) + group(tiles % most)) * parts(blocks, by));
+    const std::int64_t cycles = (tiles / most * group(most) + group(tiles % most)) * parts(blocks, by);
+    return static_cast<double>(cycles);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 /// The processor's tiles (AMX): eight registers of at most 16 rows of 64 bytes, and what it does with them. Kernels are
@@ -13,7 +14,8 @@ struct alignas(64) TileConfiguration {
     std::uint16_t row_bytes[16] = {};
     std::uint8_t rows[16] = {};
 };
-static_assert(sizeof(TileConfiguration) == 64);
+static_assert(sizeof(TileConfiguration) == 64 && offsetof(TileConfiguration, row_bytes) == 16 &&
+              offsetof(TileConfiguration, rows) == 48);
 
 /// All eight of full size.
 constexpr TileConfiguration full_tiles() {
