@@ -143,6 +143,29 @@ def torch_predict(options):
     return {"seconds": time.perf_counter() - begin, "version": "torch " + torch.__version__}
 
 
+def torch_convolution(options):
+    """A convolution's forward and backward pass, its weights' and its input's gradient."""
+    import torch
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    type_of = torch.bfloat16 if options.precision == "bf16" else torch.float32
+    inputs, outputs, step = options.tensor[1], options.out_channels, tuple(options.strides)
+    x = torch.randn(*options.tensor).to(type_of).requires_grad_()
+    if options.transposed:
+        sides, function, more = (inputs, outputs), torch.nn.functional.conv_transpose3d, {}
+    else:
+        sides, function = (outputs, inputs // options.groups), torch.nn.functional.conv3d
+        more = {"padding": tuple(k // 2 for k in options.kernel_size), "groups": options.groups}
+    weights = (0.1 * torch.randn(*sides, *options.kernel_size)).to(type_of).requires_grad_()
+    gradient = torch.randn_like(function(x, weights, stride=step, **more).detach())
+
+    def run():
+        x.grad = weights.grad = None
+        function(x, weights, stride=step, **more).backward(gradient)
+
+    return {"seconds": median_seconds(run, options.steps), "version": "torch " + torch.__version__}
+
+
 def torch_import(_):
     begin = time.perf_counter()
     import torch
@@ -158,7 +181,8 @@ def torch_size(_):
             "version": "torch " + torch.__version__ + ", CPU libraries"}
 
 
-PEERS = {run.__name__: run for run in (cc3d, scipy, skimage, weights, nibabel, torch_loss, torch_predict, torch_import, torch_size)}
+PEERS = {run.__name__: run for run in (cc3d, scipy, skimage, weights, nibabel, torch_loss, torch_predict, torch_convolution,
+                                         torch_import, torch_size)}
 
 
 def main():
@@ -173,6 +197,12 @@ def main():
     parser.add_argument("--stride", type=int)
     parser.add_argument("--shape", type=int, nargs=3)
     parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--tensor", type=int, nargs=5, help="N C D H W of what a convolution reads")
+    parser.add_argument("--out-channels", type=int)
+    parser.add_argument("--kernel-size", type=int, nargs=3)
+    parser.add_argument("--strides", type=int, nargs=3)
+    parser.add_argument("--groups", type=int, default=1)
+    parser.add_argument("--transposed", action="store_true")
     parser.add_argument("--widths", type=int, nargs=4, default=(16, 64, 128, 256))
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--threads", type=int, default=2)

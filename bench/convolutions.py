@@ -1,0 +1,118 @@
+"""Times convolutions as nnU-Net's networks have them, forward and backward, beside PyTorch's on the same processor.
+
+    bench/convolutions.py --iwseg build/release/bin/iwseg --python /usr/bin/python3 --out bench/results/convolutions.json
+
+Each round measures ours, pass by pass (`iwseg kernel`), then the peer's forward and backward pass, each in a process of
+its own; the ratio is the peer's median over ours. Medians are of the launches of a round, then of the rounds. Run it on
+a quiet machine. Needs Python 3.9 and nothing else.
+"""
+import argparse
+import json
+import os
+import pathlib
+import platform
+import re
+import statistics
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).parent
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+PASSES = ("convolution_forward", "convolution_data_gradient", "convolution_weight_gradient")
+# Of patches of 128^3 and 20 x 320 x 256: what, (N, C, D, H, W), channels of the result, kernel, stride, groups.
+CONVOLUTIONS = (
+    ("3x3x3 at stride 2", (1, 32, 128, 128, 128), 64, (3, 3, 3), (2, 2, 2), 1),
+    ("3x3x3 at stride 2", (2, 64, 64, 64, 64), 128, (3, 3, 3), (2, 2, 2), 1),
+    ("3x3x3 at stride 2", (2, 256, 16, 16, 16), 320, (3, 3, 3), (2, 2, 2), 1),
+    ("1x3x3", (1, 32, 20, 320, 256), 32, (1, 3, 3), (1, 1, 1), 1),
+    ("1x3x3 at stride 1x2x2", (1, 32, 20, 320, 256), 64, (1, 3, 3), (1, 2, 2), 1),
+    ("1x3x3", (2, 128, 20, 40, 32), 128, (1, 3, 3), (1, 1, 1), 1),
+    ("3x1x1", (1, 64, 20, 160, 128), 64, (3, 1, 1), (1, 1, 1), 1),
+    ("5x5x5", (1, 32, 64, 64, 64), 32, (5, 5, 5), (1, 1, 1), 1),
+    ("3x3x3 in 4 groups", (1, 64, 64, 64, 64), 64, (3, 3, 3), (1, 1, 1), 4),
+    ("3x3x3 depthwise", (1, 64, 64, 64, 64), 64, (3, 3, 3), (1, 1, 1), 64),
+)
+# Each voxel becomes a kernel of them: (N, C, D, H, W) of what is read, channels of the result, kernel.
+TRANSPOSED = (
+    ("transposed 2x2x2", (1, 64, 64, 64, 64), 32, (2, 2, 2)),
+    ("transposed 2x2x2", (2, 320, 8, 8, 8), 256, (2, 2, 2)),
+    ("transposed 1x2x2", (1, 64, 20, 160, 128), 32, (1, 2, 2)),
+)
+
+
+def run(command):
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=ENVIRONMENT)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(map(str, command))} failed: {done.stderr.strip().splitlines()[-1:]}")
+    return done.stdout
+
+
+def cases():
+    for what, shape, channels, kernel, stride, groups in CONVOLUTIONS:
+        both = ["--out-channels", channels, "--kernel-size", *kernel, "--groups", groups]
+        yield (what, shape, channels, ["--shape", *shape, *both, "--stride", *stride],
+               ["--tensor", *shape, *both, "--strides", *stride])
+    for what, shape, channels, kernel in TRANSPOSED:
+        batch, inputs, *sides = shape
+        # Of the convolution whose data gradient it is: from its result to what it reads.
+        of = [batch, channels, *(side * k for side, k in zip(sides, kernel))]
+        yield (what, shape, channels,
+               ["--shape", *of, "--out-channels", inputs, "--kernel-size", *kernel, "--stride", *kernel, "--unpadded"],
+               ["--tensor", *shape, "--out-channels", channels, "--kernel-size", *kernel, "--strides", *kernel, "--transposed"])
+
+
+def ours(options, arguments, dtype):
+    """Seconds and engine of each pass."""
+    passes = {}
+    for name in PASSES:
+        said = run([options.iwseg, "kernel", name, *arguments, "--dtype", dtype, "--device", "cpu", "--threads", options.threads,
+                    "--launches", options.launches])
+        found = re.search(r" (?:fp32|bf16)(?: by (.*))?: ([0-9.]+) us \(median", said)
+        if not found:
+            sys.exit(f"iwseg kernel printed no time: {said}")
+        passes[name] = (float(found[2]) * 1e-6, found[1])
+    return passes
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--iwseg", required=True, type=pathlib.Path)
+    parser.add_argument("--python", default=sys.executable, help="with PyTorch")
+    parser.add_argument("--out", type=pathlib.Path)
+    parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--dtype", nargs="+", default=["fp32", "bf16"])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--launches", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    options = parser.parse_args()
+    form = "{:24} {:28} {:5} {:>9} {:>9} {:>6}  {}"
+    print(form.format("", "shape, channels", "", "iwseg/ms", "peer/ms", "ratio", "forward, data, weights/ms"))
+    rows = []
+    for what, shape, channels, arguments, theirs in cases():
+        for dtype in options.dtype:
+            if options.only not in what:
+                continue
+            rounds, peers, version = [], [], ""
+            for _ in range(options.rounds):
+                rounds.append(ours(options, arguments, dtype))
+                done = json.loads(run([options.python, HERE / "peers.py", "torch_convolution", *theirs, "--precision", dtype, "--steps",
+                                       options.launches, "--threads", options.threads]))
+                peers.append(done["seconds"])
+                version = done["version"]
+            mine = statistics.median(sum(seconds for seconds, _ in one.values()) for one in rounds)
+            passes = {name: statistics.median(one[name][0] for one in rounds) for name in PASSES}
+            row = {"what": what, "shape": shape, "channels": channels, "dtype": dtype, "iwseg_seconds": mine, "passes": passes,
+                   "engines": sorted({one[name][1] for one in rounds for name in PASSES}), "peer": version,
+                   "peer_seconds": statistics.median(peers), "ratio": statistics.median(peers) / mine}
+            rows.append(row)
+            print(form.format(what, f"{'x'.join(map(str, shape))}, {channels}", dtype, f"{mine * 1e3:.1f}",
+                              f"{row['peer_seconds'] * 1e3:.1f}", f"{row['ratio']:.2f}",
+                              ", ".join(f"{seconds * 1e3:.1f}" for seconds in passes.values())), flush=True)
+    if options.out:
+        processor = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+        options.out.write_text(json.dumps({"command": "bench/convolutions.py", "processor": processor, "threads": options.threads,
+                                           "rounds": options.rounds, "launches": options.launches, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
