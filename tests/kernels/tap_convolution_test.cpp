@@ -1,0 +1,262 @@
+// The CPU's own convolutions of any kernel and stride, for every set of vectors that the processor has, against double
+// precision.
+#include "kernels/convolution/taps/tap_convolution.h"
+
+#include <cstring>
+#include <string>
+
+#include "kernels/convolution/onednn.h"
+#include "kernels/cpu/thread_pool.h"
+#include "tests/support/operation_forms.h"
+#include "tests/support/operation_references.h"
+
+namespace iwseg {
+namespace {
+
+struct Results {
+    std::vector<float> weights, bias;
+    Array dst, diff_src;
+};
+
+class TapConvolution : public OperationTest {
+  protected:
+    static std::vector<cpu::Vectors> vectors() {
+        switch (cpu::best_vectors()) {
+            case cpu::Vectors::avx512:
+                return {cpu::Vectors::avx512, cpu::Vectors::avx2};
+            case cpu::Vectors::avx2:
+                return {cpu::Vectors::avx2};
+            default:
+                return {};
+        }
+    }
+    void SetUp() override {
+        OperationTest::SetUp();
+        if (vectors().empty()) GTEST_SKIP() << "needs AVX2";
+    }
+
+    ConvolutionOptions options(const Shape& src, std::int64_t outputs, const Sides& kernel, const Sides& stride = 1) {
+        ConvolutionOptions o;
+        o.src = src;
+        o.dst_channels = outputs;
+        o.kernel = kernel;
+        o.stride = stride;
+        o.src_layout = o.dst_layout = GetParam().layout;
+        o.src_type = o.dst_type = GetParam().type;
+        return o;
+    }
+
+    /// What a convolution is called with, as its definition has it.
+    struct Operands {
+        Array src, before, diff;
+        std::vector<double> weights, bias;
+    };
+    Operands operands(const ConvolutionOptions& o) {
+        return {noise(o.src), noise(o.dst()), noise(o.dst()), noise(o.weight_count()), noise(o.dst_channels)};
+    }
+
+    Results run(const ConvolutionOptions& o, const Operands& with, cpu::Vectors vectors, Stream stream) {
+        const auto convolution = cpu::make_tap_convolution(o, {}, vectors);
+        const auto work = scratch(convolution->scratch_bytes());
+        const auto w = floats(with.weights), b = floats(with.bias);
+        const KernelTensor src(device(), with.src, o.src_layout, o.src_type);
+        const KernelTensor dst(device(), with.before, o.dst_layout, o.dst_type);
+        convolution->forward(stream, src.view(), w.data(), b.data(), dst.view(), work.data());
+        EXPECT_TRUE(dst.padding_is_zero());
+        const KernelTensor diff(device(), with.diff, o.dst_layout, o.dst_type);
+        const KernelTensor diff_src(device(), o.src, o.src_layout, o.src_type);
+        convolution->backward_data(stream, diff.view(), w.data(), diff_src.view(), work.data());
+        EXPECT_TRUE(diff_src.padding_is_zero());
+        const auto diff_weights = blank(with.weights.size()), diff_bias = blank(with.bias.size());
+        convolution->backward_weights(stream, src.view(), diff.view(), diff_weights.data(), diff_bias.data(),
+                                      work.data());
+        return {diff_weights.host(), diff_bias.host(), dst.array(), diff_src.array()};
+    }
+
+    void expect_right(const ConvolutionOptions& o) {
+        const auto sides = [](const Sides& s) {
+            return std::to_string(s.d) + " " + std::to_string(s.h) + " " + std::to_string(s.w);
+        };
+        SCOPED_TRACE(testing::Message() << o.src.n << " x " << o.src.c << " to " << o.dst_channels << " channels in "
+                                        << o.groups << " groups, shape " << o.src.d << " " << o.src.h << " " << o.src.w
+                                        << ", kernel " << sides(o.kernel) << ", stride " << sides(o.stride)
+                                        << (o.src_layout == Layout::ncdhw ? ", plain source" : ""));
+        const Operands with = operands(o);
+        Array dst = reference::convolution(o, with.src, with.weights, o.bias ? with.bias : std::vector<double>());
+        for (std::size_t i = 0; o.write == Write::accumulate && i < dst.values.size(); ++i)
+            dst.values[i] += with.before.values[i];
+        Array diff_src(o.src);
+        Array diff_weights({1, 1, 1, 1, o.weight_count()}), diff_bias({1, 1, 1, 1, o.dst_channels});
+        each_product(o, [&](std::int64_t to, std::int64_t from, std::int64_t weight) {
+            const auto i = static_cast<std::size_t>(to), j = static_cast<std::size_t>(from),
+                       k = static_cast<std::size_t>(weight);
+            diff_src.values[j] += with.diff.values[i] * with.weights[k];
+            diff_weights.values[k] += with.diff.values[i] * with.src.values[j];
+        });
+        reference::each(o.dst(), [&](auto n, auto out, auto d, auto h, auto w) {
+            diff_bias.values[static_cast<std::size_t>(out)] += with.diff.at(n, out, d, h, w);
+        });
+        const auto array_of = [](const std::vector<float>& values) {
+            Array array({1, 1, 1, 1, static_cast<std::int64_t>(values.size())});
+            array.values = to_doubles(values);
+            return array;
+        };
+        for (const cpu::Vectors v : vectors()) {
+            SCOPED_TRACE(v == cpu::Vectors::avx2 ? "AVX2" : "AVX-512");
+            const Results got = run(o, with, v, stream());
+            expect_close(got.dst, dst, tolerance());
+            expect_close(got.diff_src, diff_src, tolerance());
+            // Gradients of weights are f32 whatever the tensors are.
+            expect_close(array_of(got.weights), diff_weights, 2e-5);
+            expect_close(array_of(got.bias), diff_bias, 2e-5);
+        }
+    }
+
+    /// Calls body(place in dst, place in src, weight) for every product of the definition.
+    template <class Body>
+    static void each_product(const ConvolutionOptions& o, Body&& body) {
+        const Sides padding = o.padding(), &k = o.kernel;
+        const Shape dst = o.dst(), &s = o.src;
+        reference::each(dst, [&](auto n, auto out, auto d, auto h, auto w) {
+            const std::int64_t first = out / (o.dst_channels / o.groups) * o.inputs();
+            for (int tap = 0; tap < k.product(); ++tap) {
+                const std::int64_t z = d * o.stride.d + tap / k.w / k.h - padding.d;
+                const std::int64_t y = h * o.stride.h + tap / k.w % k.h - padding.h;
+                const std::int64_t x = w * o.stride.w + tap % k.w - padding.w;
+                if (z < 0 || z >= s.d || y < 0 || y >= s.h || x < 0 || x >= s.w) continue;
+                for (std::int64_t c = 0; c < o.inputs(); ++c)
+                    body((((n * dst.c + out) * dst.d + d) * dst.h + h) * dst.w + w,
+                         (((n * s.c + first + c) * s.d + z) * s.h + y) * s.w + x,
+                         (out * o.inputs() + c) * k.product() + tap);
+            }
+        });
+    }
+
+    int odd() { return static_cast<int>(2 * below(0, 3) + 1); }
+    int step() { return static_cast<int>(below(1, 3)); }
+};
+
+TEST_P(TapConvolution, AgreesForAnyKernelStrideAndChannels) {
+    for (int trial = 0; trial < 12; ++trial) {
+        ConvolutionOptions o = options({below(1, 2), below(1, 40), below(1, 5), below(1, 7), below(1, 9)}, below(1, 70),
+                                       {odd(), odd(), odd()}, {step(), step(), step()});
+        o.bias = trial % 2 == 0;
+        o.write = trial % 3 == 0 ? Write::accumulate : Write::overwrite;
+        if (trial % 4 == 1) o.src_layout = Layout::ncdhw;
+        expect_right(o);
+    }
+}
+
+TEST_P(TapConvolution, AgreesForEveryWidthOfATile) {
+    for (std::int64_t width = 1; width <= 30; ++width) {
+        const bool deep = below(0, 1) == 1;
+        expect_right(options({1, below(1, 20), below(1, 2), below(1, 6), width}, below(1, 40),
+                             {deep ? 3 : 1, below(0, 1) ? 3 : 1, 3}, {1, 1, deep ? 1 : 2}));
+    }
+}
+
+TEST_P(TapConvolution, AgreesForAKernelThatIsTheStride) {
+    for (const Sides& kernel : {Sides(2), Sides(1, 2, 2), Sides(3, 2, 1), Sides(1)}) {
+        ConvolutionOptions o = options({2, below(1, 40), 2 * kernel.d, 3 * kernel.h, below(1, 17) * kernel.w},
+                                       below(1, 40), kernel, kernel);
+        o.padded = false;
+        expect_right(o);
+    }
+}
+
+TEST_P(TapConvolution, AgreesForSidesOfOneVoxel) {
+    for (const Shape& sides : {Shape{1, 20, 1, 1, 1}, Shape{2, 9, 1, 4, 1}, Shape{1, 16, 3, 1, 9}})
+        for (const int kernel : {1, 3, 5, 7}) expect_right(options(sides, below(1, 40), kernel, step()));
+}
+
+TEST_P(TapConvolution, AgreesForGroupsOfWholeBlocks) {
+    const std::int64_t block = block_of(GetParam().layout, 1);
+    for (const std::int64_t groups : {2, 3}) {
+        ConvolutionOptions o = options({2, groups * block, 3, 4, 5}, groups * 2 * block, 3, {1, step(), step()});
+        o.groups = groups;
+        o.bias = true;
+        expect_right(o);
+        o.src_layout = Layout::ncdhw;
+        expect_right(o);
+    }
+}
+
+TEST_P(TapConvolution, AgreesDepthwise) {
+    for (const std::int64_t channels : {2, 16, 21, 40}) {
+        ConvolutionOptions o = options({2, channels, below(1, 4), below(1, 6), below(1, 20)}, channels,
+                                       {odd(), 3, odd()}, {step(), step(), step()});
+        o.groups = channels;
+        o.bias = true;
+        o.write = channels > 16 ? Write::accumulate : Write::overwrite;
+        expect_right(o);
+    }
+}
+
+TEST_P(TapConvolution, AgreesForMoreRowsThanAreTakenTogether) {
+    expect_right(options({1, 33, 2, 40, 70}, 17, {1, 3, 3}, {1, 2, 2}));
+    expect_right(options({1, 3, 5, 31, 66}, 9, {3, 3, 1}));
+}
+
+TEST_P(TapConvolution, HasTheSameBytesOnAnyNumberOfThreads) {
+    const ConvolutionOptions o = options({2, 24, 5, 13, 11}, 40, {3, 3, 3}, {2, 1, 2});
+    const Operands with = operands(o);
+    for (const cpu::Vectors v : vectors()) {
+        const Results alone = run(o, with, v, {});
+        for (const int threads : {2, 3, 7}) {
+            ThreadPool pool(threads);
+            const Results got = run(o, with, v, pool.stream());
+            EXPECT_EQ(got.dst.values, alone.dst.values);
+            EXPECT_EQ(got.diff_src.values, alone.diff_src.values);
+            EXPECT_EQ(got.weights, alone.weights);
+        }
+    }
+}
+
+TEST_P(TapConvolution, KeepsInfinityAndNanWhereTheyAreRead) {
+    const ConvolutionOptions o = options({1, 3, 3, 5, 7}, 5, {1, 3, 3}, {1, 2, 2});
+    Operands with = operands(o);
+    with.src.at(0, 1, 1, 2, 4) = NAN;
+    with.src.at(0, 2, 2, 0, 0) = INFINITY;
+    with.diff.at(0, 2, 0, 1, 1) = NAN;
+    for (double& w : with.weights) w = std::abs(w) + 1;
+    const Array dst = reference::convolution(o, with.src, with.weights, {});
+    Array diff_src(o.src);
+    each_product(o, [&](std::int64_t to, std::int64_t from, std::int64_t weight) {
+        diff_src.values[static_cast<std::size_t>(from)] +=
+            with.diff.values[static_cast<std::size_t>(to)] * with.weights[static_cast<std::size_t>(weight)];
+    });
+    const auto kind = [](double value) { return std::isnan(value) ? 2 : std::isinf(value) ? 1 : 0; };
+    for (const cpu::Vectors v : vectors()) {
+        const auto convolution = cpu::make_tap_convolution(o, {}, v);
+        const auto work = scratch(convolution->scratch_bytes());
+        const auto w = floats(with.weights);
+        const KernelTensor src = tensor(with.src), y = empty(o.dst()), diff = tensor(with.diff), x = empty(o.src);
+        convolution->forward(stream(), src.view(), w.data(), nullptr, y.view(), work.data());
+        convolution->backward_data(stream(), diff.view(), w.data(), x.view(), work.data());
+        const Array got = y.array(), got_x = x.array();
+        for (std::size_t i = 0; i < dst.values.size(); ++i) EXPECT_EQ(kind(got.values[i]), kind(dst.values[i])) << i;
+        for (std::size_t i = 0; i < diff_src.values.size(); ++i)
+            EXPECT_EQ(kind(got_x.values[i]), kind(diff_src.values[i])) << i;
+    }
+}
+
+TEST_P(TapConvolution, RefusesWhatItCannotTake) {
+    ConvolutionOptions o = options({1, 6, 2, 2, 2}, 4, 3);
+    o.groups = 2;
+    EXPECT_THROW(cpu::make_tap_convolution(o, {}), std::invalid_argument);
+    o.groups = 1;
+    o.dst_layout = Layout::ncdhw;
+    EXPECT_THROW(cpu::make_tap_convolution(o, {}), std::invalid_argument);
+    EXPECT_THROW(cpu::make_tap_convolution(options({1, 8, 2, 2, 2}, 8, 3), {}, cpu::Vectors::none),
+                 std::invalid_argument);
+}
+
+INSTANTIATE_TEST_SUITE_P(Forms, TapConvolution,
+                         testing::Values(OperationForm{TestBackend::cpu, Layout::blocked8, Type::f32},
+                                         OperationForm{TestBackend::cpu, Layout::blocked16, Type::f32},
+                                         OperationForm{TestBackend::cpu, Layout::blocked8, Type::bf16},
+                                         OperationForm{TestBackend::cpu, Layout::blocked16, Type::bf16}),
+                         testing::PrintToStringParamName());
+
+}  // namespace
+}  // namespace iwseg
