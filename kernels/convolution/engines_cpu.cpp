@@ -9,6 +9,7 @@
 #include "kernels/convolution/onednn.h"
 #include "kernels/convolution/projection.h"
 #include "kernels/convolution/row_convolution.h"
+#include "kernels/convolution/taps/tap_convolution.h"
 
 // Which of the CPU's convolutions is taken: the specialised first.
 namespace iwseg::cpu {
@@ -53,6 +54,11 @@ std::vector<ConvolutionEngine> engines_of(Stream stream, const ConvolutionOption
     } catch (const InputError&) {
         // oneDNN makes none.
     }
+    const auto taps = [=](Vectors vectors) { return [=] { return make_tap_convolution(options, passes, vectors); }; };
+    if (tap_convolution_works(options)) engines.push_back({"taps", "", taps(best_vectors())});
+    if (best_vectors() == Vectors::avx512 && operand_type(options) == Type::f32 &&
+        tap_convolution_works(options, Vectors::avx2))
+        engines.push_back({"taps, AVX2", "", taps(Vectors::avx2)});
     for (ConvolutionEngine& one : engines)
         if (options.src_type == Type::bf16)
             one.name += operand_type(options) == Type::bf16 ? ", bf16" : ", bf16 widened";
@@ -93,18 +99,32 @@ class ByPass final : public Convolution {
     Made forward_, data_, weights_;
 };
 
-/// Of another kernel, a stride or groups: oneDNN's for all passes or, where it has none for some, our own loop for
-/// these.
-std::unique_ptr<Convolution> make_other_convolution(Stream stream, const ConvolutionOptions& options,
-                                                    ConvolutionPasses passes) {
+/// Whether our own kernels of any stride are faster than oneDNN's, as `iwseg kernel --variant` measured them on a Zen 4
+/// with AVX-512 (docs/performance.md):
+/// - results at a stride, 1.2 to 1.8 times in f32, where oneDNN 2.6 is slow on a strided source;
+/// - gradients of weights, 1.2 to 2.2 times in bf16, which is widened for oneDNN 2.6, whose own is wrong at stride 2
+/// (16
+///   to 32 channels, kernel 3), and 1.0 to 1.1 times in f32 at stride 1;
+/// - gradients of the source in groups, 1.2 times in f32;
+/// - all passes of bf16 that is widened to f32, up to 1.7 times, since for oneDNN whole tensors are widened first.
+/// In the others oneDNN is ahead, 1.02 to 1.4 times. With blocks of 8, which are for AVX2, some of them it has by its
+/// reference alone.
+bool taps_are_faster(const ConvolutionOptions& options, ConvolutionPass pass) {
+    if (!tap_convolution_works(options)) return false;
+    const bool bf16 = options.src_type == Type::bf16, widened = bf16 && operand_type(options) == Type::f32;
+    if (widened) return true;
+    if (pass == ConvolutionPass::weights) return bf16 || options.stride == 1;
+    if (pass == ConvolutionPass::data) return !bf16 && options.groups > 1;
+    return !bf16 && !(options.stride == 1);
+}
+
+/// Of another kernel, a stride or groups, for one pass.
+Made make_other_pass(Stream stream, const ConvolutionOptions& options, ConvolutionPass pass) {
+    const ConvolutionPasses passes{pass == ConvolutionPass::data, pass == ConvolutionPass::weights};
+    if (taps_are_faster(options, pass)) return make_tap_convolution(options, passes);
     if (auto made = make_onednn_convolution(stream, options, passes)) return made;
-    const auto of = [&](ConvolutionPasses pass) -> Made {
-        if (auto made = make_onednn_convolution(stream, options, pass)) return made;
-        return make_general_convolution(options, pass);
-    };
-    if (!make_onednn_convolution(stream, options, {false, false})) return make_general_convolution(options, passes);
-    return std::make_unique<ByPass>(of({false, false}), passes.backward_data ? of({true, false}) : nullptr,
-                                    passes.backward_weights ? of({false, true}) : nullptr);
+    if (tap_convolution_works(options)) return make_tap_convolution(options, passes);
+    return make_general_convolution(options, passes);
 }
 
 }  // namespace
@@ -115,7 +135,12 @@ std::unique_ptr<Convolution> make_convolution(Stream stream, const ConvolutionOp
     if (is_projection(options)) return make_projection(options);
     if (amx_convolution_works(options)) return make_amx_convolution(stream, options, passes);
     if (is_row_convolution(options)) return make_row_convolution(options, passes);
-    if (!options.is_plain()) return make_other_convolution(stream, options, passes);
+    if (!options.is_plain()) {
+        const auto of = [&](ConvolutionPass pass) { return make_other_pass(stream, options, pass); };
+        return std::make_unique<ByPass>(of(ConvolutionPass::forward),
+                                        passes.backward_data ? of(ConvolutionPass::data) : nullptr,
+                                        passes.backward_weights ? of(ConvolutionPass::weights) : nullptr);
+    }
     return make_onednn_convolution(stream, options, passes);
 }
 
@@ -134,6 +159,11 @@ std::vector<ConvolutionEngine> convolution_engines(Stream stream, const Convolut
                 engines.push_back({"general", "", [=] { return make_general_convolution(options, passes); }});
         }
     if (engines.empty()) make_onednn_convolution(stream, options, {});  // which says why
+    // What is first is tried first.
+    if (!options.is_plain() && taps_are_faster(options, pass))
+        std::stable_partition(engines.begin(), engines.end(), [](const ConvolutionEngine& one) {
+            return one.name.starts_with("taps") && !one.name.starts_with("taps, AVX2");
+        });
     engines.at(0).choice = "taken";
     return engines;
 }
