@@ -2,8 +2,8 @@
 
     bench/convolutions.py --iwseg build/release/bin/iwseg --python /usr/bin/python3 --out bench/results/convolutions.json
 
-Each round measures ours, pass by pass (`iwseg kernel`), then the peer's forward and backward pass, each in a process of
-its own; the ratio is the peer's median over ours. Medians are of the launches of a round, then of the rounds. Run it on
+Each round measures ours, pass by pass (`iwseg kernel`), then the peer's, in the faster of its two orders of elements, in
+a process of its own; the ratio is the peer's median over ours. Medians are of the launches of a round, then of the rounds. Run it on
 a quiet machine. Needs Python 3.9 and nothing else.
 """
 import argparse
@@ -18,25 +18,30 @@ import sys
 
 HERE = pathlib.Path(__file__).parent
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-PASSES = ("convolution_forward", "convolution_data_gradient", "convolution_weight_gradient")
-# Of patches of 128^3 and 20 x 320 x 256: what, (N, C, D, H, W), channels of the result, kernel, stride, groups.
+# Ours, and the peer's word for it. A transposed convolution's forward pass is the data gradient of the convolution that it
+# turns round, and the other way.
+PASSES = {"convolution_forward": "forward", "convolution_data_gradient": "data", "convolution_weight_gradient": "weights"}
+TURNED = {"convolution_forward": "data", "convolution_data_gradient": "forward", "convolution_weight_gradient": "weights"}
+# As nnU-Net plans them: what, (N, C, D, H, W), channels of the result, kernel, stride, groups.
 CONVOLUTIONS = (
-    ("3x3x3 at stride 2", (1, 32, 128, 128, 128), 64, (3, 3, 3), (2, 2, 2), 1),
-    ("3x3x3 at stride 2", (2, 64, 64, 64, 64), 128, (3, 3, 3), (2, 2, 2), 1),
+    ("3x3x3 at stride 2", (1, 32, 64, 96, 96), 64, (3, 3, 3), (2, 2, 2), 1),
+    ("3x3x3 at stride 2", (1, 64, 48, 64, 64), 128, (3, 3, 3), (2, 2, 2), 1),
     ("3x3x3 at stride 2", (2, 256, 16, 16, 16), 320, (3, 3, 3), (2, 2, 2), 1),
-    ("1x3x3", (1, 32, 20, 320, 256), 32, (1, 3, 3), (1, 1, 1), 1),
-    ("1x3x3 at stride 1x2x2", (1, 32, 20, 320, 256), 64, (1, 3, 3), (1, 2, 2), 1),
+    ("3x3x3 at stride 2", (2, 320, 8, 8, 8), 320, (3, 3, 3), (2, 2, 2), 1),
+    ("1x3x3", (1, 32, 10, 256, 224), 32, (1, 3, 3), (1, 1, 1), 1),
     ("1x3x3", (2, 128, 20, 40, 32), 128, (1, 3, 3), (1, 1, 1), 1),
-    ("3x1x1", (1, 64, 20, 160, 128), 64, (3, 1, 1), (1, 1, 1), 1),
-    ("5x5x5", (1, 32, 64, 64, 64), 32, (5, 5, 5), (1, 1, 1), 1),
-    ("3x3x3 in 4 groups", (1, 64, 64, 64, 64), 64, (3, 3, 3), (1, 1, 1), 4),
-    ("3x3x3 depthwise", (1, 64, 64, 64, 64), 64, (3, 3, 3), (1, 1, 1), 64),
+    ("1x3x3 at stride 1x2x2", (1, 32, 10, 256, 224), 64, (1, 3, 3), (1, 2, 2), 1),
+    ("3x1x1", (1, 64, 20, 96, 96), 64, (3, 1, 1), (1, 1, 1), 1),
+    ("1x1x1", (1, 64, 40, 64, 64), 64, (1, 1, 1), (1, 1, 1), 1),
+    ("5x5x5", (1, 32, 40, 48, 48), 32, (5, 5, 5), (1, 1, 1), 1),
+    ("3x3x3 in 4 groups", (1, 64, 40, 64, 64), 64, (3, 3, 3), (1, 1, 1), 4),
+    ("3x3x3 depthwise", (1, 64, 40, 64, 64), 64, (3, 3, 3), (1, 1, 1), 64),
 )
 # Each voxel becomes a kernel of them: (N, C, D, H, W) of what is read, channels of the result, kernel.
 TRANSPOSED = (
-    ("transposed 2x2x2", (1, 64, 64, 64, 64), 32, (2, 2, 2)),
+    ("transposed 2x2x2", (1, 64, 32, 48, 48), 32, (2, 2, 2)),
     ("transposed 2x2x2", (2, 320, 8, 8, 8), 256, (2, 2, 2)),
-    ("transposed 1x2x2", (1, 64, 20, 160, 128), 32, (1, 2, 2)),
+    ("transposed 1x2x2", (1, 64, 10, 128, 112), 32, (1, 2, 2)),
 )
 
 
@@ -51,14 +56,15 @@ def cases():
     for what, shape, channels, kernel, stride, groups in CONVOLUTIONS:
         both = ["--out-channels", channels, "--kernel-size", *kernel, "--groups", groups]
         yield (what, shape, channels, ["--shape", *shape, *both, "--stride", *stride],
-               ["--tensor", *shape, *both, "--strides", *stride])
+               ["--tensor", *shape, *both, "--strides", *stride], PASSES)
     for what, shape, channels, kernel in TRANSPOSED:
         batch, inputs, *sides = shape
         # Of the convolution whose data gradient it is: from its result to what it reads.
         of = [batch, channels, *(side * k for side, k in zip(sides, kernel))]
         yield (what, shape, channels,
                ["--shape", *of, "--out-channels", inputs, "--kernel-size", *kernel, "--stride", *kernel, "--unpadded"],
-               ["--tensor", *shape, "--out-channels", channels, "--kernel-size", *kernel, "--strides", *kernel, "--transposed"])
+               ["--tensor", *shape, "--out-channels", channels, "--kernel-size", *kernel, "--strides", *kernel, "--transposed"],
+               TURNED)
 
 
 def ours(options, arguments, dtype):
@@ -81,14 +87,14 @@ def main():
     parser.add_argument("--out", type=pathlib.Path)
     parser.add_argument("--only", default="", help="cases whose name holds this")
     parser.add_argument("--dtype", nargs="+", default=["fp32", "bf16"])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--launches", type=int, default=5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
-    form = "{:24} {:28} {:5} {:>9} {:>9} {:>6}  {}"
-    print(form.format("", "shape, channels", "", "iwseg/ms", "peer/ms", "ratio", "forward, data, weights/ms"))
+    form = "{:24} {:26} {:5} {:8} {:>9} {:>9} {:>6}  {}"
+    print(form.format("", "shape, channels", "", "pass", "iwseg/ms", "peer/ms", "ratio", "by"))
     rows = []
-    for what, shape, channels, arguments, theirs in cases():
+    for what, shape, channels, arguments, theirs, words in cases():
         for dtype in options.dtype:
             if options.only not in what:
                 continue
@@ -97,20 +103,18 @@ def main():
                 rounds.append(ours(options, arguments, dtype))
                 done = json.loads(run([options.python, HERE / "peers.py", "torch_convolution", *theirs, "--precision", dtype, "--steps",
                                        options.launches, "--threads", options.threads]))
-                peers.append(done["seconds"])
+                peers.append(done["passes"])
                 version = done["version"]
-            mine = statistics.median(sum(seconds for seconds, _ in one.values()) for one in rounds)
-            passes = {name: statistics.median(one[name][0] for one in rounds) for name in PASSES}
-            row = {"what": what, "shape": shape, "channels": channels, "dtype": dtype, "iwseg_seconds": mine, "passes": passes,
-                   "engines": sorted({one[name][1] for one in rounds for name in PASSES}), "peer": version,
-                   "peer_seconds": statistics.median(peers), "ratio": statistics.median(peers) / mine}
-            rows.append(row)
-            print(form.format(what, f"{'x'.join(map(str, shape))}, {channels}", dtype, f"{mine * 1e3:.1f}",
-                              f"{row['peer_seconds'] * 1e3:.1f}", f"{row['ratio']:.2f}",
-                              ", ".join(f"{seconds * 1e3:.1f}" for seconds in passes.values())), flush=True)
+            for name, word in words.items():
+                mine = statistics.median(one[name][0] for one in rounds)
+                peer = statistics.median(one[word] for one in peers)
+                rows.append({"what": what, "shape": shape, "channels": channels, "dtype": dtype, "pass": word, "engine": rounds[0][name][1],
+                             "iwseg_seconds": mine, "peer_seconds": peer, "ratio": peer / mine, "peer": version})
+                print(form.format(what, f"{'x'.join(map(str, shape))}, {channels}", dtype, word, f"{mine * 1e3:.1f}",
+                                  f"{peer * 1e3:.1f}", f"{peer / mine:.2f}", rounds[0][name][1]), flush=True)
     if options.out:
         processor = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
-        options.out.write_text(json.dumps({"command": "bench/convolutions.py", "processor": processor, "threads": options.threads,
+        options.out.write_text(json.dumps({"command": " ".join(["bench/convolutions.py", *sys.argv[1:]]), "processor": processor, "threads": options.threads,
                                            "rounds": options.rounds, "launches": options.launches, "rows": rows}, indent=1) + "\n")
 
 
