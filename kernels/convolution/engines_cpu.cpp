@@ -160,7 +160,7 @@ std::vector<ConvolutionEngine> convolution_engines(Stream stream, const Convolut
         }
     if (engines.empty()) make_onednn_convolution(stream, options, {});  // which says why
     // What is first is tried first.
-    if (!options.is_plain() && taps_are_faster(options, pass))
+    if (!options.is_plain() && !amx_convolution_works(options) && taps_are_faster(options, pass))
         std::stable_partition(engines.begin(), engines.end(), [](const ConvolutionEngine& one) {
             return one.name.starts_with("taps") && !one.name.starts_with("taps, AVX2");
         });

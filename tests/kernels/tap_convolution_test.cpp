@@ -212,6 +212,25 @@ TEST_P(TapConvolution, HasTheSameBytesOnAnyNumberOfThreads) {
     }
 }
 
+TEST_P(TapConvolution, WritesALargeResultPastTheCachesWithTheSameBytes) {
+    // Over 16 MB of f32. Where memory is not aligned, results go through the caches.
+    const ConvolutionOptions o = options({1, 16, 16, 128, 129}, 16, {1, 1, 3});
+    const Array x = noise(o.src);
+    const auto w = floats(noise(o.weight_count()));
+    const KernelTensor src = tensor(x);
+    const auto bytes = static_cast<std::size_t>(bytes_of(o.dst(), o.dst_type, o.dst_layout));
+    std::vector<char> memory(2 * bytes + 256, 1);
+    char* const aligned_to = memory.data() + (64 - reinterpret_cast<std::uintptr_t>(memory.data()) % 64) % 64;
+    char* const beside = aligned_to + bytes + 68;
+    ThreadPool pool(3);
+    const auto convolution = cpu::make_tap_convolution(o, {false, false});
+    const auto work = scratch(convolution->scratch_bytes());
+    for (char* const to : {aligned_to, beside})
+        convolution->forward(pool.stream(), src.view(), w.data(), nullptr, {to, o.dst(), o.dst_type, o.dst_layout},
+                             work.data());
+    EXPECT_EQ(std::memcmp(aligned_to, beside, bytes), 0);
+}
+
 TEST_P(TapConvolution, KeepsInfinityAndNanWhereTheyAreRead) {
     const ConvolutionOptions o = options({1, 3, 3, 5, 7}, 5, {1, 3, 3}, {1, 2, 2});
     Operands with = operands(o);

@@ -60,6 +60,7 @@ class TapSums {
     void pack_all(Stream stream, const View& from, char* copy) const;
     void list_taps(const Item& item, const Source& source, const AxisTaps& width, int blocks,
                    std::vector<Tap>& taps) const;
+    bool passes_caches(const View& to) const;
     template <int B, class T>
     void run_item(const Item& item, const View& from, char* copy, const void* packed, const float* bias,
                   bool accumulate, const View& to) const;

@@ -260,21 +260,27 @@ void TapWeightGradient::sum_partials(std::int64_t of, const float* partials, flo
     const std::int64_t others = groups_ * chunks_ * input_parts_, size = part_inputs_ * wide_;
     const GradientTileKind kind = kind_of(item.chunk);
     const std::int64_t wide = std::int64_t{kind.count} * kind.lanes, first = item.chunk * wide_;
-    const std::int64_t outputs = std::min(wide, outputs_ - first);
-    // Channel by channel, so that what is written of the outputs stays in the first cache.
+    const std::int64_t outputs = std::min({wide, outputs_ - first, dst_.c - item.group * outputs_ - first});
+    // A channel's sums are exchanged in memory that stays in the first cache; taps that never read inside of the source
+    // keep their zeros.
+    constexpr std::int64_t kMostTaps = 343, kMostWide = 32;
+    float of_channel[kMostWide * kMostTaps] = {};
     for (std::int64_t channel = 0; channel < listed_; ++channel) {
         const std::int64_t c = item.input_part * src_block_ + channel;
         if (c >= inputs_) break;
         for (std::int64_t i = channel; i < static_cast<std::int64_t>(correlated_.size()); i += listed_) {
-            const float* const from = partials + of * size + i * wide;
-            const int tap = correlated_[static_cast<std::size_t>(i)].tap;
-            for (std::int64_t o = 0; o < outputs; ++o) {
-                const std::int64_t output = item.group * outputs_ + first + o;
-                if (output >= dst_.c) break;
-                double total = 0;
-                for (std::int64_t sum = 0; sum < sums_; ++sum) total += from[sum * others * size + o];
-                diff_weights[(depthwise_ ? output : output * inputs_ + c) * taps_ + tap] = static_cast<float>(total);
+            double total[kMostWide] = {};
+            for (std::int64_t sum = 0; sum < sums_; ++sum) {
+                const float* const from = partials + (sum * others + of) * size + i * wide;
+                for (std::int64_t o = 0; o < wide; ++o) total[o] += from[o];
             }
+            const int tap = correlated_[static_cast<std::size_t>(i)].tap;
+            for (std::int64_t o = 0; o < outputs; ++o) of_channel[o * taps_ + tap] = static_cast<float>(total[o]);
+        }
+        for (std::int64_t o = 0; o < outputs; ++o) {
+            const std::int64_t output = item.group * outputs_ + first + o;
+            std::copy_n(of_channel + o * taps_, taps_,
+                        diff_weights + (depthwise_ ? output : output * inputs_ + c) * taps_);
         }
     }
 }
@@ -294,8 +300,6 @@ void TapWeightGradient::run(Stream stream, View src, View diff_dst, float* diff_
                      src, diff_dst, partial);
         }
     });
-    // Taps that never read inside of the source have none.
-    if (d_.count * h_.count * w_.count < taps_) std::fill_n(diff_weights, options_.weight_count(), 0.0f);
     parallel_for(stream, others, [&](std::int64_t of) { sum_partials(of, partials, diff_weights); });
 }
 
