@@ -44,7 +44,7 @@ cmake --preset debug -B build/library "${clang[@]}" -D CMAKE_CXX_FLAGS_DEBUG=-O0
 cmake --build build/library
 # Programs that compute much were run by scripts/test.sh, optimised.
 ctest --test-dir build/library --output-on-failure --parallel "$jobs" \
-    --label-exclude '^(backends|cuda_backends|cuda_host|fused_normalisation|packed_weights|step_traffic)$'
+    --label-exclude '^(amx_convolution|amx_network|backends|cuda_backends|cuda_host|fused_normalisation|packed_weights|step_traffic)$'
 
 begin "all sources as the release preset joins them, by clang"
 cmake --preset release -B build/joined "${clang[@]}"

@@ -31,32 +31,33 @@ constexpr TileConfiguration full_tiles() {
 #define IWSEG_AMX __attribute__((target("amx-tile,amx-bf16")))
 
 /// Written as assembly: g++ 12's intrinsics take a tile as a written digit alone, not as a template's parameter, and do
-/// not tell the compiler that a load reads memory, which it may then write afterwards.
+/// not tell the compiler that a load reads memory, which it may then write afterwards. Always inlined: a loop without
+/// optimisation is still one.
 struct ProcessorTiles {
     /// Of the calling thread, until release(); tiles are zero.
-    IWSEG_AMX static void configure(const TileConfiguration& configuration) {
+    [[gnu::always_inline]] IWSEG_AMX static void configure(const TileConfiguration& configuration) {
         asm volatile("ldtilecfg %0" ::"m"(configuration));
     }
     /// Without it each change of threads goes on saving 8 KB.
-    IWSEG_AMX static void release() { asm volatile("tilerelease" ::); }
+    [[gnu::always_inline]] IWSEG_AMX static void release() { asm volatile("tilerelease" ::); }
 
     template <int kTile>
-    IWSEG_AMX static void zero() {
+    [[gnu::always_inline]] IWSEG_AMX static void zero() {
         asm volatile("tilezero %%tmm%c0" ::"i"(kTile));
     }
     /// stride: bytes from row to row.
     template <int kTile>
-    IWSEG_AMX static void load(const void* from, std::int64_t stride) {
+    [[gnu::always_inline]] IWSEG_AMX static void load(const void* from, std::int64_t stride) {
         asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(stride), "i"(kTile) : "memory");
     }
     template <int kTile>
-    IWSEG_AMX static void store(void* to, std::int64_t stride) {
+    [[gnu::always_inline]] IWSEG_AMX static void store(void* to, std::int64_t stride) {
         asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(to), "r"(stride), "i"(kTile) : "memory");
     }
     /// sum[m][n] of f32 += over k of a[m][2k] * b[k][2n] + a[m][2k + 1] * b[k][2n + 1], of bf16. Elements below the
     /// least normal one count as 0.
     template <int kSum, int kA, int kB>
-    IWSEG_AMX static void multiply() {
+    [[gnu::always_inline]] IWSEG_AMX static void multiply() {
         asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kSum), "i"(kA), "i"(kB));
     }
 };
