@@ -13,6 +13,8 @@ enum class TermKind : std::uint8_t {
     voxels,          ///< a formula of sums over voxels
     size_weighted,   ///< the same, weighted by lesion size: cat
     lesion_maximum,  ///< the largest probability of each lesion: mil
+    blobs,           ///< the terms in brackets over each lesion, the others left out: blob(dice + ce)
+    regions,         ///< the terms in brackets over the voxels nearest to each lesion: cc(dice + ce)
 };
 
 struct LossTerm {
@@ -21,8 +23,9 @@ struct LossTerm {
     bool weighted = false;  ///< each voxel by the inverse of its component's size
     float factor = 1;       ///< above 0
     TermKind kind = TermKind::voxels;
-    float warmup = 0;        ///< epochs over which the factor rises from 0, as it is written; 0: it does not
-    float warmup_steps = 0;  ///< the same in steps
+    float warmup = 0;                  ///< epochs over which the factor rises from 0, as it is written; 0: it does not
+    float warmup_steps = 0;            ///< the same in steps
+    std::vector<LossTerm> inner = {};  ///< the terms in brackets, of kind voxels, without weights and warm-ups
 
     bool operator==(const LossTerm&) const = default;
 };

@@ -65,7 +65,7 @@ class LossOperation final : public Operation {
     };
 
     static LossInput input(const View& logit, const LossTargets& targets) {
-        return {logit, targets.target, targets.labels, targets.weights, targets.stride, targets.step};
+        return {logit, targets.target, targets.labels, targets.weights, targets.stride, nullptr, targets.step};
     }
 
     std::string name_;

@@ -6,8 +6,10 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "kernels/components/nearest_lesion.h"
 #include "kernels/components/size_weights.h"
 #include "losses/loss_passes.h"
+#include "losses/region_passes.h"
 
 namespace iwseg {
 namespace {
@@ -34,7 +36,13 @@ LossProgram::LossProgram(const Loss& loss, const Backend& device, const Shape& l
     for (const LossPass& pass : loss_passes(loss)) add({pass}, sums);
     if (has(loss, TermKind::size_weighted))
         size_weights_ = take(logit.n * label_bound_ * static_cast<std::int64_t>(sizeof(float)));
+    if (has(loss, TermKind::regions)) {
+        nearest_ = take(logit.elements() * static_cast<std::int64_t>(sizeof(std::int32_t)));
+        searched_ = take(device.nearest_lesion_scratch_bytes(logit));
+    }
+    const std::int64_t region_sums = device.region_loss_scratch_bytes(logit, label_bound_);
     for (const LossTerm& term : loss.terms) {
+        for (const RegionPass& pass : region_passes(term)) add({pass}, region_sums);
         if (term.kind == TermKind::size_weighted)
             add({pass_of<formulas::PatchTversky>(term), Weights::by_size}, sums);
         else if (term.kind == TermKind::lesion_maximum)
@@ -55,7 +63,20 @@ void LossProgram::add(Step step, std::int64_t scratch_bytes) {
 LossInput LossProgram::input_of(const Step& step, const LossInput& input, const void* scratch) const {
     LossInput own = input;
     if (step.weights == Weights::by_size) own.weights = reinterpret_cast<const float*>(at(scratch, size_weights_));
+    if (nearest_ >= 0) own.nearest = reinterpret_cast<const std::int32_t*>(at(scratch, nearest_));
     return own;
+}
+
+/// What terms of single lesions read beside labels.
+void LossProgram::look_at_lesions(Stream stream, const LossInput& input, void* scratch) const {
+    const View target{const_cast<std::uint8_t*>(input.target), shape_, Type::u8};
+    const View labels{const_cast<std::int32_t*>(input.labels), shape_, Type::i32};
+    if (size_weights_ >= 0)
+        device_->size_weights(stream, target, labels, reinterpret_cast<float*>(at(scratch, size_weights_)),
+                              input.stride);
+    if (nearest_ >= 0)
+        device_->nearest_lesion(stream, target, labels, reinterpret_cast<std::int32_t*>(at(scratch, nearest_)),
+                                at(scratch, searched_));
 }
 
 void LossProgram::value(Stream stream, const LossInput& input, void* scratch, double* value) const {
@@ -63,16 +84,15 @@ void LossProgram::value(Stream stream, const LossInput& input, void* scratch, do
         throw std::invalid_argument("a loss of logits of another shape, or of more labels (" +
                                     std::to_string(input.stride) + ") than it was made for (" +
                                     std::to_string(label_bound_) + ")");
-    if (size_weights_ >= 0)
-        device_->size_weights(stream, {const_cast<std::uint8_t*>(input.target), shape_, Type::u8},
-                              {const_cast<std::int32_t*>(input.labels), shape_, Type::i32},
-                              reinterpret_cast<float*>(at(scratch, size_weights_)), input.stride);
+    look_at_lesions(stream, input, scratch);
     Write write = Write::overwrite;
     for (const Step& step : steps_) {
         const LossInput own = input_of(step, input, scratch);
         void* const sums = at(scratch, step.scratch);
         if (const auto* pass = std::get_if<LossPass>(&step.pass))
             device_->loss_value(stream, *pass, own, sums, value, write);
+        else if (const auto* region_pass = std::get_if<RegionPass>(&step.pass))
+            device_->region_loss_value(stream, *region_pass, own, sums, value, write);
         else
             device_->lesion_maximum_value(stream, std::get<LesionMaximumPass>(step.pass), own, sums, value, write);
         write = Write::accumulate;
@@ -86,6 +106,8 @@ void LossProgram::gradient(Stream stream, const LossInput& input, const void* sc
         const void* const sums = at(scratch, step.scratch);
         if (const auto* pass = std::get_if<LossPass>(&step.pass))
             device_->loss_gradient(stream, *pass, own, sums, diff_logit, write);
+        else if (const auto* region_pass = std::get_if<RegionPass>(&step.pass))
+            device_->region_loss_gradient(stream, *region_pass, own, sums, diff_logit, write);
         else
             device_->lesion_maximum_gradient(stream, std::get<LesionMaximumPass>(step.pass), own, sums, diff_logit,
                                              write);

@@ -7,6 +7,7 @@
 #include "kernels/device/backend.h"
 #include "kernels/loss/lesion_maximum.h"
 #include "kernels/loss/loss.h"
+#include "kernels/loss/region_loss.h"
 #include "losses/loss.h"
 
 namespace iwseg {
@@ -29,20 +30,23 @@ class LossProgram {
   private:
     enum class Weights : std::uint8_t { as_given, by_size };
     struct Step {
-        std::variant<LossPass, LesionMaximumPass> pass;
+        std::variant<LossPass, LesionMaximumPass, RegionPass> pass;
         Weights weights = Weights::as_given;
         std::int64_t scratch = 0;  ///< where its own begins, bytes
     };
 
     std::int64_t take(std::int64_t bytes);
     void add(Step step, std::int64_t scratch_bytes);
+    void look_at_lesions(Stream stream, const LossInput& input, void* scratch) const;
     LossInput input_of(const Step& step, const LossInput& input, const void* scratch) const;
 
     const Backend* device_;
     Shape shape_;
     std::int64_t label_bound_, bytes_ = 0;
     std::vector<Step> steps_;
-    std::int64_t size_weights_ = -1;  ///< where the table of weights by lesion size lies; -1: no term reads it
+    // Where what terms read lies, bytes; -1: none reads it.
+    std::int64_t size_weights_ = -1;             ///< the table of weights by lesion size
+    std::int64_t nearest_ = -1, searched_ = -1;  ///< the nearest lesion of each voxel, and what its search needs
 };
 
 }  // namespace iwseg

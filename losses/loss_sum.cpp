@@ -52,11 +52,28 @@ class SumReader {
             const std::string nearest = nearest_name(written.name, loss_term_names());
             fail("'" + written.name + "' is no term" + (nearest.empty() ? "" : " (nearest: '" + nearest + "')"));
         }
-        if (!written.inner.empty()) fail(written.name + " takes no terms in brackets");
+        take_inner(written, *term);
         term->factor = written.factor;
         term->warmup = written.warmup;
         term->warmup_steps = written.warmup * static_cast<float>(options_.steps_per_epoch);
         return *term;
+    }
+
+    /// What stands in a term's brackets, and what may.
+    void take_inner(const WrittenTerm& written, LossTerm& term) const {
+        const bool takes = term.kind == TermKind::blobs || term.kind == TermKind::regions;
+        if (!takes && !written.inner.empty()) fail(term.name + " takes no terms in brackets");
+        if (!takes) return;
+        if (written.inner.empty()) fail(term.name + " takes terms in brackets, as in " + term.name + "(dice + ce)");
+        for (const WrittenTerm& inside : written.inner) {
+            const LossTerm& inner = term.inner.emplace_back(term_of(inside));
+            const std::string which = "'" + inner.name + "' cannot stand in " + term.name + "'s brackets: ";
+            if (inner.kind != TermKind::voxels) fail(which + "it is of single lesions itself");
+            if (inner.weighted) fail(which + "lesions count alike there, without inverse weights");
+            if (inner.warmup > 0) fail(which + "a warm-up is that of " + term.name + " as a whole, after its brackets");
+        }
+        term.inner = ordered_terms(std::move(term.inner));
+        term.name += "(" + loss_sum_text(term.inner) + ")";
     }
 
     const std::string& text_;

@@ -34,6 +34,10 @@ struct Row {
     TermKind kind = TermKind::voxels;
 };
 
+Formula no_formula(const LossOptions&, const float*) {
+    return {};
+}
+
 /// In the order that sums are written in.
 constexpr Row kRows[] = {
     {"dice", "", [](const LossOptions&, const float*) { return Formula(formulas::SoftDice{}); }},
@@ -67,7 +71,9 @@ constexpr Row kRows[] = {
      [](const LossOptions&, const float*) { return Formula(formulas::PatchTversky{}); },
      {},
      TermKind::size_weighted},
-    {"mil", "", [](const LossOptions&, const float*) { return Formula(); }, {}, TermKind::lesion_maximum},
+    {"mil", "", no_formula, {}, TermKind::lesion_maximum},
+    {"blob", "", no_formula, {}, TermKind::blobs},
+    {"cc", "", no_formula, {}, TermKind::regions},
 };
 
 bool weightable(const Row& row) {

@@ -37,6 +37,19 @@ struct PassesOf<std::variant<F...>, Sums...> {
 };
 using Passes = PassesOf<Formula, DiceAndCrossEntropy, MixedDiceAndCrossEntropy>;
 
+/// What is computed over single regions of a patch (kernels/loss/region_loss.h): formulas without weights.
+using RegionFormula = std::variant<Scaled<CrossEntropy>, Scaled<BalancedCrossEntropy>, Scaled<Overlap>,
+                                   Scaled<GeneralisedDice>, Scaled<Focal<true>>, Scaled<Focal<false>>, Scaled<SoftDice>,
+                                   Scaled<Tversky>, Scaled<FocalTversky>, Scaled<UnifiedFocal>, DiceAndCrossEntropy>;
+template <class>
+struct MostOf;
+template <class... F>
+struct MostOf<std::variant<F...>> {
+    static constexpr int kSums = std::max({F::kSums...}), kCoefficients = std::max({F::kCoefficients...});
+};
+constexpr int kMostRegionSums = MostOf<RegionFormula>::kSums;
+constexpr int kMostRegionCoefficients = MostOf<RegionFormula>::kCoefficients;
+
 /// What a backend instantiates its two passes for, each a struct of its own type.
 using PassFormula = Passes::type;
 constexpr int kMostSums = Passes::kMostSums;

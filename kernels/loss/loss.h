@@ -23,6 +23,9 @@ struct LossInput {
     const std::int32_t* labels = nullptr;  ///< (N, D, H, W), for weighted passes; read where the target is 1
     const float* weights = nullptr;  ///< (N, stride): the weight of each label; of background it is that of label 0
     std::int64_t stride = 0;
+    /// (N, D, H, W): label of the lesion nearest to each voxel (kernels/components/nearest_lesion.h), of passes over
+    /// these.
+    const std::int32_t* nearest = nullptr;
     const float* step = nullptr;  ///< memory of the device: steps done before this one; null: after all warm-ups
 };
 

@@ -13,6 +13,9 @@ namespace iwseg {
 namespace {
 
 const std::vector<std::string> kTerms = {"cat", "mil", "2*mil + 3*cat", "dice + ce + 0.1*cat + 0.2*mil"};
+const std::vector<std::string> kRegionTerms = {"blob(dice + ce)", "cc(dice + ce)", "blob(dl + 0.5*fl) + ce",
+                                               "2*cc(tversky(0.2, 0.8) + wce + gdl)",
+                                               "blob(focal_tversky) + cc(unified_focal + asl)"};
 
 class LesionTerms : public LossKernel {
   protected:
@@ -48,6 +51,74 @@ TEST_P(LesionTerms, ValuesAndGradientsAgreeWithDoublePrecision) {
                 expect_as_defined(text, b, shape.elements());
                 if (HasFatalFailure()) return;
             }
+}
+
+TEST_P(LesionTerms, RegionsAgreeWithDoublePrecision) {
+    for (const std::string& text : kRegionTerms)
+        for (const double density : {0.01, 0.1, 0.5}) {
+            SCOPED_TRACE(testing::Message() << text << ", density " << density);
+            const Shape shape{2, 1, 3, 5, 11};
+            const Batch b =
+                lesion_batch(shape, random_lesions(shape, density, 0.1, random_), density < 0.2 ? 26 : 6, 2.0, random_);
+            expect_as_defined(text, b, shape.elements());
+            if (HasFatalFailure()) return;
+        }
+}
+
+TEST_P(LesionTerms, RegionsOfPatchesWithoutLesionsAreNoneOrTheWholePatch) {
+    const Shape shape{2, 1, 3, 4, 8};
+    Mask target(static_cast<std::size_t>(shape.elements()), 0);
+    Batch b = lesion_batch(shape, target, 26, 2.0, random_);
+    expect_nothing("blob(dice + ce)", b);
+    expect_as_defined("cc(dice + ce)", b, shape.elements());
+    EXPECT_NEAR(compute(loss_from_name("cc(ce)"), b).value, compute(loss_from_name("ce"), b).value, 1e-6);
+    std::fill(b.target.begin(), b.target.end(), kIgnored);
+    for (const char* text : {"blob(dice + ce)", "cc(dice + ce)"}) expect_nothing(text, b);
+    target[3] = target[4] = target[50] = 1;  // the second patch has none
+    b = lesion_batch(shape, target, 26, 2.0, random_);
+    for (const char* text : {"blob(dice + ce)", "cc(dice + ce)"}) expect_as_defined(text, b, shape.elements());
+    const Result found = compute(loss_from_name("blob(dice + ce)"), b);
+    for (std::int64_t v = shape.voxels(); v < shape.elements(); ++v) ASSERT_EQ(found.gradient[v], 0.0f);
+}
+
+TEST_P(LesionTerms, OneLesionIsItsOwnPatch) {
+    const Shape shape{1, 1, 4, 6, 16};
+    Mask target(static_cast<std::size_t>(shape.elements()), 0);
+    target[100] = target[101] = 1;
+    const Batch b = lesion_batch(shape, target, 26, 2.0, random_);
+    const Result whole = compute(loss_from_name("dice + ce"), b);
+    for (const char* text : {"blob(dice + ce)", "cc(dice + ce)"}) {
+        const Result found = compute(loss_from_name(text), b);
+        EXPECT_NEAR(found.value, whole.value, 1e-6 * whole.value) << text;
+        for (std::size_t v = 0; v < b.logit.size(); ++v)
+            ASSERT_NEAR(found.gradient[v], whole.gradient[v], 1e-5 * largest(whole.gradient)) << text;
+    }
+}
+
+TEST_P(LesionTerms, RegionsOfThousandsOfLesionsAreRight) {
+    const Shape shape{1, 1, 16, 32, 32};
+    Mask target(static_cast<std::size_t>(shape.elements()), 0);
+    for (std::int64_t v = 0; v < shape.elements(); ++v) target[v] = v % 2 == 0 && v / 32 % 2 == 0 && v / 1024 % 2 == 0;
+    Batch b = lesion_batch(shape, target, 26, 2.0, random_);
+    ASSERT_EQ(b.stride, 2049);
+    expect_as_defined("blob(ce)", b, 0);
+    b.nearest_wanted = true;
+    expect_as_defined("cc(dice + ce)", b, 3);
+}
+
+TEST_P(LesionTerms, RegionsShowWhatIsNoNumberAndWhatIsInfinite) {
+    const Shape shape{2, 1, 2, 5, 9};
+    for (const std::string& text : kRegionTerms)
+        for (const float z : {-kInfinity, -100.0f, 100.0f, kInfinity}) {
+            Batch b = lesion_batch(shape, random_lesions(shape, 0.2, 0.1, random_), 26, 1.0, random_);
+            b.target[0] = 1, b.labels[0] = 1;
+            std::fill(b.logit.begin(), b.logit.end(), z);
+            const Result found = compute(loss_from_name(text), b);
+            EXPECT_FALSE(std::isnan(found.value)) << text << " at " << z;
+            for (const float g : found.gradient) ASSERT_TRUE(std::isfinite(g)) << text << " at " << z;
+            b.logit[0] = kNan;
+            EXPECT_TRUE(std::isnan(compute(loss_from_name(text), b).value)) << text;
+        }
 }
 
 TEST_P(LesionTerms, ABatchWithoutLesionsTeachesThemNothing) {
@@ -141,7 +212,7 @@ TEST_P(LesionTerms, Bf16LogitsGiveTheLossOfTheRoundedLogits) {
     const Shape shape{2, 1, 3, 5, 15};  // no packs, whose width would be the order of sums
     Batch b = lesion_batch(shape, random_lesions(shape, 0.1, 0.1, random_), 26, 2.0, random_);
     for (float& z : b.logit) z = round_to_bf16(z);
-    for (const char* text : {"cat", "mil"}) {
+    for (const char* text : {"cat", "mil", "blob(dice + ce)", "cc(tversky)"}) {
         const Result exact = compute(loss_from_name(text), b), found = compute<Bf16>(loss_from_name(text), b);
         EXPECT_EQ(found.value, exact.value) << text;
         for (std::size_t v = 0; v < b.logit.size(); ++v)
@@ -154,7 +225,7 @@ TEST_P(LesionTerms, WarmUpsRiseFromNothingToTheWhole) {
     Batch b = lesion_batch(shape, random_lesions(shape, 0.1, 0.1, random_), 26, 2.0, random_);
     b.target[0] = 1, b.labels[0] = 1;
     const LossOptions options{.steps_per_epoch = 10};
-    for (const char* text : {"mil", "cat", "ce", "dice + ce"}) {
+    for (const char* text : {"mil", "cat", "ce", "dice + ce", "blob(dice + ce)", "cc(ce)"}) {
         std::string warming;
         for (const LossTerm& term : loss_from_name(text).terms)
             warming += (warming.empty() ? "" : " + ") + term.name + " @warmup 2";
@@ -181,7 +252,7 @@ TEST_P(LesionTerms, NoScheduleOfTheThreadsChangesABit) {
     if (GetParam() != TestBackend::simt) GTEST_SKIP() << "schedules are the executor's";
     const Shape shape{2, 1, 4, 8, 20};
     const Batch b = lesion_batch(shape, random_lesions(shape, 0.1, 0.05, random_), 18, 3.0, random_);
-    const Loss loss = loss_from_name("cat + mil");
+    const Loss loss = loss_from_name("cat + mil + blob(dice + ce) + cc(gdl)");
     const Result first = compute(loss, b);
     for (std::uint64_t schedule = 1; schedule <= 10; ++schedule) {
         simt::schedule_by(schedule);
@@ -199,7 +270,7 @@ TEST(LesionTermsOnCpu, AllThreadCountsGiveTheSameBits) {
     std::mt19937 random(std::random_device{}());
     const Shape shape{2, 1, 20, 37, 41};
     const Batch b = lesion_batch(shape, random_lesions(shape, 0.03, 0.02, random), 26, 3.0, random);
-    for (const std::string& text : kTerms) {
+    for (const std::string text : {"cat", "mil", "blob(dice + ce)", "cc(dice + ce) + cc(fl)"}) {
         const Result one = compute(TestBackend::cpu, loss_from_name(text), b);
         for (int threads = 2; threads <= 4; ++threads) {
             ThreadPool pool(threads);

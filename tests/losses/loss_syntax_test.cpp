@@ -42,8 +42,10 @@ TEST(LossNames, TermsWithNumbersHaveOneSpelling) {
     EXPECT_EQ(loss_from_name("focal_tversky(0.3, 0.7, 1) + 2*focal_tversky").name,
               "2*focal_tversky + focal_tversky(0.3, 0.7, 1)");
     EXPECT_EQ(loss_from_name("0.1*cat @warmup 50+dice+ce").name, "dice + ce + 0.1*cat @warmup 50");
+    EXPECT_EQ(loss_from_name("cc( bce+dice )+blob(.5*ce + 0.5*bce)").name, "blob(ce) + cc(dice + ce)");
     EXPECT_EQ(loss_from_name("mil@warmup 5 + mil + mil@warmup 5.0").name, "mil + 2*mil @warmup 5");
     for (const char* text : {"tversky(0.2, 0.8)", "dice + ce + 0.1*cat @warmup 50", "unified_focal(0.25, 0.7, 0.3)",
+                             "dice + 0.5*blob(dice + 2*ce) @warmup 50 + cc(tversky(0.2, 0.8))",
                              "0.5*focal_tversky(0.2, 0.8, 2) @warmup 0.5"})
         EXPECT_EQ(loss_from_name(text).name, text);
 }
@@ -62,6 +64,12 @@ TEST(LossNames, WhatCannotBeReadIsSaidInOneSentence) {
     EXPECT_TRUE(says("tversky(0, 1)", "tversky's over is 0, expected a number from 0.001 to 100"));
     EXPECT_TRUE(says("dice(1)", "dice takes no numbers")) << refusal("dice(1)");
     EXPECT_TRUE(says("dice(ce)", "dice takes no terms in brackets")) << refusal("dice(ce)");
+    EXPECT_TRUE(says("blob", "takes terms in brackets, as in blob(dice + ce)")) << refusal("blob");
+    EXPECT_TRUE(says("cc(0.5)", "takes no numbers")) << refusal("cc(0.5)");
+    EXPECT_TRUE(says("blob(dise)", "nearest: 'dice'")) << refusal("blob(dise)");
+    EXPECT_TRUE(says("blob(dice + iwce)", "'iwce' cannot stand in blob's brackets")) << refusal("blob(dice + iwce)");
+    EXPECT_TRUE(says("cc(mil)", "it is of single lesions itself")) << refusal("cc(mil)");
+    EXPECT_TRUE(says("cc(ce @warmup 5)", "after its brackets")) << refusal("cc(ce @warmup 5)");
     EXPECT_TRUE(says("tverski(0.3, 0.7)", "nearest: 'tversky'")) << refusal("tverski(0.3, 0.7)");
     EXPECT_TRUE(says("focal_tverksy", "nearest: 'focal_tversky'")) << refusal("focal_tverksy");
     EXPECT_TRUE(says("tversky(0.3, 0.7", "is not closed")) << refusal("tversky(0.3, 0.7");

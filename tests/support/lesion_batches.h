@@ -24,6 +24,7 @@ inline Batch lesion_batch(const Shape& shape, const Mask& target, int connectivi
         b.labels.insert(b.labels.end(), labels.begin(), labels.end());
     }
     b.stride = 1 + *std::max_element(b.labels.begin(), b.labels.end());
+    b.nearest_wanted = shape.elements() <= 2000;
     b.table.assign(static_cast<std::size_t>(shape.n * b.stride), 1.0f);
     return b;
 }

@@ -30,7 +30,8 @@ struct Batch {
     std::vector<std::int32_t> labels;
     std::vector<float> table;
     std::int64_t stride = 1;
-    float step = -1;  ///< steps done before; below 0: after all warm-ups
+    bool nearest_wanted = false;  ///< by what it is in double precision: that takes long
+    float step = -1;              ///< steps done before; below 0: after all warm-ups
 };
 
 struct Result {
@@ -65,8 +66,9 @@ Result compute(TestBackend backend, const Loss& loss, const Batch& b, Stream thr
     const KernelArray<std::uint8_t> target(device, b.target);
     const KernelArray<std::int32_t> labels(device, b.labels);
     const KernelArray<float> table(device, b.table), step(device, 1, b.step);
-    const LossInput input{{logit.data(), b.shape, type},      target.data(), labels.data(), table.data(), b.stride,
-                          b.step >= 0 ? step.data() : nullptr};
+    const LossInput input{
+        {logit.data(), b.shape, type},      target.data(), labels.data(), table.data(), b.stride, nullptr,
+        b.step >= 0 ? step.data() : nullptr};
     const LossProgram program(loss, device, b.shape, b.stride);
     const KernelArray<double> scratch(device, program.scratch_bytes() / static_cast<std::int64_t>(sizeof(double)) + 1,
                                       -7.0);
@@ -84,13 +86,14 @@ Result compute(TestBackend backend, const Loss& loss, const Batch& b, Stream thr
 
 /// Of a loss's definition, in double precision.
 inline reference::LossBatch in_double(const Batch& b) {
-    reference::LossBatch r{b.shape.n, {b.logit.begin(), b.logit.end()}, {}, {}, {}, b.step};
+    reference::LossBatch r{b.shape.n, {b.logit.begin(), b.logit.end()}, {}, {}, {}, {}, b.step};
     for (std::int64_t v = 0; v < b.shape.elements(); ++v) {
         const bool known = b.target[v] != kIgnored;
         r.t.push_back(known ? b.target[v] : reference::kNoTruth);
         r.lesion.push_back(b.labels[v]);
         r.w.push_back(known ? b.table[v / b.shape.voxels() * b.stride + b.labels[v]] : 0);
     }
+    if (b.nearest_wanted) r.nearest = reference::nearest_lesions(r, {b.shape.d, b.shape.h, b.shape.w});
     return r;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <map>
@@ -28,8 +29,9 @@ constexpr double kNoTruth = -1;
 struct LossBatch {
     std::int64_t samples;
     std::vector<double> z, t, w;
-    std::vector<int> lesion = {};  ///< of each voxel whose t is 1: which lesion of its sample it is part of
-    double step = -1;              ///< steps done before; below 0: after all warm-ups
+    std::vector<int> lesion = {};   ///< of each voxel whose t is 1: which lesion of its sample it is part of
+    std::vector<int> nearest = {};  ///< of each voxel the lesion that is nearest, for terms over regions
+    double step = -1;               ///< steps done before; below 0: after all warm-ups
 
     std::int64_t voxels() const { return static_cast<std::int64_t>(z.size()) / samples; }
 };
@@ -200,7 +202,66 @@ inline double lesion_maximum(const LossBatch& b) {
     return least.empty() ? 0 : total / static_cast<double>(least.size());
 }
 
+/// For each voxel of a sample, which lesion is nearest, by looking at all voxels of all lesions; 0 where there is none.
+/// Of equally near voxels the first in raster order decides. shape: D, H, W.
+inline std::vector<int> nearest_lesions(const LossBatch& b, const std::array<std::int64_t, 3>& shape) {
+    std::vector<int> nearest(b.z.size(), 0);
+    const auto place = [&](std::int64_t v) {
+        return std::array{v / shape[2] / shape[1], v / shape[2] % shape[1], v % shape[2]};
+    };
+    for (std::int64_t n = 0; n < b.samples; ++n)
+        for (std::int64_t v = 0; v < b.voxels(); ++v) {
+            std::int64_t least = INT64_MAX;
+            const auto here = place(v);
+            for (std::int64_t u = 0; u < b.voxels(); ++u) {
+                if (b.t[n * b.voxels() + u] != 1) continue;
+                const auto there = place(u);
+                std::int64_t distance = 0;
+                for (int a = 0; a < 3; ++a) distance += (here[a] - there[a]) * (here[a] - there[a]);
+                if (distance >= least) continue;
+                least = distance;
+                nearest[n * b.voxels() + v] = b.lesion[n * b.voxels() + u];
+            }
+        }
+    return nearest;
+}
+
+/// The terms in brackets of each lesion's region: the mean over a sample's lesions, then over samples with any.
+inline double of_regions(const LossTerm& term, const LossBatch& b) {
+    double total = 0, samples = 0;
+    for (std::int64_t n = 0; n < b.samples; ++n) {
+        std::map<int, LossBatch> regions;
+        std::vector<std::size_t> rest;
+        const auto add = [&](LossBatch& to, std::size_t v) {
+            to.samples = 1;
+            to.z.push_back(b.z[v]), to.t.push_back(b.t[v]), to.w.push_back(1);
+        };
+        for (std::size_t v = n * b.voxels(); v < static_cast<std::size_t>((n + 1) * b.voxels()); ++v) {
+            if (b.t[v] == kNoTruth) continue;
+            if (term.kind == TermKind::regions)
+                add(regions[b.nearest.at(v)], v);
+            else if (b.t[v] == 1)
+                add(regions[b.lesion[v]], v);
+            else
+                rest.push_back(v);
+        }
+        double of_sample = 0;
+        for (auto& [lesion, region] : regions) {
+            for (const std::size_t v : rest) add(region, v);
+            for (const LossTerm& inner : term.inner)
+                of_sample +=
+                    inner.factor *
+                    std::visit([&, &region = region](const auto& f) { return definition(f, region); }, inner.formula);
+        }
+        if (regions.empty()) continue;
+        total += of_sample / static_cast<double>(regions.size());
+        ++samples;
+    }
+    return samples > 0 ? total / samples : 0;
+}
+
 inline double term_value(const LossTerm& term, const LossBatch& b) {
+    if (term.kind == TermKind::blobs || term.kind == TermKind::regions) return of_regions(term, b);
     if (term.kind == TermKind::size_weighted) return component_adaptive(term.formula, b);
     if (term.kind == TermKind::lesion_maximum) return lesion_maximum(b);
     LossBatch read = b;  // weights count in weighted terms only
