@@ -101,7 +101,7 @@ class ByPass final : public Convolution {
 
 /// Whether our own kernels of any stride are faster than oneDNN's, as `iwseg kernel --variant` measured them on a Zen 4
 /// with AVX-512 (docs/performance.md):
-/// - results at a stride, 1.2 to 1.8 times in f32, where oneDNN 2.6 is slow on a strided source;
+/// - results at a stride in f32, 1.2 to 1.7 times where the source is of 16 MB and more, as oneDNN 2.6 waits for it;
 /// - gradients of weights, 1.2 to 2.2 times in bf16, which is widened for oneDNN 2.6, whose own is wrong at stride 2
 /// (16
 ///   to 32 channels, kernel 3), and 1.0 to 1.1 times in f32 at stride 1;
@@ -115,7 +115,7 @@ bool taps_are_faster(const ConvolutionOptions& options, ConvolutionPass pass) {
     if (widened) return true;
     if (pass == ConvolutionPass::weights) return bf16 || options.stride == 1;
     if (pass == ConvolutionPass::data) return !bf16 && options.groups > 1;
-    return !bf16 && !(options.stride == 1);
+    return !bf16 && !(options.stride == 1) && bytes_of(options.src, Type::f32, options.src_layout) >= 16 << 20;
 }
 
 /// Of another kernel, a stride or groups, for one pass.
