@@ -111,10 +111,13 @@ float* Parameters::gradient(ParameterId id) const {
 }
 
 void Parameters::load(const std::filesystem::path& file) {
-    const auto stored = read_safetensors(file);
+    load(read_safetensors(file), file.string());
+}
+
+void Parameters::load(const std::map<std::string, StoredTensor>& stored, const std::string& file) {
     for (const auto& [name, tensor] : stored)
         if (!state_->index.contains(name) && !is_tracked(name))
-            throw InputError(file.string() + " holds the array " + name + ", which the network does not have");
+            throw InputError(file + " holds the array " + name + ", which the network does not have");
     // All is checked into a copy first: a bad file leaves the network as it was.
     std::vector<float> values(state_->values.host.size()), statistics(state_->statistics.host.size());
     for (const Parameter& parameter : state_->list)

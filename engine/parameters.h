@@ -82,6 +82,8 @@ class Parameters {
     /// Sets every array from a safetensors file. Throws InputError, naming file and array, where one is missing, is of
     /// another shape, is not known, or holds a value that is not finite or a variance below 0.
     void load(const std::filesystem::path& file);
+    /// The same from arrays that were read from a file, which has that name in sentences.
+    void load(const std::map<std::string, StoredTensor>& stored, const std::string& file);
     void save(const std::filesystem::path& file, const std::map<std::string, std::string>& metadata = {});
 
   private:

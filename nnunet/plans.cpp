@@ -18,7 +18,7 @@ namespace {
 
 using Json = Keys::Json;
 
-constexpr int kMostPatch = 4096, kMostOrder = 5;
+constexpr int kMostPatch = 4096;
 constexpr const char* kInherits = "inherits_from";
 
 std::array<int, 3> read_transpose(const Keys& plans, const std::string& key) {
@@ -52,7 +52,14 @@ Normalisation normalisation_of(const Keys& configuration, const std::string& key
     return found->second;
 }
 
-Resampling read_resampling(const Keys& configuration, const std::string& of) {
+/// Order 0, 1 or 3 of a spline; of logits, which come plane by plane, 0 or 1.
+int read_order(const Keys& arguments, const std::string& key, bool cubic) {
+    const int order = arguments.integer(key, 0, 5);
+    if (order > 1 && !(cubic && order == 3)) arguments.refuse(key, cubic ? "0, 1 or 3" : "0 or 1");
+    return order;
+}
+
+Resampling read_resampling(const Keys& configuration, const std::string& of, bool cubic) {
     const std::string function = "resampling_fn_" + of, key = function + "_kwargs";
     if (configuration.text(function) != "resample_data_or_seg_to_shape")
         configuration.refuse(function, "resample_data_or_seg_to_shape: other ways of resampling are not supported");
@@ -61,8 +68,8 @@ Resampling read_resampling(const Keys& configuration, const std::string& of) {
         if (name != "is_seg" && name != "order" && name != "order_z" && name != "force_separate_z")
             arguments.refuse(name, "none: this argument is not supported");
     if (arguments.contains("is_seg") && arguments.boolean("is_seg")) arguments.refuse("is_seg", "false");
-    Resampling read{arguments.integer("order", 0, kMostOrder), 0, {}};
-    if (arguments.contains("order_z")) read.order_z = arguments.integer("order_z", 0, kMostOrder);
+    Resampling read{read_order(arguments, "order", cubic), 0, {}};
+    if (arguments.contains("order_z")) read.order_z = read_order(arguments, "order_z", cubic);
     if (arguments.contains("force_separate_z")) read.force_separate_z = arguments.boolean("force_separate_z");
     return read;
 }
@@ -108,8 +115,8 @@ Configuration read_configuration(const Keys& keys, const std::string& name, std:
         !std::all_of(masks.begin(), masks.end(), [](const Json& one) { return one.is_boolean(); }))
         keys.refuse("use_mask_for_norm", fmt::format("true or false for each of {} channels", channels));
     for (const Json& one : masks) read.normalise_nonzero.push_back(one.get<bool>());
-    read.of_images = read_resampling(keys, "data");
-    read.of_logits = read_resampling(keys, "probabilities");
+    read.of_images = read_resampling(keys, "data", true);
+    read.of_logits = read_resampling(keys, "probabilities", false);
     return read;
 }
 

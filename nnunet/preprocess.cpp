@@ -29,19 +29,6 @@ std::array<int, 3> source_axes_of(const Plans& plans) {
     return axes;
 }
 
-Placement placement_of(const Geometry& geometry, const Plans& plans) {
-    Placement made;
-    made.source_axes = source_axes_of(plans);
-    const std::array<double, 3> spacing = geometry.spacing();
-    for (std::size_t a = 0; a < 3; ++a) {
-        const auto source = static_cast<std::size_t>(made.source_axes[a]);
-        made.scan[a] = geometry.shape[source];
-        made.spacing[a] = spacing[source];
-    }
-    made.cropped = made.scan;
-    return made;
-}
-
 /// Calls body(row, place): rows of a part of the scan along its last axis, and where each begins in the file's array.
 template <class Body>
 void each_row(Stream host, const Extent& first, const Extent& part, const Extent& strides, Body&& body) {
@@ -182,6 +169,19 @@ Extent Placement::strides() const {
     return made;
 }
 
+Placement placement_of(const Geometry& geometry, const Plans& plans) {
+    Placement made;
+    made.source_axes = source_axes_of(plans);
+    const std::array<double, 3> spacing = geometry.spacing();
+    for (std::size_t a = 0; a < 3; ++a) {
+        const auto source = static_cast<std::size_t>(made.source_axes[a]);
+        made.scan[a] = geometry.shape[source];
+        made.spacing[a] = spacing[source];
+    }
+    made.cropped = made.scan;
+    return made;
+}
+
 Preprocessed preprocess(Stream host, std::vector<Volume<float>> channels, const Plans& plans) {
     const Configuration& configuration = plans.configuration;
     if (channels.size() != configuration.normalisations.size())
@@ -218,16 +218,9 @@ Preprocessed preprocess(Stream host, std::vector<Volume<float>> channels, const 
     return made;
 }
 
-std::int64_t preprocessing_bytes(const Extent& shape, const std::array<double, 3>& spacing, const Plans& plans) {
-    Extent scan{};
-    std::array<double, 3> mm{};
-    const std::array<int, 3> axes = source_axes_of(plans);
-    for (std::size_t a = 0; a < 3; ++a) {
-        scan[a] = shape[static_cast<std::size_t>(axes[a])];
-        mm[a] = spacing[static_cast<std::size_t>(axes[a])];
-    }
-    const Extent seen = resampled_extent(scan, mm, plans.configuration.spacing);
+std::int64_t preprocessing_bytes(const Placement& placement, const Plans& plans) {
     // Between axes there are two images of the larger sides; a mask needs labels beside.
+    const Extent &scan = placement.scan, &seen = placement.resampled;
     std::int64_t between = 1;
     for (std::size_t a = 0; a < 3; ++a) between *= std::max(scan[a], seen[a]);
     const auto& masked = plans.configuration.normalise_nonzero;

@@ -30,7 +30,10 @@ struct Preprocessed {
 /// where there are not as many as the plan has, a value is not finite, or one of an RGB image is not within 0 and 255.
 Preprocessed preprocess(Stream host, std::vector<Volume<float>> channels, const Plans& plans);
 
-/// Peak memory that preprocess takes beside its arguments, in bytes, for a scan of these sides and spacing: a bound.
-std::int64_t preprocessing_bytes(const Extent& shape, const std::array<double, 3>& spacing, const Plans& plans);
+/// Where a scan lies that is not cropped and not resampled yet.
+Placement placement_of(const Geometry& geometry, const Plans& plans);
+
+/// Peak memory that preprocess takes beside its arguments, in bytes, for a scan of that placement: a bound.
+std::int64_t preprocessing_bytes(const Placement& placement, const Plans& plans);
 
 }  // namespace iwseg::nnunet

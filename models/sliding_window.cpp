@@ -1,0 +1,345 @@
+#include "models/sliding_window.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+#include "engine/compile.h"
+#include "engine/device_memory.h"
+#include "engine/graph.h"
+#include "engine/plan.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/device/backend.h"
+
+namespace iwseg {
+namespace {
+
+constexpr double kSigma = 1.0 / 8;     ///< of a patch's side
+constexpr double kTruncate = 4;        ///< SciPy's Gaussian ends at so many sigmas
+constexpr double kLargestWeight = 10;  ///< nnU-Net's value_scaling_factor
+
+std::int64_t voxels_of(const Extent& extent) {
+    return extent[0] * extent[1] * extent[2];
+}
+
+Extent extent_of(const Sides& sides) {
+    return {sides.d, sides.h, sides.w};
+}
+
+/// What a value becomes in half precision, rounded to the nearest, ties to even; subnormal ones too.
+double in_half(double value) {
+    if (value == 0) return 0;
+    constexpr int kLeastExponent = -14, kFraction = 10;
+    const int exponent = std::max(std::ilogb(value), kLeastExponent);
+    const double unit = std::ldexp(1.0, exponent - kFraction);
+    return std::nearbyint(value / unit) * unit;
+}
+
+/// A Gaussian around side / 2, as SciPy's gaussian_filter makes it of a single 1.
+std::vector<double> gaussian(int side) {
+    const double sigma = side * kSigma;
+    const int radius = static_cast<int>(kTruncate * sigma + 0.5);
+    std::vector<double> weights(static_cast<std::size_t>(side));
+    for (int i = 0; i < side; ++i) {
+        const double away = i - side / 2;
+        if (std::abs(away) <= radius)
+            weights[static_cast<std::size_t>(i)] = std::exp(-0.5 * away * away / (sigma * sigma));
+    }
+    return weights;
+}
+
+/// Sets of axes as Python's itertools.combinations lists them, the empty one first; a bit an axis.
+std::vector<unsigned> mirrored_sets(const std::vector<int>& axes) {
+    std::vector<unsigned> sets;
+    for (unsigned bits = 0; bits < 1u << axes.size(); ++bits) sets.push_back(bits);
+    const auto places = [&](unsigned bits) {
+        std::vector<std::size_t> list;
+        for (std::size_t i = 0; i < axes.size(); ++i)
+            if (bits >> i & 1) list.push_back(i);
+        return list;
+    };
+    std::stable_sort(sets.begin(), sets.end(), [&](unsigned a, unsigned b) {
+        const auto of_a = places(a), of_b = places(b);
+        return of_a.size() != of_b.size() ? of_a.size() < of_b.size() : of_a < of_b;
+    });
+    std::vector<unsigned> named;
+    for (const unsigned bits : sets) {
+        unsigned named_bits = 0;
+        for (const std::size_t i : places(bits)) named_bits |= 1u << static_cast<unsigned>(axes[i]);
+        named.push_back(named_bits);
+    }
+    return named;
+}
+
+/// A row of a patch and the same of its mirror image.
+struct MirroredRows {
+    Extent patch;
+    unsigned mirrored;
+
+    std::int64_t along(unsigned axis, std::int64_t place) const {
+        return mirrored >> axis & 1 ? patch[axis] - 1 - place : place;
+    }
+    /// Where the row (d, h) lies in the mirror image.
+    std::int64_t row(std::int64_t d, std::int64_t h) const { return (along(0, d) * patch[1] + along(1, h)) * patch[2]; }
+};
+
+}  // namespace
+
+std::vector<std::int64_t> window_starts(std::int64_t size, std::int64_t patch, double step) {
+    if (patch > size) throw std::invalid_argument("window_starts: a patch larger than the axis");
+    const auto rest = static_cast<double>(size - patch);
+    const auto count = static_cast<std::int64_t>(std::ceil(rest / (static_cast<double>(patch) * step))) + 1;
+    std::vector<std::int64_t> starts;
+    for (std::int64_t i = 0; i < count; ++i)
+        starts.push_back(count == 1 ? 0
+                                    : static_cast<std::int64_t>(std::nearbyint(rest / static_cast<double>(count - 1) *
+                                                                               static_cast<double>(i))));
+    return starts;
+}
+
+std::vector<float> gaussian_importance(const Sides& patch) {
+    const std::vector<double> d = gaussian(patch.d), h = gaussian(patch.h), w = gaussian(patch.w);
+    std::vector<float> weights;
+    weights.reserve(static_cast<std::size_t>(patch.product()));
+    float least = std::numeric_limits<float>::infinity();
+    for (const double of_d : d)
+        for (const double of_h : h)
+            for (const double of_w : w) {
+                weights.push_back(static_cast<float>(in_half(kLargestWeight * of_d * of_h * of_w)));
+                if (weights.back() > 0) least = std::min(least, weights.back());
+            }
+    for (float& weight : weights)
+        if (weight == 0) weight = least;
+    return weights;
+}
+
+struct SlidingWindow::State {
+    State(const Context& given, const Network& predicted, const SlidingWindowOptions& chosen)
+        : context(given), network(predicted), options(check(chosen)), patch(extent_of(options.patch)) {
+        Graph graph;
+        const Tensor input = graph.input("patch", {1, network.in_channels, patch[0], patch[1], patch[2]});
+        const Tensor logits = network.build(input);
+        outputs = logits.shape().c;
+        if (Extent{logits.shape().d, logits.shape().h, logits.shape().w} != patch)
+            throw InputError("prediction takes networks whose results have the size of their patch");
+        Compiled made = compile(graph, context, parameters, {.bf16 = options.bf16, .keep = {logits}});
+        image = made[input], logit = made[logits];
+        program = std::move(made.program);
+        arena_bytes = Plan::bytes_needed(program);
+        importance = options.gaussian ? gaussian_importance(options.patch)
+                                      : std::vector<float>(static_cast<std::size_t>(voxels_of(patch)), 1.0f);
+        mirrored = mirrored_sets(options.mirror);
+    }
+
+    static SlidingWindowOptions check(const SlidingWindowOptions& options) {
+        for (const std::int64_t side : extent_of(options.patch))
+            if (side < 1 || side > GridOptions::most_patch)
+                throw InputError("a patch with a side of " + std::to_string(side) +
+                                 " voxels is not usable: expected 1 to " + std::to_string(GridOptions::most_patch));
+        if (!(options.step > 0 && options.step <= 1))
+            throw InputError("a step of " + std::to_string(options.step) +
+                             " of the patch is not usable: expected above 0 up to 1");
+        for (const int axis : options.mirror)
+            if (axis < 0 || axis > 2 || std::count(options.mirror.begin(), options.mirror.end(), axis) != 1)
+                throw InputError("mirroring takes the axes 0, 1 and 2, each once");
+        return options;
+    }
+
+    Extent padded(const Extent& extent) const {
+        Extent sides{};
+        for (std::size_t a = 0; a < 3; ++a) sides[a] = std::max(extent[a], patch[a]);
+        return sides;
+    }
+    std::array<std::vector<std::int64_t>, 3> starts(const Extent& extent) const {
+        const Extent sides = padded(extent);
+        std::array<std::vector<std::int64_t>, 3> all;
+        for (std::size_t a = 0; a < 3; ++a) all[a] = window_starts(sides[a], patch[a], options.step);
+        return all;
+    }
+
+    void prepare();
+    void extract(const float* scan, const Extent& extent, const Extent& start, unsigned mirror);
+    void predict_patch(const float* scan, const Extent& extent, const Extent& start);
+
+    Context context;
+    Network network;
+    SlidingWindowOptions options;
+    Extent patch;
+    std::int64_t outputs = 1;
+    Parameters parameters;
+    std::vector<std::vector<float>> weights;  ///< of each network to be averaged: the parameters' values
+    Program program;
+    Buffer image, logit;
+    std::int64_t arena_bytes = 0;
+    std::vector<float> importance;
+    std::vector<unsigned> mirrored;
+    std::unique_ptr<Plan> plan;
+    std::unique_ptr<DeviceMemory> on_device;
+    std::vector<float> seen, result, sum;  ///< one patch: image, logits, logits added up over its mirror images
+};
+
+void SlidingWindow::State::prepare() {
+    if (plan) return;
+    auto made = std::make_unique<Plan>(context, program);
+    parameters.place(context.backend(), context.stream(), false);
+    const std::int64_t values = network.in_channels * voxels_of(patch);
+    on_device = std::make_unique<DeviceMemory>(context.backend(), 4 * values);
+    made->bind(image, on_device->data());
+    seen.resize(static_cast<std::size_t>(values));
+    result.resize(static_cast<std::size_t>(outputs * voxels_of(patch)));
+    sum.resize(result.size());
+    plan = std::move(made);
+}
+
+/// The patch that begins at a place of the scan, which may lie before it; mirrored.
+void SlidingWindow::State::extract(const float* scan, const Extent& extent, const Extent& start, unsigned mirror) {
+    const MirroredRows rows{patch, mirror};
+    cpu::parallel_for(context.host(), network.in_channels * patch[0] * patch[1], [&](std::int64_t i) {
+        const std::int64_t c = i / (patch[0] * patch[1]), d = i / patch[1] % patch[0], h = i % patch[1];
+        float* const to = seen.data() + c * voxels_of(patch) + rows.row(d, h);
+        const std::int64_t z = start[0] + d, y = start[1] + h;
+        const bool inside = z >= 0 && z < extent[0] && y >= 0 && y < extent[1];
+        const float* const from = scan + ((c * extent[0] + z) * extent[1] + y) * extent[2];
+        for (std::int64_t w = 0; w < patch[2]; ++w) {
+            const std::int64_t x = start[2] + w;
+            to[rows.along(2, w)] = inside && x >= 0 && x < extent[2] ? from[x] : 0;
+        }
+    });
+}
+
+/// Leaves the mean over mirror images in sum.
+void SlidingWindow::State::predict_patch(const float* scan, const Extent& extent, const Extent& start) {
+    const Backend& device = context.backend();
+    const std::int64_t voxels = voxels_of(patch);
+    for (const unsigned mirror : mirrored) {
+        extract(scan, extent, start, mirror);
+        device.copy_to_device(context.stream(), seen.data(), on_device->data(),
+                              static_cast<std::int64_t>(seen.size()) * 4);
+        plan->run();
+        plan->read(logit, result.data());
+        const MirroredRows rows{patch, mirror};
+        const auto count = static_cast<float>(mirrored.size());
+        const bool first = mirror == mirrored.front(), last = mirror == mirrored.back();
+        cpu::parallel_for(context.host(), outputs * patch[0] * patch[1], [&](std::int64_t i) {
+            const std::int64_t k = i / (patch[0] * patch[1]), d = i / patch[1] % patch[0], h = i % patch[1];
+            const float* const from = result.data() + k * voxels + rows.row(d, h);
+            float* const to = sum.data() + i * patch[2];
+            for (std::int64_t w = 0; w < patch[2]; ++w) {
+                const float value = (first ? 0 : to[w]) + from[rows.along(2, w)];
+                to[w] = last ? value / count : value;
+            }
+        });
+    }
+}
+
+SlidingWindow::SlidingWindow(const Context& context, const Network& network, const SlidingWindowOptions& options)
+    : state_(std::make_unique<State>(context, network, options)) {}
+
+SlidingWindow::~SlidingWindow() = default;
+
+Parameters& SlidingWindow::parameters() {
+    return state_->parameters;
+}
+
+void SlidingWindow::add_weights() {
+    state_->weights.push_back(state_->parameters.values());
+}
+
+int SlidingWindow::outputs() const {
+    return static_cast<int>(state_->outputs);
+}
+
+std::int64_t SlidingWindow::patches(const Extent& extent) const {
+    const auto starts = state_->starts(extent);
+    return static_cast<std::int64_t>(starts[0].size() * starts[1].size() * starts[2].size() * state_->mirrored.size() *
+                                     std::max<std::size_t>(1, state_->weights.size()));
+}
+
+std::int64_t SlidingWindow::bytes(const Extent& extent, int networks) const {
+    const State& s = *state_;
+    const Extent padded = s.padded(extent);
+    const std::int64_t plane = padded[1] * padded[2], voxels = voxels_of(s.patch);
+    return s.arena_bytes + 4 * s.parameters.learned_elements() * (1 + networks) +
+           4 * (2 * s.network.in_channels + 2 * s.outputs + 1) * voxels +  // a patch, and its weights
+           4 * s.patch[0] * plane * (s.outputs + 1) +                      // planes that patches are added to
+           4 * s.outputs * extent[1] * extent[2];                          // the one that comes out
+}
+
+void SlidingWindow::predict(const float* image, const Extent& extent, const PlaneSink& sink,
+                            const PatchProgress& progress) {
+    State& s = *state_;
+    if (s.weights.empty()) throw std::logic_error("SlidingWindow: there are no weights to predict with");
+    if (*std::min_element(extent.begin(), extent.end()) < 1)
+        throw InputError("a scan without voxels cannot be predicted");
+    s.prepare();
+    const auto starts = s.starts(extent);
+    const Extent padded = s.padded(extent), &patch = s.patch;
+    Extent before{};  // voxels of padding
+    for (std::size_t a = 0; a < 3; ++a) before[a] = (padded[a] - extent[a]) / 2;
+    const Stream host = s.context.host();
+    // patch[0] planes from the start of the patches that are being added, a plane (K, H, W) and its weights (H, W).
+    const std::int64_t plane = padded[1] * padded[2], ring = patch[0] * plane;
+    std::vector<float> sums(static_cast<std::size_t>(ring * s.outputs)), weights(static_cast<std::size_t>(ring));
+    std::vector<float> out(static_cast<std::size_t>(s.outputs * extent[1] * extent[2]));
+    const std::int64_t all = patches(extent);
+    std::int64_t done = 0;
+    for (std::size_t step = 0; step < starts[0].size(); ++step) {
+        const std::int64_t z = starts[0][step];
+        for (const std::vector<float>& values : s.weights) {
+            std::copy(values.begin(), values.end(), s.parameters.values().begin());
+            s.parameters.upload();
+            for (const std::int64_t y : starts[1])
+                for (const std::int64_t x : starts[2]) {
+                    s.predict_patch(image, extent, {z - before[0], y - before[1], x - before[2]});
+                    cpu::parallel_for(host, patch[0] * patch[1], [&](std::int64_t row) {
+                        const std::int64_t d = row / patch[1], h = row % patch[1], at = (y + h) * padded[2] + x;
+                        const float* const importance = s.importance.data() + row * patch[2];
+                        float* const weight = weights.data() + d * plane + at;
+                        for (std::int64_t w = 0; w < patch[2]; ++w) weight[w] += importance[w];
+                        for (std::int64_t k = 0; k < s.outputs; ++k) {
+                            const float* const logits = s.sum.data() + ((k * patch[0] + d) * patch[1] + h) * patch[2];
+                            float* const to = sums.data() + (d * s.outputs + k) * plane + at;
+                            for (std::int64_t w = 0; w < patch[2]; ++w) to[w] += logits[w] * importance[w];
+                        }
+                    });
+                    done += static_cast<std::int64_t>(s.mirrored.size());
+                    if (progress) progress(done, all);
+                }
+        }
+        // Planes that no later patch covers.
+        const std::int64_t next = step + 1 < starts[0].size() ? starts[0][step + 1] : z + patch[0];
+        for (std::int64_t d = 0; d < next - z; ++d) {
+            const std::int64_t of_scan = z + d - before[0];
+            if (of_scan < 0 || of_scan >= extent[0]) continue;
+            for (std::int64_t k = 0; k < s.outputs; ++k)
+                for (std::int64_t h = 0; h < extent[1]; ++h) {
+                    const std::int64_t at = (h + before[1]) * padded[2] + before[2];
+                    const float* const sum = sums.data() + (d * s.outputs + k) * plane + at;
+                    const float* const weight = weights.data() + d * plane + at;
+                    float* const to = out.data() + (k * extent[1] + h) * extent[2];
+                    for (std::int64_t w = 0; w < extent[2]; ++w) to[w] = sum[w] / weight[w];
+                }
+            const auto bad = std::find_if(out.begin(), out.end(), [](float x) { return !std::isfinite(x); });
+            if (bad != out.end())
+                throw NotFinite("the network gives a logit of " + std::to_string(*bad) + " in plane " +
+                                std::to_string(of_scan) +
+                                ", expected a finite one: its weights or the values of the scan are not usable");
+            sink(of_scan, out.data());
+        }
+        const std::int64_t kept = patch[0] - (next - z);
+        const auto move_up = [&](std::vector<float>& values, std::int64_t per_plane) {
+            std::copy(values.end() - kept * per_plane, values.end(), values.begin());
+            std::fill(values.begin() + kept * per_plane, values.end(), 0.0f);
+        };
+        move_up(sums, plane * s.outputs);
+        move_up(weights, plane);
+    }
+}
+
+}  // namespace iwseg

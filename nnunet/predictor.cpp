@@ -1,0 +1,66 @@
+#include "nnunet/predictor.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "nnunet/export.h"
+#include "nnunet/resample.h"
+
+namespace iwseg::nnunet {
+namespace {
+
+SlidingWindowOptions window_options(const Model& model, const PredictorOptions& options) {
+    SlidingWindowOptions made{.patch = model.plans.configuration.patch,
+                              .step = options.step,
+                              .gaussian = options.gaussian,
+                              .bf16 = options.bf16};
+    if (options.mirror) made.mirror = model.notes.mirror;
+    return made;
+}
+
+}  // namespace
+
+NnunetPredictor::NnunetPredictor(const Context& context, const Model& model, const PredictorOptions& options)
+    : context_(context),
+      model_(model),
+      options_(options),
+      window_(context, model.plans.network, window_options(model, options)) {
+    for (const std::filesystem::path& checkpoint : model.checkpoints) {
+        load_weights(checkpoint, window_.parameters());
+        window_.add_weights();
+    }
+}
+
+Segmentation NnunetPredictor::predict(std::vector<Volume<float>> channels, const PatchProgress& progress) {
+    const Geometry geometry = channels.at(0).geometry;
+    const Preprocessed scan = preprocess(context_.host(), std::move(channels), model_.plans);
+    LabelWriter writer(context_.host(), scan.placement, model_.plans, model_.dataset.labels, options_.probabilities);
+    window_.predict(
+        scan.image.data(), scan.placement.resampled, [&](std::int64_t, const float* logits) { writer.add(logits); },
+        progress);
+    return {{geometry, std::move(writer.labels())}, std::move(writer.probabilities())};
+}
+
+Placement NnunetPredictor::whole(const Geometry& geometry) const {
+    Placement placement = placement_of(geometry, model_.plans);
+    placement.resampled = resampled_extent(placement.scan, placement.spacing, model_.plans.configuration.spacing);
+    for (std::int64_t& side : placement.resampled) side = std::max<std::int64_t>(side, 1);
+    return placement;
+}
+
+std::int64_t NnunetPredictor::patches(const Geometry& geometry) const {
+    return window_.patches(whole(geometry).resampled);
+}
+
+std::int64_t NnunetPredictor::bytes(const Geometry& geometry) const {
+    const Placement placement = whole(geometry);
+    const auto channels = static_cast<std::int64_t>(model_.dataset.channels.size());
+    const std::int64_t image = 4 * channels * placement.resampled[0] * placement.resampled[1] * placement.resampled[2];
+    const std::int64_t preparing = 4 * channels * geometry.voxels() + preprocessing_bytes(placement, model_.plans);
+    const std::int64_t predicting =
+        image + window_.bytes(placement.resampled, static_cast<int>(model_.folds.size())) +
+        LabelWriter::bytes(placement, model_.dataset.labels.outputs(), options_.probabilities);
+    return std::max(preparing, predicting);
+}
+
+}  // namespace iwseg::nnunet

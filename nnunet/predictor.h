@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "data/volume/volume.h"
+#include "engine/context.h"
+#include "models/sliding_window.h"
+#include "nnunet/model.h"
+#include "nnunet/preprocess.h"
+
+namespace iwseg::nnunet {
+
+struct PredictorOptions {
+    double step = 0.5;           ///< of the patch, between patches
+    bool mirror = true;          ///< along the axes that the checkpoint allows
+    bool gaussian = true;        ///< patches count by a Gaussian around their centres
+    bool probabilities = false;  ///< are kept too: 4 bytes a class and voxel
+    bool bf16 = false;
+};
+
+/// What a scan's prediction is.
+struct Segmentation {
+    Volume<std::int32_t> labels;
+    std::vector<float> probabilities;  ///< as LabelWriter has them; empty where they were not asked for
+};
+
+/// nnU-Net's own prediction of whole scans, of one model's folds together. One thread at a time.
+class NnunetPredictor {
+  public:
+    /// Reads the checkpoints. Throws InputError as open_model and read_weights.
+    NnunetPredictor(const Context& context, const Model& model, const PredictorOptions& options);
+
+    /// channels: of one geometry, a volume each, in the order of dataset.json; they are taken over.
+    /// Throws InputError as preprocess does, NotFinite where the network's result is not.
+    Segmentation predict(std::vector<Volume<float>> channels, const PatchProgress& progress = {});
+
+    /// Peak memory of a scan's prediction, in bytes, by its header alone: its channels, what is made of them, the
+    /// network, planes of logits, labels. A bound: a scan may be cropped.
+    std::int64_t bytes(const Geometry& geometry) const;
+    /// Patches of a scan that is not cropped, mirrored ones and those of each fold counted by themselves.
+    std::int64_t patches(const Geometry& geometry) const;
+
+  private:
+    /// The scan as if nothing of it were cropped.
+    Placement whole(const Geometry& geometry) const;
+
+    Context context_;
+    Model model_;
+    PredictorOptions options_;
+    SlidingWindow window_;
+};
+
+}  // namespace iwseg::nnunet
