@@ -45,6 +45,7 @@ int run(int argc, char** argv) {
     iwseg::add_prepare_command(app);
     iwseg::add_train_command(app);
     iwseg::add_predict_command(app);
+    iwseg::add_import_command(app);
     iwseg::add_evaluate_command(app);
     iwseg::add_run_command(app);
     iwseg::add_froc_command(app);

@@ -13,6 +13,7 @@ void add_phantom_command(CLI::App& app);
 void add_prepare_command(CLI::App& app);
 void add_train_command(CLI::App& app);
 void add_predict_command(CLI::App& app);
+void add_import_command(CLI::App& app);
 void add_evaluate_command(CLI::App& app);
 void add_run_command(CLI::App& app);
 void add_froc_command(CLI::App& app);

@@ -7,6 +7,7 @@
 
 #include "apps/commands/commands.h"
 #include "apps/prediction/ensemble.h"
+#include "apps/prediction/model_run.h"
 #include "apps/prediction/prediction_input.h"
 #include "apps/prediction/prediction_run.h"
 #include "apps/run_folder/run_files.h"
@@ -29,6 +30,7 @@ struct PredictArguments {
     std::vector<fs::path> input;
     std::optional<std::int64_t> patch, stride;
     std::optional<double> threshold, min_volume;
+    ModelRun model;
 };
 
 /// Refused before any file is looked at where out of range.
@@ -99,9 +101,31 @@ void print_networks(const PredictArguments& arguments, const std::vector<Trained
         fmt::print("note     {}; all are predicted by {}, stride {}\n", note, options.patch, options.stride);
 }
 
+/// With a model of nnU-Net's. Options that mean something to our own networks alone are refused, not passed over.
+void run_model(const PredictArguments& arguments) {
+    for (const auto& [given, name] :
+         {std::pair(!arguments.runs.empty(), "--run"), std::pair(!arguments.weights.empty(), "--weights"),
+          std::pair(!arguments.data.empty(), "--data"), std::pair(!arguments.config.empty(), "--config"),
+          std::pair(!arguments.fold.empty(), "--fold"), std::pair(!arguments.ending.empty(), "--ending"),
+          std::pair(arguments.threshold.has_value(), "--threshold"),
+          std::pair(arguments.min_volume.has_value(), "--min-volume"),
+          std::pair(arguments.patch.has_value(), "--patch"), std::pair(arguments.stride.has_value(), "--stride")})
+        if (given) throw InputError(fmt::format("{} does not go with --model", name));
+    if (arguments.input.empty()) throw InputError("predict --model needs --input FOLDER (or FILE...)");
+    ModelRun run = arguments.model;
+    run.input = arguments.input;
+    run.cases = arguments.cases;
+    run.out = arguments.out;
+    run.device = arguments.device;
+    predict_with_model(run);
+}
+
 void run_predict(const PredictArguments& arguments) {
+    if (!arguments.model.model.empty()) return run_model(arguments);
+    if (!arguments.model.folds.empty() || !arguments.model.mirror || arguments.model.probabilities)
+        throw InputError("--folds, --disable-tta and --save-probabilities go with --model");
     if (arguments.runs.empty() == arguments.weights.empty())
-        throw InputError("predict needs either --run RUN or --weights FILE");
+        throw InputError("predict needs --run RUN, --weights FILE or --model FOLDER");
     if (arguments.data.empty() == arguments.input.empty())
         throw InputError("predict needs either --data DATASET or --input FOLDER (or FILE...)");
     MaskOptions masks = mask_options(arguments);
@@ -167,12 +191,28 @@ void add_predict_command(CLI::App& app) {
     command->add_option("--patch", arguments->patch, "voxels along each side of a patch");
     command->add_option("--stride", arguments->stride, "voxels from patch to patch (default: 9/10 of --patch)");
     command->add_option("--device", arguments->device, "auto, cpu or cuda");
+    command
+        ->add_option("--model", arguments->model.model,
+                     "results folder with plans.json and fold_K/checkpoint_final.pth, or one that was imported")
+        ->type_name("FOLDER");
+    command->add_option("--folds", arguments->model.folds, "of --model, as 0,1 or all (default: those that there are)")
+        ->type_name("K,K|all");
+    command->add_option("--checkpoint", arguments->model.checkpoint, "of --model: which of a fold's files")
+        ->type_name("NAME");
+    command->add_option("--step-size", arguments->model.step_size,
+                        "of --model: patches apart, as a share of their side");
+    command->add_flag("!--disable-tta", arguments->model.mirror, "of --model: patches are not mirrored");
+    command->add_flag("--save-probabilities", arguments->model.probabilities, "of --model: CASE.npz too");
+    command->add_option("--precision", arguments->model.precision, "of --model: fp32 or bf16");
+    command->add_option("--threads", arguments->model.threads, "of --model: that compute (0: all there are)");
     command->footer(
         "Examples:\n  iwseg predict --run runs/iwdl --data lesions --out runs/iwdl/predictions\n"
         "  iwseg predict --run runs/iwdl -i scans -o masks --save mask\n"
         "  iwseg predict --weights model.safetensors --input scan.nii.gz --out masks \\\n"
         "      --save mask\n"
-        "  iwseg predict --run runs/cv --fold all --data lesions --out runs/cv/mean");
+        "  iwseg predict --run runs/cv --fold all --data lesions --out runs/cv/mean\n"
+        "  iwseg predict --model nnUNetTrainer__nnUNetPlans__3d_fullres \\\n"
+        "      -i imagesTs -o labels");
     command->callback([arguments] { run_predict(*arguments); });
 }
 

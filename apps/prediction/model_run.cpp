@@ -1,0 +1,136 @@
+#include "apps/prediction/model_run.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include "apps/prediction/memory_need.h"
+#include "apps/prediction/output_folder.h"
+#include "apps/terminal/interrupt.h"
+#include "apps/terminal/progress.h"
+#include "base/error.h"
+#include "data/scan_listing.h"
+#include "data/volume/formats.h"
+#include "nnunet/npz.h"
+#include "nnunet/predictor.h"
+
+namespace iwseg {
+namespace {
+
+namespace fs = std::filesystem;
+using nnunet::Model;
+using nnunet::NnunetPredictor;
+using nnunet::Segmentation;
+
+std::vector<Case> find_cases(const ModelRun& run, const Model& model) {
+    const ListingOptions options{{model.dataset.channels}, run.cases};
+    const bool is_folder = run.input.size() == 1 && fs::is_directory(run.input.front());
+    const ScanListing listing =
+        is_folder ? list_scan_folder(run.input.front(), options) : list_scan_files(run.input, options);
+    for (const std::string& note : listing.notes) fmt::print("note     {}\n", note);
+    return listing.cases;
+}
+
+/// A volume a channel, all of one geometry.
+std::vector<Volume<float>> read_channels(const Case& scan, std::size_t count) {
+    std::vector<Volume<float>> channels;
+    for (std::size_t c = 0; c < count; ++c) {
+        const bool together = scan.images.size() == 1 && count > 1;
+        const fs::path& file = together ? scan.images.front() : scan.images.at(c);
+        channels.push_back(together ? read_channel(file, static_cast<std::int64_t>(c)) : read_image(file));
+        require_same_geometry(channels.front().geometry, scan.images.front(), channels.back().geometry, file);
+    }
+    return channels;
+}
+
+/// Labels in the narrowest type that holds all of the model's.
+void write_labels(const fs::path& file, const Volume<std::int32_t>& labels, const nnunet::Labels& known) {
+    std::int32_t most = 0;
+    for (const std::int32_t value : known.has_regions() ? known.region_values : known.values)
+        most = std::max(most, value);
+    const auto as = [&](auto type) {
+        Volume<decltype(type)> narrow{labels.geometry, {}};
+        narrow.voxels.assign(labels.voxels.begin(), labels.voxels.end());
+        write_volume(file, narrow);
+    };
+    if (most <= std::numeric_limits<std::uint8_t>::max())
+        as(std::uint8_t{});
+    else if (most <= std::numeric_limits<std::int16_t>::max())
+        as(std::int16_t{});
+    else
+        write_volume(file, labels);
+}
+
+std::string patches_text(const Model& model, const ModelRun& run) {
+    const Sides& patch = model.plans.configuration.patch;
+    std::string text =
+        fmt::format("{} x {} x {} voxels, {:g} of their side apart", patch.d, patch.h, patch.w, run.step_size);
+    if (!run.mirror || model.notes.mirror.empty()) return text + ", not mirrored";
+    return text + fmt::format(", mirrored along axes {}", fmt::join(model.notes.mirror, ", "));
+}
+
+Segmentation predict_scan(NnunetPredictor& predictor, const Case& scan, std::vector<Volume<float>> channels) {
+    std::optional<Progress> progress;
+    try {
+        return predictor.predict(std::move(channels), [&](std::int64_t done, std::int64_t all) {
+            if (InterruptGuard::requested()) throw Interrupted("interrupted while predicting " + scan.name);
+            if (!progress) progress.emplace("predict " + scan.name, all, "patches");
+            progress->update(done);
+        });
+    } catch (const InputError& error) {
+        throw InputError(
+            fmt::format("case {} ({}) cannot be predicted: {}", scan.name, scan.images.front().string(), error.what()));
+    }
+}
+
+}  // namespace
+
+void predict_with_model(const ModelRun& run) {
+    if (run.precision != "fp32" && run.precision != "bf16")
+        throw InputError("--precision " + run.precision + " is unknown: expected fp32 or bf16");
+    const Model model = nnunet::open_model(run.model, {run.folds, run.checkpoint});
+    const std::string ending = model.dataset.file_ending;
+    if (!is_written(ending))
+        throw InputError(fmt::format("{} asks for results as {}, which cannot be written: expected {}",
+                                     (run.model / "dataset.json").string(), ending, written_endings()));
+    const std::vector<Case> cases = find_cases(run, model);
+    const Context context({.device = run.device, .threads = run.threads});
+    fmt::print("device   {}\n", context.description());
+    fmt::print("model    {} of {}, {}: {}\n", model.notes.configuration, run.model.string(),
+               fmt::join(model.folds, ", "), model.plans.network.name);
+    fmt::print("patches  {}\n", patches_text(model, run));
+    const OutputFolder folder(run.out, "prediction");
+    NnunetPredictor predictor(context, model,
+                              {.step = run.step_size,
+                               .mirror = run.mirror,
+                               .probabilities = run.probabilities,
+                               .bf16 = run.precision == "bf16"});
+    std::vector<MemoryNeed> needs;
+    for (const Case& scan : cases) {
+        const Geometry geometry = read_geometry(scan.images.front());
+        // A packed file is inflated beside the channels that were read before it.
+        needs.push_back({scan.name, geometry.shape,
+                         predictor.bytes(geometry) + reading_bytes(scan.images.front()) - 4 * geometry.voxels()});
+    }
+    fmt::print("{}", memory_sentence(needs, "predicting"));
+    const InterruptGuard guard;
+    for (std::size_t i = 0; i < cases.size(); ++i) {
+        const Case& scan = cases[i];
+        std::vector<Volume<float>> channels = read_channels(scan, model.dataset.channels.size());
+        const auto [d, h, w] = channels.front().geometry.shape;
+        fmt::print("predict  {} ({} of {}), {} x {} x {} voxels\n", scan.name, i + 1, cases.size(), d, h, w);
+        std::fflush(stdout);
+        const Segmentation made = predict_scan(predictor, scan, std::move(channels));
+        if (run.probabilities)
+            nnunet::write_npz(run.out / (scan.name + ".npz"), "probabilities",
+                              {model.dataset.labels.outputs(), w, h, d}, made.probabilities);
+        write_labels(run.out / (scan.name + ending), made.labels, model.dataset.labels);
+    }
+    fmt::print("written  {}\n", run.out.string());
+}
+
+}  // namespace iwseg
