@@ -9,7 +9,8 @@
 #include "kernels/elementwise/reorder.h"
 
 // Convolutions of any kernel, stride and groups on plain f32 copies of the tensors: the definition, for what oneDNN is
-// not trusted with. It is not fast.
+// not trusted with and our tiles (taps/) do not take: groups that share a block of channels, plain tensors, processors
+// without AVX2. It is not fast.
 namespace iwseg::cpu {
 namespace {
 
