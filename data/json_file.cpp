@@ -9,10 +9,16 @@ namespace iwseg {
 
 namespace {
 
+constexpr int kMostLevels = 64;
+
 template <class Json>
 Json read(const std::filesystem::path& file) {
     try {
-        return Json::parse(read_text(file));
+        // Whatever walks through the value later calls itself for each level.
+        return Json::parse(read_text(file), [&](int depth, typename Json::parse_event_t, Json&) {
+            if (depth > kMostLevels) throw InputError(file.string() + " has more than 64 levels of lists and objects");
+            return true;
+        });
     } catch (const nlohmann::json::exception&) {
         throw InputError(file.string() + " is not valid JSON");
     }

@@ -5,6 +5,11 @@
 #include "import/pickle_reader.h"
 
 namespace iwseg {
+namespace {
+
+constexpr std::size_t kMostKey = 1000;
+
+}  // namespace
 
 Pickle::Pickle(std::span<const std::byte> bytes, const std::string& origin) : origin_(origin) {
     PickleReader(*this, bytes).read();
@@ -71,7 +76,9 @@ std::vector<std::pair<std::string, Pickle::Value>> Pickle::Value::entries() cons
     std::vector<std::pair<std::string, Value>> entries;
     for (std::size_t i = 0; i < items.size(); i += 2) {
         const Node& key = pickle_->nodes_[items[i]];
-        if (key.kind != Kind::text) throw InputError(pickle_->origin_ + ": " + way_ + " has a key that is no text");
+        if (key.kind != Kind::text || key.text.size() > kMostKey)
+            throw InputError(pickle_->origin_ + ": " + way_ +
+                             " has a key that is no text, or of more than 1000 letters");
         entries.emplace_back(key.text, Value(*pickle_, items[i + 1], way_to(key.text)));
     }
     return entries;

@@ -18,6 +18,7 @@ namespace {
 constexpr std::uint32_t kMark = 0xFFFFFFFF;  ///< on the stack, in place of a value
 constexpr unsigned char kStop = '.';
 constexpr std::size_t kMostSides = 64;  ///< PyTorch's own limit
+constexpr std::size_t kMostArguments = 8, kMostLetters = 64;
 
 /// What may be called. None of it is; each stands for what becomes of its arguments.
 constexpr std::array kFunctions{
@@ -279,6 +280,7 @@ void PickleReader::push_name() {
 void PickleReader::push_storage() {
     const Index tuple = pop();
     if (node(tuple).kind != Kind::tuple) refuse("it refers to what is no storage");
+    if (node(tuple).items.size() > kMostArguments) refuse("it refers to what is no storage");
     const Arguments arguments = node(tuple).items;
     if (argument(arguments, 0, Kind::text, "text").text != "storage") refuse("it refers to what is no storage");
     const std::string type = argument(arguments, 1, Kind::name, "a type of storage").text;
@@ -306,10 +308,20 @@ const PickleReader::Node& PickleReader::argument(const Arguments& arguments, std
     return node(arguments[i]);
 }
 
+/// The first argument of what makes a value of a text anew: of any length, each call of few bytes would take that much.
+std::string PickleReader::short_text(const Arguments& arguments) {
+    const std::string& text = argument(arguments, 0, Kind::text, "text").text;
+    if (text.size() > kMostLetters)
+        refuse("a name or number is written by " + std::to_string(text.size()) + " letters");
+    return text;
+}
+
 void PickleReader::call() {
     const Index tuple = pop(), function = pop();
     if (node(function).kind != Kind::name || node(tuple).kind != Kind::tuple)
         refuse("it calls what is no function, or without arguments");
+    if (node(tuple).items.size() > kMostArguments)
+        refuse("it calls a name with " + std::to_string(node(tuple).items.size()) + " arguments");
     const std::string name = node(function).text;
     const Arguments arguments = node(tuple).items;
     if (name == "torch._utils _rebuild_tensor_v2") {
@@ -321,18 +333,21 @@ void PickleReader::call() {
         if (!arguments.empty()) refuse("a dictionary is made of arguments");
         push(Kind::dictionary, {});
     } else if (name == "torch device") {
-        Node made = argument(arguments, 0, Kind::text, "text");
+        Node made;
+        made.kind = Kind::text;
+        made.text = short_text(arguments);
         push(std::move(made));
     } else if (name == "torch Size") {
         if (arguments.empty() || node(arguments[0]).kind != Kind::tuple) refuse("a size is no tuple");
         stack_.push_back(arguments[0]);
     } else if (name == "numpy dtype") {
-        Node made = argument(arguments, 0, Kind::text, "text");
+        Node made;
         made.kind = Kind::number_type;
+        made.text = short_text(arguments);
         push(std::move(made));
     } else if (name == "_codecs encode") {
         // Protocol 2 has no bytes: they are text of as many letters below 256, in UTF-8.
-        const std::string letters = argument(arguments, 0, Kind::text, "text").text;
+        const std::string letters = short_text(arguments);
         Node made;
         made.kind = Kind::bytes;
         for (std::size_t i = 0; i < letters.size(); ++i) {
@@ -360,7 +375,8 @@ void PickleReader::set_state() {
     if (stack_.empty() || stack_.back() == kMark) refuse("it gives a state to what is not there");
     const Node& of = node(stack_.back());
     if (of.kind == Kind::dictionary) return;
-    if (of.kind != Kind::number_type || node(state).kind != Kind::tuple) refuse("it gives a state to what has none");
+    if (of.kind != Kind::number_type || node(state).kind != Kind::tuple || node(state).items.size() > kMostArguments)
+        refuse("it gives a state to what has none");
     const Arguments items = node(state).items;
     if (argument(items, 1, Kind::text, "text").text == ">") refuse("it holds numbers with the first byte first");
 }

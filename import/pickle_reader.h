@@ -12,7 +12,8 @@
 namespace iwseg {
 
 /// The machine that pickles are programs of, with as many of its instructions as torch.save writes. Each makes one
-/// value at most, so that what is kept is bounded by the file's size.
+/// value at most, of a text that is the file's own or short, so that what is kept is bounded by some hundred bytes for
+/// each of the file's.
 class PickleReader {
   public:
     PickleReader(Pickle& result, std::span<const std::byte> bytes) : result_(result), bytes_(bytes) {}
@@ -47,6 +48,7 @@ class PickleReader {
 
     void push_name();
     void push_storage();
+    std::string short_text(const Arguments& arguments);
     void call();
     void set_state();
     void rebuild_tensor(const Arguments& arguments);

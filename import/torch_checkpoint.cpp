@@ -13,7 +13,7 @@
 namespace iwseg {
 namespace {
 
-constexpr std::uint64_t kMostPickleBytes = std::uint64_t{1} << 28;  ///< a state of a thousand tensors has 200 KB
+constexpr std::uint64_t kMostPickleBytes = std::uint64_t{1} << 24;  ///< a state of a thousand tensors has 200 KB
 
 struct StorageType {
     const char *torch, *safetensors;

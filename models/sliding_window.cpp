@@ -20,6 +20,7 @@
 namespace iwseg {
 namespace {
 
+constexpr double kLeastStep = 0.01;
 constexpr double kSigma = 1.0 / 8;     ///< of a patch's side
 constexpr double kTruncate = 4;        ///< SciPy's Gaussian ends at so many sigmas
 constexpr double kLargestWeight = 10;  ///< nnU-Net's value_scaling_factor
@@ -106,7 +107,7 @@ std::vector<std::int64_t> window_starts(std::int64_t size, std::int64_t patch, d
 std::vector<float> gaussian_importance(const Sides& patch) {
     const std::vector<double> d = gaussian(patch.d), h = gaussian(patch.h), w = gaussian(patch.w);
     std::vector<float> weights;
-    weights.reserve(static_cast<std::size_t>(patch.product()));
+    weights.reserve(d.size() * h.size() * w.size());
     float least = std::numeric_limits<float>::infinity();
     for (const double of_d : d)
         for (const double of_h : h)
@@ -142,9 +143,9 @@ struct SlidingWindow::State {
             if (side < 1 || side > GridOptions::most_patch)
                 throw InputError("a patch with a side of " + std::to_string(side) +
                                  " voxels is not usable: expected 1 to " + std::to_string(GridOptions::most_patch));
-        if (!(options.step > 0 && options.step <= 1))
+        if (!(options.step >= kLeastStep && options.step <= 1))
             throw InputError("a step of " + std::to_string(options.step) +
-                             " of the patch is not usable: expected above 0 up to 1");
+                             " of the patch is not usable: expected 0.01 to 1");
         for (const int axis : options.mirror)
             if (axis < 0 || axis > 2 || std::count(options.mirror.begin(), options.mirror.end(), axis) != 1)
                 throw InputError("mirroring takes the axes 0, 1 and 2, each once");
@@ -261,14 +262,17 @@ std::int64_t SlidingWindow::patches(const Extent& extent) const {
                                      std::max<std::size_t>(1, state_->weights.size()));
 }
 
-std::int64_t SlidingWindow::bytes(const Extent& extent, int networks) const {
+std::int64_t SlidingWindow::lasting_bytes() const {
+    const State& s = *state_;
+    // The patch as the host has it and as the device does, its logits and their sum over mirror images, its weights.
+    return s.arena_bytes + 4 * (2 * s.network.in_channels + 2 * s.outputs + 1) * voxels_of(s.patch);
+}
+
+std::int64_t SlidingWindow::bytes(const Extent& extent) const {
     const State& s = *state_;
     const Extent padded = s.padded(extent);
-    const std::int64_t plane = padded[1] * padded[2], voxels = voxels_of(s.patch);
-    return s.arena_bytes + 4 * s.parameters.learned_elements() * (1 + networks) +
-           4 * (2 * s.network.in_channels + 2 * s.outputs + 1) * voxels +  // a patch, and its weights
-           4 * s.patch[0] * plane * (s.outputs + 1) +                      // planes that patches are added to
-           4 * s.outputs * extent[1] * extent[2];                          // the one that comes out
+    return lasting_bytes() + 4 * s.patch[0] * padded[1] * padded[2] * (s.outputs + 1) +  // planes that are added to
+           4 * s.outputs * extent[1] * extent[2];                                        // the one that comes out
 }
 
 void SlidingWindow::predict(const float* image, const Extent& extent, const PlaneSink& sink,

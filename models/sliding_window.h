@@ -18,7 +18,7 @@ namespace iwseg {
 /// Prediction as nnU-Net does it.
 struct SlidingWindowOptions {
     Sides patch = 128;          ///< voxels along each axis
-    double step = 0.5;          ///< between patches at most, as a share of their side: above 0 up to 1
+    double step = 0.5;          ///< between patches at most, as a share of their side: from 0.01 to 1
     bool gaussian = true;       ///< patches count by a Gaussian of sigma 1/8 around their centres, else all alike
     std::vector<int> mirror{};  ///< axes (0: D) along which patches are mirrored too: the mean of all combinations
     bool bf16 = false;
@@ -55,8 +55,10 @@ class SlidingWindow {
 
     /// Patches of a scan, mirrored ones and those of each network counted by themselves.
     std::int64_t patches(const Extent& extent) const;
-    /// Bytes that a prediction takes beside the image, those of `networks` sets of weights among them.
-    std::int64_t bytes(const Extent& extent, int networks) const;
+    /// Bytes that are taken from the first prediction on, whatever the scan: the network's plan and a patch.
+    std::int64_t lasting_bytes() const;
+    /// Bytes that a prediction takes, those among them, beside the image and the weights, which are there already.
+    std::int64_t bytes(const Extent& extent) const;
 
   private:
     struct State;

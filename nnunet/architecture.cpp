@@ -14,6 +14,7 @@ namespace iwseg::nnunet {
 namespace {
 
 constexpr int kMostStages = 16, kMostWidth = 1 << 14, kMostConvs = 64, kMostSide = 7;
+constexpr double kMostWeights = 0x1p31;
 
 /// "torch.nn.modules.conv.Conv3d" is Conv3d.
 std::string last_name(const std::string& name) {
@@ -45,6 +46,15 @@ std::vector<Sides> stage_sides(const Keys& arguments, const std::string& key, st
     std::vector<Sides> all = arguments.sides(key, 1, kMostSide);
     if (all.size() != stages) arguments.refuse(key, fmt::format("{} of them, one a stage", stages));
     return all;
+}
+
+/// Throws where convolutions of these stages alone have more weights than anybody trains.
+void require_sensible(const Keys& arguments, const std::vector<int>& widths, const std::vector<Sides>& kernels,
+                      const std::vector<int>& convs) {
+    double weights = 0;
+    for (std::size_t i = 0; i < widths.size(); ++i)
+        weights += double{1} * widths[i] * widths[i] * kernels[i].product() * convs[i];
+    if (weights > kMostWeights) arguments.refuse("features_per_stage", "stages of fewer than 2^31 weights");
 }
 
 UnetStyle read_style(const Keys& arguments) {
@@ -98,6 +108,10 @@ Network make(const std::string& name, const Keys& arguments, int in_channels, in
     known.push_back(residual ? "n_blocks_per_stage" : "n_conv_per_stage");
     require_known(arguments, known);
     const std::vector<int> convs = counts(arguments, known.back(), stages, kMostConvs);
+    for (const Sides& kernel : kernels)
+        for (const int side : {kernel.d, kernel.h, kernel.w})
+            if (side % 2 == 0) arguments.refuse("kernel_sizes", "sides of 1, 3, 5 or 7 voxels");
+    require_sensible(arguments, widths, kernels, convs);
     const UnetStyle style = read_style(arguments);
     if (residual)
         return residual_encoder_unet({in_channels, out_channels, widths, strides, kernels, convs, decoder, style});

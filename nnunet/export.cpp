@@ -52,7 +52,9 @@ LabelWriter::LabelWriter(Stream host, const Placement& placement, const Plans& p
 
 std::int64_t LabelWriter::bytes(const Placement& placement, int outputs, bool probabilities) {
     const std::int64_t voxels = placement.scan[0] * placement.scan[1] * placement.scan[2];
-    return 4 * voxels * (1 + (probabilities ? outputs : 0)) +
+    // As they are, as a file's bytes, and twice as an archive, which noise makes no smaller.
+    constexpr std::int64_t kOfProbabilities = 4;
+    return 4 * voxels * (1 + (probabilities ? kOfProbabilities * outputs : 0)) +
            4 * outputs * placement.cropped[1] * (3 * placement.cropped[2] + placement.resampled[2]);
 }
 

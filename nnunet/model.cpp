@@ -22,16 +22,26 @@ using std::filesystem::path;
 
 constexpr const char *kTorch = ".pth", *kSafetensors = ".safetensors", *kNotesKey = "nnunet";
 
+/// fold_0, fold_1, …, fold_all: copies under other names are no folds of their own.
+bool is_fold(const std::string& name) {
+    constexpr std::string_view prefix = "fold_";
+    if (!name.starts_with(prefix) || name.size() == prefix.size() || name.size() > prefix.size() + 3) return false;
+    const std::string rest = name.substr(prefix.size());
+    return rest == "all" || std::all_of(rest.begin(), rest.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
 /// Names of folders fold_0, …, fold_all that hold a checkpoint, in order.
 std::vector<std::string> folds_in(const path& folder, const std::string& checkpoint) {
     std::vector<std::string> folds;
     for (const auto& entry : std::filesystem::directory_iterator(folder)) {
         const std::string name = entry.path().filename().string();
-        if (name.starts_with("fold_") && (std::filesystem::exists(entry.path() / (checkpoint + kTorch)) ||
-                                          std::filesystem::exists(entry.path() / (checkpoint + kSafetensors))))
+        if (is_fold(name) && (std::filesystem::exists(entry.path() / (checkpoint + kTorch)) ||
+                              std::filesystem::exists(entry.path() / (checkpoint + kSafetensors))))
             folds.push_back(name);
     }
-    std::sort(folds.begin(), folds.end());
+    std::sort(folds.begin(), folds.end(), [](const std::string& a, const std::string& b) {
+        return a.size() != b.size() ? a.size() < b.size() : a < b;  // fold_10 after fold_2
+    });
     return folds;
 }
 

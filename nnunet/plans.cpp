@@ -19,6 +19,7 @@ namespace {
 using Json = Keys::Json;
 
 constexpr int kMostPatch = 4096;
+constexpr std::int64_t kMostPatchVoxels = std::int64_t{1} << 28;  ///< 645 along each side
 constexpr const char* kInherits = "inherits_from";
 
 std::array<int, 3> read_transpose(const Keys& plans, const std::string& key) {
@@ -29,7 +30,9 @@ std::array<int, 3> read_transpose(const Keys& plans, const std::string& key) {
 }
 
 std::vector<IntensityProperties> read_intensities(const Keys& plans, std::size_t channels) {
-    const Keys all = plans.object("foreground_intensity_properties_per_channel");
+    const char* const now = "foreground_intensity_properties_per_channel";
+    const char* const before = "foreground_intensity_properties_by_modality";
+    const Keys all = plans.object(plans.contains(before) && !plans.contains(now) ? before : now);
     std::vector<IntensityProperties> read;
     for (std::size_t i = 0; i < channels; ++i) {
         const Keys one = all.object(std::to_string(i));
@@ -68,7 +71,10 @@ Resampling read_resampling(const Keys& configuration, const std::string& of, boo
         if (name != "is_seg" && name != "order" && name != "order_z" && name != "force_separate_z")
             arguments.refuse(name, "none: this argument is not supported");
     if (arguments.contains("is_seg") && arguments.boolean("is_seg")) arguments.refuse("is_seg", "false");
-    Resampling read{read_order(arguments, "order", cubic), 0, {}};
+    // What is not given has the defaults of nnU-Net's function: only a written null leaves it to the spacings.
+    Resampling read{arguments.contains("order") ? read_order(arguments, "order", cubic) : 3, 0, false};
+    if (!cubic && read.order > 1) configuration.refuse(key, "an order of 0 or 1");
+    if (arguments.json().contains("force_separate_z")) read.force_separate_z.reset();
     if (arguments.contains("order_z")) read.order_z = read_order(arguments, "order_z", cubic);
     if (arguments.contains("force_separate_z")) read.force_separate_z = arguments.boolean("force_separate_z");
     return read;
@@ -91,7 +97,15 @@ Json with_inherited(const Keys& configurations, const std::string& name) {
     return merged;
 }
 
+/// Refuses what is told by a name of a class and is not as nnU-Net's own.
+void require_class(const Keys& keys, const std::string& key, const std::vector<std::string>& known) {
+    if (!keys.contains(key)) return;
+    if (std::find(known.begin(), known.end(), keys.text(key)) == known.end())
+        keys.refuse(key, fmt::format("{}: others are not supported", fmt::join(known, " or ")));
+}
+
 Configuration read_configuration(const Keys& keys, const std::string& name, std::size_t channels) {
+    require_class(keys, "preprocessor_name", {"DefaultPreprocessor"});
     if (keys.contains("previous_stage"))
         throw InputError(fmt::format("{}: {} is a stage of a cascade, which is not supported", keys.file(), name));
     Configuration read;
@@ -100,10 +114,13 @@ Configuration read_configuration(const Keys& keys, const std::string& name, std:
     if (patch.size() != 3)
         throw InputError(fmt::format("{}: {} is of {} dimensions; three-dimensional networks are supported",
                                      keys.file(), name, patch.size()));
+    if (std::int64_t{patch[0]} * patch[1] * patch[2] > kMostPatchVoxels)
+        keys.refuse("patch_size", "a patch of at most 2^28 voxels");
     read.patch = {patch[0], patch[1], patch[2]};
     const std::vector<double> spacing = keys.reals("spacing");
-    if (spacing.size() != 3 || *std::min_element(spacing.begin(), spacing.end()) <= 0)
-        keys.refuse("spacing", "three numbers above 0");
+    if (spacing.size() != 3 || *std::min_element(spacing.begin(), spacing.end()) < 1e-3 ||
+        *std::max_element(spacing.begin(), spacing.end()) > 1e3)
+        keys.refuse("spacing", "three numbers of mm from 0.001 to 1000");
     std::copy(spacing.begin(), spacing.end(), read.spacing.begin());
     const Json& schemes = keys.at("normalization_schemes");
     if (!schemes.is_array() || schemes.size() != channels)
@@ -132,11 +149,17 @@ Plans read_plans(const std::filesystem::path& file, const std::string& configura
         throw InputError(
             fmt::format("{} has no configuration {}; it has {}", file.string(), configuration, fmt::join(names, ", ")));
     }
+    // Readers that turn a scan about before the network sees it (NibabelIOWithReorient) would need it turned here too.
+    require_class(plans, "image_reader_writer", {"SimpleITKIO", "NibabelIO"});
+    require_class(plans, "label_manager", {"LabelManager"});
     const Json merged = with_inherited(configurations, configuration);
     const Keys keys(merged, file.string(), configurations.way_to(configuration));
     Plans read;
     read.transpose_forward = read_transpose(plans, "transpose_forward");
     read.transpose_backward = read_transpose(plans, "transpose_backward");
+    for (std::size_t a = 0; a < 3; ++a)
+        if (read.transpose_backward[static_cast<std::size_t>(read.transpose_forward[a])] != static_cast<int>(a))
+            plans.refuse("transpose_backward", "what undoes transpose_forward");
     read.intensities = read_intensities(plans, dataset.channels.size());
     read.configuration = read_configuration(keys, configuration, dataset.channels.size());
     read.network = read_architecture(keys, static_cast<int>(dataset.channels.size()), dataset.labels.outputs());

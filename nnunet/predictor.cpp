@@ -44,7 +44,8 @@ Segmentation NnunetPredictor::predict(std::vector<Volume<float>> channels, const
 Placement NnunetPredictor::whole(const Geometry& geometry) const {
     Placement placement = placement_of(geometry, model_.plans);
     placement.resampled = resampled_extent(placement.scan, placement.spacing, model_.plans.configuration.spacing);
-    for (std::int64_t& side : placement.resampled) side = std::max<std::int64_t>(side, 1);
+    // A side that preprocessing will refuse counts as one that it takes.
+    for (std::int64_t& side : placement.resampled) side = std::clamp<std::int64_t>(side, 1, kMostSide);
     return placement;
 }
 
@@ -56,9 +57,11 @@ std::int64_t NnunetPredictor::bytes(const Geometry& geometry) const {
     const Placement placement = whole(geometry);
     const auto channels = static_cast<std::int64_t>(model_.dataset.channels.size());
     const std::int64_t image = 4 * channels * placement.resampled[0] * placement.resampled[1] * placement.resampled[2];
-    const std::int64_t preparing = 4 * channels * geometry.voxels() + preprocessing_bytes(placement, model_.plans);
+    // What the network takes stays from the first scan on.
+    const std::int64_t preparing =
+        window_.lasting_bytes() + 4 * channels * geometry.voxels() + preprocessing_bytes(placement, model_.plans);
     const std::int64_t predicting =
-        image + window_.bytes(placement.resampled, static_cast<int>(model_.folds.size())) +
+        image + window_.bytes(placement.resampled) +
         LabelWriter::bytes(placement, model_.dataset.labels.outputs(), options_.probabilities);
     return std::max(preparing, predicting);
 }

@@ -36,7 +36,8 @@ class NnunetPredictor {
     Segmentation predict(std::vector<Volume<float>> channels, const PatchProgress& progress = {});
 
     /// Peak memory of a scan's prediction, in bytes, by its header alone: its channels, what is made of them, the
-    /// network, planes of logits, labels. A bound: a scan may be cropped.
+    /// network without its weights, which are there already, planes of logits, labels, probabilities as they are and
+    /// packed. A bound: a scan may be cropped.
     std::int64_t bytes(const Geometry& geometry) const;
     /// Patches of a scan that is not cropped, mirrored ones and those of each fold counted by themselves.
     std::int64_t patches(const Geometry& geometry) const;

@@ -29,6 +29,17 @@ std::array<int, 3> source_axes_of(const Plans& plans) {
     return axes;
 }
 
+/// mm a voxel along i, j, k, as ITK and nibabel tell nnU-Net: of NIfTI the header's pixdim. That of an oblique affine
+/// differs in the eighth digit, and extents and the choice of axes are rounded by it.
+std::array<double, 3> spacing_of(const Geometry& geometry) {
+    std::array<double, 3> spacing = geometry.spacing();
+    for (std::size_t axis = 0; axis < 3 && geometry.nifti; ++axis) {
+        const double said = geometry.nifti->pixdim[axis + 1] * geometry.nifti->mm_of_unit();
+        if (std::abs(said - spacing[axis]) < 1e-4 * spacing[axis]) spacing[axis] = said;
+    }
+    return spacing;
+}
+
 /// Calls body(row, place): rows of a part of the scan along its last axis, and where each begins in the file's array.
 template <class Body>
 void each_row(Stream host, const Extent& first, const Extent& part, const Extent& strides, Body&& body) {
@@ -172,7 +183,7 @@ Extent Placement::strides() const {
 Placement placement_of(const Geometry& geometry, const Plans& plans) {
     Placement made;
     made.source_axes = source_axes_of(plans);
-    const std::array<double, 3> spacing = geometry.spacing();
+    const std::array<double, 3> spacing = spacing_of(geometry);
     for (std::size_t a = 0; a < 3; ++a) {
         const auto source = static_cast<std::size_t>(made.source_axes[a]);
         made.scan[a] = geometry.shape[source];
@@ -197,9 +208,11 @@ Preprocessed preprocess(Stream host, std::vector<Volume<float>> channels, const 
     crop(host, channels, placement);
     placement.resampled = resampled_extent(placement.cropped, placement.spacing, configuration.spacing);
     for (const std::int64_t side : placement.resampled)
-        if (side < 1)
-            throw InputError(fmt::format("at the model's spacing a scan of {} x {} x {} voxels has none",
-                                         placement.cropped[0], placement.cropped[1], placement.cropped[2]));
+        if (side < 1 || side > kMostSide)
+            throw InputError(
+                fmt::format("a scan of {} x {} x {} voxels has a side of {} at the model's spacing, expected "
+                            "1 to {}",
+                            placement.cropped[0], placement.cropped[1], placement.cropped[2], side, kMostSide));
     const AxisOrders orders = axis_orders(configuration.of_images, placement.spacing, configuration.spacing);
     const auto& masked = configuration.normalise_nonzero;
     const std::vector<std::uint8_t> mask = std::find(masked.begin(), masked.end(), true) != masked.end()
@@ -208,7 +221,7 @@ Preprocessed preprocess(Stream host, std::vector<Volume<float>> channels, const 
     made.image.reserve(static_cast<std::size_t>(voxels_of(placement.resampled)) * channels.size());
     for (std::size_t c = 0; c < channels.size(); ++c) {
         std::vector<float> image = cropped(host, channels[c], placement);
-        channels[c].voxels = {};
+        channels[c].voxels = std::vector<float>();
         const bool zscore_of_mask = masked[c] && configuration.normalisations[c] == Normalisation::zscore;
         normalise(image, configuration.normalisations[c], plans.intensities[c],
                   zscore_of_mask ? mask : std::vector<std::uint8_t>(), c);

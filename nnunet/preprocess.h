@@ -20,6 +20,8 @@ struct Placement {
     Extent strides() const;
 };
 
+constexpr std::int64_t kMostSide = 1 << 16;  ///< voxels of an image at a model's spacing
+
 struct Preprocessed {
     Placement placement;
     std::vector<float> image;  ///< (C, D, H, W): placement.resampled

@@ -101,16 +101,19 @@ void print_networks(const PredictArguments& arguments, const std::vector<Trained
         fmt::print("note     {}; all are predicted by {}, stride {}\n", note, options.patch, options.stride);
 }
 
-/// With a model of nnU-Net's. Options that mean something to our own networks alone are refused, not passed over.
+/// Options that mean something to the one kind of network alone are refused with the other, not passed over.
+void require_options(const CLI::App& command, const PredictArguments& arguments) {
+    const bool model = !arguments.model.model.empty();
+    const std::vector<std::string> own{"--run",  "--weights",   "--data",       "--config", "--fold",  "--ending",
+                                       "--save", "--threshold", "--min-volume", "--patch",  "--stride"};
+    const std::vector<std::string> of_models{
+        "--folds", "--checkpoint", "--step-size", "--disable-tta", "--save-probabilities", "--precision", "--threads"};
+    for (const std::string& name : model ? own : of_models)
+        if (command.count(name) > 0)
+            throw InputError(name + (model ? " does not go with --model" : " goes with --model"));
+}
+
 void run_model(const PredictArguments& arguments) {
-    for (const auto& [given, name] :
-         {std::pair(!arguments.runs.empty(), "--run"), std::pair(!arguments.weights.empty(), "--weights"),
-          std::pair(!arguments.data.empty(), "--data"), std::pair(!arguments.config.empty(), "--config"),
-          std::pair(!arguments.fold.empty(), "--fold"), std::pair(!arguments.ending.empty(), "--ending"),
-          std::pair(arguments.threshold.has_value(), "--threshold"),
-          std::pair(arguments.min_volume.has_value(), "--min-volume"),
-          std::pair(arguments.patch.has_value(), "--patch"), std::pair(arguments.stride.has_value(), "--stride")})
-        if (given) throw InputError(fmt::format("{} does not go with --model", name));
     if (arguments.input.empty()) throw InputError("predict --model needs --input FOLDER (or FILE...)");
     ModelRun run = arguments.model;
     run.input = arguments.input;
@@ -122,8 +125,6 @@ void run_model(const PredictArguments& arguments) {
 
 void run_predict(const PredictArguments& arguments) {
     if (!arguments.model.model.empty()) return run_model(arguments);
-    if (!arguments.model.folds.empty() || !arguments.model.mirror || arguments.model.probabilities)
-        throw InputError("--folds, --disable-tta and --save-probabilities go with --model");
     if (arguments.runs.empty() == arguments.weights.empty())
         throw InputError("predict needs --run RUN, --weights FILE or --model FOLDER");
     if (arguments.data.empty() == arguments.input.empty())
@@ -213,7 +214,10 @@ void add_predict_command(CLI::App& app) {
         "  iwseg predict --run runs/cv --fold all --data lesions --out runs/cv/mean\n"
         "  iwseg predict --model nnUNetTrainer__nnUNetPlans__3d_fullres \\\n"
         "      -i imagesTs -o labels");
-    command->callback([arguments] { run_predict(*arguments); });
+    command->callback([arguments, command] {
+        require_options(*command, *arguments);
+        run_predict(*arguments);
+    });
 }
 
 }  // namespace iwseg

@@ -150,6 +150,18 @@ TEST(Pickles, ThatAreCutOrMadeUpAreRefused) {
     EXPECT_FALSE(refusal([&] { read_bytes("\x80\x04N."); }).empty()) << "another protocol was taken";
 }
 
+TEST(Pickles, OfFewBytesDoNotTakeMuchMemory) {
+    const std::string long_text = text(std::string(1000, 'a'));
+    for (const auto& function : {name("torch", "device"), name("numpy", "dtype"), name("_codecs", "encode")})
+        EXPECT_TRUE(says(refusal_of(call(function, long_text)), "1000 letters"));
+    std::string many;
+    for (int i = 0; i < 9; ++i) many += "N";
+    EXPECT_TRUE(says(refusal_of(call(name("collections", "OrderedDict"), many)), "9 arguments"));
+    EXPECT_TRUE(says(refusal_of(tuple(many) + "Q"), "no storage"));
+    const Pickle pickle = read(dictionary(text(std::string(1001, 'a')) + "N"));
+    EXPECT_TRUE(says(refusal([&] { pickle.root().entries(); }), "more than 1000 letters"));
+}
+
 TEST(Pickles, SayWhatIsOfAnotherKindAndWhere) {
     const Pickle pickle = read(dictionary(text("init_args") + dictionary(text("fold") + text("all"))));
     EXPECT_EQ(refusal([&] { pickle.root().at("init_args").at("fold").integer(); }),

@@ -132,7 +132,7 @@ TEST(SlidingWindows, RefuseWhatIsNotUsable) {
         return refusal([&] { SlidingWindow(device, pointwise(), options); });
     };
     EXPECT_TRUE(says(refused({.patch = {4, 0, 4}}), "a side of 0"));
-    EXPECT_TRUE(says(refused({.patch = 4, .step = 0}), "above 0 up to 1"));
+    EXPECT_TRUE(says(refused({.patch = 4, .step = 0}), "0.01 to 1"));
     EXPECT_TRUE(says(refused({.patch = 4, .mirror = {3}}), "the axes 0, 1 and 2"));
     EXPECT_TRUE(says(refused({.patch = 4, .mirror = {1, 1}}), "each once"));
     SlidingWindow window(device, pointwise(), {.patch = 4});

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/ usr / bin / env python3
 """Writes tests/golden/nnunet_logits.safetensors: what nnU-Net itself predicts with the golden models where it adds logits
 up in f32, not in half precision: every 29th logit before resampling, with mirroring and without, and the labels' counts.
 

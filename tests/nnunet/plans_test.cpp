@@ -113,6 +113,22 @@ TEST_F(NnunetPlans, FromBeforeArchitecturesHadAKey) {
     EXPECT_TRUE(says(refused([&] { configuration()["UNet_class_name"] = "Primus"; }), "Primus"));
 }
 
+TEST_F(NnunetPlans, TakeDefaultsOfNnunetForWhatIsNotSaid) {
+    configuration()["resampling_fn_data_kwargs"] = {{"is_seg", false}};
+    const Resampling read = plans().configuration.of_images;
+    EXPECT_EQ(read.order, 3);
+    EXPECT_EQ(read.order_z, 0);
+    EXPECT_EQ(read.force_separate_z, false) << "null alone leaves it to the spacings";
+    plans_["foreground_intensity_properties_by_modality"] = plans_["foreground_intensity_properties_per_channel"];
+    plans_.erase("foreground_intensity_properties_per_channel");
+    EXPECT_EQ(plans().intensities.size(), 1u);
+}
+
+TEST_F(NnunetPlans, OfManyLevelsAreRefused) {
+    std::ofstream(file_) << std::string(200000, '[') << std::string(200000, ']');
+    EXPECT_TRUE(says(refusal([&] { read_dataset(file_); }), "levels"));
+}
+
 TEST_F(NnunetPlans, InheritFromOtherConfigurations) {
     plans_["configurations"]["larger"] = {{"inherits_from", "3d_fullres"}, {"patch_size", {40, 24, 32}}};
     EXPECT_EQ(plans("larger").configuration.patch, Sides(40, 24, 32));
@@ -124,6 +140,10 @@ TEST_F(NnunetPlans, InheritFromOtherConfigurations) {
 
 TEST_F(NnunetPlans, ThatAreNotSupportedAreSaidInOneSentence) {
     EXPECT_TRUE(says(refused([] {}, "2d"), "2d is of 2 dimensions"));
+    EXPECT_TRUE(says(refused([&] { plans_["image_reader_writer"] = "NibabelIOWithReorient"; }),
+                     "SimpleITKIO or NibabelIO: others are not supported"));
+    EXPECT_TRUE(says(refused([&] { configuration()["preprocessor_name"] = "Own"; }), "DefaultPreprocessor"));
+    EXPECT_TRUE(says(refused([&] { plans_["label_manager"] = "Own"; }), "LabelManager"));
     EXPECT_TRUE(says(refused([&] { configuration()["previous_stage"] = "3d_lowres"; }), "a cascade"));
     EXPECT_TRUE(says(refused([&] { configuration()["architecture"]["network_class_name"] = "a.b.Primus"; }),
                      "other architectures are not supported"));
@@ -140,9 +160,13 @@ TEST_F(NnunetPlans, ThatAreNotSupportedAreSaidInOneSentence) {
 
 TEST_F(NnunetPlans, ThatAreNotUsableAreRefused) {
     EXPECT_TRUE(says(refused([&] { configuration()["patch_size"] = {32, 0, 32}; }), "from 1 to 4096"));
-    EXPECT_TRUE(says(refused([&] { configuration()["spacing"] = {1, 1, -1}; }), "three numbers above 0"));
+    EXPECT_TRUE(says(refused([&] { configuration()["spacing"] = {1, 1, -1}; }), "from 0.001 to 1000"));
     EXPECT_TRUE(says(refused([&] { configuration().erase("spacing"); }), "has no configurations.3d_fullres.spacing"));
     EXPECT_TRUE(says(refused([&] { plans_["transpose_forward"] = {0, 0, 1}; }), "the axes 0, 1 and 2"));
+    EXPECT_TRUE(says(refused([&] { plans_["transpose_forward"] = {1, 2, 0}; }), "what undoes transpose_forward"));
+    EXPECT_TRUE(says(refused([&] { configuration()["patch_size"] = {4096, 4096, 4096}; }), "2^28 voxels"));
+    EXPECT_TRUE(says(refused([&] { arguments()["kernel_sizes"][0] = {2, 3, 3}; }), "1, 3, 5 or 7"));
+    EXPECT_TRUE(says(refused([&] { arguments()["features_per_stage"] = {16384, 16384, 16384}; }), "2^31 weights"));
     EXPECT_TRUE(says(refused([&] { dataset_json_["channel_names"]["1"] = "PET"; }), "as dataset.json has channels") ||
                 says(refused([&] { dataset_json_["channel_names"]["1"] = "PET"; }), "per_channel.1"));
     EXPECT_TRUE(says(refused([&] { arguments()["strides"].push_back({1, 1, 1}); }), "one a stage"));

@@ -130,6 +130,10 @@ class NnunetModels : public testing::Test {
 
 TEST_F(NnunetModels, PredictTheSameWhenImported) {
     std::filesystem::copy(folder_ / "fold_0", folder_ / "fold_2", std::filesystem::copy_options::recursive);
+    std::filesystem::copy(folder_ / "fold_0", folder_ / "fold_0_backup", std::filesystem::copy_options::recursive);
+    std::filesystem::copy(folder_ / "fold_0", folder_ / "fold_10", std::filesystem::copy_options::recursive);
+    EXPECT_EQ(open_model(folder_).folds, (std::vector<std::string>{"fold_0", "fold_2", "fold_10"}));
+    std::filesystem::remove_all(folder_ / "fold_10");
     EXPECT_GT(import_model(open_model(folder_), imported_), 10000);
     EXPECT_FALSE(std::filesystem::exists(imported_ / "fold_2" / "checkpoint_final.pth"));
     const Model imported = open_model(imported_);

@@ -134,7 +134,7 @@ TEST(NnunetPreprocessing, RefusesWhatItCannotUse) {
     EXPECT_TRUE(says(refusal([&] { run(scan, plans); }), "channel 0 holds the value nan"));
     Plans coarse = plans;
     coarse.configuration.spacing = {9, 1, 1};
-    EXPECT_TRUE(says(refusal([&] { run(volume({2, 2, 2}, 1), coarse); }), "has none"));
+    EXPECT_TRUE(says(refusal([&] { run(volume({2, 2, 2}, 1), coarse); }), "a side of 0 at the model's spacing"));
 }
 
 }  // namespace
