@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "base/error.h"
+#include "kernels/convolution/amx/tile_check.h"
 
 #if defined(__x86_64__) && defined(__linux__)
 #include <cpuid.h>
@@ -65,6 +66,7 @@ ProcessorFeatures this_processor() {
     __cpuid(1, a, b, c, d);
     features.system_keeps_tiles = (c & kSavesExtended) != 0 && (saved_state() & kTileState) == kTileState;
     features.ask_for_tiles = ask_linux_for_tiles;
+    features.check_tiles = processor_tiles_are_right;
     return features;
 }
 
@@ -90,6 +92,8 @@ InstructionChoice choose_instructions(const ProcessorFeatures& features, const c
             refused = "AMX is not used: the system does not save its tiles";
         else if (!features.ask_for_tiles || !features.ask_for_tiles())
             refused = "AMX is not used: the system does not permit it";
+        else if (!features.check_tiles || !features.check_tiles())
+            refused = "AMX is not used: its products came out wrong";
         else
             has = InstructionSet::amx;
     }

@@ -17,6 +17,7 @@ struct ProcessorFeatures {
     bool tiles = false;                 ///< multiplies bf16 tiles of 16 rows of 64 bytes (AMX)
     bool system_keeps_tiles = false;    ///< saves them when threads change
     bool (*ask_for_tiles)() = nullptr;  ///< asks the system for leave to use them, which it may refuse
+    bool (*check_tiles)() = nullptr;    ///< whether they compute what they should
 };
 
 struct InstructionChoice {

@@ -5,6 +5,7 @@
 #include <random>
 #include <vector>
 
+#include "kernels/convolution/amx/tile_check.h"
 #include "tests/support/tile_model.h"
 
 namespace iwseg {
@@ -160,6 +161,38 @@ TEST_F(Tiles, AreConfiguredWhileInUse) {
     EXPECT_THROW(TileModel::zero<7>(), std::logic_error);
     EXPECT_EQ(TileModel::counts().configurations, before.configurations + 1);
     EXPECT_EQ(TileModel::counts().releases, before.releases + 1);
+}
+
+/// Its product has the operands the other way round.
+struct Swapped : TileModel {
+    template <int kSum, int kA, int kB>
+    static void multiply() {
+        TileModel::multiply<kSum, kB, kA>();
+    }
+};
+
+/// It forgets what sums there were.
+struct Forgetful : TileModel {
+    template <int kSum, int kA, int kB>
+    static void multiply() {
+        zero<kSum>();
+        TileModel::multiply<kSum, kA, kB>();
+    }
+};
+
+/// It loads a tile from one element further on.
+struct Late : TileModel {
+    template <int kTile>
+    static void load(const void* from, std::int64_t) {
+        TileModel::load<kTile>(static_cast<const char*>(from) + 2, 64);
+    }
+};
+
+TEST_F(Tiles, AreOnlyUsedWhereTheirProductsAreRight) {
+    EXPECT_TRUE(cpu::tiles_are_right(TileModel::products()));
+    EXPECT_FALSE(cpu::tiles_are_right(cpu::tile_products<Swapped>()));
+    EXPECT_FALSE(cpu::tiles_are_right(cpu::tile_products<Forgetful>()));
+    EXPECT_FALSE(cpu::tiles_are_right(cpu::tile_products<Late>()));
 }
 
 }  // namespace

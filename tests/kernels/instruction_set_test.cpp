@@ -20,10 +20,10 @@ bool refuse() {
 }
 
 ProcessorFeatures sapphire_rapids() {
-    return {true, true, true, true, true, permit};
+    return {true, true, true, true, true, permit, [] { return true; }};
 }
 ProcessorFeatures zen4() {
-    return {true, true, true, false, false, nullptr};
+    return {true, true, true, false, false, nullptr, nullptr};
 }
 
 TEST(InstructionSet, IsTheWidestThatTheProcessorHas) {
@@ -47,6 +47,9 @@ TEST(InstructionSet, IsNoWiderThanTheEnvironmentAllows) {
 
 TEST(InstructionSet, SaysWhyTilesAreNotUsed) {
     ProcessorFeatures features = sapphire_rapids();
+    features.check_tiles = [] { return false; };
+    EXPECT_EQ(choose_instructions(features, nullptr).text,
+              "AVX-512 with BF16 (AMX is not used: its products came out wrong)");
     features.ask_for_tiles = refuse;
     EXPECT_EQ(choose_instructions(features, nullptr).text,
               "AVX-512 with BF16 (AMX is not used: the system does not permit it)");
