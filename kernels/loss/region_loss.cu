@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(kThreads, 3)
 
 /// One block a sample.
 template <class F>
-__global__ void __launch_bounds__(kThreads, 4)
+__global__ void __launch_bounds__(kThreads, 2)
     join_regions_kernel(F formula, std::int64_t stride, bool with_rest, RegionTable table) {
     const std::int64_t n = blockIdx.x;
     const FixedSum* rows = table.rows + n * stride * kRegionRow;
