@@ -407,6 +407,7 @@ std::unique_ptr<Convolution> make_onednn_convolution(Stream stream, const Convol
         throw std::invalid_argument(
             "convolution: a plain result of a blocked source is for few channels and a kernel of 1");
     if (!options.is_plain() && !kernel_fits(options)) return nullptr;
+    static_cast<void>(onednn_instructions());  // a limit holds only where it is set before oneDNN's first use
     try {
         const OneDnnThreads on(threads_of(stream), OneDnnWork::independent);
         auto made = std::make_unique<OneDnnConvolution>(options, passes, own_weight_gradient);

@@ -103,8 +103,7 @@ class ByPass final : public Convolution {
 /// with AVX-512 (docs/performance.md):
 /// - results at a stride in f32, 1.2 to 1.7 times where the source is of 16 MB and more, as oneDNN 2.6 waits for it;
 /// - gradients of weights, 1.2 to 2.2 times in bf16, which is widened for oneDNN 2.6, whose own is wrong at stride 2
-/// (16
-///   to 32 channels, kernel 3), and 1.0 to 1.1 times in f32 at stride 1;
+///   (16 to 32 channels, kernel 3), and 1.0 to 1.1 times in f32 at stride 1;
 /// - gradients of the source in groups, 1.2 times in f32;
 /// - all passes of bf16 that is widened to f32, up to 1.7 times, since for oneDNN whole tensors are widened first.
 /// In the others oneDNN is ahead, 1.02 to 1.4 times. With blocks of 8, which are for AVX2, some of them it has by its
@@ -122,7 +121,11 @@ bool taps_are_faster(const ConvolutionOptions& options, ConvolutionPass pass) {
 Made make_other_pass(Stream stream, const ConvolutionOptions& options, ConvolutionPass pass) {
     const ConvolutionPasses passes{pass == ConvolutionPass::data, pass == ConvolutionPass::weights};
     if (taps_are_faster(options, pass)) return make_tap_convolution(options, passes);
-    if (auto made = make_onednn_convolution(stream, options, passes)) return made;
+    try {
+        if (auto made = make_onednn_convolution(stream, options, passes)) return made;
+    } catch (const InputError&) {
+        if (!tap_convolution_works(options)) throw;  // else oneDNN makes none, as of a tensor that is too large
+    }
     if (tap_convolution_works(options)) return make_tap_convolution(options, passes);
     return make_general_convolution(options, passes);
 }

@@ -98,7 +98,7 @@ InstructionChoice choose_instructions(const ProcessorFeatures& features, const c
             has = InstructionSet::amx;
     }
     const bool capped = most < has || (most != InstructionSet::amx && features.tiles);
-    InstructionChoice choice{most < has ? most : has, most != InstructionSet::amx, {}};
+    InstructionChoice choice{most < has ? most : has, most != InstructionSet::amx || !refused.empty(), {}};
     choice.text = kSets[static_cast<std::size_t>(choice.set)].text;
     if (!refused.empty()) choice.text += " (" + refused + ")";
     if (capped) choice.text += std::string(" (no more is used: IWSEG_ISA is ") + allowed + ")";

@@ -22,7 +22,7 @@ struct ProcessorFeatures {
 
 struct InstructionChoice {
     InstructionSet set = InstructionSet::baseline;
-    bool limited = false;  ///< the environment asks for no more than some set
+    bool limited = false;  ///< no more than this may be used by anybody: by the environment, or as AMX was refused
     std::string text;      ///< for people: "AVX-512 with BF16 (AMX is not used: the system does not permit it)"
 };
 

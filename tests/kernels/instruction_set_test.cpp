@@ -50,6 +50,7 @@ TEST(InstructionSet, SaysWhyTilesAreNotUsed) {
     features.check_tiles = [] { return false; };
     EXPECT_EQ(choose_instructions(features, nullptr).text,
               "AVX-512 with BF16 (AMX is not used: its products came out wrong)");
+    EXPECT_TRUE(choose_instructions(features, nullptr).limited) << "oneDNN would use the tiles all the same";
     features.ask_for_tiles = refuse;
     EXPECT_EQ(choose_instructions(features, nullptr).text,
               "AVX-512 with BF16 (AMX is not used: the system does not permit it)");

@@ -10,7 +10,8 @@
 namespace iwseg::cpu {
 namespace {
 
-constexpr int kSide = 16, kPairs = 16, kBlocks = 2, kTiles = 2, kTerms = 3;
+constexpr int kSide = 16, kPairs = 16;
+constexpr std::size_t kOperands = 4, kTerms = 3, kSums = 256;  ///< tiles of each side; of each; of a tile
 
 /// Whole numbers from -7 to 7, the same on each call.
 class Numbers {
@@ -57,27 +58,28 @@ StoredTile interleaved(const Rows& rows) {
     return tile;
 }
 
-/// Whether sums (16, 16) are those of a and b over all terms, and of what was there before.
-bool are_products(const float* sums, const std::vector<Rows>& a, const std::vector<Rows>& b, float before) {
+/// Whether sums (16, 16) are those of a and b over so many terms, and of what was there before.
+bool are_products(const float* sums, const std::vector<Rows>& a, const std::vector<Rows>& b, std::size_t terms,
+                  float before) {
     for (std::size_t m = 0; m < kSide; ++m)
         for (std::size_t n = 0; n < kSide; ++n) {
             int sum = 0;
-            for (std::size_t t = 0; t < a.size(); ++t)
+            for (std::size_t t = 0; t < terms; ++t)
                 for (std::size_t k = 0; k < 2 * kPairs; ++k) sum += a[t][m][k] * b[t][n][k];
             if (sums[m * kSide + n] != static_cast<float>(sum) + before) return false;
         }
     return true;
 }
 
-/// Operands of two rows and two columns of tiles, of some terms.
+/// Rows and columns of tiles, of some terms.
 struct Operands {
-    std::vector<Rows> a[2], b[2];
-    std::vector<StoredTile> left, right;  ///< (2, terms)
+    std::vector<Rows> a[kOperands], b[kOperands];
+    std::vector<StoredTile> left, right;  ///< (4, terms)
 
     Operands() {
         Numbers numbers;
-        for (int side = 0; side < 2; ++side)
-            for (int t = 0; t < kTerms; ++t) {
+        for (std::size_t side = 0; side < kOperands; ++side)
+            for (std::size_t t = 0; t < kTerms; ++t) {
                 a[side].push_back(rows_of(numbers));
                 b[side].push_back(rows_of(numbers));
                 left.push_back(plain(a[side].back()));
@@ -92,29 +94,34 @@ bool tiles_are_right(const TileProducts& products) {
     const TilesInUse tiles(products);
     const Operands of;
     bool right = true;
-    // The second 16 voxels of a term come 16 rows after the first.
+    // The second 16 voxels of a term come 16 rows after the first, and so on.
     std::vector<StoredTile> voxels;
-    for (int t = 0; t < kTerms; ++t)
-        for (int tile = 0; tile < kTiles; ++tile)
-            voxels.push_back(of.left[static_cast<std::size_t>(tile * kTerms + t)]);
     std::vector<TileTerm> terms;
-    for (int t = 0; t < kTerms; ++t) terms.push_back({t * kTiles * kTileBytes, t * kTileBytes});
-    alignas(64) float sums[4 * kSide * kSide] = {};
-    products.terms[kBlocks - 1][kTiles - 1]({reinterpret_cast<const char*>(voxels.data()),
-                                             reinterpret_cast<const char*>(of.right.data()), terms.data(), kTerms,
-                                             kTileRow, kTerms * kTileBytes, sums});
-    for (int block = 0; block < kBlocks; ++block)
-        for (int tile = 0; tile < kTiles; ++tile)
-            right = right && are_products(sums + (block * kTiles + tile) * kSide * kSide, of.a[tile], of.b[block], 0);
-    for (float& sum : sums) sum = 3;
-    const char* const src[] = {reinterpret_cast<const char*>(of.right.data()),
-                               reinterpret_cast<const char*>(of.right.data() + kTerms)};
-    float* const results[] = {sums, sums + 256, sums + 512, sums + 768};
-    products.gradients[1][1](
-        {reinterpret_cast<const char*>(of.left.data()), kTerms * kTileBytes, src, kTerms, results});
-    for (int row = 0; row < 2; ++row)
-        for (int column = 0; column < 2; ++column)
-            right = right && are_products(results[row * 2 + column], of.a[row], of.b[column], 3);
+    for (std::size_t t = 0; t < kTerms; ++t) {
+        const auto term = static_cast<std::int64_t>(t) * kTileBytes;
+        terms.push_back({term * std::int64_t{kOperands}, term});
+        for (std::size_t tile = 0; tile < kOperands; ++tile) voxels.push_back(of.left[tile * kTerms + t]);
+    }
+    const auto bytes = [](const StoredTile& tile) { return reinterpret_cast<const char*>(&tile); };
+    alignas(64) float sums[4 * kSums];
+    float* const results[] = {sums, sums + kSums, sums + 2 * kSums, sums + 3 * kSums};
+    const char* const src[] = {bytes(of.right[0]), bytes(of.right[kTerms]), bytes(of.right[2 * kTerms]),
+                               bytes(of.right[3 * kTerms])};
+    for (std::size_t rows = 1; rows <= 2; ++rows)
+        for (std::size_t columns = 1; rows * columns <= 4; ++columns)
+            // Loops of one block take two terms at a time.
+            for (std::int64_t count = kTerms - 1; count <= std::int64_t{kTerms}; ++count) {
+                const auto are = [&](std::size_t sum, std::size_t a, std::size_t b, float before) {
+                    return are_products(results[sum], of.a[a], of.b[b], static_cast<std::size_t>(count), before);
+                };
+                products.terms[rows - 1][columns - 1]({bytes(voxels[0]), bytes(of.right[0]), terms.data(), count,
+                                                       kTileRow, std::int64_t{kTerms} * kTileBytes, sums});
+                for (std::size_t i = 0; i < rows * columns; ++i) right = right && are(i, i % columns, i / columns, 0);
+                for (float& sum : sums) sum = 3;
+                products.gradients[rows - 1][columns - 1](
+                    {bytes(of.left[0]), std::int64_t{kTerms} * kTileBytes, src, count, results});
+                for (std::size_t i = 0; i < rows * columns; ++i) right = right && are(i, i / columns, i % columns, 3);
+            }
     return right;
 }
 

@@ -360,6 +360,10 @@ void TapSums::run_chunk(const Item& item, const Source& source, const AxisTaps& 
                 for (int b = 0; b < chunk.blocks; ++b) {
                     const std::int64_t row = ((item.n * blocks + first + b) * to_.d + z) * to_.h +
                                              (item.first_row + y + r) * item.h->dst_step + item.h->dst_first;
+                    // Weights there are 0, which infinity and NaN make NaN.
+                    if (const std::int64_t real = to_.c - (first + b) * B; real < B)
+                        for (std::int64_t v = r * voxels; v < (r + 1) * voxels; ++v)
+                            std::fill(at + v * wide + b * B + real, at + v * wide + (b + 1) * B, 0.0f);
                     finish_row(at + r * voxels * wide + b * B, voxels, {wide, width.dst_step * B}, bias_of + b * B,
                                to.as<T>() + (row * to_.w + x * width.dst_step + width.dst_first) * B);
                 }

@@ -4,13 +4,14 @@
 
 #include "kernels/convolution/row_tile.h"
 #include "kernels/convolution/weight_gradient_pairs.h"
+#include "kernels/cpu/instruction_set.h"
 
 namespace iwseg::cpu {
 
 Vectors best_vectors() {
 #if IWSEG_TAPS_ON_X86
     if (row_tiles_work()) return Vectors::avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Vectors::avx2;
+    if (may_use(InstructionSet::avx2)) return Vectors::avx2;
 #endif
     return Vectors::none;
 }
