@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "kernels/components/nearest_lesion.h"
 #include "kernels/components/size_weights.h"
+#include "kernels/loss/lesion_input.h"
 #include "losses/loss_passes.h"
 #include "losses/region_passes.h"
 
@@ -84,6 +85,7 @@ void LossProgram::value(Stream stream, const LossInput& input, void* scratch, do
         throw std::invalid_argument("a loss of logits of another shape, or of more labels (" +
                                     std::to_string(input.stride) + ") than it was made for (" +
                                     std::to_string(label_bound_) + ")");
+    if (size_weights_ >= 0 || nearest_ >= 0) formulas::require_lesion_input(input, "loss");
     look_at_lesions(stream, input, scratch);
     Write write = Write::overwrite;
     for (const Step& step : steps_) {

@@ -31,14 +31,18 @@ class SumReader {
         std::vector<LossTerm> terms;
         for (const WrittenTerm& written : read_loss_syntax(text_, expected_)) terms.push_back(term_of(written));
         terms = ordered_terms(std::move(terms));
-        for (const LossTerm& term : terms)
-            if (!(term.factor <= kLargestFactor)) fail("the factors of " + term.name + " add up to more than 1000000");
+        require_factors(terms);
         return terms;
     }
 
   private:
     [[noreturn]] void fail(const std::string& what) const {
         throw InputError("loss '" + text_ + "': " + what + "; " + expected_);
+    }
+
+    void require_factors(const std::vector<LossTerm>& terms) const {
+        for (const LossTerm& term : terms)
+            if (!(term.factor <= kLargestFactor)) fail("the factors of " + term.name + " add up to more than 1000000");
     }
 
     LossTerm term_of(const WrittenTerm& written) const {
@@ -73,6 +77,7 @@ class SumReader {
             if (inner.warmup > 0) fail(which + "a warm-up is that of " + term.name + " as a whole, after its brackets");
         }
         term.inner = ordered_terms(std::move(term.inner));
+        require_factors(term.inner);
         term.name += "(" + loss_sum_text(term.inner) + ")";
     }
 

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
-#include <cstring>
+#include <bit>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -257,7 +258,7 @@ TEST_P(LesionTerms, NoScheduleOfTheThreadsChangesABit) {
     for (std::uint64_t schedule = 1; schedule <= 10; ++schedule) {
         simt::schedule_by(schedule);
         const Result again = compute(loss, b);
-        EXPECT_EQ(std::memcmp(&first.value, &again.value, sizeof(double)), 0);
+        EXPECT_EQ(std::bit_cast<std::uint64_t>(first.value), std::bit_cast<std::uint64_t>(again.value));
         EXPECT_TRUE(first.gradient == again.gradient);
     }
     simt::schedule_by(0);
@@ -275,7 +276,7 @@ TEST(LesionTermsOnCpu, AllThreadCountsGiveTheSameBits) {
         for (int threads = 2; threads <= 4; ++threads) {
             ThreadPool pool(threads);
             const Result many = compute(TestBackend::cpu, loss_from_name(text), b, pool.stream());
-            EXPECT_EQ(std::memcmp(&one.value, &many.value, sizeof(double)), 0) << text;
+            EXPECT_EQ(std::bit_cast<std::uint64_t>(one.value), std::bit_cast<std::uint64_t>(many.value)) << text;
             EXPECT_TRUE(one.gradient == many.gradient) << text;
         }
     }

@@ -38,10 +38,11 @@ struct UnifiedFocal {
         c[2] = d * per_rest + overlap / size_rest;
         const double missed = d * sums[1] + (1 - d) * sums[2], size = sums[0] + missed + kSmooth;
         const double error = missed / size, held = error < kSmooth ? kSmooth : error;
-        const double power = std::pow(held, -double{gamma}), slope = error < kSmooth ? 0 : (1 - double{gamma}) * power;
+        const double power = std::pow(held, -double{gamma}),
+                     derivative = error < kSmooth ? 0 : (1 - double{gamma}) * power;
         const double per_hit = (sums[0] + kSmooth) / (size * size);
-        c[0] += slope * (-error / size - d * per_hit);
-        c[2] += slope * (1 - d) * per_hit;
+        c[0] += derivative * (-error / size - d * per_hit);
+        c[2] += derivative * (1 - d) * per_hit;
         overlap += power * held;
         const double overlaps = 0.5 * group.share * (1 - double{share});
         const double entropies = 0.5 * group.share * share / group.voxels;
