@@ -92,7 +92,7 @@ std::string PickleReader::line() {
     const auto rest = bytes_.subspan(at_);
     const auto end = std::find(rest.begin(), rest.end(), std::byte{'\n'});
     if (end == rest.end()) refuse("it ends in the middle");
-    const std::string content = text(static_cast<std::size_t>(end - rest.begin()));
+    std::string content = text(static_cast<std::size_t>(end - rest.begin()));
     ++at_;
     return content;
 }

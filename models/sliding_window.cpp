@@ -45,10 +45,11 @@ double in_half(double value) {
 /// A Gaussian around side / 2, as SciPy's gaussian_filter makes it of a single 1.
 std::vector<double> gaussian(int side) {
     const double sigma = side * kSigma;
-    const int radius = static_cast<int>(kTruncate * sigma + 0.5);
+    const double radius = std::floor(kTruncate * sigma + 0.5);
+    const int middle = side / 2;
     std::vector<double> weights(static_cast<std::size_t>(side));
     for (int i = 0; i < side; ++i) {
-        const double away = i - side / 2;
+        const double away = i - middle;
         if (std::abs(away) <= radius)
             weights[static_cast<std::size_t>(i)] = std::exp(-0.5 * away * away / (sigma * sigma));
     }
