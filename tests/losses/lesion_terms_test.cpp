@@ -122,6 +122,26 @@ TEST_P(LesionTerms, RegionsShowWhatIsNoNumberAndWhatIsInfinite) {
         }
 }
 
+TEST_P(LesionTerms, AreRefusedWithoutLabels) {
+    const Backend& device = backend_of(GetParam());
+    const Shape shape{1, 1, 2, 3, 4};
+    const KernelStream stream(device);
+    const KernelArray<float> logit(device, 24);
+    const KernelArray<std::uint8_t> target(device, 24, std::uint8_t{1});
+    const KernelArray<std::int32_t> labels(device, 24, 1);
+    const KernelArray<double> value(device, 1);
+    for (const char* text : {"cat", "mil", "blob(ce)", "cc(ce)"}) {
+        const LossProgram program(loss_from_name(text), device, shape, 2);
+        const KernelArray<unsigned char> scratch = kernel_scratch(device, program.scratch_bytes());
+        const LossInput known{{logit.data(), shape, Type::f32}, target.data(), labels.data(), nullptr, 2};
+        LossInput unlabelled = known, unnumbered = known;
+        unlabelled.labels = nullptr;
+        unnumbered.stride = 0;
+        for (const LossInput& bad : {unlabelled, unnumbered})
+            EXPECT_THROW(program.value(stream, bad, scratch.data(), value.data()), std::invalid_argument) << text;
+    }
+}
+
 TEST_P(LesionTerms, ABatchWithoutLesionsTeachesThemNothing) {
     for (const double ignored : {0.0, 0.3, 1.0}) {
         const Shape shape{2, 1, 3, 4, 8};

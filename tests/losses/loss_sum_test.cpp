@@ -199,6 +199,7 @@ TEST(LossNames, ASumHasOneSpelling) {
             << loss_sum_text(terms);
     }
     EXPECT_NE(refusal("1e6*dice + 1*dice").find("add up to more than"), std::string::npos);
+    EXPECT_NE(refusal("blob(1e6*ce + ce)").find("add up to more than"), std::string::npos);
 }
 
 TEST(LossNames, WhatIsNoSumIsAnsweredWithTheNearestTermOrWhatWasExpected) {
