@@ -110,7 +110,7 @@ __device__ __forceinline__ void join_rows(const Sums& out, const Shape& shape, c
 }
 
 template <class F>
-constexpr bool kManyRegisters = requires {
+[[maybe_unused]] constexpr bool kManyRegisters = requires {
     F::kManyRegisters;
 };
 
