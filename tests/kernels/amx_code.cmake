@@ -18,8 +18,8 @@ foreach(wanted "tilestored;36" "ldtilecfg;1" "tilerelease;1" "sttilecfg;0")
     endif()
 endforeach()
 # The arrangement that reaches the peak: four products of two loads each.
-foreach(wanted "tdpbf16ps +%tmm6,%tmm4,%tmm0" "tdpbf16ps +%tmm7,%tmm4,%tmm2" "tdpbf16ps +%tmm6,%tmm5,%tmm1"
-        "tdpbf16ps +%tmm7,%tmm5,%tmm3" "tileloadd +\\(")
+foreach(wanted "tdpbf16ps[ \t]+%tmm6, ?%tmm4, ?%tmm0" "tdpbf16ps[ \t]+%tmm7, ?%tmm4, ?%tmm2" "tdpbf16ps[ \t]+%tmm6, ?%tmm5, ?%tmm1"
+        "tdpbf16ps[ \t]+%tmm7, ?%tmm5, ?%tmm3" "tileloadd[ \t]+\\(")
     if(NOT code MATCHES "${wanted}")
         message(FATAL_ERROR "no instruction is ${wanted}")
     endif()
