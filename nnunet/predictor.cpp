@@ -45,7 +45,7 @@ Placement NnunetPredictor::whole(const Geometry& geometry) const {
     Placement placement = placement_of(geometry, model_.plans);
     placement.resampled = resampled_extent(placement.scan, placement.spacing, model_.plans.configuration.spacing);
     // A side that preprocessing will refuse counts as one that it takes.
-    for (std::int64_t& side : placement.resampled) side = std::clamp<std::int64_t>(side, 1, kMostSide);
+    for (std::int64_t& side : placement.resampled) side = std::clamp<std::int64_t>(side, 1, kMostImageSide);
     return placement;
 }
 

@@ -208,11 +208,11 @@ Preprocessed preprocess(Stream host, std::vector<Volume<float>> channels, const 
     crop(host, channels, placement);
     placement.resampled = resampled_extent(placement.cropped, placement.spacing, configuration.spacing);
     for (const std::int64_t side : placement.resampled)
-        if (side < 1 || side > kMostSide)
+        if (side < 1 || side > kMostImageSide)
             throw InputError(
                 fmt::format("a scan of {} x {} x {} voxels has a side of {} at the model's spacing, expected "
                             "1 to {}",
-                            placement.cropped[0], placement.cropped[1], placement.cropped[2], side, kMostSide));
+                            placement.cropped[0], placement.cropped[1], placement.cropped[2], side, kMostImageSide));
     const AxisOrders orders = axis_orders(configuration.of_images, placement.spacing, configuration.spacing);
     const auto& masked = configuration.normalise_nonzero;
     const std::vector<std::uint8_t> mask = std::find(masked.begin(), masked.end(), true) != masked.end()

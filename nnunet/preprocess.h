@@ -20,7 +20,7 @@ struct Placement {
     Extent strides() const;
 };
 
-constexpr std::int64_t kMostSide = 1 << 16;  ///< voxels of an image at a model's spacing
+constexpr std::int64_t kMostImageSide = 1 << 16;  ///< voxels of an image at a model's spacing
 
 struct Preprocessed {
     Placement placement;
