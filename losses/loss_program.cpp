@@ -58,7 +58,7 @@ std::int64_t LossProgram::take(std::int64_t bytes) {
 
 void LossProgram::add(Step step, std::int64_t scratch_bytes) {
     step.scratch = take(scratch_bytes);
-    steps_.push_back(std::move(step));
+    steps_.push_back(step);
 }
 
 LossInput LossProgram::input_of(const Step& step, const LossInput& input, const void* scratch) const {
