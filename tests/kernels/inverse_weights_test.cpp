@@ -26,8 +26,8 @@ struct Weighted {
     std::vector<float> table, weights;
 };
 
-Weighted weigh(TestBackend backend, const Labels& labels, const Shape& shape, std::int64_t stride,
-               WeightClip clip = {}) {
+Weighted compute_weights(TestBackend backend, const Labels& labels, const Shape& shape, std::int64_t stride,
+                         WeightClip clip = {}) {
     const Backend& device = backend_of(backend);
     const KernelArray<std::int32_t> on_device(device, labels);
     const KernelArray<float> table(device, shape.n * stride + 1, -7.0f), weights(device, shape.elements() + 1, -7.0f);
@@ -92,7 +92,8 @@ TEST_P(InverseWeights, GoldenMasksGiveTheOriginalsLabelsAndWeightsExactly) {
         cpu::label_components({}, {voxels.data(), shape, Type::u8}, {labels.data(), shape, Type::i32}, &count, 26,
                               nullptr);
         EXPECT_TRUE(labels == golden.at(key + ".cc").as_i32());
-        EXPECT_TRUE(weigh(GetParam(), labels, shape, count + 1).weights == golden.at(key + ".weight").as_f32());
+        EXPECT_TRUE(compute_weights(GetParam(), labels, shape, count + 1).weights ==
+                    golden.at(key + ".weight").as_f32());
         ++cases;
     }
     EXPECT_GE(cases, 5);  // 9 where all of them are
@@ -102,7 +103,7 @@ TEST_P(InverseWeights, RandomBatchesWeighAsDefined) {
     for (int trial = 0; trial < 20; ++trial) {
         const Shape shape{1 + trial % 3, 1, 5 + trial, 13, 17};
         const Labels labels = random_labels(shape, trial * 3, random_);
-        const Weighted found = weigh(GetParam(), labels, shape, trial * 3 + 1 + trial % 2);
+        const Weighted found = compute_weights(GetParam(), labels, shape, trial * 3 + 1 + trial % 2);
         for (std::int64_t n = 0; n < shape.n; ++n) {
             const auto from = n * shape.voxels(), to = from + shape.voxels();
             const auto expected = weights_by_definition(Labels(labels.begin() + from, labels.begin() + to));
@@ -114,7 +115,7 @@ TEST_P(InverseWeights, RandomBatchesWeighAsDefined) {
 TEST_P(InverseWeights, ComponentCutByThePatchCountsItsVoxelsInside) {
     // A component of 4 voxels of which the patch of 8 holds 2; label 7 is that of the whole scan.
     const Labels patch = {0, 0, 0, 0, 0, 0, 7, 7};
-    const Weighted found = weigh(GetParam(), patch, {1, 1, 2, 2, 2}, 9);
+    const Weighted found = compute_weights(GetParam(), patch, {1, 1, 2, 2, 2}, 9);
     EXPECT_EQ(found.table[7], 2.0f);  // 8 / (2 * 2)
     EXPECT_EQ(found.table[0], 1.0f);  // 8 / (2 * 6), clipped from below
     EXPECT_EQ(found.table[3], 0.0f) << "a label that does not occur";
@@ -122,14 +123,14 @@ TEST_P(InverseWeights, ComponentCutByThePatchCountsItsVoxelsInside) {
 
 TEST_P(InverseWeights, PatchWithoutBackgroundCountsOneComponentLess) {
     const Labels patch = {1, 1, 1, 1, 1, 1, 2, 2};
-    const Weighted found = weigh(GetParam(), patch, {1, 1, 2, 2, 2}, 3);
+    const Weighted found = compute_weights(GetParam(), patch, {1, 1, 2, 2, 2}, 3);
     EXPECT_EQ(found.table[2], 2.0f);  // 8 / (2 * 2): two labels, not three
 }
 
 TEST_P(InverseWeights, WeightsAreClipped) {
     Labels patch(4096, 0);
     patch[77] = 1;
-    const Weighted found = weigh(GetParam(), patch, {1, 1, 16, 16, 16}, 2, {0.75f, 1000.0f});
+    const Weighted found = compute_weights(GetParam(), patch, {1, 1, 16, 16, 16}, 2, {0.75f, 1000.0f});
     EXPECT_EQ(found.table[0], 0.75f);
     EXPECT_EQ(found.table[1], 1000.0f);
 }
@@ -138,7 +139,7 @@ TEST_P(InverseWeights, ManyVoxelsOfLongAndShortRunsWeighAsDefined) {
     // More voxels than one round of the GPU's threads, in packs and without; a patch of one label; a table of one.
     for (const Shape& shape : {Shape{2, 1, 40, 96, 160}, Shape{1, 1, 37, 61, 73}}) {
         const Labels labels = random_labels(shape, 40, random_);
-        const Weighted found = weigh(GetParam(), labels, shape, 5000);
+        const Weighted found = compute_weights(GetParam(), labels, shape, 5000);
         for (std::int64_t n = 0; n < shape.n; ++n) {
             const auto from = n * shape.voxels(), to = from + shape.voxels();
             const auto expected = weights_by_definition(Labels(labels.begin() + from, labels.begin() + to));
@@ -147,9 +148,10 @@ TEST_P(InverseWeights, ManyVoxelsOfLongAndShortRunsWeighAsDefined) {
     }
     const Shape shape{1, 1, 9, 10, 12};
     for (const std::int32_t label : {0, 3})
-        EXPECT_TRUE(weigh(GetParam(), Labels(1080, label), shape, 4).weights == std::vector<float>(1080, 1.0f));
-    EXPECT_TRUE(weigh(GetParam(), Labels(1080, 0), shape, 1).weights == std::vector<float>(1080, 1.0f));
-    EXPECT_EQ(weigh(GetParam(), {0}, {1, 1, 1, 1, 1}, 1).table[0], 1.0f);
+        EXPECT_TRUE(compute_weights(GetParam(), Labels(1080, label), shape, 4).weights ==
+                    std::vector<float>(1080, 1.0f));
+    EXPECT_TRUE(compute_weights(GetParam(), Labels(1080, 0), shape, 1).weights == std::vector<float>(1080, 1.0f));
+    EXPECT_EQ(compute_weights(GetParam(), {0}, {1, 1, 1, 1, 1}, 1).table[0], 1.0f);
 }
 
 TEST_P(InverseWeights, NoScheduleOfTheThreadsChangesTheWeights) {
@@ -158,8 +160,8 @@ TEST_P(InverseWeights, NoScheduleOfTheThreadsChangesTheWeights) {
         simt::schedule_by(seed_ + schedule);
         const Shape shape{2, 1, 7, 9, 11 + static_cast<std::int64_t>(schedule % 3)};
         const Labels labels = random_labels(shape, 12, random_);
-        const Weighted found = weigh(TestBackend::simt, labels, shape, 13),
-                       expected = weigh(TestBackend::cpu, labels, shape, 13);
+        const Weighted found = compute_weights(TestBackend::simt, labels, shape, 13),
+                       expected = compute_weights(TestBackend::cpu, labels, shape, 13);
         ASSERT_TRUE(found.table == expected.table) << "schedule " << seed_ + schedule;
         ASSERT_TRUE(found.weights == expected.weights) << "schedule " << seed_ + schedule;
     }
@@ -168,12 +170,12 @@ TEST_P(InverseWeights, NoScheduleOfTheThreadsChangesTheWeights) {
 TEST_P(InverseWeights, LabelsOutsideOfTheTableAreRefusedOrCountNowhere) {
     const Shape shape{1, 1, 1, 1, 3};
     if (GetParam() == TestBackend::cpu) {
-        EXPECT_THROW(weigh(TestBackend::cpu, {0, 1, 3}, shape, 3), std::invalid_argument);
-        EXPECT_THROW(weigh(TestBackend::cpu, {0, 1, -2}, shape, 3), std::invalid_argument);
+        EXPECT_THROW(compute_weights(TestBackend::cpu, {0, 1, 3}, shape, 3), std::invalid_argument);
+        EXPECT_THROW(compute_weights(TestBackend::cpu, {0, 1, -2}, shape, 3), std::invalid_argument);
         return;
     }
     for (const std::int32_t outside : {3, -2, INT32_MAX, INT32_MIN}) {
-        const Weighted found = weigh(GetParam(), {0, 1, outside}, shape, 3);
+        const Weighted found = compute_weights(GetParam(), {0, 1, outside}, shape, 3);
         EXPECT_TRUE(found.table == (std::vector<float>{1.0f, 1.0f, 0.0f}));
         EXPECT_TRUE(std::isnan(found.weights[2]));
     }
