@@ -156,9 +156,9 @@ Plans read_plans(const std::filesystem::path& file, const std::string& configura
     const Keys keys(merged, file.string(), configurations.way_to(configuration));
     Plans read;
     read.transpose_forward = read_transpose(plans, "transpose_forward");
-    read.transpose_backward = read_transpose(plans, "transpose_backward");
+    const std::array<int, 3> transpose_backward = read_transpose(plans, "transpose_backward");
     for (std::size_t a = 0; a < 3; ++a)
-        if (read.transpose_backward[static_cast<std::size_t>(read.transpose_forward[a])] != static_cast<int>(a))
+        if (transpose_backward[static_cast<std::size_t>(read.transpose_forward[a])] != static_cast<int>(a))
             plans.refuse("transpose_backward", "what undoes transpose_forward");
     read.intensities = read_intensities(plans, dataset.channels.size());
     read.configuration = read_configuration(keys, configuration, dataset.channels.size());

@@ -41,8 +41,8 @@ struct Configuration {
 };
 
 struct Plans {
-    std::array<int, 3> transpose_forward{0, 1, 2}, transpose_backward{0, 1, 2};
-    std::vector<IntensityProperties> intensities;  ///< a channel each
+    std::array<int, 3> transpose_forward{0, 1, 2};  ///< transpose_backward undoes it, or the plan is refused
+    std::vector<IntensityProperties> intensities;   ///< a channel each
     Configuration configuration;
     Network network;  ///< of that configuration, for the classes of the dataset
 };
