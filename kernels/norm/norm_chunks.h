@@ -49,16 +49,22 @@ IWSEG_VECTOR_CLONES void chunk_moments(const T* x, std::int64_t voxels, double* 
     }
 }
 
-template <int B, class T>
-IWSEG_VECTOR_CLONES void apply_chunk(const T* x, std::int64_t voxels, const float* scale, const float* shift,
-                                     float slope, T* y) {
+template <int B, class T, bool kLeaky>
+IWSEG_VECTOR_CLONES void apply_affine(const T* x, std::int64_t voxels, const float* scale, const float* shift,
+                                      float slope, T* y) {
     for (std::int64_t v = 0; v < voxels; ++v)
         for (int b = 0; b < B; ++b) {
             const float value = to_f32(x[v * B + b]) * scale[b] + shift[b];
             // A NaN passes through, as in max(value, 0) it would not.
-            const float low = slope > 0.0f ? slope * value : 0.0f;
-            store(y[v * B + b], value < 0.0f ? low : value);
+            store(y[v * B + b], value < 0.0f ? (kLeaky ? slope * value : 0.0f) : value);
         }
+}
+
+/// Asks for the slope once: where each element asks, g++ makes no vector code of the loop.
+template <int B, class T>
+void apply_chunk(const T* x, std::int64_t voxels, const float* scale, const float* shift, float slope, T* y) {
+    const auto apply = slope > 0.0f ? apply_affine<B, T, true> : apply_affine<B, T, false>;
+    apply(x, voxels, scale, shift, slope, y);
 }
 
 /// Sums of g and g * xhat over a chunk, g = diff_y times the activation's slope.
