@@ -97,6 +97,19 @@ TEST_P(GeneralConvolutions, OfGroupsAndDepthwise) {
     }
 }
 
+TEST_P(GeneralConvolutions, OfGroupsOfWholeBlocks) {
+    for (const Write write : {Write::overwrite, Write::accumulate}) {
+        const std::int64_t groups = below(2, 3), inputs = 16 * below(1, 2), outputs = 16 * below(1, 2);
+        ConvolutionOptions o;
+        o.src = {2, groups * inputs, below(1, 4), below(1, 4), below(1, 18)};
+        o.dst_channels = groups * outputs;
+        o.groups = groups;
+        o.write = write;
+        o.bias = true;
+        check(o);
+    }
+}
+
 TEST_P(GeneralConvolutions, WhoseKernelIsTheStride) {
     for (const Sides& kernel : {Sides(2), Sides(1, 2, 2), Sides(3, 2, 1)}) {
         ConvolutionOptions o;
