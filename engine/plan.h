@@ -56,7 +56,7 @@ class Plan {
     void read(Buffer kept, void* host) const;
 
     /// Queues all calls. Throws std::logic_error, naming it, where an external buffer that a call reads is not bound.
-    /// Where the device can record them, they are from the second run on one piece of work (a CUDA graph), recorded
+    /// Where the device can record them, they are from the second run on one CUDA graph, recorded
     /// again when another memory is bound. What calls read by reference must stay where it is. Throws
     /// std::runtime_error that names the call where the device refuses one. What fails only once the device is at work,
     /// as a kernel that reads out of bounds, is found by a later call; where the context does not record, each call is

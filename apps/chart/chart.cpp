@@ -9,23 +9,23 @@ namespace iwseg {
 namespace {
 
 /// "x y" of each point, gaps where a value cannot be shown; points that fall on one tenth of a pixel are drawn once.
-std::vector<std::string> path_pieces(const std::vector<double>& xs, const std::vector<double>& ys,
-                                     const ChartAxis& x_axis, const ChartAxis& y_axis) {
-    std::vector<std::string> pieces(1);
+std::vector<std::string> path_lines(const std::vector<double>& xs, const std::vector<double>& ys,
+                                    const ChartAxis& x_axis, const ChartAxis& y_axis) {
+    std::vector<std::string> lines(1);
     std::string last;
     for (std::size_t i = 0; i < std::min(xs.size(), ys.size()); ++i) {
         if (!x_axis.shows(xs[i]) || !y_axis.shows(ys[i])) {
-            if (!pieces.back().empty()) pieces.emplace_back();
+            if (!lines.back().empty()) lines.emplace_back();
             last.clear();
             continue;
         }
         std::string point = fmt::format("{:.1f} {:.1f}", x_axis.at(xs[i]), y_axis.at(ys[i]));
         if (point == last) continue;
-        pieces.back() += (pieces.back().empty() ? "M" : "L") + point;
+        lines.back() += (lines.back().empty() ? "M" : "L") + point;
         last = std::move(point);
     }
-    if (pieces.back().empty()) pieces.pop_back();
-    return pieces;
+    if (lines.back().empty()) lines.pop_back();
+    return lines;
 }
 
 void draw_band(std::string& svg, const Curve& curve, const LegendEntry& style, const ChartAxis& x_axis,
@@ -42,31 +42,31 @@ void draw_band(std::string& svg, const Curve& curve, const LegendEntry& style, c
         x.push_back(x[i]);
         y.push_back(back[i]);
     }
-    for (const std::string& piece : path_pieces(x, y, x_axis, y_axis))
-        append_svg(svg, R"(<path d="{}Z" fill="{}" fill-opacity="0.14"/>)", piece, style.colour);
+    for (const std::string& line : path_lines(x, y, x_axis, y_axis))
+        append_svg(svg, R"(<path d="{}Z" fill="{}" fill-opacity="0.14"/>)", line, style.colour);
 }
 
 void draw_curve(std::string& svg, const Curve& curve, const LegendEntry& style, const ChartAxis& x_axis,
                 const ChartAxis& y_axis) {
-    const std::vector<std::string> pieces = path_pieces(curve.x, curve.y, x_axis, y_axis);
-    const bool one_point = pieces.size() == 1 && pieces[0].find('L') == std::string::npos;
+    const std::vector<std::string> lines = path_lines(curve.x, curve.y, x_axis, y_axis);
+    const bool one_point = lines.size() == 1 && lines[0].find('L') == std::string::npos;
     if (curve.points_only || one_point) {
         // A stroke of no length with round ends is a dot: one path for thousands of them.
-        for (const std::string& piece : pieces) {
+        for (const std::string& line : lines) {
             std::string dots;
-            for (const char c : piece) dots += c == 'L' ? std::string("h0M") : std::string(1, c);
+            for (const char c : line) dots += c == 'L' ? std::string("h0M") : std::string(1, c);
             append_svg(svg,
                        R"(<path d="{}h0" stroke="{}" stroke-opacity="0.75" stroke-width="{}" stroke-linecap="round"/>)",
                        dots, style.colour, one_point ? 8 : 5);
         }
         return;
     }
-    for (const std::string& piece : pieces)  // a point alone becomes a dot
+    for (const std::string& line : lines)  // a point alone becomes a dot
         append_svg(
             svg,
             R"(<path d="{}{}" fill="none" stroke="{}" stroke-width="2" stroke-linejoin="round" stroke-linecap="round" )"
             R"(stroke-dasharray="{}"/>)",
-            piece, piece.find('L') == std::string::npos ? "h0" : "", style.colour, style.dash);
+            line, line.find('L') == std::string::npos ? "h0" : "", style.colour, style.dash);
 }
 
 }  // namespace

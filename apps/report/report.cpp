@@ -37,10 +37,10 @@ there. Predictions are outlined as their masks have them. Letters at the edges a
 
 constexpr const char* kWordsText =
     R"(<dl>
-<dt>Lesion</dt><dd>A connected piece of the label; voxels that touch at a face, edge or corner belong together.</dd>
-<dt>Found</dt><dd>A lesion is found by a connected piece of the prediction that overlaps it by a tenth of what both cover
+<dt>Lesion</dt><dd>A connected component of the label; voxels that touch at a face, edge or corner belong together.</dd>
+<dt>Found</dt><dd>A lesion is found by a connected component of the prediction that overlaps it by a tenth of what both cover
 together, or more (intersection over union, as in PI-CAI). One blob over half the scan finds nothing.</dd>
-<dt>False positive</dt><dd>A connected piece of the prediction that finds no lesion, unless at least half of it lies within
+<dt>False positive</dt><dd>A connected component of the prediction that finds no lesion, unless at least half of it lies within
 one.</dd>
 <dt>Smaller half</dt><dd>Lesions no larger than the median lesion.</dd>
 <dt>Diameter</dt><dd>Of the ball of equal volume.</dd>
@@ -49,7 +49,7 @@ run is shown as the best.</dd>
 <dt>Mask</dt><dd>What predict writes as lesion: by the threshold and the smallest volume that were chosen on validation
 scans, where there are such; else the voxels of a probability above 0.5, of which all detections of the records are.</dd>
 <dt>Dice</dt><dd>Twice the shared volume divided by the sum of both volumes: 1 is a perfect match, 0 none. Of scans
-and of masks: of a scan's whole mask, averaged over scans; large lesions dominate it. Of found lesions: of each with the piece that hits it.</dd>
+and of masks: of a scan's whole mask, averaged over scans; large lesions dominate it. Of found lesions: of each with the component that hits it.</dd>
 <dt>Average recall</dt><dd>Mean share of lesions found at 0 to 5 false positives a scan, with its 95 % interval over
 resampled scans.</dd>
 </dl>)";

@@ -71,8 +71,8 @@ class ByteSource {
     std::int64_t read(void* out, std::int64_t bytes) {
         std::int64_t done = 0;
         while (done < bytes) {
-            const auto piece = static_cast<unsigned>(std::min<std::int64_t>(bytes - done, 1 << 30));
-            const int got = gzread(file_.get(), static_cast<char*>(out) + done, piece);
+            const auto chunk = static_cast<unsigned>(std::min<std::int64_t>(bytes - done, 1 << 30));
+            const int got = gzread(file_.get(), static_cast<char*>(out) + done, chunk);
             if (got <= 0) {
                 int code = Z_OK;
                 gzerror(file_.get(), &code);
@@ -130,7 +130,7 @@ bool ByteSource::inflate_at_once(std::int64_t offset, std::int64_t bytes, RawVox
 }
 
 NiftiHeader read_header(ByteSource& source, const path& file) {
-    std::array<std::byte, most_nifti_header> start;
+    std::array<std::byte, kMostNiftiHeader> start;
     const std::int64_t found = source.read(start.data(), std::ssize(start));
     return parse_nifti_header(file, std::span(start).first(static_cast<std::size_t>(found)));
 }

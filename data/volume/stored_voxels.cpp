@@ -81,11 +81,11 @@ class VoxelStream {
                 inflater_->avail_in = static_cast<unsigned>(taken(packed_.data(), std::ssize(packed_)));
                 if (inflater_->avail_in == 0) break;
             }
-            const auto piece = static_cast<unsigned>(std::min<std::int64_t>(bytes - done, 1 << 30));
+            const auto chunk = static_cast<unsigned>(std::min<std::int64_t>(bytes - done, 1 << 30));
             inflater_->next_out = out + done;
-            inflater_->avail_out = piece;
+            inflater_->avail_out = chunk;
             const int code = inflate(inflater_.get(), Z_NO_FLUSH);
-            done += piece - inflater_->avail_out;
+            done += chunk - inflater_->avail_out;
             ended_ = code == Z_STREAM_END;
             if (code != Z_OK && code != Z_STREAM_END && code != Z_BUF_ERROR)
                 refuse("cannot be read: its compressed voxels are damaged");

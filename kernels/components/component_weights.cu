@@ -78,9 +78,9 @@ __global__ void __launch_bounds__(kMaskThreads)
 }  // namespace
 
 std::int64_t component_weights_scratch_bytes(const Shape& mask, int connectivity) {
-    ScratchPieces pieces(nullptr);
-    cells_in(pieces, mask, edge_of(connectivity), kCounters);
-    return pieces.bytes();
+    ScratchParts parts(nullptr);
+    cells_in(parts, mask, edge_of(connectivity), kCounters);
+    return parts.bytes();
 }
 
 void component_weights(Stream stream, View mask, int connectivity, WeightClip clip, View labels, float* table,
@@ -89,8 +89,8 @@ void component_weights(Stream stream, View mask, int connectivity, WeightClip cl
     require_same(mask, labels, "component_weights");
     const std::int64_t stride = component_label_bound(mask.shape, connectivity);
     require_labels(labels, stride, "component_weights");
-    ScratchPieces pieces(scratch);
-    const MaskCells cells = cells_in(pieces, mask.shape, edge_of(connectivity), kCounters);
+    ScratchParts parts(scratch);
+    const MaskCells cells = cells_in(parts, mask.shape, edge_of(connectivity), kCounters);
     const auto* voxels = mask.as<const std::uint8_t>();
     set_zero(stream, cells.listed, kCounters * mask.shape.n * static_cast<std::int64_t>(sizeof(std::int32_t)));
     const int at_once = cells_at_once(cells, voxels);

@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(kMaskThreads) label_kernel(MaskCells cells, Ra
     }
 }
 
-Ranks ranks_in(ScratchPieces& scratch, const MaskCells& cells) {
+Ranks ranks_in(ScratchParts& scratch, const MaskCells& cells) {
     Ranks ranks{};
     ranks.words = (cells.shape.voxels() + 31) / 32;
     if (cells.edge == 2) ranks.firsts = scratch.take<std::int32_t>(cells.shape.n * cells.count());
@@ -99,9 +99,9 @@ Ranks ranks_in(ScratchPieces& scratch, const MaskCells& cells) {
 }  // namespace
 
 std::int64_t components_scratch_bytes(const Shape& mask, int connectivity) {
-    ScratchPieces pieces(nullptr);
-    const Ranks ranks = ranks_in(pieces, cells_in(pieces, mask, edge_of(connectivity), 1));
-    return pieces.bytes() + prefix_sum_scratch_bytes(mask.n * ranks.words);
+    ScratchParts parts(nullptr);
+    const Ranks ranks = ranks_in(parts, cells_in(parts, mask, edge_of(connectivity), 1));
+    return parts.bytes() + prefix_sum_scratch_bytes(mask.n * ranks.words);
 }
 
 void label_components(Stream stream, View mask, View labels, std::int32_t* counts, int connectivity, void* scratch) {
@@ -109,11 +109,11 @@ void label_components(Stream stream, View mask, View labels, std::int32_t* count
     require_same(mask, labels, "label_components");
     if (labels.type != Type::i32) throw std::invalid_argument("label_components: labels are i32");
     const Shape& shape = mask.shape;
-    ScratchPieces pieces(scratch);
-    const MaskCells cells = cells_in(pieces, shape, edge_of(connectivity), 1);
-    const Ranks ranks = ranks_in(pieces, cells);
+    ScratchParts parts(scratch);
+    const MaskCells cells = cells_in(parts, shape, edge_of(connectivity), 1);
+    const Ranks ranks = ranks_in(parts, cells);
     const std::int64_t words = shape.n * ranks.words;
-    auto* for_prefix_sum = pieces.take<char>(prefix_sum_scratch_bytes(words));
+    auto* for_prefix_sum = parts.take<char>(prefix_sum_scratch_bytes(words));
     set_zero(stream, cells.listed, shape.n * static_cast<std::int64_t>(sizeof(std::int32_t)));
     set_zero(stream, counts, shape.n * static_cast<std::int64_t>(sizeof(std::int32_t)));
     set_zero(stream, ranks.marks, words * static_cast<std::int64_t>(sizeof(std::uint32_t)));

@@ -45,15 +45,15 @@ inline int edge_of(int connectivity) {
     return connectivity == 26 ? 2 : 1;
 }
 
-/// Hands out scratch piece by piece, each aligned to 256 bytes; given null it only counts.
-class ScratchPieces {
+/// Hands out scratch part by part, each aligned to 256 bytes; given null it only counts.
+class ScratchParts {
   public:
-    explicit ScratchPieces(void* scratch) : scratch_(static_cast<char*>(scratch)) {}
+    explicit ScratchParts(void* scratch) : scratch_(static_cast<char*>(scratch)) {}
     template <class T>
     T* take(std::int64_t count) {
-        T* piece = scratch_ ? reinterpret_cast<T*>(scratch_ + bytes_) : nullptr;
+        T* part = scratch_ ? reinterpret_cast<T*>(scratch_ + bytes_) : nullptr;
         bytes_ += (count * static_cast<std::int64_t>(sizeof(T)) + 255) / 256 * 256;
-        return piece;
+        return part;
     }
     std::int64_t bytes() const { return bytes_; }
 
@@ -63,7 +63,7 @@ class ScratchPieces {
 };
 
 /// counters: kinds of things counted, cells of the list among them.
-inline MaskCells cells_in(ScratchPieces& scratch, const Shape& shape, int edge, int counters) {
+inline MaskCells cells_in(ScratchParts& scratch, const Shape& shape, int edge, int counters) {
     const auto across = [&](std::int64_t side) { return static_cast<int>((side + edge - 1) / edge); };
     MaskCells cells{shape, edge, across(shape.d), across(shape.h), across(shape.w), nullptr, nullptr, nullptr, nullptr};
     cells.bytes = scratch.take<std::uint8_t>(shape.n * cells.count());

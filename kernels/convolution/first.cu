@@ -22,7 +22,7 @@ constexpr int kTaps = 27, kTileW = 32, kRow = kTileW + 2;
 constexpr int kMostInputs = 4;
 constexpr int kOutputs = 16;  ///< of a block: two threads side by side
 
-struct Few {
+struct FewChannels {
     std::int64_t samples, inputs, outputs;
     Size size;
     Strides src;
@@ -41,16 +41,16 @@ struct Corner {
 };
 
 template <int D, int H>
-__device__ Corner corner_of(const Few& p, std::int64_t tile) {
-    const std::int64_t across = Few::along(p.size.w, kTileW), down = Few::along(p.size.h, H),
-                       deep = Few::along(p.size.d, D);
+__device__ Corner corner_of(const FewChannels& p, std::int64_t tile) {
+    const std::int64_t across = FewChannels::along(p.size.w, kTileW), down = FewChannels::along(p.size.h, H),
+                       deep = FewChannels::along(p.size.d, D);
     return {tile / across / down / deep, static_cast<int>(tile / across / down % deep) * D,
             static_cast<int>(tile / across % down) * H, static_cast<int>(tile % across) * kTileW};
 }
 
 /// The tile of one channel and a voxel around it, zero beyond the tensor.
 template <int D, int H, class T>
-__device__ void load_tile(const Few& p, const Corner& corner, const T* channel, float* tile) {
+__device__ void load_tile(const FewChannels& p, const Corner& corner, const T* channel, float* tile) {
     const T* sample = channel + corner.sample * p.src.sample;
     for (int i = static_cast<int>(threadIdx.x); i < (D + 2) * (H + 2) * kRow; i += static_cast<int>(blockDim.x)) {
         const int w = corner.w + i % kRow - 1, h = corner.h + i / kRow % (H + 2) - 1,
@@ -61,7 +61,7 @@ __device__ void load_tile(const Few& p, const Corner& corner, const T* channel, 
 }
 
 /// Where the channels of a voxel of the result start.
-__device__ __forceinline__ std::int64_t place_of(const Few& p, std::int64_t sample, int d, int h, int w) {
+__device__ __forceinline__ std::int64_t place_of(const FewChannels& p, std::int64_t sample, int d, int h, int w) {
     return (((sample * p.size.d + d) * p.size.h + h) * p.size.w + w) * p.outputs;
 }
 
@@ -99,7 +99,8 @@ __device__ __forceinline__ void add_channel(const float* tile, const Four* weigh
 
 template <class Src, class Dst>
 __global__ void __launch_bounds__(kForwardThreads, 2)
-    first_forward_kernel(Few p, const Src* src, const float* weights, const float* bias, bool accumulate, Dst* dst) {
+    first_forward_kernel(FewChannels p, const Src* src, const float* weights, const float* bias, bool accumulate,
+                         Dst* dst) {
     SHARED(float, tile, (kForwardD + 2) * (kForwardH + 2) * kRow);
     SHARED(Four, taps, kTaps * kTapPitch);  // [tap][output]
     const Corner corner = corner_of<kForwardD, kForwardH>(p, blockIdx.x);
@@ -144,8 +145,8 @@ constexpr int kPlane = 9, kSumPitch = kOutputs + 1, kWarpSums = kPlane * kSumPit
 
 /// Adds a tile's voxels to a thread's 9 taps of 8 outputs: every `rows`-th row of the tile, every 16th voxel of it.
 template <class Diff>
-__device__ __forceinline__ void add_tile(const Few& p, const Corner& corner, const float* tile, const Diff* diff, int o,
-                                         int row, int rows, float (&sum)[kPlane * kEight]) {
+__device__ __forceinline__ void add_tile(const FewChannels& p, const Corner& corner, const float* tile,
+                                         const Diff* diff, int o, int row, int rows, float (&sum)[kPlane * kEight]) {
     const int lane_w = static_cast<int>(threadIdx.x) % 32 / 2;
     for (int r = row; r < kGradientD * kGradientH; r += rows) {
         const int d = r / kGradientH, h = r % kGradientH;
@@ -194,7 +195,7 @@ __device__ __forceinline__ void sum_lanes(float (&sum)[kPlane * kEight], float* 
 /// partial[block][o][c][tap]
 template <class Src, class Diff>
 __global__ void __launch_bounds__(kGradientWarps * 32)
-    first_gradient_kernel(Few p, const Src* src, const Diff* diff, float* partial) {
+    first_gradient_kernel(FewChannels p, const Src* src, const Diff* diff, float* partial) {
     SHARED(float, tiles, kMostInputs* kGradientTile);
     SHARED(float, sums, kGradientWarps* kWarpSums);
     const int inputs = static_cast<int>(p.inputs), rows = kMostInputs / inputs;
@@ -226,16 +227,16 @@ __global__ void __launch_bounds__(kGradientWarps * 32)
 
 // ----------------------------------------------------------------------------------------------------------------------
 
-Few few_of(const ConvolutionOptions& options) {
+FewChannels few_channels_of(const ConvolutionOptions& options) {
     const View src{nullptr, options.src, options.src_type, options.src_layout};
     return {options.src.n, options.src.c, options.dst_channels, size_of(options.src), strides_of(src)};
 }
 
-int gradient_blocks(const Few& p) {
+int gradient_blocks(const FewChannels& p) {
     return static_cast<int>(std::min<std::int64_t>(p.tiles<kGradientD, kGradientH>(), kGradientBlocks));
 }
 
-unsigned output_blocks(const Few& p) {
+unsigned output_blocks(const FewChannels& p) {
     return static_cast<unsigned>((p.outputs + kOutputs - 1) / kOutputs);
 }
 
@@ -248,7 +249,7 @@ bool takes_first(const ConvolutionOptions& options) {
 
 void first_forward(Stream stream, const ConvolutionOptions& options, View src, const float* weights, const float* bias,
                    View dst) {
-    const Few p = few_of(options);
+    const FewChannels p = few_channels_of(options);
     const LaunchShape shape{{static_cast<unsigned>(p.tiles<kForwardD, kForwardH>()), output_blocks(p)},
                             kForwardThreads};
     const bool accumulate = options.write == Write::accumulate;
@@ -263,13 +264,13 @@ void first_forward(Stream stream, const ConvolutionOptions& options, View src, c
 }
 
 std::int64_t first_gradient_scratch_bytes(const ConvolutionOptions& options) {
-    const Few p = few_of(options);
+    const FewChannels p = few_channels_of(options);
     return gradient_blocks(p) * p.outputs * p.inputs * kTaps * static_cast<std::int64_t>(sizeof(float));
 }
 
 void first_weight_gradient(Stream stream, const ConvolutionOptions& options, View src, View diff_dst,
                            float* diff_weights, void* scratch) {
-    const Few p = few_of(options);
+    const FewChannels p = few_channels_of(options);
     const int blocks = gradient_blocks(p);
     auto* partial = static_cast<float*>(scratch);
     const LaunchShape shape{{static_cast<unsigned>(blocks), output_blocks(p)}, kGradientWarps * 32};

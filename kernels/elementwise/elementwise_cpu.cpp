@@ -8,22 +8,23 @@
 namespace iwseg::cpu {
 namespace {
 
-constexpr std::int64_t kPiece = 16384;  ///< elements a thread takes at a time
+constexpr std::int64_t kElementsAtOnce = 16384;  ///< elements a thread takes at a time
 
 template <class T>
-IWSEG_VECTOR_CLONES void add_piece(const T* from, std::int64_t elements, T* to) {
+IWSEG_VECTOR_CLONES void add_chunk(const T* from, std::int64_t elements, T* to) {
     for (std::int64_t i = 0; i < elements; ++i) store(to[i], to_f32(to[i]) + to_f32(from[i]));
 }
 
 template <class From, class To>
-IWSEG_VECTOR_CLONES void copy_piece(const From* from, std::int64_t elements, To* to) {
+IWSEG_VECTOR_CLONES void copy_chunk(const From* from, std::int64_t elements, To* to) {
     for (std::int64_t i = 0; i < elements; ++i) store(to[i], to_f32(from[i]));
 }
 
 template <class Body>
-void over_pieces(Stream stream, std::int64_t elements, Body&& body) {
-    parallel_for(stream, (elements + kPiece - 1) / kPiece,
-                 [&](std::int64_t piece) { body(piece * kPiece, std::min(kPiece, elements - piece * kPiece)); });
+void over_element_chunks(Stream stream, std::int64_t elements, Body&& body) {
+    parallel_for(stream, (elements + kElementsAtOnce - 1) / kElementsAtOnce, [&](std::int64_t chunk) {
+        body(chunk * kElementsAtOnce, std::min(kElementsAtOnce, elements - chunk * kElementsAtOnce));
+    });
 }
 
 }  // namespace
@@ -33,8 +34,9 @@ void add(Stream stream, View from, View to) {
     if (from.type != to.type) throw std::invalid_argument("add: tensors of different type");
     with_real(to.type, [&](auto real) {
         using T = decltype(real);
-        over_pieces(stream, elements_of(to),
-                    [&](std::int64_t i, std::int64_t n) { add_piece(from.as<const T>() + i, n, to.as<T>() + i); });
+        over_element_chunks(stream, elements_of(to), [&](std::int64_t i, std::int64_t n) {
+            add_chunk(from.as<const T>() + i, n, to.as<T>() + i);
+        });
     });
 }
 
@@ -42,8 +44,8 @@ void copy(Stream stream, View from, View to) {
     require_same(from, to, "copy");
     with_real(from.type, [&](auto real_from) {
         with_real(to.type, [&](auto real_to) {
-            over_pieces(stream, elements_of(to), [&](std::int64_t i, std::int64_t n) {
-                copy_piece(from.as<const decltype(real_from)>() + i, n, to.as<decltype(real_to)>() + i);
+            over_element_chunks(stream, elements_of(to), [&](std::int64_t i, std::int64_t n) {
+                copy_chunk(from.as<const decltype(real_from)>() + i, n, to.as<decltype(real_to)>() + i);
             });
         });
     });

@@ -452,7 +452,7 @@ TEST_F(Report, OneScanHasNoIntervals) {
     EXPECT_NE(results_table(data).find("2 of 2"), std::string::npos);
 }
 
-TEST_F(Report, MissingPiecesAreLeftOut) {
+TEST_F(Report, MissingPartsAreLeftOut) {
     fs::remove_all(folder / "careless/predictions");
     fs::remove(folder / "careless/log.jsonl");
     fs::remove(folder / "careful/config.toml");

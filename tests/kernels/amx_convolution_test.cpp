@@ -29,7 +29,7 @@ class AmxConvolution : public testing::Test {
     /// Operands of all three passes and what they should give.
     struct Case {
         ConvolutionOptions o;
-        Array x, before, slope;
+        Array x, before, gradient;
         std::vector<double> weights, bias;
     };
     struct Results {
@@ -93,7 +93,8 @@ AmxConvolution::Results AmxConvolution::run(const Case& c, Stream stream) {
     const KernelArray<float> bias(device, std::vector<float>(c.bias.begin(), c.bias.end()));
     const KernelArray<float> diff_weights(device, o.weight_count(), NAN), diff_bias(device, o.dst_channels, NAN);
     const KernelTensor src(device, c.x, o.src_layout, o.src_type), diff_src(device, o.src, o.src_layout, o.src_type);
-    const KernelTensor dst(device, c.before, o.dst_layout, o.dst_type), diff(device, c.slope, o.dst_layout, o.dst_type);
+    const KernelTensor dst(device, c.before, o.dst_layout, o.dst_type),
+        diff(device, c.gradient, o.dst_layout, o.dst_type);
     made->forward(stream, src.view(), weights.data(), o.bias ? bias.data() : nullptr, dst.view(), scratch.data());
     made->backward_data(stream, diff.view(), weights.data(), diff_src.view(), scratch.data());
     made->backward_weights(stream, src.view(), diff.view(), diff_weights.data(), diff_bias.data(), scratch.data());
@@ -141,14 +142,15 @@ void AmxConvolution::expect_right(const Case& c, const Results& got) {
             for (std::size_t out = 0; out < outputs; ++out)
                 for (std::size_t in = 0; in < inputs; ++in) {
                     // f32 gradients are rounded to the operands' type; these are of bf16 already.
-                    const double slope = c.slope.values[(n * outputs + out) * to + static_cast<std::size_t>(dst_at)];
+                    const double gradient =
+                        c.gradient.values[(n * outputs + out) * to + static_cast<std::size_t>(dst_at)];
                     const std::size_t place = (n * inputs + in) * from + static_cast<std::size_t>(src_at);
                     const std::size_t weight = (out * inputs + in) * taps + static_cast<std::size_t>(tap);
-                    diff_src.values[place] += slope * c.weights[weight];
-                    diff_weights[weight] += slope * c.x.values[place];
+                    diff_src.values[place] += gradient * c.weights[weight];
+                    diff_weights[weight] += gradient * c.x.values[place];
                 }
         });
-    for (std::size_t i = 0; i < c.slope.values.size(); ++i) diff_bias[i / to % outputs] += c.slope.values[i];
+    for (std::size_t i = 0; i < c.gradient.values.size(); ++i) diff_bias[i / to % outputs] += c.gradient.values[i];
     expect_close("diff_src", got.diff_src.values, diff_src.values, o.src_type);
     expect_close("diff_weights", {got.diff_weights.begin(), got.diff_weights.end()}, diff_weights, Type::f32);
     expect_close("diff_bias", {got.diff_bias.begin(), got.diff_bias.end()}, diff_bias, Type::f32);
@@ -243,7 +245,7 @@ TEST_F(AmxConvolution, KeepsInfinityAndNanWhereTheyBelong) {
                     const std::int64_t at_src = below(0, src - 1), at_dst = below(0, dst - 1);
                     Case spoilt = c;
                     spoilt.x.values[static_cast<std::size_t>(at_src)] = odd;  // of channel 0
-                    spoilt.slope.values[static_cast<std::size_t>(at_dst)] = odd;
+                    spoilt.gradient.values[static_cast<std::size_t>(at_dst)] = odd;
                     std::set<std::int64_t> reached, reached_back;
                     each_joined(c.o, [&](std::int64_t to, std::int64_t from, int) {
                         if (from == at_src) reached.insert(to);

@@ -167,7 +167,7 @@ TEST_P(LossKernel, SureAndWrongLogitsCostWhatTheFormulaSays) {
         const double expected = reference::loss(loss, in_double(b));
         EXPECT_NEAR(found.value, expected, 1e-6 * std::fabs(expected));
         expect_gradient_of_reference(loss, b, found, b.shape.elements());
-        // Infinitely wrong: overlaps are bounded; cross-entropies are infinite, their slopes are not.
+        // Infinitely wrong: overlaps are bounded; cross-entropies are infinite, their gradients are not.
         b.logit[0] = b.target[0] ? -kInfinity : kInfinity;
         found = compute(loss, b);
         const formulas::Formula& formula = loss.terms[0].formula;

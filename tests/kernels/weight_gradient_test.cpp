@@ -15,13 +15,13 @@ class WeightGradient : public ConvolutionTest {
     void expect_gradient(const Shape& shape, std::int64_t outputs, Layout layout, Type type) {
         const ConvolutionOptions o = options_of(shape, outputs, 3, layout);
         SCOPED_TRACE(text_of(o));
-        const Array x = noise(o.src), slope = noise(o.dst());
-        const KernelTensor src(*device_, x, layout, type), diff(*device_, slope, layout, type);
+        const Array x = noise(o.src), gradient = noise(o.dst());
+        const KernelTensor src(*device_, x, layout, type), diff(*device_, gradient, layout, type);
         const KernelArray<float> got(*device_, outputs * shape.c * 27, NAN);
         const auto scratch = kernel_scratch(*device_, cpu::weight_gradient_scratch_bytes(shape, outputs, 3, layout));
         cpu::weight_gradient({}, src.view(), diff.view(), 3, got.data(), scratch.data());
         const std::vector<float> sums = got.host();
-        expect_near("diff_weights", {sums.begin(), sums.end()}, expected_weight_gradient(o, x, slope), Type::f32);
+        expect_near("diff_weights", {sums.begin(), sums.end()}, expected_weight_gradient(o, x, gradient), Type::f32);
     }
 };
 
@@ -42,11 +42,11 @@ TEST_P(WeightGradient, AgreesInBf16ForEveryWidth) {
 
 TEST_P(WeightGradient, KeepsInfinityAndNan) {
     if (!cpu::weight_gradient_takes_bf16(Layout::blocked16, Layout::blocked16, 3)) GTEST_SKIP() << "needs AVX512-BF16";
-    Array x(Shape{1, 1, 1, 1, 4}), slope(Shape{1, 1, 1, 1, 4});
+    Array x(Shape{1, 1, 1, 1, 4}), gradient(Shape{1, 1, 1, 1, 4});
     x.values = {INFINITY, 1, 1, 1};
-    slope.values = {1, 0, 0, 1};
+    gradient.values = {1, 0, 0, 1};
     const KernelTensor src(*device_, x, Layout::blocked16, Type::bf16),
-        diff(*device_, slope, Layout::blocked16, Type::bf16);
+        diff(*device_, gradient, Layout::blocked16, Type::bf16);
     const KernelArray<float> got(*device_, 27, 0.0f);
     const auto scratch = kernel_scratch(*device_, cpu::weight_gradient_scratch_bytes(x.shape, 1, 3, Layout::blocked16));
     cpu::weight_gradient({}, src.view(), diff.view(), 3, got.data(), scratch.data());

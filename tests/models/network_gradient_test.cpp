@@ -172,9 +172,9 @@ TEST_P(NetworkGradient, EveryKindOfParameterAgreesWithCentralDifferences) {
         value = kept - kStep;
         const double below = reference_loss();
         value = kept;
-        const double slope = (above - below) / (2 * kStep), got = parameters_.gradient(index)[place];
-        if (std::abs(got - slope) > 1e-3 * largest && ++wrong > 1)
-            ADD_FAILURE() << parameter.name << " " << place << ": " << got << ", by differences " << slope;
+        const double difference = (above - below) / (2 * kStep), got = parameters_.gradient(index)[place];
+        if (std::abs(got - difference) > 1e-3 * largest && ++wrong > 1)
+            ADD_FAILURE() << parameter.name << " " << place << ": " << got << ", by differences " << difference;
     }
 }
 

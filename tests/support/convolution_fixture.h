@@ -45,14 +45,15 @@ void each_pair(const ConvolutionOptions& o, Body&& body) {
 }
 
 /// The gradient of the weights, (O, C, k, k, k), in double precision.
-inline std::vector<double> expected_weight_gradient(const ConvolutionOptions& o, const Array& x, const Array& slope) {
+inline std::vector<double> expected_weight_gradient(const ConvolutionOptions& o, const Array& x,
+                                                    const Array& gradient) {
     const std::int64_t taps = o.taps(), voxels = o.src.voxels(), c = o.src.c;
     std::vector<double> expected(static_cast<std::size_t>(o.dst_channels * c * taps));
     each_pair(o, [&](std::int64_t n, std::int64_t to, std::int64_t from, std::int64_t tap) {
         for (std::int64_t out = 0; out < o.dst_channels; ++out)
             for (std::int64_t in = 0; in < c; ++in)
                 expected[static_cast<std::size_t>((out * c + in) * taps + tap)] +=
-                    slope.values[static_cast<std::size_t>((n * o.dst_channels + out) * voxels + to)] *
+                    gradient.values[static_cast<std::size_t>((n * o.dst_channels + out) * voxels + to)] *
                     x.values[static_cast<std::size_t>((n * c + in) * voxels + from)];
     });
     return expected;
@@ -116,13 +117,13 @@ inline void ConvolutionTest::expect_right(const ConvolutionOptions& o, const std
     const auto convolution = make(o);
     EXPECT_EQ(convolution->implementation(), implementation);
     const std::int64_t taps = o.taps(), voxels = o.src.voxels(), c = o.src.c;
-    const Array x = noise(o.src), before = noise(o.dst()), slope = noise(o.dst());
+    const Array x = noise(o.src), before = noise(o.dst()), gradient = noise(o.dst());
     const std::vector<float> weights = noise(o.dst_channels * c * taps), bias = noise(o.dst_channels);
     const KernelArray<float> w(*device_, weights), b(*device_, bias);
     const KernelArray<float> diff_w(*device_, o.dst_channels * c * taps, NAN), diff_b(*device_, o.dst_channels, NAN);
     const auto scratch = kernel_scratch(*device_, convolution->scratch_bytes());
     const KernelTensor src(*device_, x, o.src_layout, o.src_type), dst(*device_, before, o.dst_layout, o.dst_type);
-    const KernelTensor diff_dst(*device_, slope, o.dst_layout, o.dst_type),
+    const KernelTensor diff_dst(*device_, gradient, o.dst_layout, o.dst_type),
         diff_src(*device_, o.src, o.src_layout, o.src_type);
 
     Array y = reference::convolution(x, {weights.begin(), weights.end()},
@@ -139,12 +140,12 @@ inline void ConvolutionTest::expect_right(const ConvolutionOptions& o, const std
             for (std::int64_t in = 0; in < c; ++in) {
                 const auto at = static_cast<std::size_t>((out * c + in) * taps + tap);
                 const auto place = static_cast<std::size_t>((n * c + in) * voxels + from);
-                const double s = slope.values[static_cast<std::size_t>((n * o.dst_channels + out) * voxels + to)];
+                const double s = gradient.values[static_cast<std::size_t>((n * o.dst_channels + out) * voxels + to)];
                 diff_x.values[place] += s * weights[at];
             }
     });
     reference::each(o.dst(), [&](auto n, auto out, auto d, auto h, auto i) {
-        diff_bias[static_cast<std::size_t>(out)] += slope.at(n, out, d, h, i);
+        diff_bias[static_cast<std::size_t>(out)] += gradient.at(n, out, d, h, i);
     });
     convolution->backward_data({}, diff_dst.view(), w.data(), diff_src.view(), scratch.data());
     expect_near("diff_src", diff_src.array().values, diff_x.values, o.src_type);
@@ -155,7 +156,7 @@ inline void ConvolutionTest::expect_right(const ConvolutionOptions& o, const std
         return std::vector<double>(got.begin(), got.end());
     };
     const std::vector<double> got = weight_gradient();
-    expect_near("diff_weights", got, expected_weight_gradient(o, x, slope), Type::f32);
+    expect_near("diff_weights", got, expected_weight_gradient(o, x, gradient), Type::f32);
     if (o.bias) {
         const std::vector<float> sums = diff_b.host();
         expect_near("diff_bias", {sums.begin(), sums.end()}, diff_bias, Type::f32);

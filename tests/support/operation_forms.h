@@ -132,9 +132,9 @@ class OperationTest : public testing::TestWithParam<OperationForm> {
             for (std::size_t i = 0; i < y.values.size(); ++i) sum += y.values[i] * weight.values[i];
             return sum;
         };
-        const double slope = (value(kept + step) - value(kept - step)) / (2 * step);
+        const double by_differences = (value(kept + step) - value(kept - step)) / (2 * step);
         x[place] = kept;
-        return slope;
+        return by_differences;
     }
 
     /// Compares some places of a gradient with central differences.
@@ -147,10 +147,10 @@ class OperationTest : public testing::TestWithParam<OperationForm> {
             const auto place = static_cast<std::size_t>(below(0, static_cast<std::int64_t>(x.size()) - 1));
             // Error of order step^2 where f is smooth, and 1e-14 / step of rounding. Where a ReLU changes side within
             // the step the difference is no derivative: a step too small for that decides.
-            double slope = difference(x, place, 1e-5, weight, forward);
-            if (std::abs(gradient[place] - slope) > allowed * largest)
-                slope = difference(x, place, 1e-8, weight, forward);
-            EXPECT_NEAR(gradient[place], slope, allowed * largest + 1e-5) << "place " << place;
+            double by_differences = difference(x, place, 1e-5, weight, forward);
+            if (std::abs(gradient[place] - by_differences) > allowed * largest)
+                by_differences = difference(x, place, 1e-8, weight, forward);
+            EXPECT_NEAR(gradient[place], by_differences, allowed * largest + 1e-5) << "place " << place;
         }
     }
 
