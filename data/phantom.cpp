@@ -18,15 +18,15 @@ namespace {
 using Point = std::array<double, 3>;
 enum Part : std::uint32_t { anatomy, organ_shape, texture, vessels, lesions, noise };
 
-constexpr double air = -1000, fat = -90, muscle = 45, bone = 420;  // Hounsfield units
-constexpr double noise_hu = 14, texture_hu = 10;
-constexpr double median_volume = 35, volume_spread = 2.0;  // voxels; deviation of its logarithm
+constexpr double kAir = -1000, kFat = -90, kMuscle = 45, kBone = 420;  // Hounsfield units
+constexpr double kNoiseHu = 14, kTextureHu = 10;
+constexpr double kMedianVolume = 35, kVolumeSpread = 2.0;  // voxels; deviation of its logarithm
 // Of fading phantoms: the share of the organs' contrast that is left, and the lesions' contrast in HU from the volume
 // in voxels where it begins to grow to that where it has grown.
-constexpr double organ_share = 0.25;
-constexpr double marrow = -20;               // of a spine that is no distractor
-constexpr std::int64_t smallest_fading = 6;  // voxels: smaller ones drown in the noise
-constexpr double faint = 55, bright = 135, faint_volume = 8, bright_volume = 400;
+constexpr double kOrganShare = 0.25;
+constexpr double kMarrow = -20;              // of a spine that is no distractor
+constexpr std::int64_t kSmallestFading = 6;  // voxels: smaller ones drown in the noise
+constexpr double kFaint = 55, kBright = 135, kFaintVolume = 8, kBrightVolume = 400;
 
 double range(Random& random, double low, double high) {
     return low + (high - low) * random.uniform();
@@ -131,7 +131,7 @@ std::vector<Organ> draw_organs(Random& random) {
         }
         organ.hu += range(random, -12, 12);
     }
-    organs.push_back({{0.0, 0.60, 0.0}, {0.13, 0.15, 9.0}, bone});  // spine
+    organs.push_back({{0.0, 0.60, 0.0}, {0.13, 0.15, 9.0}, kBone});  // spine
     return organs;
 }
 
@@ -139,7 +139,7 @@ void draw_anatomy(Phantom& phantom) {
     Random shapes = phantom.random(anatomy), bends = phantom.random(organ_shape), grain = phantom.random(texture);
     const Organ body{{range(shapes, -0.03, 0.03), range(shapes, -0.03, 0.03), 0},
                      {range(shapes, 0.86, 0.96), range(shapes, 0.76, 0.88), 4.0},
-                     muscle};
+                     kMuscle};
     const std::vector<Organ> organs = draw_organs(shapes);
     const auto size = static_cast<double>(phantom.shape[0]);
     const SmoothNoise bend(bends, phantom.shape, size / 5), coarse(grain, phantom.shape, size / 6),
@@ -153,16 +153,16 @@ void draw_anatomy(Phantom& phantom) {
                 for (int axis = 0; axis < 3; ++axis)
                     x[axis] = (at[axis] + 0.5) / static_cast<double>(phantom.shape[axis]) * 2 - 1;
                 const double depth = body.distance(x);
-                *hu = static_cast<float>(air);
+                *hu = static_cast<float>(kAir);
                 if (depth > 1.0) continue;
                 const double bent = 0.12 * bend.at(at[0], at[1], at[2]);
-                double value = depth > 0.9 + 0.3 * bent ? fat : muscle;
-                if (value != fat)
+                double value = depth > 0.9 + 0.3 * bent ? kFat : kMuscle;
+                if (value != kFat)
                     for (const Organ& organ : organs)
                         if (organ.distance(x) + bent < 1) value = organ.hu;
-                if (phantom.kind == PhantomKind::fading && value != fat)
-                    value = value == bone ? marrow : muscle + organ_share * (value - muscle);
-                value += texture_hu * (coarse.at(at[0], at[1], at[2]) + fine.at(at[0], at[1], at[2]));
+                if (phantom.kind == PhantomKind::fading && value != kFat)
+                    value = value == kBone ? kMarrow : kMuscle + kOrganShare * (value - kMuscle);
+                value += kTextureHu * (coarse.at(at[0], at[1], at[2]) + fine.at(at[0], at[1], at[2]));
                 *hu = static_cast<float>(value);
             }
 }
@@ -223,7 +223,7 @@ void draw_spots(Phantom& phantom) {
         for (int attempt = 0; attempt < 50 && !phantom.soft_tissue(centre); ++attempt)
             centre = phantom.random_point(random);
         if (phantom.soft_tissue(centre))
-            paint_ball(phantom, centre, range(random, 0.9, 1.7), muscle + range(random, 20, faint - 10));
+            paint_ball(phantom, centre, range(random, 0.9, 1.7), kMuscle + range(random, 20, kFaint - 10));
     }
 }
 
@@ -281,8 +281,8 @@ void paint_lesion(Phantom& phantom, Random& random, const Lesion& lesion, std::i
 /// In HU; drawn is from 0 to 1.
 double contrast_of(PhantomKind kind, std::int64_t volume, double drawn) {
     if (kind == PhantomKind::even) return 60 * std::exp(1.1 * drawn);
-    const double grown = std::log(static_cast<double>(volume) / faint_volume) / std::log(bright_volume / faint_volume);
-    return (faint + (bright - faint) * std::clamp(grown, 0.0, 1.0)) * (0.85 + 0.3 * drawn);
+    const double grown = std::log(static_cast<double>(volume) / kFaintVolume) / std::log(kBrightVolume / kFaintVolume);
+    return (kFaint + (kBright - kFaint) * std::clamp(grown, 0.0, 1.0)) * (0.85 + 0.3 * drawn);
 }
 
 void draw_lesions(Phantom& phantom) {
@@ -294,8 +294,8 @@ void draw_lesions(Phantom& phantom) {
     const auto count = static_cast<int>(range(random, 0.5, 1.5) * expected);
     std::vector<Lesion> placed;
     for (int lesion = 0; lesion < count; ++lesion) {
-        const double drawn = median_volume * std::exp(volume_spread * random.normal());
-        const std::int64_t smallest = phantom.kind == PhantomKind::fading ? smallest_fading : 1;
+        const double drawn = kMedianVolume * std::exp(kVolumeSpread * random.normal());
+        const std::int64_t smallest = phantom.kind == PhantomKind::fading ? kSmallestFading : 1;
         const auto volume =
             std::clamp<std::int64_t>(std::llround(drawn), smallest, static_cast<std::int64_t>(voxels / 120));
         const double radius = std::cbrt(static_cast<double>(volume) * 3 / (4 * std::numbers::pi));
@@ -358,7 +358,7 @@ PhantomScan make_phantom(std::uint64_t seed, std::int64_t number, std::int64_t s
     Random random = phantom.random(noise);
     for (std::size_t v = 0; v < voxels; ++v)
         scan.image.voxels[v] = static_cast<std::int16_t>(
-            std::clamp(std::lround(phantom.hu[v] + noise_hu * random.normal()), -1024L, 3071L));
+            std::clamp(std::lround(phantom.hu[v] + kNoiseHu * random.normal()), -1024L, 3071L));
     const double inplane = 320.0 / static_cast<double>(size), slice = inplane * (number % 3 == 1 ? 1.5 : 1.25);
     Geometry& geometry = scan.image.geometry;
     geometry.shape = phantom.shape;

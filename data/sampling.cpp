@@ -10,13 +10,13 @@
 namespace iwseg {
 namespace {
 
-constexpr std::array<std::pair<int, int>, 3> planes{{{0, 1}, {0, 2}, {1, 2}}};
+constexpr std::array<std::pair<int, int>, 3> kPlanes{{{0, 1}, {0, 2}, {1, 2}}};
 
 /// Quarter turns in the planes (0, 1), (0, 2), (1, 2), then flips.
 void augment(const SamplingOptions& options, std::uint64_t step, std::uint32_t sample, PatchPlace& place) {
     // Every number is drawn whether or not it is used, so that one option does not change the other's draws.
     Random random(options.seed, step, sample, Purpose::augmentation);
-    for (const auto& [a, b] : planes) {
+    for (const auto& [a, b] : kPlanes) {
         const std::uint64_t turns = random.below(4);
         if (!options.augmentation.rotate || options.patch[a] != options.patch[b]) continue;
         for (std::uint64_t turn = 0; turn < turns; ++turn) {

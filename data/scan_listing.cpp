@@ -20,7 +20,7 @@ namespace {
 
 using std::filesystem::path;
 
-constexpr std::int64_t whole_scan = -1;  // a file without a channel's number: all that its scan has
+constexpr std::int64_t kWholeScan = -1;  // a file without a channel's number: all that its scan has
 
 /// The files of each case by channel.
 using CaseFiles = std::map<std::string, std::map<std::int64_t, path>>;
@@ -36,10 +36,10 @@ CaseFiles group(const std::vector<path>& files) {
     for (const path& file : files) {
         const std::string stem = name_without_ending(file);
         const auto [name, channel] =
-            (numbered ? channel_name(stem) : std::nullopt).value_or(ChannelName{stem, whole_scan});
+            (numbered ? channel_name(stem) : std::nullopt).value_or(ChannelName{stem, kWholeScan});
         auto& of_case = cases[name];
         const auto [first, fresh] = taken.emplace(lower_case(name), std::pair{name, file});
-        const bool mixed = !of_case.empty() && (of_case.begin()->first == whole_scan) != (channel == whole_scan);
+        const bool mixed = !of_case.empty() && (of_case.begin()->first == kWholeScan) != (channel == kWholeScan);
         const auto same = of_case.find(channel);
         if (mixed || same != of_case.end() || first->second.first != name)
             throw InputError(
@@ -64,7 +64,7 @@ std::string layout_text(const std::vector<std::vector<std::string>>& layouts) {
 /// How many channels the files have, from 0 on without a gap; nothing where there is a gap. Opens a file of all
 /// channels.
 std::optional<std::int64_t> channel_count(const std::map<std::int64_t, path>& files) {
-    if (files.begin()->first == whole_scan) return read_channel_count(files.begin()->second);
+    if (files.begin()->first == kWholeScan) return read_channel_count(files.begin()->second);
     const std::int64_t last = files.rbegin()->first;
     return last + 1 == std::ssize(files) ? std::optional(last + 1) : std::nullopt;
 }
@@ -77,7 +77,7 @@ const std::vector<std::string>* layout_of(const ListingOptions& options, std::op
 
 /// "a has channels 0 and 2".
 std::string channels_text(const std::string& name, const std::map<std::int64_t, path>& files) {
-    if (files.begin()->first == whole_scan)
+    if (files.begin()->first == kWholeScan)
         return fmt::format("{} has {} channels", name, read_channel_count(files.begin()->second));
     std::vector<std::string> numbers;
     for (const auto& [channel, file] : files) numbers.push_back(fmt::format("_{:04}", channel));
@@ -184,7 +184,7 @@ ScanListing list_scan_files(const std::vector<path>& files, const ListingOptions
     const std::string where = fmt::format("--input ({})", some_names(names_of(files)));
     const auto whole = [&](const CaseFiles& cases) {
         return std::all_of(cases.begin(), cases.end(), [&](const auto& entry) {
-            return entry.second.begin()->first != whole_scan && layout_of(options, channel_count(entry.second));
+            return entry.second.begin()->first != kWholeScan && layout_of(options, channel_count(entry.second));
         });
     };
     // As many files as channels, in no cases of their own, are one scan.

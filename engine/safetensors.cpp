@@ -21,7 +21,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::uint64_t most_header_bytes = 100'000'000;  // as the format's own library has it
+constexpr std::uint64_t kMostHeaderBytes = 100'000'000;  // as the format's own library has it
 
 std::int64_t bytes_of_type(const std::string& type) {
     if (type == "F64" || type == "I64") return 8;
@@ -174,9 +174,9 @@ std::uint64_t header_bytes_of(const std::filesystem::path& file, std::span<const
                               std::uint64_t file_bytes) {
     if (file_bytes < 8) refuse(file, "it has " + std::to_string(file_bytes) + " bytes");
     const auto header_bytes = load_at<std::uint64_t>(first.data());
-    if (header_bytes > most_header_bytes)
+    if (header_bytes > kMostHeaderBytes)
         refuse(file, "its header claims " + std::to_string(header_bytes) + " bytes, but at most " +
-                         std::to_string(most_header_bytes) + " are allowed");
+                         std::to_string(kMostHeaderBytes) + " are allowed");
     if (header_bytes > file_bytes - 8)
         refuse(file, "its header claims " + std::to_string(header_bytes) + " bytes, but the file has " +
                          std::to_string(file_bytes));

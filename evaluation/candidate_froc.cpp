@@ -12,14 +12,14 @@
 namespace iwseg {
 namespace {
 
-constexpr int per_doubling = 32, doublings = 6;  // 1/8 to 8
-constexpr std::size_t points = per_doubling * doublings + 1;
+constexpr int kPerDoubling = 32, kDoublings = 6;  // 1/8 to 8
+constexpr std::size_t kPoints = kPerDoubling * kDoublings + 1;
 
 std::vector<double> rates() {
     std::vector<double> all;
-    for (std::size_t i = 0; i < points; ++i)
-        all.push_back(i % per_doubling == 0 ? luna_rates[i / per_doubling]
-                                            : std::exp2(static_cast<double>(i) / per_doubling - 3));
+    for (std::size_t i = 0; i < kPoints; ++i)
+        all.push_back(i % kPerDoubling == 0 ? kLunaRates[i / kPerDoubling]
+                                            : std::exp2(static_cast<double>(i) / kPerDoubling - 3));
     return all;
 }
 
@@ -71,8 +71,8 @@ void sensitivity_at(const CandidateMatches& matches, const std::vector<double>& 
 
 double score_of(const double* sensitivity) {
     double sum = 0;
-    for (std::size_t i = 0; i < points; i += per_doubling) sum += sensitivity[i];
-    return sum / static_cast<double>(luna_rates.size());
+    for (std::size_t i = 0; i < kPoints; i += kPerDoubling) sum += sensitivity[i];
+    return sum / static_cast<double>(kLunaRates.size());
 }
 
 Estimate estimate_as_luna16(double value, std::vector<double> draws) {
@@ -96,12 +96,12 @@ CandidateFroc compute_candidate_froc(const CandidateMatches& matches, const Cand
     froc.false_positives = rates();
     froc.scans = static_cast<std::int64_t>(scans);
     froc.nodules = matches.all_nodules();
-    std::vector<double> whole(points), weights(scans, 1.0);
+    std::vector<double> whole(kPoints), weights(scans, 1.0);
     sensitivity_at(matches, froc.false_positives, weights, whole.data());
 
     // Every draw of a single scan is that scan: they say nothing.
     const auto draws = static_cast<std::size_t>(scans > 1 ? options.draws : 0);
-    Draws curves(draws, points), scores(draws, 1);
+    Draws curves(draws, kPoints), scores(draws, 1);
     for (std::size_t draw = 0; draw < draws; ++draw) {
         Random random(options.seed, draw, 0, Purpose::bootstrap);
         std::fill(weights.begin(), weights.end(), 0.0);
@@ -110,7 +110,7 @@ CandidateFroc compute_candidate_froc(const CandidateMatches& matches, const Cand
         *scores.row(draw) = score_of(curves.row(draw));
     }
     froc.score = estimate_as_luna16(score_of(whole.data()), scores.column(0));
-    for (std::size_t i = 0; i < points; ++i) {
+    for (std::size_t i = 0; i < kPoints; ++i) {
         const std::vector<double> column = curves.column(i);
         const Estimate at = estimate_as_luna16(whole[i], column);
         froc.curve.recall.push_back(at.value);
@@ -118,7 +118,7 @@ CandidateFroc compute_candidate_froc(const CandidateMatches& matches, const Cand
             froc.curve.low.push_back(at.low);
             froc.curve.high.push_back(at.high);
         }
-        if (i % per_doubling != 0) continue;
+        if (i % kPerDoubling != 0) continue;
         froc.sensitivity.push_back(at);
         froc.bootstrap_mean.push_back(column.empty() ? std::numeric_limits<double>::quiet_NaN() : mean_of(column));
     }

@@ -17,9 +17,9 @@ struct CandidateFrocOptions {
 /// % interval of the draws, NaN (and no bounds of the curve) where there is a single scan.
 struct CandidateFroc {
     std::int64_t scans = 0, nodules = 0;
-    Estimate score;                       ///< mean sensitivity at luna_rates: the competition metric
-    std::vector<Estimate> sensitivity;    ///< at each of luna_rates
-    std::vector<double> bootstrap_mean;   ///< of the draws, at each of luna_rates
+    Estimate score;                       ///< mean sensitivity at kLunaRates: the competition metric
+    std::vector<Estimate> sensitivity;    ///< at each of kLunaRates
+    std::vector<double> bootstrap_mean;   ///< of the draws, at each of kLunaRates
     std::vector<double> false_positives;  ///< a scan, from 1/8 to 8 in equal ratios, 32 to a doubling
     FrocCurve curve;                      ///< there
     double all_false_positives = 0;       ///< a scan, of all candidates

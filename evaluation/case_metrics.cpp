@@ -22,7 +22,7 @@ double& diameter_in(PicaiMatches::FalsePositive& false_positive) {
 }
 
 /// Those that match lesions and detections, and so pool and go by size.
-constexpr std::pair<const char*, bool MetricOptions::*> matching_metrics[] = {
+constexpr std::pair<const char*, bool MetricOptions::*> kMatchingMetrics[] = {
     {"panoptic", &MetricOptions::panoptic}, {"brats", &MetricOptions::brats}, {"picai", &MetricOptions::picai}};
 
 void scale_diameters(auto& matches, double unit) {
@@ -49,7 +49,7 @@ double MetricOptions::option_of(const ScanMetric& metric) const {
 
 std::vector<std::string> metric_names() {
     std::vector<std::string> names;
-    for (const auto& [name, member] : matching_metrics) names.emplace_back(name);
+    for (const auto& [name, member] : kMatchingMetrics) names.emplace_back(name);
     for (const ScanMetric& metric : scan_metrics()) names.emplace_back(metric.name);
     return names;
 }
@@ -67,7 +67,7 @@ MetricOptions metric_options(const std::vector<std::string>& names) {
                                          nearest.empty() ? "" : "; did you mean " + nearest + "?",
                                          fmt::join(known, ", ")));
         }
-        for (const auto& [known_name, member] : matching_metrics)
+        for (const auto& [known_name, member] : kMatchingMetrics)
             if (all || name == known_name) options.*member = true;
         for (const ScanMetric& metric : scan_metrics())
             if ((all || name == metric.name) && !options.wants(metric)) options.scan.emplace_back(metric.name);

@@ -9,7 +9,7 @@ namespace iwseg {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr std::int64_t block_columns = 16;  // lines side by side that are read together: two cache lines of doubles
+constexpr std::int64_t kBlockColumns = 16;  // lines side by side that are read together: two cache lines of doubles
 
 /// Along a row the seeds themselves are looked for, from both sides.
 void distances_in_row(const std::uint8_t* seeds, std::int64_t width, double spacing, double* out) {
@@ -69,14 +69,14 @@ class LowerEnvelope {
 /// group; blocks without any are left as they are. Groups that hold no distance yet (`empty`) stay so.
 void pass_along(double* values, std::int64_t length, std::int64_t stride, double spacing,
                 const std::vector<std::uint8_t>& needed, const std::vector<std::uint8_t>& empty, Stream host) {
-    const std::int64_t blocks = (stride + block_columns - 1) / block_columns;
+    const std::int64_t blocks = (stride + kBlockColumns - 1) / kBlockColumns;
     const auto groups = static_cast<std::int64_t>(empty.size());
     cpu::parallel_ranges(host, groups * blocks, [&](std::int64_t first_task, std::int64_t last_task) {
         LowerEnvelope envelope(length);
-        std::vector<double> lines(block_columns * length), scratch(length);
+        std::vector<double> lines(kBlockColumns * length), scratch(length);
         for (std::int64_t task = first_task; task < last_task; ++task) {
-            const std::int64_t column = task % blocks * block_columns;
-            const std::int64_t columns = std::min(block_columns, stride - column);
+            const std::int64_t column = task % blocks * kBlockColumns;
+            const std::int64_t columns = std::min(kBlockColumns, stride - column);
             const auto asked = needed.begin() + column;
             if (empty[task / blocks] || std::all_of(asked, asked + columns, [](auto line) { return line == 0; }))
                 continue;

@@ -12,7 +12,7 @@ namespace iwseg {
 
 FrocGrid::FrocGrid() {
     for (std::size_t i = 0; i < curve_points(); ++i) rates_.push_back(static_cast<double>(i) / 100.0);
-    rates_.insert(rates_.end(), luna_rates.begin(), luna_rates.end());
+    rates_.insert(rates_.end(), kLunaRates.begin(), kLunaRates.end());
     rising_.resize(rates_.size());
     std::iota(rising_.begin(), rising_.end(), std::size_t{0});
     std::stable_sort(rising_.begin(), rising_.end(), [&](auto a, auto b) { return rates_[a] < rates_[b]; });
@@ -24,7 +24,7 @@ double FrocGrid::average_recall(const double* recall) const {
 
 double FrocGrid::luna_score(const double* recall) const {
     return std::accumulate(recall + curve_points(), recall + rates_.size(), 0.0) /
-           static_cast<double>(luna_rates.size());
+           static_cast<double>(kLunaRates.size());
 }
 
 std::vector<double> Draws::column(std::size_t index) const {

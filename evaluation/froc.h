@@ -13,7 +13,7 @@
 namespace iwseg {
 
 /// False positives a scan at which LUNA16 asks for the sensitivity.
-inline constexpr std::array<double, 7> luna_rates{0.125, 0.25, 0.5, 1, 2, 4, 8};
+inline constexpr std::array<double, 7> kLunaRates{0.125, 0.25, 0.5, 1, 2, 4, 8};
 
 enum class FrocProtocol : std::uint8_t {
     /// What is found and what a false positive says the rule of evaluation/hit_rule.h; scans without records count;
@@ -65,7 +65,7 @@ struct Froc {
     Estimate object_dice;                 ///< mean Dice of found lesions with their hit; deviation is over lesions
     Estimate average_recall;              ///< mean recall at 0, 0.01, …, 5 false positives a scan
     Estimate luna_score;                  ///< mean recall at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives a scan
-    std::vector<Estimate> sensitivity;    ///< at each of luna_rates
+    std::vector<Estimate> sensitivity;    ///< at each of kLunaRates
     double all_false_positives = 0;       ///< a scan, at the lowest threshold
     double all_recall = 0;                ///< at the lowest threshold
     double whole_set_average_recall = 0;  ///< of all scans at once; `paper` averages over its draws instead
@@ -80,7 +80,7 @@ Froc compute_froc(const Records& records, const FrocOptions& options);
 
 /// False positives a scan at which bars and tables compare recall by size: methods are compared where they raise as
 /// many false alarms.
-inline constexpr double comparison_rate = 1;
+inline constexpr double kComparisonRate = 1;
 
 /// Recall of a curve of this FROC at a rate from 0 to 8 false positives a scan, linear between the points, with its
 /// interval where there is one; the deviation is not known.

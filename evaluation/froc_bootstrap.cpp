@@ -10,7 +10,7 @@
 namespace iwseg {
 namespace {
 
-constexpr std::int32_t false_positive = -1;  // in place of a stratum
+constexpr std::int32_t kFalsePositive = -1;  // in place of a stratum
 
 /// A false positive, or a found lesion of one stratum, that appears as the threshold falls to its logit.
 struct Event {
@@ -60,7 +60,7 @@ FrocWalk::FrocWalk(const Records& records, SizeUnit unit, std::vector<double> bo
             const Record& record = list[i];
             if (!record.is_tum) {
                 if (outcomes[i] != Outcome::false_positive) continue;
-                events_.push_back({record.self_logit, scan, false_positive});
+                events_.push_back({record.self_logit, scan, kFalsePositive});
                 false_positives_ += 1;
                 continue;
             }
@@ -105,7 +105,7 @@ void FrocWalk::recall_at(const FrocGrid& grid, const std::vector<double>& weight
         const double logit = events_[i].logit;
         do {
             const double weight = weights[events_[i].scan];
-            if (events_[i].stratum == false_positive) {
+            if (events_[i].stratum == kFalsePositive) {
                 positives += weight;
             } else {
                 now[0] += weight;

@@ -7,7 +7,7 @@
 /// What the two protocols share; used by froc*.cpp alone.
 namespace iwseg {
 
-/// False-positive rates at which recall is wanted: 0, 0.01, …, 8, then the seven of luna_rates.
+/// False-positive rates at which recall is wanted: 0, 0.01, …, 8, then the seven of kLunaRates.
 class FrocGrid {
   public:
     FrocGrid();

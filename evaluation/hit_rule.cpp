@@ -7,7 +7,7 @@
 namespace iwseg {
 namespace {
 
-constexpr double rounding = 1e-9;  // of shares that are equal to a bound but for it
+constexpr double kRounding = 1e-9;  // of shares that are equal to a bound but for it
 
 double cube(double value) {
     return value * value * value;
@@ -16,11 +16,11 @@ double cube(double value) {
 }  // namespace
 
 bool HitRule::hits(double lesion, double detection, double shared) const {
-    return shared > 0 && shared >= (iou - rounding) * (lesion + detection - shared);
+    return shared > 0 && shared >= (iou - kRounding) * (lesion + detection - shared);
 }
 
 bool HitRule::is_part(double detection, double shared) const {
-    return shared > 0 && shared >= (inside - rounding) * detection;
+    return shared > 0 && shared >= (inside - kRounding) * detection;
 }
 
 std::int64_t InstanceOutcomes::found() const {

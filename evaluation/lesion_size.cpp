@@ -74,11 +74,11 @@ double volume_ratio(const Records& records) {
 std::string volume_ratio_text(double ratio) {
     if (std::isnan(ratio)) return "-";
     if (!covers_too_much(ratio)) return fmt::format("{:.2f}", ratio);
-    return fmt::format("{:.1f} (over {:g})", ratio, largest_sensible_volume_ratio);
+    return fmt::format("{:.1f} (over {:g})", ratio, kLargestSensibleVolumeRatio);
 }
 
 bool covers_too_much(double ratio) {
-    return ratio > largest_sensible_volume_ratio;
+    return ratio > kLargestSensibleVolumeRatio;
 }
 
 }  // namespace iwseg

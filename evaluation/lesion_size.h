@@ -37,7 +37,7 @@ struct SizeBound {
 
 /// A run that predicts more than this times the true volume is marked, and never the best of a table: it meets lesions
 /// by covering the scan.
-inline constexpr double largest_sensible_volume_ratio = 5;
+inline constexpr double kLargestSensibleVolumeRatio = 5;
 
 /// Volume of all detections over that of all lesions, from their diameters. Infinity where there are detections and no
 /// lesion, NaN where there is neither.

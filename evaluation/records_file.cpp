@@ -19,7 +19,7 @@ struct NumberKey {
     const char* key;
     double Record::*member;
 };
-constexpr std::array<NumberKey, 9> number_keys{{{"diameter", &Record::diameter},
+constexpr std::array<NumberKey, 9> kNumberKeys{{{"diameter", &Record::diameter},
                                                 {"hit_dice", &Record::hit_dice},
                                                 {"hit_max", &Record::hit_max},
                                                 {"hit_median", &Record::hit_median},
@@ -28,9 +28,9 @@ constexpr std::array<NumberKey, 9> number_keys{{{"diameter", &Record::diameter},
                                                 {"hit_stat", &Record::hit_stat},
                                                 {"self_stat", &Record::self_stat},
                                                 {"self_logit", &Record::self_logit}}};
-constexpr const char* diameter_mm_key = "diameter_mm";  // may be absent
-constexpr std::size_t obj_key = number_keys.size(), hit_obj_key = obj_key + 1, is_tum_key = obj_key + 2,
-                      key_count = obj_key + 3;
+constexpr const char* kDiameterMmKey = "diameter_mm";  // may be absent
+constexpr std::size_t kObjKey = kNumberKeys.size(), kHitObjKey = kObjKey + 1, kIsTumKey = kObjKey + 2,
+                      kKeyCount = kObjKey + 3;
 
 /// Reads the one shape of document that records.json has. A general JSON library refuses Infinity, which Python writes,
 /// and takes most of the time of a whole evaluation.
@@ -143,44 +143,41 @@ class RecordsParser {
             index_ = index;
             seen |= 1u << read_member(result);
         });
-        for (std::size_t k = 0; k < key_count; ++k)
+        for (std::size_t k = 0; k < kKeyCount; ++k)
             if (!(seen >> k & 1u)) refuse(fmt::format("{}[{}] lacks the key {}", scan_, index, name_of(k)));
         return result;
     }
 
-    /// Returns the key's number; key_count for one that records do not have, whose value is passed over.
+    /// Returns the key's number; kKeyCount for one that records do not have, whose value is passed over.
     std::size_t read_member(Record& result) {
-        for (std::size_t k = 0; k < number_keys.size(); ++k)
-            if (key_ == number_keys[k].key) {
-                result.*number_keys[k].member = number();
-                require_in_range(result.*number_keys[k].member, number_keys[k].member);
+        for (std::size_t k = 0; k < kNumberKeys.size(); ++k)
+            if (key_ == kNumberKeys[k].key) {
+                result.*kNumberKeys[k].member = number();
+                require_in_range(result.*kNumberKeys[k].member, kNumberKeys[k].member);
                 return k;
             }
-        if (key_ == diameter_mm_key) {
+        if (key_ == kDiameterMmKey) {
             result.diameter_mm = number();
             require_in_range(result.diameter_mm, &Record::diameter_mm);
-            return key_count;
+            return kKeyCount;
         }
-        if (key_ == name_of(is_tum_key)) {
+        if (key_ == name_of(kIsTumKey)) {
             result.is_tum = truth();
-            return is_tum_key;
+            return kIsTumKey;
         }
         if (peek() == '"') {
             std::string value = string();
-            if (key_ == name_of(obj_key)) return result.obj = std::move(value), obj_key;
-            if (key_ == name_of(hit_obj_key)) return result.hit_obj = std::move(value), hit_obj_key;
+            if (key_ == name_of(kObjKey)) return result.obj = std::move(value), kObjKey;
+            if (key_ == name_of(kHitObjKey)) return result.hit_obj = std::move(value), kHitObjKey;
         } else {
-            if (key_ == name_of(obj_key) || key_ == name_of(hit_obj_key)) refuse(field() + " is not a string");
+            if (key_ == name_of(kObjKey) || key_ == name_of(kHitObjKey)) refuse(field() + " is not a string");
             if (!take_word("true") && !take_word("false") && !take_word("null")) number();
         }
-        return key_count;
+        return kKeyCount;
     }
 
     static const char* name_of(std::size_t key) {
-        return key < obj_key        ? number_keys[key].key
-               : key == obj_key     ? "obj"
-               : key == hit_obj_key ? "hit_obj"
-                                    : "is_tum";
+        return key < kObjKey ? kNumberKeys[key].key : key == kObjKey ? "obj" : key == kHitObjKey ? "hit_obj" : "is_tum";
     }
 
     const std::filesystem::path& file_;
@@ -203,12 +200,11 @@ std::string quoted(const std::string& text) {
 
 void append_record(std::string& text, const Record& record) {
     text += fmt::format(R"({{"obj": {}, "is_tum": {})", quoted(record.obj), record.is_tum);
-    for (const auto& [key, number] : number_keys) {
+    for (const auto& [key, number] : kNumberKeys) {
         if (number == &Record::self_stat) text += fmt::format(R"(, "hit_obj": {})", quoted(record.hit_obj));
         text += fmt::format(R"(, "{}": {})", key, python_number(record.*number));
     }
-    if (record.diameter_mm > 0)
-        text += fmt::format(R"(, "{}": {})", diameter_mm_key, python_number(record.diameter_mm));
+    if (record.diameter_mm > 0) text += fmt::format(R"(, "{}": {})", kDiameterMmKey, python_number(record.diameter_mm));
     text += "}";
 }
 

@@ -44,7 +44,7 @@ const std::vector<Neighbourhood>& standard_neighbourhoods() {
     return all;
 }
 
-constexpr std::array<std::array<int, 3>, 6> axis_orders{
+constexpr std::array<std::array<int, 3>, 6> kAxisOrders{
     {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}}};
 
 /// Where voxel (d, h, w) goes when axis a of the result is axis order[a] of the original, backwards where mirrored
@@ -127,7 +127,7 @@ std::array<double, 256> surface_areas(const std::array<double, 3>& spacing) {
     const std::array<double, 3> face{spacing[1] * spacing[2], spacing[0] * spacing[2], spacing[0] * spacing[1]};
     std::array<double, 256> areas{};
     for (const Neighbourhood& standard : standard_neighbourhoods())
-        for (const std::array<int, 3>& order : axis_orders) {
+        for (const std::array<int, 3>& order : kAxisOrders) {
             double area = 0;
             for (const Facet& facet : standard.facets) {
                 const std::array<int, 3> across{facet.d, facet.h, facet.w};

@@ -22,9 +22,9 @@ void require_within(const char* name, float value, const LossOptions::Range& ran
 }
 
 void require_options(const LossOptions& options) {
-    require_within("focal_alpha", options.focal_alpha, LossOptions::focal_alpha_range);
-    require_within("focal_gamma", options.focal_gamma, LossOptions::focal_gamma_range);
-    require_within("asl_beta", options.asl_beta, LossOptions::asl_beta_range);
+    require_within("focal_alpha", options.focal_alpha, LossOptions::kFocalAlphaRange);
+    require_within("focal_gamma", options.focal_gamma, LossOptions::kFocalGammaRange);
+    require_within("asl_beta", options.asl_beta, LossOptions::kAslBetaRange);
     if (options.steps_per_epoch < 1)
         throw InputError("steps_per_epoch is " + std::to_string(options.steps_per_epoch) + "; expected 1 or more");
 }

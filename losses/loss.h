@@ -48,7 +48,7 @@ struct LossOptions {
         double low, high;
         constexpr bool holds(double value) const { return value >= low && value <= high; }
     };
-    static constexpr Range focal_alpha_range{0, 1}, focal_gamma_range{0, 10}, asl_beta_range{1e-3, 100};
+    static constexpr Range kFocalAlphaRange{0, 1}, kFocalGammaRange{0, 10}, kAslBetaRange{1e-3, 100};
 
     float focal_alpha = 0.75f, focal_gamma = 2.0f, asl_beta = 1.5f;
     std::int64_t steps_per_epoch = 100;  ///< of warm-ups, which are written in epochs

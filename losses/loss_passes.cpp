@@ -31,9 +31,9 @@ bool take(Sum<A, B>& sum, const LossTerm& term, bool weighted) {
 }
 
 template <class F>
-constexpr int places = 1;
+constexpr int kPlaces = 1;
 template <class A, class B>
-constexpr int places<Sum<A, B>> = places<A> + places<B>;
+constexpr int kPlaces<Sum<A, B>> = kPlaces<A> + kPlaces<B>;
 
 /// A pass, and which of the terms are in it.
 struct Choice {
@@ -54,7 +54,7 @@ Choice choice_of(F formula, bool weighted, const std::vector<LossTerm>& terms) {
         choice.terms += choice.taken[i];
     }
     choice.pass = {formula, weighted, terms.front().warmup_steps};
-    choice.empty = places<F> - choice.terms;
+    choice.empty = kPlaces<F> - choice.terms;
     return choice;
 }
 

@@ -49,9 +49,9 @@ void require_usable(const GridOptions& grid, const std::string& patch_name, cons
     const auto refuse = [](const std::string& name, std::int64_t value, const std::string& range) {
         throw InputError(name + " = " + std::to_string(value) + " is not usable: it must be from " + range);
     };
-    if (grid.patch < GridOptions::least_patch || grid.patch > GridOptions::most_patch)
+    if (grid.patch < GridOptions::kLeastPatch || grid.patch > GridOptions::kMostPatch)
         refuse(patch_name, grid.patch,
-               std::to_string(GridOptions::least_patch) + " to " + std::to_string(GridOptions::most_patch) + " voxels");
+               std::to_string(GridOptions::kLeastPatch) + " to " + std::to_string(GridOptions::kMostPatch) + " voxels");
     if (grid.stride < 1 || grid.stride > grid.patch)
         refuse(stride_name, grid.stride, "1 to " + patch_name + ", which is " + std::to_string(grid.patch));
 }

@@ -15,7 +15,7 @@
 namespace iwseg {
 
 struct GridOptions {
-    static constexpr std::int64_t least_patch = 8, most_patch = 4096;
+    static constexpr std::int64_t kLeastPatch = 8, kMostPatch = 4096;
 
     std::int64_t patch = 160, stride = 144;  ///< voxels along each axis; 1 <= stride <= patch
     bool bf16 = false;

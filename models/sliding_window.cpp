@@ -141,9 +141,9 @@ struct SlidingWindow::State {
 
     static SlidingWindowOptions check(const SlidingWindowOptions& options) {
         for (const std::int64_t side : extent_of(options.patch))
-            if (side < 1 || side > GridOptions::most_patch)
+            if (side < 1 || side > GridOptions::kMostPatch)
                 throw InputError("a patch with a side of " + std::to_string(side) +
-                                 " voxels is not usable: expected 1 to " + std::to_string(GridOptions::most_patch));
+                                 " voxels is not usable: expected 1 to " + std::to_string(GridOptions::kMostPatch));
         if (!(options.step >= kLeastStep && options.step <= 1))
             throw InputError("a step of " + std::to_string(options.step) +
                              " of the patch is not usable: expected 0.01 to 1");

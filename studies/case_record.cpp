@@ -15,7 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-constexpr int version = 1;  ///< of what preparation computes; cases of another are prepared anew
+constexpr int kVersion = 1;  ///< of what preparation computes; cases of another are prepared anew
 
 bool fits_int16(const std::vector<float>& values) {
     return std::all_of(values.begin(), values.end(), [](float value) {
@@ -59,7 +59,7 @@ ordered_json facts_of(const CaseRecord& record) {
 }
 
 void write_case_record(const fs::path& dataset, const CaseRecord& record) {
-    ordered_json json{{"version", version}, {"name", record.name}, {"fingerprint", record.fingerprint}};
+    ordered_json json{{"version", kVersion}, {"name", record.name}, {"fingerprint", record.fingerprint}};
     json.update(facts_of(record));
     write_text(record_file(dataset, record.name), json.dump(2) + "\n");
 }
@@ -68,7 +68,7 @@ std::optional<CaseRecord> read_case_record(const fs::path& file) {
     if (!fs::exists(file)) return std::nullopt;
     const auto json = nlohmann::json::parse(read_text(file), nullptr, false);
     try {
-        if (json.at("version") != version) return std::nullopt;
+        if (json.at("version") != kVersion) return std::nullopt;
         CaseRecord record;
         json.at("name").get_to(record.name);
         json.at("part").get_to(record.part);

@@ -16,7 +16,7 @@ namespace {
 using nlohmann::ordered_json;
 
 /// The study's own bounds of small lesions are among them: 8 for LUNA16, 12 for LiTS.
-const std::vector<double> diameter_bounds{3, 5, 8, 12, 20, 30};
+const std::vector<double> kDiameterBounds{3, 5, 8, 12, 20, 30};
 
 struct Totals {
     std::int64_t counted = 0, components = 0, scans_with_lesions = 0;
@@ -91,11 +91,11 @@ std::string histogram_table(const SizeHistogram& sizes) {
 }  // namespace
 
 SizeHistogram size_histogram(const std::vector<CaseRecord>& cases) {
-    const std::size_t bins = diameter_bounds.size() + 1;
-    SizeHistogram sizes{diameter_bounds, std::vector<std::int64_t>(bins), std::vector<std::int64_t>(bins)};
+    const std::size_t bins = kDiameterBounds.size() + 1;
+    SizeHistogram sizes{kDiameterBounds, std::vector<std::int64_t>(bins), std::vector<std::int64_t>(bins)};
     const auto bin_of = [](double volume) {
         const double diameter = std::cbrt(6 * volume / std::numbers::pi);
-        return std::upper_bound(diameter_bounds.begin(), diameter_bounds.end(), diameter) - diameter_bounds.begin();
+        return std::upper_bound(kDiameterBounds.begin(), kDiameterBounds.end(), diameter) - kDiameterBounds.begin();
     };
     for (const CaseRecord& record : cases)
         for (const std::int64_t size : record.component_voxels) {

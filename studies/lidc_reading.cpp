@@ -21,7 +21,7 @@ namespace {
 
 using std::filesystem::path;
 
-constexpr int most_coordinate = 65535;  // DICOM counts rows and columns in 16 bits
+constexpr int kMostCoordinate = 65535;  // DICOM counts rows and columns in 16 bits
 
 [[noreturn]] void refuse(const path& file, const std::string& what) {
     throw InputError(fmt::format("{} is not a usable LIDC reading: {}", file.string(), what));
@@ -150,8 +150,8 @@ class LidcReader {
 
     int coordinate(const pugi::xml_node& point, std::string_view name) const {
         int value = 0;
-        if (!to_number(text_of(only_child(point, name)), value) || value < 0 || value > most_coordinate)
-            refuse_roi(fmt::format("has a {} that is not a whole number from 0 to {}", name, most_coordinate));
+        if (!to_number(text_of(only_child(point, name)), value) || value < 0 || value > kMostCoordinate)
+            refuse_roi(fmt::format("has a {} that is not a whole number from 0 to {}", name, kMostCoordinate));
         return value;
     }
 

@@ -13,9 +13,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int last_number = 130, last_test = 27, last_validation_number = 32;
-constexpr std::int32_t liver = 1, tumour = 2;
-constexpr std::int64_t liver_margin = 5;  // voxels
+constexpr int kLastNumber = 130, kLastTest = 27, kLastValidationNumber = 32;
+constexpr std::int32_t kLiver = 1, kTumour = 2;
+constexpr std::int64_t kLiverMargin = 5;  // voxels
 
 struct Pair {
     fs::path volume, segmentation;
@@ -43,17 +43,17 @@ std::map<int, Pair> find_pairs(const fs::path& raw) {
 std::int64_t cut_tumours(const Volume<std::int32_t>& labels, const VoxelBox& box, Volume<std::uint8_t>& target) {
     Volume<std::uint8_t> mask{labels.geometry, std::vector<std::uint8_t>(labels.voxels.size())};
     std::int64_t all = 0;
-    for (std::size_t v = 0; v < mask.voxels.size(); ++v) all += mask.voxels[v] = labels.voxels[v] == tumour;
+    for (std::size_t v = 0; v < mask.voxels.size(); ++v) all += mask.voxels[v] = labels.voxels[v] == kTumour;
     target = crop(mask, box);
     return all - std::count(target.voxels.begin(), target.voxels.end(), 1);
 }
 
 VoxelBox liver_box(const Volume<std::int32_t>& labels, const fs::path& file) {
     std::vector<std::uint8_t> mask(labels.voxels.size());
-    for (std::size_t v = 0; v < mask.size(); ++v) mask[v] = labels.voxels[v] == liver;
+    for (std::size_t v = 0; v < mask.size(); ++v) mask[v] = labels.voxels[v] == kLiver;
     const auto box = bounding_box(mask, labels.geometry.shape);
     if (!box) throw InputError(file.string() + " has no voxel of label 1, the liver, to crop to");
-    return with_margin(*box, liver_margin, labels.geometry.shape);
+    return with_margin(*box, kLiverMargin, labels.geometry.shape);
 }
 
 }  // namespace
@@ -65,18 +65,18 @@ Lits::Lits(const fs::path& raw) {
     for (const auto& [number, pair] : find_pairs(raw)) {
         if (pair.volume.empty())
             notes_.push_back(fmt::format("{} has no volume-{}", pair.segmentation.filename().string(), number));
-        else if (number > last_number)
+        else if (number > kLastNumber)
             beyond.push_back(std::to_string(number));
         else
             cases_.push_back({std::to_string(number), number, pair.volume, pair.segmentation, {}});
     }
     if (!beyond.empty())
         notes_.push_back(fmt::format("{} volumes are left out, since the study has 0 to {}: {}", beyond.size(),
-                                     last_number, fmt::join(beyond, ", ")));
+                                     kLastNumber, fmt::join(beyond, ", ")));
     if (cases_.empty())
         throw InputError(
             fmt::format("{} has no LiTS scans: volume-N.nii and segmentation-N.nii, N = 0 to {}, were expected",
-                        raw.string(), last_number));
+                        raw.string(), kLastNumber));
 }
 
 std::int64_t Lits::bytes_needed(const RawCase& scan) const {
@@ -117,9 +117,9 @@ StudyCase Lits::prepare(const RawCase& scan) const {
 std::map<std::string, Split> Lits::splits(const std::map<std::string, int>& parts) const {
     Split holdout;
     for (const auto& [name, number] : parts)
-        (number <= last_test                ? holdout.test
-         : number <= last_validation_number ? holdout.validation
-                                            : holdout.train)
+        (number <= kLastTest               ? holdout.test
+         : number <= kLastValidationNumber ? holdout.validation
+                                           : holdout.train)
             .push_back(name);
     return {{"holdout", holdout}};
 }

@@ -15,11 +15,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int subsets = 10, last_train = 5, last_validation = 7;
-constexpr std::size_t drawn_for_validation = 5;
-constexpr std::uint32_t seed = 0xBadCafe;
-constexpr std::int64_t lung_margin = 5;                // voxels
-constexpr int closing_steps = 10, dilation_steps = 3;  // voxels
+constexpr int kSubsets = 10, kLastTrain = 5, kLastValidation = 7;
+constexpr std::size_t kDrawnForValidation = 5;
+constexpr std::uint32_t kSeed = 0xBadCafe;
+constexpr std::int64_t kLungMargin = 5;                // voxels
+constexpr int kClosingSteps = 10, kDilationSteps = 3;  // voxels
 
 /// Files of that ending under the folder, by their name without it.
 std::map<std::string, fs::path> files_by_stem(const fs::path& folder, const std::string& ending) {
@@ -121,8 +121,8 @@ Luna16::Luna16(const fs::path& raw) {
     if (!fs::is_directory(raw))
         throw InputError(raw.string() + " is not a folder; the raw folder of LUNA16 was expected");
     std::map<std::string, RawCase> found;
-    std::vector<std::vector<std::string>> names(subsets);
-    for (int subset = 0; subset < subsets; ++subset)
+    std::vector<std::vector<std::string>> names(kSubsets);
+    for (int subset = 0; subset < kSubsets; ++subset)
         for (const auto& [uid, file] : files_by_stem(raw / fmt::format("subset{}", subset), ".mhd")) {
             const auto [place, fresh] = found.emplace(uid, RawCase{uid, subset, file, {}, {}});
             if (!fresh)
@@ -195,7 +195,7 @@ StudyCase Luna16::prepare(const RawCase& scan) const {
         if (const auto note = apart_note(geometry, scan.image, labels.geometry, scan.mask))
             prepared.notes.push_back(*note);
         const Volume<std::uint8_t> lungs{geometry, lung_mask(labels, scan.mask)};
-        prepared.box = with_margin(*bounding_box(lungs.voxels, header.shape), lung_margin, header.shape);
+        prepared.box = with_margin(*bounding_box(lungs.voxels, header.shape), kLungMargin, header.shape);
         prepared.mask = crop(lungs, prepared.box);
     }
     prepared.image = crop(read_meta_image(scan.image), prepared.box);
@@ -215,12 +215,12 @@ StudyCase Luna16::prepare(const RawCase& scan) const {
 std::map<std::string, Split> Luna16::splits(const std::map<std::string, int>& parts) const {
     std::vector<std::string> train, validation, holdout;
     for (const auto& [name, subset] : parts)
-        (subset <= last_train ? train : subset <= last_validation ? validation : holdout).push_back(name);
+        (subset <= kLastTrain ? train : subset <= kLastValidation ? validation : holdout).push_back(name);
     std::map<std::string, Split> splits;
     const auto add = [&](const char* name, std::vector<std::string> known, const std::vector<std::string>& test) {
         if (known.empty() || test.empty()) return;
         std::sort(known.begin(), known.end());
-        Split& split = splits[name] = draw_validation(known, drawn_for_validation, seed);
+        Split& split = splits[name] = draw_validation(known, kDrawnForValidation, kSeed);
         split.test = test;
     };
     add("validation", train, validation);
@@ -237,9 +237,9 @@ std::vector<std::uint8_t> lung_mask(const Volume<std::int32_t>& labels, const fs
         throw InputError(fmt::format("{} holds no lung beside its smallest label, {}, which is taken for the trachea",
                                      file.string(), trachea));
     // The study's erosion was scikit-image's, which takes what lies beyond the faces for lung.
-    dilate(mask, labels.geometry.shape, closing_steps);
-    erode(mask, labels.geometry.shape, closing_steps, Beyond::foreground);
-    dilate(mask, labels.geometry.shape, dilation_steps);
+    dilate(mask, labels.geometry.shape, kClosingSteps);
+    erode(mask, labels.geometry.shape, kClosingSteps, Beyond::foreground);
+    dilate(mask, labels.geometry.shape, kDilationSteps);
     return mask;
 }
 

@@ -14,7 +14,7 @@
 namespace iwseg {
 namespace {
 
-constexpr std::array<std::string_view, 5> columns{"seriesuid", "coordX", "coordY", "coordZ", "diameter_mm"};
+constexpr std::array<std::string_view, 5> kColumns{"seriesuid", "coordX", "coordY", "coordZ", "diameter_mm"};
 
 std::string_view trimmed(std::string_view text) {
     constexpr std::string_view blank = " \t\r\"";
@@ -37,11 +37,11 @@ std::array<std::size_t, 5> find_columns(std::string_view heading, const std::str
     if (heading.starts_with("\xEF\xBB\xBF")) heading.remove_prefix(3);
     const std::vector<std::string_view> names = cells_of(heading);
     std::array<std::size_t, 5> places{};
-    for (std::size_t c = 0; c < columns.size(); ++c) {
-        const auto found = std::find(names.begin(), names.end(), columns[c]);
+    for (std::size_t c = 0; c < kColumns.size(); ++c) {
+        const auto found = std::find(names.begin(), names.end(), kColumns[c]);
         if (found == names.end())
-            throw InputError(fmt::format("{} has no column {} in its first line; {} were expected", file, columns[c],
-                                         fmt::join(columns, ", ")));
+            throw InputError(fmt::format("{} has no column {} in its first line; {} were expected", file, kColumns[c],
+                                         fmt::join(kColumns, ", ")));
         places[c] = static_cast<std::size_t>(found - names.begin());
     }
     return places;
@@ -59,7 +59,7 @@ std::map<std::string, std::vector<NoduleAnnotation>> read_annotations(const std:
         if (trimmed(line).empty()) continue;
         const std::vector<std::string_view> cells = cells_of(line);
         std::array<double, 4> values{};
-        for (std::size_t c = 0; c < columns.size(); ++c) {
+        for (std::size_t c = 0; c < kColumns.size(); ++c) {
             const std::string_view cell = places[c] < cells.size() ? cells[places[c]] : "";
             bool good = !cell.empty();
             if (c > 0) {
@@ -68,7 +68,7 @@ std::map<std::string, std::vector<NoduleAnnotation>> read_annotations(const std:
             }
             if (!good)
                 throw InputError(fmt::format("{}, line {}: {} is \"{}\", but {} was expected", file.string(), number,
-                                             columns[c], cell, c == 0 ? "a series UID" : "a number"));
+                                             kColumns[c], cell, c == 0 ? "a series UID" : "a number"));
         }
         annotations[std::string(cells[places[0]])].push_back({{values[0], values[1], values[2]}, values[3]});
     }

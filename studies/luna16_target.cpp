@@ -12,8 +12,8 @@
 namespace iwseg {
 namespace {
 
-constexpr std::int64_t hit_distance = 10;  // voxels
-constexpr int enough_experts = 2;          // of four
+constexpr std::int64_t kHitDistance = 10;  // voxels
+constexpr int kEnoughExperts = 2;          // of four
 
 std::vector<Extent> annotated_voxels(const ScanFrame& frame, const std::vector<NoduleAnnotation>& annotations,
                                      const std::filesystem::path& scan) {
@@ -52,7 +52,7 @@ bool is_annotated(const Nodule& nodule, const ScanFrame& frame, const std::vecto
     return std::any_of(annotated.begin(), annotated.end(), [&](const Extent& voxel) {
         std::int64_t squares = 0;
         for (int axis = 0; axis < 3; ++axis) squares += (centre[axis] - voxel[axis]) * (centre[axis] - voxel[axis]);
-        return squares <= hit_distance * hit_distance;
+        return squares <= kHitDistance * kHitDistance;
     });
 }
 
@@ -115,9 +115,9 @@ NoduleTarget draw_target(const ScanFrame& frame, const std::vector<NoduleAnnotat
         for (const Nodule& nodule : session) {
             if (!is_annotated(nodule, frame, annotated)) continue;
             for (const std::int64_t v : fill_nodule(nodule, frame, box, outside))
-                if (target.voxels[v] < enough_experts) ++target.voxels[v];
+                if (target.voxels[v] < kEnoughExperts) ++target.voxels[v];
         }
-    for (std::uint8_t& voxel : target.voxels) voxel = voxel >= enough_experts;
+    for (std::uint8_t& voxel : target.voxels) voxel = voxel >= kEnoughExperts;
     if (outside > 0)
         target.notes.push_back(fmt::format("{} contours of the reading lie in slices outside of the scan", outside));
     return target;

@@ -14,12 +14,12 @@
 namespace iwseg {
 namespace {
 
-constexpr std::uint8_t far_away = 255;
+constexpr std::uint8_t kFarAway = 255;
 
 /// row = min(row, nearer + 1)
 void relax_row(std::uint8_t* row, const std::uint8_t* nearer, std::int64_t length) {
     for (std::int64_t k = 0; k < length; ++k) {
-        const std::uint8_t next = nearer[k] == far_away ? far_away : static_cast<std::uint8_t>(nearer[k] + 1);
+        const std::uint8_t next = nearer[k] == kFarAway ? kFarAway : static_cast<std::uint8_t>(nearer[k] + 1);
         row[k] = std::min(row[k], next);
     }
 }
@@ -59,9 +59,9 @@ void measure_distances(std::vector<std::uint8_t>& volume, const Extent& shape, s
 }
 
 void require_steps(int steps) {
-    if (steps < 0 || steps > most_morphology_steps)
+    if (steps < 0 || steps > kMostMorphologySteps)
         throw InputError(fmt::format("a mask cannot be grown or shrunk by {} voxels: 0 to {} are possible", steps,
-                                     most_morphology_steps));
+                                     kMostMorphologySteps));
 }
 
 }  // namespace
@@ -69,16 +69,16 @@ void require_steps(int steps) {
 void dilate(std::vector<std::uint8_t>& mask, const Extent& shape, int steps) {
     require_steps(steps);
     if (mask.empty()) return;
-    for (std::uint8_t& voxel : mask) voxel = voxel ? 0 : far_away;
-    if (steps > 0) measure_distances(mask, shape, far_away);
+    for (std::uint8_t& voxel : mask) voxel = voxel ? 0 : kFarAway;
+    if (steps > 0) measure_distances(mask, shape, kFarAway);
     for (std::uint8_t& voxel : mask) voxel = voxel <= steps;
 }
 
 void erode(std::vector<std::uint8_t>& mask, const Extent& shape, int steps, Beyond beyond) {
     require_steps(steps);
     if (mask.empty()) return;
-    for (std::uint8_t& voxel : mask) voxel = voxel ? far_away : 0;
-    if (steps > 0) measure_distances(mask, shape, beyond == Beyond::background ? 0 : far_away);
+    for (std::uint8_t& voxel : mask) voxel = voxel ? kFarAway : 0;
+    if (steps > 0) measure_distances(mask, shape, beyond == Beyond::background ? 0 : kFarAway);
     for (std::uint8_t& voxel : mask) voxel = voxel > steps;
 }
 

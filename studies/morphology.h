@@ -9,7 +9,7 @@ namespace iwseg {
 /// What a mask is taken to be beyond the scan's faces.
 enum class Beyond : std::uint8_t { background, foreground };
 
-constexpr int most_morphology_steps = 254;
+constexpr int kMostMorphologySteps = 254;
 
 /// Dilates a mask (D, H, W), nonzero is foreground, in place to 0 and 1: as `steps` dilations by a voxel's six
 /// neighbours, which reach every voxel within city-block distance `steps`. Equal to

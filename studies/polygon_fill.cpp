@@ -21,7 +21,7 @@ namespace {
 
 using Point = std::array<std::int64_t, 2>;
 
-constexpr std::int64_t farthest = std::int64_t{1} << 29;  // so that products of two lengths fit 64 bits
+constexpr std::int64_t kFarthest = std::int64_t{1} << 29;  // so that products of two lengths fit 64 bits
 
 /// Pixels first .. last of one row.
 struct Run {
@@ -101,9 +101,9 @@ std::vector<std::array<int, 2>> fill_polygon(std::span<const std::array<int, 2>>
     PolygonFill fill(shape);
     for (std::size_t p = 0; p < points.size(); ++p) {
         const auto& [x, y] = points[p];
-        if (std::max(std::abs(std::int64_t{x}), std::abs(std::int64_t{y})) > farthest)
+        if (std::max(std::abs(std::int64_t{x}), std::abs(std::int64_t{y})) > kFarthest)
             throw InputError(
-                fmt::format("a contour has the point ({}, {}), expected coordinates within {}", x, y, farthest));
+                fmt::format("a contour has the point ({}, {}), expected coordinates within {}", x, y, kFarthest));
         const auto& [before_x, before_y] = points[p == 0 ? points.size() - 1 : p - 1];
         const Point from{before_x, before_y}, to{x, y};
         fill.draw_line(from, to);

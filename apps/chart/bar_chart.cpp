@@ -40,7 +40,7 @@ void draw_group_name(std::string& svg, const std::string& name, double x, const 
     for (const std::string& line : lines_of(name)) {
         append_svg(svg, R"(<text x="{:.1f}" y="{:.1f}" text-anchor="middle" fill-opacity="0.85">{}</text>)", x, y,
                    escape_xml(line));
-        y += chart_line_height;
+        y += kChartLineHeight;
     }
 }
 

@@ -7,9 +7,9 @@ namespace iwseg {
 namespace {
 
 // Okabe and Ito's colours, which the colour-blind tell apart; the darker ones first, as they read best as lines.
-constexpr std::array<const char*, 7> palette{"#0072b2", "#d55e00", "#009e73", "#cc79a7",
-                                             "#e69f00", "#56b4e9", "#7a7a7a"};
-constexpr std::array<const char*, 3> dashes{"", "6 3", "2 3"};  // a second and third round through the colours
+constexpr std::array<const char*, 7> kPalette{"#0072b2", "#d55e00", "#009e73", "#cc79a7",
+                                              "#e69f00", "#56b4e9", "#7a7a7a"};
+constexpr std::array<const char*, 3> kDashes{"", "6 3", "2 3"};  // a second and third round through the colours
 
 double entry_width(const LegendEntry& entry) {
     return text_width(entry.name) + 42;
@@ -17,12 +17,12 @@ double entry_width(const LegendEntry& entry) {
 
 void draw_legend(std::string& svg, const ChartFrame& frame) {
     const std::vector<LegendEntry>& legend = frame.legend;
-    double x = frame.left, y = frame.top - 7 - chart_line_height * static_cast<double>(frame.legend_rows.size()) + 8;
+    double x = frame.left, y = frame.top - 7 - kChartLineHeight * static_cast<double>(frame.legend_rows.size()) + 8;
     for (std::size_t i = 0, row = 0; i < legend.size(); ++i) {
         if (row + 1 < frame.legend_rows.size() && frame.legend_rows[row + 1] == i) {
             ++row;
             x = frame.left;
-            y += chart_line_height;
+            y += kChartLineHeight;
         }
         const LegendEntry& entry = legend[i];
         if (entry.box)
@@ -57,11 +57,11 @@ std::string escape_xml(const std::string& text) {
 }
 
 std::string chart_colour(std::size_t nth) {
-    return palette[nth % palette.size()];
+    return kPalette[nth % kPalette.size()];
 }
 
 LegendEntry legend_entry(const std::string& name, std::size_t nth, bool box) {
-    return {name, chart_colour(nth), dashes[nth / palette.size() % dashes.size()], box};
+    return {name, chart_colour(nth), kDashes[nth / kPalette.size() % kDashes.size()], box};
 }
 
 ChartFrame::ChartFrame(const ChartOptions& options, const std::vector<LegendEntry>& entries, const ChartAxis& y_axis,
@@ -74,7 +74,7 @@ ChartFrame::ChartFrame(const ChartOptions& options, const std::vector<LegendEntr
     left = 16 + y_labels + (options.y_label.empty() ? 0 : 20);
     right = width - std::max(16.0, text_width(last_label) / 2 + 4);
     top = options.title.empty() ? 12 : 34;
-    bottom = height - 12 - chart_line_height * label_lines - (options.x_label.empty() ? 0 : 20);
+    bottom = height - 12 - kChartLineHeight * label_lines - (options.x_label.empty() ? 0 : 20);
     double x = right;
     for (std::size_t i = 0; i < legend.size(); ++i) {
         if (x + entry_width(legend[i]) > right) {
@@ -83,7 +83,7 @@ ChartFrame::ChartFrame(const ChartOptions& options, const std::vector<LegendEntr
         }
         x += entry_width(legend[i]);
     }
-    if (!legend_rows.empty()) top += chart_line_height * static_cast<double>(legend_rows.size()) + 7;
+    if (!legend_rows.empty()) top += kChartLineHeight * static_cast<double>(legend_rows.size()) + 7;
 }
 
 void begin_chart(std::string& svg, const ChartOptions& options, const ChartFrame& frame) {

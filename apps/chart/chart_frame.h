@@ -12,7 +12,7 @@
 /// What line and bar charts share: legend, frame and axes. For chart.cpp and bar_chart.cpp alone.
 namespace iwseg {
 
-inline constexpr double chart_line_height = 17;
+inline constexpr double kChartLineHeight = 17;
 
 template <class... Arguments>
 void append_svg(std::string& svg, fmt::format_string<Arguments...> format, Arguments&&... arguments) {

@@ -8,8 +8,8 @@ ChartOptions froc_axes(const std::string& title) {
             .y_label = "lesions found (share)",
             .log_x = true,
             .doublings_x = true,
-            .x_min = luna_rates.front(),
-            .x_max = luna_rates.back(),
+            .x_min = kLunaRates.front(),
+            .x_max = kLunaRates.back(),
             .y_max = 1};
 }
 
@@ -22,10 +22,10 @@ Curve froc_line(const std::string& name, const Froc& froc, const FrocCurve& curv
         line.low.push_back(at.low);
         line.high.push_back(at.high);
     };
-    add(luna_rates.front(), recall_at(froc, curve, luna_rates.front()));
+    add(kLunaRates.front(), recall_at(froc, curve, kLunaRates.front()));
     for (std::size_t i = 0; i < froc.false_positives.size(); ++i) {
         const double rate = froc.false_positives[i];
-        if (rate > luna_rates.front()) add(rate, recall_at(froc, curve, rate));
+        if (rate > kLunaRates.front()) add(rate, recall_at(froc, curve, rate));
     }
     return line;
 }

@@ -29,7 +29,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int training_scans = 16, test_scans = 24;
+constexpr int kTrainingScans = 16, kTestScans = 24;
 
 struct DemoArguments {
     std::string out = "demo", device = "auto";
@@ -45,7 +45,7 @@ std::string phantom_names(int first, int count) {
 void make_dataset(const fs::path& folder) {
     PhantomOptions options;
     options.folder = folder;
-    options.cases = training_scans + test_scans;
+    options.cases = kTrainingScans + kTestScans;
     options.kind = PhantomKind::fading;
     if (const fs::path description = description_file(folder); fs::exists(description)) {  // written last
         const auto json = nlohmann::json::parse(read_text(description), nullptr, false);
@@ -92,7 +92,7 @@ std::vector<std::string> demo_settings(const DemoRun& run) {
         if (!line.empty() && line[0] != '#') settings.push_back(line);
     if (!run.loss.empty()) settings.push_back("loss=" + run.loss);
     settings.push_back(fmt::format("split={{train = [{}], validation = [], test = [{}]}}",
-                                   phantom_names(0, training_scans), phantom_names(training_scans, test_scans)));
+                                   phantom_names(0, kTrainingScans), phantom_names(kTrainingScans, kTestScans)));
     return settings;
 }
 

@@ -82,7 +82,7 @@ PredictionOptions prediction_options(const PredictArguments& arguments, const Co
     options.ending = arguments.ending;
     options.patch = arguments.patch.value_or(config.predict.patch);
     options.stride = arguments.stride  ? *arguments.stride
-                     : arguments.patch ? std::min(options.patch, GridOptions::most_patch) * 9 / 10  // as 144 is of 160
+                     : arguments.patch ? std::min(options.patch, GridOptions::kMostPatch) * 9 / 10  // as 144 is of 160
                                        : config.predict.stride;
     require_usable(GridOptions{options.patch, options.stride}, arguments.patch ? "--patch" : "predict.patch",
                    arguments.stride ? "--stride" : "predict.stride");

@@ -178,9 +178,9 @@ void apply_setting(Config& config, const std::string& setting) {
 
 void check_config(const Config& c) {
     loss_from_name(c.loss);
-    require_within("focal_alpha", c.focal_alpha, LossOptions::focal_alpha_range);
-    require_within("focal_gamma", c.focal_gamma, LossOptions::focal_gamma_range);
-    require_within("asl_beta", c.asl_beta, LossOptions::asl_beta_range);
+    require_within("focal_alpha", c.focal_alpha, LossOptions::kFocalAlphaRange);
+    require_within("focal_gamma", c.focal_gamma, LossOptions::kFocalGammaRange);
+    require_within("asl_beta", c.asl_beta, LossOptions::kAslBetaRange);
     require_one_of("precision", c.precision, {"fp32", "bf16"});
     require_one_of("network", c.network, network_names());
     require(c.network != "unet" || c.widths.size() == 4, "widths", written(c.widths),

@@ -33,8 +33,8 @@ Json entry_of(const CandidateFroc& froc, const CandidateMatches& matches) {
                {"luna_score_interval", interval_json(froc.score)},
                {"fp_per_scan_at_lowest", froc.all_false_positives},
                {"recall_at_lowest", froc.all_recall}};
-    for (std::size_t i = 0; i < luna_rates.size(); ++i)
-        entry["sensitivity"].push_back({{"fp_per_scan", luna_rates[i]},
+    for (std::size_t i = 0; i < kLunaRates.size(); ++i)
+        entry["sensitivity"].push_back({{"fp_per_scan", kLunaRates[i]},
                                         {"recall", froc.sensitivity[i].value},
                                         {"low", froc.sensitivity[i].low},
                                         {"high", froc.sensitivity[i].high},
@@ -65,7 +65,7 @@ std::string table_of(const std::string& name, const CandidateFroc& froc, const C
             estimate.has_interval() ? fmt::format(" [{:.4f}, {:.4f}]", estimate.low, estimate.high) : "";
         table += fmt::format("{:>22}  {:.4f}{}\n", label, estimate.value, interval);
     };
-    for (std::size_t i = 0; i < luna_rates.size(); ++i) add(fmt::format("{:g}", luna_rates[i]), froc.sensitivity[i]);
+    for (std::size_t i = 0; i < kLunaRates.size(); ++i) add(fmt::format("{:g}", kLunaRates[i]), froc.sensitivity[i]);
     add("mean (LUNA16 score)", froc.score);
     if (!froc.score.has_interval()) table += "One scan: there is nothing to draw from, and no interval.\n";
     return table;

@@ -66,7 +66,7 @@ std::string pair_text(const NamedEvaluation& first, const NamedEvaluation& secon
 std::string recall_text(const Records& records) {
     if (lesion_diameters(records, SizeUnit::voxels).empty()) return "-";
     const Froc froc = compute_froc(records, {.draws = 1});
-    return fmt::format("{:.3f}", recall_at(froc, froc.curve, comparison_rate).value);
+    return fmt::format("{:.3f}", recall_at(froc, froc.curve, kComparisonRate).value);
 }
 
 }  // namespace
@@ -114,7 +114,7 @@ std::string comparison_table(const std::vector<NamedEvaluation>& evaluations) {
         width = std::max(width, one.name.size());
     }
     text += fmt::format("{:<{}}  lesions found   small found  false p.   Dice  at {:g} FP  volume\n", "name", width,
-                        comparison_rate);
+                        kComparisonRate);
     for (const auto& [name, evaluation] : evaluations) {
         const LesionCounts counts = evaluation.counts();
         text += fmt::format("{:<{}}  {:>13}  {:>12}  {:>8}  {:>5.3f}  {:>7}  {}\n", name, width,
@@ -124,7 +124,7 @@ std::string comparison_table(const std::vector<NamedEvaluation>& evaluations) {
                             volume_ratio_text(volume_ratio(evaluation.records)));
     }
     text += fmt::format("At {:g} FP: recall at so many false positives a scan, of detections by their score.\n",
-                        comparison_rate);
+                        kComparisonRate);
     for (std::size_t i = 1; i < evaluations.size(); ++i) text += pair_text(evaluations.front(), evaluations[i]);
     return text;
 }

@@ -13,7 +13,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 Json stratum_json(const Froc& froc, const SizeStratum& stratum) {
-    const Estimate at = recall_at(froc, stratum.curve, comparison_rate);
+    const Estimate at = recall_at(froc, stratum.curve, kComparisonRate);
     return {{"diameter_low", stratum.diameter_low},
             {"diameter_high", stratum.diameter_high},
             {"lesions", stratum.lesions},
@@ -48,8 +48,8 @@ Json froc_object(const NamedFroc& named, FrocProtocol protocol) {
         object["avg_recall_interval"] = interval_json(froc.average_recall);
         object["luna_score_interval"] = interval_json(froc.luna_score);
     }
-    for (std::size_t i = 0; i < luna_rates.size(); ++i)
-        object["sensitivity"].push_back({{"fp_per_scan", luna_rates[i]},
+    for (std::size_t i = 0; i < kLunaRates.size(); ++i)
+        object["sensitivity"].push_back({{"fp_per_scan", kLunaRates[i]},
                                          {"recall", froc.sensitivity[i].value},
                                          {"low", finite_json(froc.sensitivity[i].low)},
                                          {"high", finite_json(froc.sensitivity[i].high)}});
@@ -97,7 +97,7 @@ std::string scores_table(const std::vector<NamedFroc>& frocs, std::size_t width,
 
 std::string recall_table(const std::vector<NamedFroc>& frocs, std::size_t width) {
     std::string table = fmt::format("{:<{}}  recall at false positives a scan of\n{:<{}}", "", width, "name", width);
-    for (const double rate : luna_rates) table += fmt::format("  {:>5g}", rate);
+    for (const double rate : kLunaRates) table += fmt::format("  {:>5g}", rate);
     table += "    any\n";
     for (const auto& named : frocs) {
         table += fmt::format("{:<{}}", named.name, width);
@@ -109,12 +109,12 @@ std::string recall_table(const std::vector<NamedFroc>& frocs, std::size_t width)
 
 std::string sizes_table(const std::vector<NamedFroc>& frocs, std::size_t width) {
     std::string table = fmt::format("{:<{}}  by diameter in {}: recall at {:g} false positive a scan; found at any\n",
-                                    "name", width, name_of(frocs.front().froc.size_unit), comparison_rate);
+                                    "name", width, name_of(frocs.front().froc.size_unit), kComparisonRate);
     for (const auto& named : frocs) {
         table += fmt::format("{:<{}}", named.name, width);
         for (const SizeStratum& stratum : named.froc.strata)
             table += fmt::format("  {:.1f}-{:.1f}: {:.3f}; {} of {}", stratum.diameter_low, stratum.diameter_high,
-                                 recall_at(named.froc, stratum.curve, comparison_rate).value, stratum.found,
+                                 recall_at(named.froc, stratum.curve, kComparisonRate).value, stratum.found,
                                  stratum.lesions);
         table += "\n";
     }
@@ -155,7 +155,7 @@ std::string froc_table(const std::vector<NamedFroc>& frocs, FrocProtocol protoco
         counts_table(frocs, width) + "\n" + scores_table(frocs, width, protocol) + "\n" + recall_table(frocs, width);
     if (!frocs.empty() && !frocs.front().froc.strata.empty()) table += "\n" + sizes_table(frocs, width);
     table += fmt::format("\nVolume is predicted over true; above {:g} lesions are met by covering the scan.\n",
-                         largest_sensible_volume_ratio);
+                         kLargestSensibleVolumeRatio);
     const auto single = [](const NamedFroc& named) { return !named.froc.average_recall.has_interval(); };
     if (std::any_of(frocs.begin(), frocs.end(), single))
         table += "One scan: there is nothing to draw from, and no interval.\n";

@@ -12,7 +12,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 /// The scores of one case, of all lesions pooled or of one stratum. Those of whole scans only where `scan`.
 std::vector<MetricValue> values_of(const CaseMetrics& metrics, const MetricOptions& options, const SizeRange& range,
@@ -127,9 +127,9 @@ std::string header_text(const std::vector<MetricValue>& values) {
 }
 
 std::string range_name(const SizeRange& range) {
-    if (range.up_to == infinity)
-        return range.above == -infinity ? "any size" : fmt::format("above {:.1f}", range.above);
-    if (range.above == -infinity) return fmt::format("to {:.1f}", range.up_to);
+    if (range.up_to == kInfinity)
+        return range.above == -kInfinity ? "any size" : fmt::format("above {:.1f}", range.above);
+    if (range.above == -kInfinity) return fmt::format("to {:.1f}", range.up_to);
     return fmt::format("{:.1f} to {:.1f}", range.above, range.up_to);
 }
 

@@ -189,7 +189,7 @@ std::string notes(const Summary& summary) {
         "{} in "
         "diameter. Volume is predicted over true: above {:g} lesions are met by covering the scan, and the run is not "
         "compared with the others. As published means the protocol paper, where any overlap is a hit.\n",
-        summary.small.diameter, name_of(summary.small.unit), largest_sensible_volume_ratio);
+        summary.small.diameter, name_of(summary.small.unit), kLargestSensibleVolumeRatio);
     text += summary.differences;
     if (!summary.paper_refused.empty()) text += "Not computed as published: " + summary.paper_refused + ".\n";
     if (!summary.missing.empty()) text += fmt::format("Not finished: {}\n", fmt::join(summary.missing, ", "));

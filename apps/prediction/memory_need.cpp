@@ -15,9 +15,9 @@
 namespace iwseg {
 namespace {
 
-constexpr double f32 = 4, i32 = 4, u8 = 1;  // bytes a voxel
-constexpr double packing = 2 * f32;         // a volume in its file's order, and compressed
-constexpr double rows_as_bits = 0.1875;     // what labelling of components holds of each row
+constexpr double kF32 = 4, kI32 = 4, kU8 = 1;  // bytes a voxel
+constexpr double kPacking = 2 * kF32;          // a volume in its file's order, and compressed
+constexpr double kRowsAsBits = 0.1875;         // what labelling of components holds of each row
 
 /// Headers may lie: sizes are multiplied in floating point, and no need is beyond this.
 MemoryNeed need_of(std::string scan, const std::array<std::int64_t, 3>& shape, double bytes) {
@@ -43,17 +43,17 @@ MemoryNeed prediction_need(const PredictionWork& scan) {
     for (const auto& file : scan.files) reading = std::max(reading, static_cast<double>(reading_bytes(file)));
     // The last channel is read while the others, and the mask, are held; then it is copied after them.
     if (scan.files.size() > 1)
-        reading = std::max(reading, 2 * f32 * voxels) + static_cast<double>(scan.files.size() - 1) * f32 * voxels;
-    const double predicting = static_cast<double>(scan.channels + (scan.summed ? 4 : 2)) * f32 * voxels;
+        reading = std::max(reading, 2 * kF32 * voxels) + static_cast<double>(scan.files.size() - 1) * kF32 * voxels;
+    const double predicting = static_cast<double>(scan.channels + (scan.summed ? 4 : 2)) * kF32 * voxels;
     // The image is no longer held, and the logits only until they are written.
-    const double writing = ((scan.logit ? 2 : 1) * f32 + (scan.packed ? packing : f32)) * voxels;
+    const double writing = ((scan.logit ? 2 : 1) * kF32 + (scan.packed ? kPacking : kF32)) * voxels;
     return need_of(scan.name, shape,
                    static_cast<double>(scan.lasting_bytes) + std::max({reading, predicting, writing}));
 }
 
 MemoryNeed labelling_need(const std::filesystem::path& mask, bool weights) {
     const auto shape = read_geometry(mask).shape;
-    const double labelling = i32 + u8 + rows_as_bits, writing = (weights ? 2 : 1) * i32 + packing;
+    const double labelling = kI32 + kU8 + kRowsAsBits, writing = (weights ? 2 : 1) * kI32 + kPacking;
     return need_of(mask.string(), shape,
                    std::max(static_cast<double>(reading_bytes(mask)), std::max(labelling, writing) * voxels_of(shape)));
 }
@@ -61,10 +61,11 @@ MemoryNeed labelling_need(const std::filesystem::path& mask, bool weights) {
 MemoryNeed evaluation_need(const EvaluationWork& work) {
     const auto shape = read_geometry(work.label).shape;
     // The target, the scores and the labels of the components of lesions and of detections: held to the end.
-    const double held = (work.ignored ? 2 : 1) * u8 + (work.logits ? 2 : 1) * f32 + 2 * i32;
-    constexpr double labelling = u8 + rows_as_bits;
-    constexpr double growing = labelling + i32 + u8;                 // lesions that grew together, and their labels
-    constexpr double distances = 2 * u8 + 2 * u8 + 2 * u8 + 8 * u8;  // masks, codes of corners, surfaces, f64 distances
+    const double held = (work.ignored ? 2 : 1) * kU8 + (work.logits ? 2 : 1) * kF32 + 2 * kI32;
+    constexpr double labelling = kU8 + kRowsAsBits;
+    constexpr double growing = labelling + kI32 + kU8;  // lesions that grew together, and their labels
+    constexpr double distances =
+        2 * kU8 + 2 * kU8 + 2 * kU8 + 8 * kU8;  // masks, codes of corners, surfaces, f64 distances
     const double most = held + std::max({labelling, work.brats ? growing : 0, work.surfaces ? distances : 0});
     return need_of(work.name, shape, std::max(static_cast<double>(reading_bytes(work.label)), most * voxels_of(shape)));
 }

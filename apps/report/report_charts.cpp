@@ -43,7 +43,7 @@ std::string recall_by_size_chart(const ReportData& data) {
     for (const ReportRun& run : data.runs) {
         BarSeries bars{run.name, {}, {}, {}, colour_of(data, run)};
         for (std::size_t g = 0; g < groups.size() && g < run.groups.size(); ++g) {
-            const Estimate at = recall_at(run.froc, run.groups[g].curve, comparison_rate);
+            const Estimate at = recall_at(run.froc, run.groups[g].curve, kComparisonRate);
             bars.values.push_back(at.value);
             bars.low.push_back(at.low);
             bars.high.push_back(at.high);
@@ -51,7 +51,7 @@ std::string recall_by_size_chart(const ReportData& data) {
         if (bars.values.size() == groups.size()) series.push_back(bars);
     }
     ChartOptions options =
-        chart_options(fmt::format("Lesions found at {:g} false positive a scan, by size", comparison_rate),
+        chart_options(fmt::format("Lesions found at {:g} false positive a scan, by size", kComparisonRate),
                       fmt::format("diameter in {} (number of lesions)", name_of(data.runs.front().froc.size_unit)),
                       "lesions found (share)");
     options.y_max = 1;
@@ -65,7 +65,7 @@ bool is_weighted(const ReportRun& run) {
 /// The same as numbers: recall at LUNA16's rates, a row a run.
 std::string froc_table(const ReportData& data) {
     HtmlTable table{{"false positives a scan"}, {}, "Share of all lesions found"};
-    for (const double rate : luna_rates) table.headings.push_back(fmt::format("{:g}", rate));
+    for (const double rate : kLunaRates) table.headings.push_back(fmt::format("{:g}", rate));
     for (std::size_t r = 0; r < data.runs.size(); ++r) {
         HtmlRow row{run_mark(data.runs[r].name, r), {}};
         for (const Estimate& at : data.runs[r].froc.sensitivity) row.cells.push_back({estimate_text(at)});
@@ -77,14 +77,14 @@ std::string froc_table(const ReportData& data) {
 std::string size_table(const ReportData& data) {
     HtmlTable table{{fmt::format("diameter, {}", name_of(data.runs.front().froc.size_unit)), "lesions"},
                     {},
-                    fmt::format("Share found at {:g} false positive a scan, by size", comparison_rate)};
+                    fmt::format("Share found at {:g} false positive a scan, by size", kComparisonRate)};
     for (std::size_t r = 0; r < data.runs.size(); ++r) table.headings.push_back(run_mark(data.runs[r].name, r));
     const std::vector<SizeStratum>& groups = data.runs.front().groups;
     for (std::size_t g = 0; g < groups.size(); ++g) {
         HtmlRow row{size_name(groups[g]), {{fmt::format("{}", groups[g].lesions)}}};
         for (const ReportRun& run : data.runs)
             row.cells.push_back({g < run.groups.size() && run.groups.size() == groups.size()
-                                     ? estimate_text(recall_at(run.froc, run.groups[g].curve, comparison_rate))
+                                     ? estimate_text(recall_at(run.froc, run.groups[g].curve, kComparisonRate))
                                      : "-"});
         table.rows.push_back(std::move(row));
     }

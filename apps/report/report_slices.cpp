@@ -17,8 +17,8 @@
 namespace iwseg {
 namespace {
 
-constexpr std::int64_t largest_picture = 160;  // pixels a side; of a larger plane a detail is shown
-constexpr std::size_t pictures_per_scan = 3;
+constexpr std::int64_t kLargestPicture = 160;  // pixels a side; of a larger plane a detail is shown
+constexpr std::size_t kPicturesPerScan = 3;
 
 /// Pixels of a plane, bounds inclusive.
 struct Box {
@@ -99,13 +99,13 @@ Picture picture_around(const ShownScan& view, const PlaneObject& object) {
     picture.slice = object.middle_slice();
     const Box& box = object.boxes.at(picture.slice);
     const auto place = [](std::int64_t centre, std::int64_t size) {
-        const std::int64_t shown = std::min(size, largest_picture);
+        const std::int64_t shown = std::min(size, kLargestPicture);
         return std::clamp<std::int64_t>(centre - shown / 2, 0, size - shown);
     };
     picture.box.top = place((box.top + box.bottom) / 2, view.shown.height);
     picture.box.left = place((box.left + box.right) / 2, view.shown.width);
-    picture.box.bottom = picture.box.top + std::min(view.shown.height, largest_picture) - 1;
-    picture.box.right = picture.box.left + std::min(view.shown.width, largest_picture) - 1;
+    picture.box.bottom = picture.box.top + std::min(view.shown.height, kLargestPicture) - 1;
+    picture.box.right = picture.box.left + std::min(view.shown.width, kLargestPicture) - 1;
     return picture;
 }
 
@@ -138,7 +138,7 @@ std::vector<Picture> choose_pictures(const ShownScan& view) {
     });
     std::vector<Picture> pictures;
     for (const Wanted& next : wanted) {
-        if (pictures.size() == pictures_per_scan) break;
+        if (pictures.size() == kPicturesPerScan) break;
         if (std::none_of(pictures.begin(), pictures.end(), [&](const Picture& p) { return visible(*next.object, p); }))
             pictures.push_back(picture_around(view, *next.object));
     }

@@ -78,7 +78,7 @@ void TrainingValidation::keep(const ValidationScore& score, Parameters& trained)
     if (score.average_recall)
         scalars.emplace_back("validation/average_recall", static_cast<float>(*score.average_recall));
     for (std::size_t i = 0; i < score.sensitivity.size(); ++i)
-        scalars.emplace_back(fmt::format("validation/recall_at_{}_false_positives", luna_rates[i]),
+        scalars.emplace_back(fmt::format("validation/recall_at_{}_false_positives", kLunaRates[i]),
                              static_cast<float>(score.sensitivity[i]));
     events_.add_scalars(score.step, scalars);
     scores_.push_back(score);

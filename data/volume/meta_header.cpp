@@ -22,14 +22,14 @@ namespace {
 
 using std::filesystem::path;
 
-constexpr double most_voxels = 0x1p53;
+constexpr double kMostVoxels = 0x1p53;
 
 struct ElementName {
     std::string_view name;
     VoxelType element;
 };
 // MET_LONG has four bytes, whatever the machine.
-constexpr ElementName element_names[] = {
+constexpr ElementName kElementNames[] = {
     {"MET_CHAR", VoxelType::i8},        {"MET_UCHAR", VoxelType::u8},  {"MET_SHORT", VoxelType::i16},
     {"MET_USHORT", VoxelType::u16},     {"MET_INT", VoxelType::i32},   {"MET_UINT", VoxelType::u32},
     {"MET_LONG", VoxelType::i32},       {"MET_ULONG", VoxelType::u32}, {"MET_LONG_LONG", VoxelType::i64},
@@ -146,15 +146,15 @@ class MetaHeaderParser {
                 refuse("DimSize", "three axes; beyond them only axes of 1");
             voxels *= static_cast<double>(size);
         }
-        if (voxels > most_voxels) refuse("DimSize", fmt::format("at most {:.0f} voxels in all", most_voxels));
+        if (voxels > kMostVoxels) refuse("DimSize", fmt::format("at most {:.0f} voxels in all", kMostVoxels));
     }
 
     void read_element() {
         require("ElementType");
         const std::string_view name = values_.at("ElementType");
-        const auto known = std::find_if(std::begin(element_names), std::end(element_names),
+        const auto known = std::find_if(std::begin(kElementNames), std::end(kElementNames),
                                         [&](const ElementName& entry) { return entry.name == name; });
-        if (known == std::end(element_names))
+        if (known == std::end(kElementNames))
             refuse("ElementType",
                    "MET_CHAR, SHORT, INT, LONG, LONG_LONG, one of them unsigned (MET_UCHAR), MET_FLOAT "
                    "or MET_DOUBLE");
@@ -262,7 +262,7 @@ class MetaHeaderParser {
         number(3, step);
         if (step < 1 || (last - first) / step + 1 != slices)
             refuse("ElementDataFile", fmt::format("numbers of {} files, one a slice", slices));
-        if (slices > most_files) refuse("ElementDataFile", fmt::format("at most {} files", most_files));
+        if (slices > kMostFiles) refuse("ElementDataFile", fmt::format("at most {} files", kMostFiles));
         const bool zeros = form.starts_with('0');
         for (std::int64_t value = first; value <= last; value += step) {
             const auto digits = zeros ? fmt::format("{:0{}}", value, width) : fmt::format("{:{}}", value, width);
@@ -271,7 +271,7 @@ class MetaHeaderParser {
         }
     }
 
-    static constexpr std::int64_t most_files = 1 << 16;
+    static constexpr std::int64_t kMostFiles = 1 << 16;
 
     const path& file_;
     std::string_view text_;

@@ -14,10 +14,10 @@ namespace {
 
 using std::filesystem::path;
 
-constexpr std::int64_t most_header = std::int64_t{1} << 20;  // bytes; a LIST of a thousand names has 30,000
+constexpr std::int64_t kMostHeader = std::int64_t{1} << 20;  // bytes; a LIST of a thousand names has 30,000
 
 MetaDescription read_description(const path& file) {
-    return parse_meta_header(file, start_of_file(file, most_header));
+    return parse_meta_header(file, start_of_file(file, kMostHeader));
 }
 
 /// Finds the voxels in a data file. Throws where it cannot hold `promised` bytes of them, or holds more.

@@ -19,15 +19,15 @@ using std::filesystem::path;
 using OutBytes = std::vector<std::byte>;
 
 template <class T>
-constexpr const char* element_type = nullptr;
+constexpr const char* kElementType = nullptr;
 template <>
-constexpr const char* element_type<float> = "MET_FLOAT";
+constexpr const char* kElementType<float> = "MET_FLOAT";
 template <>
-constexpr const char* element_type<std::uint8_t> = "MET_UCHAR";
+constexpr const char* kElementType<std::uint8_t> = "MET_UCHAR";
 template <>
-constexpr const char* element_type<std::int16_t> = "MET_SHORT";
+constexpr const char* kElementType<std::int16_t> = "MET_SHORT";
 template <>
-constexpr const char* element_type<std::int32_t> = "MET_INT";
+constexpr const char* kElementType<std::int32_t> = "MET_INT";
 
 OutBytes deflated(const OutBytes& bytes) {
     const std::unique_ptr<libdeflate_compressor, void (*)(libdeflate_compressor*)> compressor(
@@ -67,7 +67,7 @@ void write_whole_meta(const path& file, const Volume<T>& volume) {
                     "CompressedData = True\nCompressedDataSize = {}\n{}DimSize = {} {} {}\nElementType = {}\n"
                     "ElementDataFile = LOCAL\n",
                     std::endian::native == std::endian::big ? "True" : "False", packed.size(),
-                    placement(volume.geometry), shape[0], shape[1], shape[2], element_type<T>));
+                    placement(volume.geometry), shape[0], shape[1], shape[2], kElementType<T>));
     out.write(packed);
     out.commit();
 }

@@ -22,8 +22,8 @@ namespace {
 
 using std::filesystem::path;
 
-constexpr int most_axes = 7, most_code = NIFTI_XFORM_TEMPLATE_OTHER;
-constexpr std::size_t extender = 4;  // bytes after the header that say whether extensions follow
+constexpr int kMostAxes = 7, kMostCode = NIFTI_XFORM_TEMPLATE_OTHER;
+constexpr std::size_t kExtender = 4;  // bytes after the header that say whether extensions follow
 
 [[noreturn]] void refuse(const path& file, const std::string& what) {
     throw InputError(fmt::format("{} is not a usable NIfTI file: {}", file.string(), what));
@@ -32,8 +32,8 @@ constexpr std::size_t extender = 4;  // bytes after the header that say whether 
 template <class Raw>
 void read_shape(const Raw& raw, const path& file, NiftiHeader& header) {
     const std::int64_t axes = raw.dim[0];
-    if (axes < 1 || axes > most_axes)
-        refuse(file, fmt::format("it says it has {} axes, expected 1 to {}", axes, most_axes));
+    if (axes < 1 || axes > kMostAxes)
+        refuse(file, fmt::format("it says it has {} axes, expected 1 to {}", axes, kMostAxes));
     for (std::int64_t axis = 1; axis <= axes; ++axis) {
         const auto size = static_cast<std::int64_t>(raw.dim[axis]);
         if (size < 1) refuse(file, fmt::format("its axis {} has {} voxels, expected 1 or more", axis, size));
@@ -68,7 +68,7 @@ bool holds_numbers(int type) {
 template <class Raw>
 std::int64_t voxel_offset(const Raw& raw, const path& file) {
     constexpr double most = 1e15;
-    constexpr auto least = static_cast<std::int64_t>(sizeof(Raw) + extender);
+    constexpr auto least = static_cast<std::int64_t>(sizeof(Raw) + kExtender);
     const auto offset = static_cast<double>(raw.vox_offset);
     if (offset == 0) return least;
     if (!(offset >= static_cast<double>(least) && offset <= most) || offset != std::trunc(offset))
@@ -96,8 +96,8 @@ void read_placement(const Raw& raw, const path& file, NiftiPlacement& placement)
     placement.sform_code = raw.sform_code;
     for (const auto& [name, code] :
          {std::pair("qform_code", placement.qform_code), {"sform_code", placement.sform_code}})
-        if (code < 0 || code > most_code)
-            refuse(file, fmt::format("its {} is {}, expected 0 to {}", name, code, most_code));
+        if (code < 0 || code > kMostCode)
+            refuse(file, fmt::format("its {} is {}, expected 0 to {}", name, code, kMostCode));
     placement.quaternion = {raw.quatern_b, raw.quatern_c, raw.quatern_d};
     placement.qoffset = {raw.qoffset_x, raw.qoffset_y, raw.qoffset_z};
     for (int axis = 0; axis < 4; ++axis) {
@@ -166,20 +166,20 @@ std::vector<std::byte> bytes_of(const Geometry& geometry, const NiftiPlacement& 
     Raw raw{};
     raw.sizeof_hdr = sizeof(Raw);
     raw.dim[0] = 3;
-    for (int axis = 1; axis <= most_axes; ++axis)
+    for (int axis = 1; axis <= kMostAxes; ++axis)
         raw.dim[axis] = static_cast<std::remove_reference_t<decltype(raw.dim[axis])>>(
             axis <= 3 ? geometry.shape[static_cast<std::size_t>(axis) - 1] : 1);
     int bytes = 0, ignored = 0;
     nifti_datatype_sizes(type, &bytes, &ignored);
     raw.datatype = static_cast<std::int16_t>(type);
     raw.bitpix = static_cast<std::int16_t>(8 * bytes);
-    raw.vox_offset = sizeof(Raw) + extender;
+    raw.vox_offset = sizeof(Raw) + kExtender;
     raw.scl_slope = 1;
     put_placement(raw, placement);
     constexpr std::string_view description = "iwseg";
     std::copy(description.begin(), description.end(), raw.descrip);
     std::copy(magic.begin(), magic.end(), raw.magic);
-    std::vector<std::byte> header(sizeof(Raw) + extender);
+    std::vector<std::byte> header(sizeof(Raw) + kExtender);
     std::memcpy(header.data(), &raw, sizeof raw);
     return header;
 }

@@ -30,7 +30,7 @@ struct NiftiHeader {
 };
 
 /// Bytes of the longer of the two headers.
-constexpr std::size_t most_nifti_header = 540;
+constexpr std::size_t kMostNiftiHeader = 540;
 
 /// start: the file's first bytes, most_nifti_header of them where the file has as many. Throws InputError naming the
 /// file, the field and what was expected.

@@ -18,21 +18,21 @@ namespace {
 using std::filesystem::path;
 
 template <class T>
-constexpr int nifti_type = DT_UNKNOWN;
+constexpr int kNiftiType = DT_UNKNOWN;
 template <>
-constexpr int nifti_type<float> = DT_FLOAT32;
+constexpr int kNiftiType<float> = DT_FLOAT32;
 template <>
-constexpr int nifti_type<std::uint8_t> = DT_UINT8;
+constexpr int kNiftiType<std::uint8_t> = DT_UINT8;
 template <>
-constexpr int nifti_type<std::int16_t> = DT_INT16;
+constexpr int kNiftiType<std::int16_t> = DT_INT16;
 template <>
-constexpr int nifti_type<std::int32_t> = DT_INT32;
+constexpr int kNiftiType<std::int32_t> = DT_INT32;
 
 /// Header and voxels with i fastest.
 template <class T>
 std::vector<std::byte> encode(const Volume<T>& volume) {
     const auto [ni, nj, nk] = volume.geometry.shape;
-    std::vector<std::byte> bytes = nifti_header_bytes(volume.geometry, nifti_type<T>);
+    std::vector<std::byte> bytes = nifti_header_bytes(volume.geometry, kNiftiType<T>);
     const std::size_t data = bytes.size();
     bytes.resize(data + volume.voxels.size() * sizeof(T));
     constexpr std::int64_t block = 16;

@@ -43,7 +43,7 @@ std::optional<std::int32_t> label_of(double value, double scl_slope) {
 
 namespace {
 
-constexpr double most_apart = 0.01;  // voxels
+constexpr double kMostApart = 0.01;  // voxels
 
 /// How far apart the farthest corners lie.
 struct Distance {
@@ -113,12 +113,12 @@ void require_same_geometry(const Geometry& a, const std::filesystem::path& file_
                                      b.shape[1], b.shape[2]));
     for (const Affine& one : readings(a, b))
         for (const Affine& two : readings(b, a))
-            if (farthest_corner(one, two, a.shape).voxels <= most_apart) return;
+            if (farthest_corner(one, two, a.shape).voxels <= kMostApart) return;
     const Distance apart = farthest_corner(a.affine, b.affine, a.shape);
     throw InputError(
         fmt::format("{} and {} lie {:.4g} mm apart by their headers, {:.3g} voxels; they must be the same within {} "
                     "voxels",
-                    file_a.string(), file_b.string(), apart.mm, apart.voxels, most_apart));
+                    file_a.string(), file_b.string(), apart.mm, apart.voxels, kMostApart));
 }
 
 }  // namespace iwseg

@@ -26,7 +26,8 @@
 namespace iwseg::IWSEG_BACKEND {
 namespace {
 
-constexpr int kThreads = 256, kWarps = kThreads / 32, kTileD = NarrowTile::d, kRimD = kTileD + 2, kRows = 4, kTaps = 27;
+constexpr int kThreads = 256, kWarps = kThreads / 32, kTileD = NarrowTile::kDepth, kRimD = kTileD + 2, kRows = 4,
+              kTaps = 27;
 
 /// Inputs that are taken at once, of so many.
 constexpr int inputs_of_group(int inputs) {

@@ -19,7 +19,7 @@ namespace iwseg::IWSEG_BACKEND {
 using Pack16 = Pack<Bf16, 8>;
 
 /// Voxels along h and w that a block computes, and with the rim it reads.
-constexpr int kTileH = NarrowTile::h, kTileW = NarrowTile::w, kRimH = kTileH + 2, kRimW = kTileW + 2;
+constexpr int kTileH = NarrowTile::kHeight, kTileW = NarrowTile::kWidth, kRimH = kTileH + 2, kRimW = kTileW + 2;
 
 /// A pass from `inputs` to `outputs` channels.
 struct NarrowPass {

@@ -28,12 +28,13 @@ inline bool takes_narrow(const ConvolutionOptions& o) {
 
 /// Voxels of a result that are computed together.
 struct NarrowTile {
-    static constexpr int d = 4, h = 8, w = 16;
+    static constexpr int kDepth = 4, kHeight = 8, kWidth = 16;
 };
 
 inline std::int64_t narrow_tiles(const Shape& dst) {
     const auto along = [](std::int64_t size, int tile) { return (size + tile - 1) / tile; };
-    return dst.n * along(dst.d, NarrowTile::d) * along(dst.h, NarrowTile::h) * along(dst.w, NarrowTile::w);
+    return dst.n * along(dst.d, NarrowTile::kDepth) * along(dst.h, NarrowTile::kHeight) *
+           along(dst.w, NarrowTile::kWidth);
 }
 
 /// Bytes of the sums that an epilogue leaves.

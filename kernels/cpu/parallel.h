@@ -24,7 +24,7 @@ void parallel_ranges(Stream stream, std::int64_t count, Body&& body) {
     if (count <= 0) return;
     ThreadPool* const threads = threads_of(stream);
     if (!threads || threads->threads() == 1) return body(std::int64_t{0}, count);
-    const std::int64_t parts = std::min({count, kRangesPerThread * threads->threads(), ThreadPool::most_parts});
+    const std::int64_t parts = std::min({count, kRangesPerThread * threads->threads(), ThreadPool::kMostParts});
     threads->run(parts, [&](std::int64_t part) { body(part * count / parts, (part + 1) * count / parts); });
 }
 

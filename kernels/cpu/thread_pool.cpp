@@ -79,7 +79,7 @@ std::int64_t ThreadPool::Share::take(std::uint32_t loop, bool own) {
     }
 }
 
-static_assert(kMostThreads <= ThreadPool::most_parts);  // together, each thread has a part
+static_assert(kMostThreads <= ThreadPool::kMostParts);  // together, each thread has a part
 
 ThreadPool::ThreadPool(int threads) : threads_(threads) {
     if (threads < 1 || threads > kMostThreads)
@@ -130,8 +130,8 @@ int ThreadPool::threads_there() {
 }
 
 void ThreadPool::run(Work work, std::int64_t parts) {
-    if (parts > most_parts)
-        throw std::invalid_argument("thread pool: expected at most " + std::to_string(most_parts) + " parts, not " +
+    if (parts > kMostParts)
+        throw std::invalid_argument("thread pool: expected at most " + std::to_string(kMostParts) + " parts, not " +
                                     std::to_string(parts));
     if (parts <= 1 || threads_ == 1 || inside == this || busy_.exchange(true, std::memory_order_acquire))
         return run_alone(work, parts);

@@ -37,7 +37,7 @@ class ThreadPool {
     /// What the CPU's kernels are called with, to compute on these threads.
     Stream stream() { return {this}; }
 
-    /// Calls body(part) for each part from 0 up to `parts`, at most most_parts. Returns when all are done. Throws what
+    /// Calls body(part) for each part from 0 up to `parts`, at most kMostParts. Returns when all are done. Throws what
     /// the first body to throw threw; parts not begun by then are left out.
     template <class Body>
     void run(std::int64_t parts, Body&& body) {
@@ -51,7 +51,7 @@ class ThreadPool {
         return run_together(Work::of(body), count);
     }
 
-    static constexpr std::int64_t most_parts = 32767;
+    static constexpr std::int64_t kMostParts = 32767;
 
   private:
     /// A body that is called with the number of a part; it outlives the loop.

@@ -13,7 +13,7 @@
 namespace iwseg {
 namespace {
 
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 std::size_t count(const std::string& text, const std::string& part) {
     std::size_t found = 0;
@@ -120,7 +120,7 @@ TEST(LineChart, ACurveKeepsTheColourThatIsAskedFor) {
 }
 
 TEST(LineChart, LeavesGapsWhereNothingCanBeShown) {
-    const Curve broken{"a", {0, 1, 2, 3, 4}, {1, 2, nan, 3, 4}, {}, {}};
+    const Curve broken{"a", {0, 1, 2, 3, 4}, {1, 2, kNan, 3, 4}, {}, {}};
     EXPECT_EQ(count(line_chart({broken}, {}), "stroke-linejoin"), 2u);
     const Curve falling{"b", {1, 2, 3, 4}, {10, 1, 0, -1}, {}, {}};
     const std::string svg = line_chart({falling}, {.log_y = true});
@@ -134,15 +134,15 @@ TEST(LineChart, TakesNothingOnePointAndEqualValues) {
         expect_well_formed(line_chart({}, options));
         expect_well_formed(line_chart({{"a", {1}, {3}, {}, {}}}, options));
         expect_well_formed(line_chart({{"a", {1, 2, 3}, {0, 0, 0}, {}, {}}}, options));
-        expect_well_formed(line_chart({{"a", {nan}, {nan}, {nan}, {nan}}}, options));
+        expect_well_formed(line_chart({{"a", {kNan}, {kNan}, {kNan}, {kNan}}}, options));
         expect_well_formed(bar_chart({}, {}, options));
-        expect_well_formed(bar_chart({"one"}, {{"a", {nan}, {nan}, {nan}}}, options));
+        expect_well_formed(bar_chart({"one"}, {{"a", {kNan}, {kNan}, {kNan}}}, options));
     }
 }
 
 TEST(BarChart, DrawsABarForEachValueAndErrorBarsWhereGiven) {
     const std::string svg = bar_chart({"small\nlesions", "large"},
-                                      {{"dl", {0.2, 0.9}, {0.1, 0.8}, {0.3, 1.0}}, {"iwdl", {nan, 0.9}, {}, {}}},
+                                      {{"dl", {0.2, 0.9}, {0.1, 0.8}, {0.3, 1.0}}, {"iwdl", {kNan, 0.9}, {}, {}}},
                                       {.title = "Recall", .x_label = "size", .y_label = "recall", .y_max = 1});
     expect_well_formed(svg);
     EXPECT_EQ(count(svg, "fill-opacity=\"0.88\""), 3u);

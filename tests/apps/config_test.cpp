@@ -203,9 +203,9 @@ TEST(Config, RangesOfALossAreThoseOfTheLosses) {
         EXPECT_EQ(by_config, !refusal([&] { loss_from_name("iwfl", options); }).empty()) << key << " = " << value;
         return by_config;
     };
-    for (const auto& [key, range] : {std::pair{"focal_alpha", LossOptions::focal_alpha_range},
-                                     {"focal_gamma", LossOptions::focal_gamma_range},
-                                     {"asl_beta", LossOptions::asl_beta_range}}) {
+    for (const auto& [key, range] : {std::pair{"focal_alpha", LossOptions::kFocalAlphaRange},
+                                     {"focal_gamma", LossOptions::kFocalGammaRange},
+                                     {"asl_beta", LossOptions::kAslBetaRange}}) {
         const double out = range.high / 1e5;  // that f32 tells from the bounds
         EXPECT_FALSE(refused(key, range.low) || refused(key, range.high) || refused(key, (range.low + range.high) / 2));
         EXPECT_TRUE(refused(key, range.low - out) && refused(key, range.high + out) && refused(key, NAN));

@@ -11,7 +11,7 @@ namespace {
 using std::filesystem::path;
 
 /// What SimpleITK 2 wrote as .mha of an image of 4 x 3 x 2 voxels: turned, mirrored, spacing 0.75 x 1.5 x 3.2 mm.
-const std::string of_simpleitk =
+const std::string kOfSimpleitk =
     "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\nCompressedData = False\n"
     "TransformMatrix = 0.95533648912560598 0.29552020666133955 0 -0.28962947762551555 0.93629336358419923 "
     "-0.19866933079506122 0.058710801693826517 -0.18979606097868743 -0.98006657784124163\n"
@@ -54,7 +54,7 @@ std::string sentence_of(const Read& read) {
 using Formats = MetaFiles;
 
 TEST_F(Formats, AMetaImageLiesWhereTheSameScanAsNiftiLies) {
-    const path file = save("scan.mha", of_simpleitk + shorts(24));
+    const path file = save("scan.mha", kOfSimpleitk + shorts(24));
     expect_affine_of_nifti(read_geometry(file));
     const Volume<float> image = read_image(file);
     expect_affine_of_nifti(image.geometry);
@@ -64,7 +64,7 @@ TEST_F(Formats, AMetaImageLiesWhereTheSameScanAsNiftiLies) {
 }
 
 TEST_F(Formats, AWrittenMetaImageReadsBackInItsPlace) {
-    const Geometry geometry = read_geometry(save("scan.mha", of_simpleitk + shorts(24)));
+    const Geometry geometry = read_geometry(save("scan.mha", kOfSimpleitk + shorts(24)));
     Volume<float> image{geometry, std::vector<float>(24)};
     Volume<std::int32_t> labels{geometry, std::vector<std::int32_t>(24)};
     for (std::size_t v = 0; v < 24; ++v) {
@@ -88,7 +88,7 @@ TEST_F(Formats, AWrittenMetaImageReadsBackInItsPlace) {
 }
 
 TEST_F(Formats, TheSameVolumeIsReadFromEitherFormat) {
-    const Volume<float> scan = read_image(save("scan.mha", of_simpleitk + shorts(24)));
+    const Volume<float> scan = read_image(save("scan.mha", kOfSimpleitk + shorts(24)));
     for (const VolumeFormat& format : volume_formats()) {
         const path file = folder_ / ("again" + format.endings.front());
         write_volume(file, scan);
@@ -132,9 +132,9 @@ TEST_F(Formats, ADatasetOfMetaImagesIsReadAsOneOfNifti) {
     std::filesystem::create_directories(folder_ / "imagesTr");
     std::filesystem::create_directories(folder_ / "labelsTr");
     for (const std::string name : {"b", "a"}) {
-        save("imagesTr/" + name + "_0000.mha", of_simpleitk + shorts(24));
-        save("imagesTr/" + name + "_0001.mha", of_simpleitk + shorts(24));
-        save("labelsTr/" + name + ".mha", of_simpleitk + std::string("\1\0", 2) + std::string(46, '\0'));
+        save("imagesTr/" + name + "_0000.mha", kOfSimpleitk + shorts(24));
+        save("imagesTr/" + name + "_0001.mha", kOfSimpleitk + shorts(24));
+        save("labelsTr/" + name + ".mha", kOfSimpleitk + std::string("\1\0", 2) + std::string(46, '\0'));
     }
     write_text(folder_ / "dataset.json",
                R"({"channel_names": {"0": "FLAIR", "1": "T1"}, "labels": {"lesion": 1}, "file_ending": ".mha"})");
@@ -151,7 +151,7 @@ TEST_F(Formats, ADatasetOfMetaImagesIsReadAsOneOfNifti) {
 }
 
 TEST_F(Formats, AMetaImageHasOneChannel) {
-    const path file = save("scan.mha", of_simpleitk + shorts(24));
+    const path file = save("scan.mha", kOfSimpleitk + shorts(24));
     EXPECT_EQ(sentence_of([&] { read_channel(file, 2); }), file.string() + " has 1 channel, so there is no channel 2");
 }
 

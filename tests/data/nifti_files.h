@@ -82,13 +82,13 @@ struct RawNifti {
 
 /// Where a field lies in version 1, in bytes.
 namespace nifti1 {
-constexpr std::size_t axes = 40, intent_code = 68, datatype = 70, pixdim = 76, vox_offset = 108, scl_slope = 112,
-                      scl_inter = 116, xyzt_units = 123, cal_max = 124, cal_min = 128, descrip = 148, qform_code = 252,
-                      sform_code = 254, quatern = 256, qoffset = 268, srow = 280, intent_name = 328;
+constexpr std::size_t kAxes = 40, kIntentCode = 68, kDatatype = 70, kPixdim = 76, kVoxOffset = 108, kSclSlope = 112,
+                      kSclInter = 116, kXyztUnits = 123, kCalMax = 124, kCalMin = 128, kDescrip = 148, kQformCode = 252,
+                      kSformCode = 254, kQuatern = 256, kQoffset = 268, kSrow = 280, kIntentName = 328;
 }  // namespace nifti1
 namespace nifti2 {
-constexpr std::size_t axes = 16, datatype = 12, pixdim = 104, vox_offset = 168, scl_slope = 176, scl_inter = 184,
-                      qform_code = 344, sform_code = 348, xyzt_units = 500;
+constexpr std::size_t kAxes = 16, kDatatype = 12, kPixdim = 104, kVoxOffset = 168, kSclSlope = 176, kSclInter = 184,
+                      kQformCode = 344, kSformCode = 348, kXyztUnits = 500;
 }  // namespace nifti2
 
 template <class T>

@@ -57,14 +57,14 @@ class NrrdFiles : public MetaFiles {
 
 /// What SimpleITK 2.5.7 wrote as .nrrd of the image of tests/data/formats_test.cpp: turned, mirrored, spacing 0.75 x
 /// 1.5 x 3.2 mm.
-const std::string nrrd_of_simpleitk =
+const std::string kNrrdOfSimpleitk =
     "NRRD0004\n# Complete NRRD file format specification at:\n# http://teem.sourceforge.net/nrrd/format.html\n"
     "type: short\ndimension: 3\nspace: left-posterior-superior\nsizes: 4 3 2\n"
     "space directions: (0.71650236684420454,0.22164015499600465,0) "
     "(-0.43444421643827336,1.4044400453762989,-0.29800399619259182) "
     "(0.18787456542024486,-0.60734739513179981,-3.1362130490919733)\n"
     "kinds: domain domain domain\nendian: little\n";
-const std::string rest_of_simpleitk = "space origin: (-12.5,30.25,101)\n";
+const std::string kRestOfSimpleitk = "space origin: (-12.5,30.25,101)\n";
 /// The same image by SimpleITK as .nii.gz, read by nibabel.
 constexpr double affine_by_nibabel[3][4] = {{-0.71650230884552, 0.4344441890716553, -0.18787455558776855, 12.5},
                                             {-0.22164013981819153, -1.4044400453567505, 0.6073474287986755, -30.25},
@@ -90,13 +90,13 @@ void expect_of_simpleitk(const Volume<float>& image) {
 
 TEST_F(NrrdFiles, AScanLiesWhereTheSameScanAsNiftiLies) {
     expect_of_simpleitk(read_image(
-        save("scan.nrrd", nrrd_of_simpleitk + "encoding: raw\n" + rest_of_simpleitk + "\n" + counted_shorts())));
-    expect_of_simpleitk(read_image(save("gz.nrrd", nrrd_of_simpleitk + "encoding: gzip\n" + rest_of_simpleitk + "\n" +
-                                                       packed(counted_shorts(), true))));
+        save("scan.nrrd", kNrrdOfSimpleitk + "encoding: raw\n" + kRestOfSimpleitk + "\n" + counted_shorts())));
+    expect_of_simpleitk(read_image(save(
+        "gz.nrrd", kNrrdOfSimpleitk + "encoding: gzip\n" + kRestOfSimpleitk + "\n" + packed(counted_shorts(), true))));
     // Detached, as SimpleITK writes it: no empty line.
     save("scan.raw.gz", packed(counted_shorts(), true));
     const path header =
-        save("scan.nhdr", nrrd_of_simpleitk + "encoding: gzip\n" + rest_of_simpleitk + "data file: scan.raw.gz\n");
+        save("scan.nhdr", kNrrdOfSimpleitk + "encoding: gzip\n" + kRestOfSimpleitk + "data file: scan.raw.gz\n");
     expect_of_simpleitk(read_image(header));
     EXPECT_TRUE(is_data_of_header(folder_ / "scan.raw.gz"));
     EXPECT_FALSE(is_data_of_header(header));
@@ -224,7 +224,7 @@ TEST_F(NrrdFiles, LinesAndBytesBeforeTheVoxelsAreSkipped) {
 
 TEST_F(NrrdFiles, WhatIsWrittenReadsBackInItsPlaceToTheBit) {
     const path file =
-        save("scan.nrrd", nrrd_of_simpleitk + "encoding: raw\n" + rest_of_simpleitk + "\n" + counted_shorts());
+        save("scan.nrrd", kNrrdOfSimpleitk + "encoding: raw\n" + kRestOfSimpleitk + "\n" + counted_shorts());
     Volume<float> image = read_image(file);
     for (float& voxel : image.voxels) voxel = std::normal_distribution<float>(0, 1000)(random_);
     write_volume(folder_ / "again.nrrd", image);
@@ -380,7 +380,7 @@ TEST_F(NrrdFiles, FilesThatAreNoneAreRefusedInOneSentence) {
     mkfifo((folder_ / "pipe.nrrd").c_str(), 0600);
     EXPECT_NE(nrrd_refusal(folder_ / "pipe.nrrd").find("not a regular file"), std::string::npos);
     // Every prefix of a good file is refused, whatever it lacks.
-    const std::string good = nrrd_of_simpleitk + "encoding: raw\n" + rest_of_simpleitk + "\n" + counted_shorts();
+    const std::string good = kNrrdOfSimpleitk + "encoding: raw\n" + kRestOfSimpleitk + "\n" + counted_shorts();
     for (std::size_t length = 0; length < good.size(); ++length)
         EXPECT_NE(nrrd_refusal(save("prefix.nrrd", good.substr(0, length))), "") << length;
 }

@@ -208,7 +208,7 @@ TEST(CandidateFroc, EqualsNumpyAndScikitLearn) {
         EXPECT_EQ(list.at("false_positives"), matches.false_positives);
         EXPECT_EQ(list.at("on_excluded"), matches.on_excluded);
         const CandidateFroc froc = compute_candidate_froc(matches, {.draws = 1});
-        for (std::size_t i = 0; i < luna_rates.size(); ++i)  // the same operations in doubles, in nearly the same order
+        for (std::size_t i = 0; i < kLunaRates.size(); ++i)  // the same operations in doubles, in nearly the same order
             EXPECT_NEAR(list.at("sensitivity")[i].get<double>(), froc.sensitivity[i].value, 1e-12);
     }
 }

@@ -18,15 +18,15 @@
 namespace iwseg {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 Record lesion(double diameter, double dice, double logit) {
     return {
-        "tum_1", true,    diameter, dice, 1, 1, 1, dice > 0 ? logit : -infinity, 1, dice > 0 ? "pred_1" : "pred_None",
-        1,       infinity};
+        "tum_1", true,     diameter, dice, 1, 1, 1, dice > 0 ? logit : -kInfinity, 1, dice > 0 ? "pred_1" : "pred_None",
+        1,       kInfinity};
 }
 Record detection(double logit, double dice) {
-    return {"pred_1", false, 1, dice, 1, 1, 1, dice > 0 ? infinity : -infinity, 1, dice > 0 ? "tum_1" : "tum_None",
+    return {"pred_1", false, 1, dice, 1, 1, 1, dice > 0 ? kInfinity : -kInfinity, 1, dice > 0 ? "tum_1" : "tum_None",
             1,        logit};
 }
 
@@ -126,9 +126,9 @@ TEST(CorrectedFroc, RecallAgreesWithCountingAtEveryLogit) {
     for (int round = 0; round < 10; ++round) {
         const Records records = random_records(random, 1 + static_cast<int>(random() % 12));
         const Froc froc = compute_froc(records, {.draws = 20, .seed = seed});
-        for (std::size_t i = 0; i < luna_rates.size(); ++i)  // sums in another order: rounding only
+        for (std::size_t i = 0; i < kLunaRates.size(); ++i)  // sums in another order: rounding only
             ASSERT_NEAR(froc.sensitivity[i].value,
-                        slow_recall(records, static_cast<double>(records.size()), luna_rates[i]), 1e-12);
+                        slow_recall(records, static_cast<double>(records.size()), kLunaRates[i]), 1e-12);
         for (std::size_t i = 0; i < froc.false_positives.size(); i += 37)
             ASSERT_NEAR(froc.curve.recall[i],
                         slow_recall(records, static_cast<double>(records.size()), froc.false_positives[i]), 1e-12);
@@ -215,8 +215,8 @@ TEST(PaperFroc, RefusesWhereEightyPercentOfTheScansIsNone) {
 TEST(CorrectedFroc, RecallIsReadOffBetweenThePointsOfACurve) {
     std::mt19937 random(11);
     const Froc froc = compute_froc(random_records(random, 8), {.draws = 10});
-    for (std::size_t i = 0; i < luna_rates.size(); ++i)  // 0.125 lies between two points; all else on one
-        EXPECT_NEAR(recall_at(froc, froc.curve, luna_rates[i]).value, froc.sensitivity[i].value, i == 0 ? 0.02 : 1e-12);
+    for (std::size_t i = 0; i < kLunaRates.size(); ++i)  // 0.125 lies between two points; all else on one
+        EXPECT_NEAR(recall_at(froc, froc.curve, kLunaRates[i]).value, froc.sensitivity[i].value, i == 0 ? 0.02 : 1e-12);
     EXPECT_NEAR(recall_at(froc, froc.curve, 0.335).value, (froc.curve.recall[33] + froc.curve.recall[34]) / 2, 1e-12);
     EXPECT_EQ(recall_at(froc, froc.curve, 0).value, froc.curve.recall.front());
     EXPECT_EQ(recall_at(froc, froc.curve, 8).value, froc.curve.recall.back());

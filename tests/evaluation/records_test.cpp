@@ -17,7 +17,7 @@
 namespace iwseg {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 std::filesystem::path scratch_file(const std::string& name) {
     return std::filesystem::path(testing::TempDir()) / ("iwseg_records_" + std::to_string(::getpid()) + "_" + name);
@@ -87,7 +87,7 @@ TEST(LesionRecords, LesionHitTwiceReportsTheDetectionOfHigherDice) {
     EXPECT_EQ(records[1].hit_obj, "tum_1");  // so neither detection is a false positive
     EXPECT_EQ(records[2].hit_obj, "tum_1");
     EXPECT_EQ(records[3].hit_obj, "tum_None");
-    EXPECT_EQ(records[3].hit_logit, -infinity);
+    EXPECT_EQ(records[3].hit_logit, -kInfinity);
     const LesionCounts counts = count_lesions(records, {});
     EXPECT_EQ(counts.found, 1);
     EXPECT_EQ(counts.false_positives, 1);
@@ -166,7 +166,7 @@ TEST(RecordsFile, ReadsBackWhatWasWritten) {
     for (const char* name : {"1.3.6.1", "a \"quoted\" Infinity -Infinity\\", "b"})
         for (int i = 0; i < 5; ++i) {
             Record record{"tum_1", i % 2 == 0, size(random),  share(random), 1e-9 * share(random), 0.0,
-                          1.0,     -infinity,  share(random), "pred_None",   share(random),        any(random) * 1e20};
+                          1.0,     -kInfinity, share(random), "pred_None",   share(random),        any(random) * 1e20};
             if (i > 2) record.diameter_mm = size(random);
             records[name].push_back(record);
         }

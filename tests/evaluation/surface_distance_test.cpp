@@ -12,7 +12,7 @@
 namespace iwseg {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 /// Between the surfaces of all lesions and of all detections.
 double scan_hd95(const Instances& instances, const std::array<double, 3>& spacing) {
@@ -47,14 +47,14 @@ TEST(DistanceTransform, EqualsTheNearestSeedLookedForOneByOne) {
             for (std::int64_t h = 0; h < shape[1]; ++h)
                 for (std::int64_t w = 0; w < shape[2]; ++w, ++v) {
                     if (!wanted[v]) continue;
-                    double nearest = infinity;
+                    double nearest = kInfinity;
                     for (const auto& place : places)
                         nearest = std::min(nearest, std::pow(static_cast<double>(d - place[0]) * spacing[0], 2) +
                                                         std::pow(static_cast<double>(h - place[1]) * spacing[1], 2) +
                                                         std::pow(static_cast<double>(w - place[2]) * spacing[2], 2));
                     // Three products added in another order.
-                    if (nearest == infinity)
-                        ASSERT_EQ(squares[v], infinity);
+                    if (nearest == kInfinity)
+                        ASSERT_EQ(squares[v], kInfinity);
                     else
                         ASSERT_NEAR(squares[v], nearest, 1e-13 * nearest);
                 }
@@ -81,8 +81,8 @@ TEST(Hausdorff95, IsInfiniteWhereOneSideIsEmptyAndZeroWhereBothAre) {
     MetricScan scan({3, 4, 5});
     EXPECT_EQ(scan_hd95(scan.instances(), {1, 1, 1}), 0);
     scan.lesion(0, 1);
-    EXPECT_EQ(scan_hd95(scan.instances(), {1, 1, 1}), infinity);
-    EXPECT_EQ(robust_hausdorff(surface_distances({{1, 1, 2}, {1, 0}, {0, 0}}, {1, 1, 1})), infinity);
+    EXPECT_EQ(scan_hd95(scan.instances(), {1, 1, 1}), kInfinity);
+    EXPECT_EQ(robust_hausdorff(surface_distances({{1, 1, 2}, {1, 0}, {0, 0}}, {1, 1, 1})), kInfinity);
 }
 
 TEST(Hausdorff95, OfTwoVoxelsIsTheWayBetweenThemInMillimetres) {

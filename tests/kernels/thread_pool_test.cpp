@@ -188,9 +188,9 @@ TEST(ThreadPool, IsMadeAndEndedWithoutWorkAndWithSleepingThreads) {
 TEST(ThreadPool, RefusesWhatItCannotBe) {
     EXPECT_THROW(ThreadPool(0), std::invalid_argument);
     EXPECT_THROW(ThreadPool(kMostThreads + 1), std::invalid_argument);
-    EXPECT_FALSE(ThreadPool(2).run_together(ThreadPool::most_parts + 1, [](std::int64_t) {}));
+    EXPECT_FALSE(ThreadPool(2).run_together(ThreadPool::kMostParts + 1, [](std::int64_t) {}));
     EXPECT_FALSE(ThreadPool(2).run_together(0, [](std::int64_t) {}));
-    EXPECT_THROW(ThreadPool(2).run(ThreadPool::most_parts + 1, [](std::int64_t) {}), std::invalid_argument);
+    EXPECT_THROW(ThreadPool(2).run(ThreadPool::kMostParts + 1, [](std::int64_t) {}), std::invalid_argument);
 }
 
 }  // namespace

@@ -15,7 +15,7 @@
 namespace iwseg {
 namespace {
 
-const std::string source = IWSEG_SOURCE_DIR;
+const std::string kSource = IWSEG_SOURCE_DIR;
 
 /// What a shell command prints on stdout and stderr, and its exit code.
 std::pair<int, std::string> run(const std::string& command) {
@@ -27,36 +27,36 @@ std::pair<int, std::string> run(const std::string& command) {
 }
 
 TEST(BuildFiles, WarningsAreErrorsInTheTestsAndNotForUsers) {
-    const auto presets = nlohmann::json::parse(read_text(source + "/CMakePresets.json"));
+    const auto presets = nlohmann::json::parse(read_text(kSource + "/CMakePresets.json"));
     for (const auto& preset : presets.at("configurePresets"))
         EXPECT_FALSE(preset.at("cacheVariables").contains("IWSEG_WERROR")) << preset.at("name");
-    EXPECT_NE(read_text(source + "/scripts/test.sh").find("IWSEG_WERROR=ON"), std::string::npos);
+    EXPECT_NE(read_text(kSource + "/scripts/test.sh").find("IWSEG_WERROR=ON"), std::string::npos);
 }
 
 TEST(BuildFiles, SetupNamesThePackagesOfOtherSystems) {
     for (const char* system : {"fedora", "arch", "opensuse", "conda"}) {
-        const auto [code, text] = run(fmt::format("{}/scripts/setup.sh --list {}", source, system));
+        const auto [code, text] = run(fmt::format("{}/scripts/setup.sh --list {}", kSource, system));
         EXPECT_EQ(code, 0) << text;
         for (const char* package : {"onednn", "fmt", "cli11", "tomlplusplus", "json", "libdeflate", "pugixml"})
             EXPECT_NE(text.find(package), std::string::npos) << system << ": " << package;
         EXPECT_NE(text.find("nifti2_io.h"), std::string::npos) << system;
     }
-    const auto [code, text] = run(source + "/scripts/setup.sh --list beos");
+    const auto [code, text] = run(kSource + "/scripts/setup.sh --list beos");
     EXPECT_EQ(code, 2);
     EXPECT_NE(text.find("expected fedora, arch, opensuse or conda"), std::string::npos) << text;
 }
 
 TEST(BuildFiles, WithoutDebiansToolsSetupSaysWhatToInstallAndInstallsNothing) {
     // A PATH without dpkg-query.
-    const auto [code, text] = run(fmt::format("PATH=/nowhere /bin/bash {}/scripts/setup.sh", source));
+    const auto [code, text] = run(fmt::format("PATH=/nowhere /bin/bash {}/scripts/setup.sh", kSource));
     EXPECT_EQ(code, 1);
     EXPECT_NE(text.find("not a Debian system"), std::string::npos) << text;
     EXPECT_NE(text.find("install"), std::string::npos) << text;
 }
 
 TEST(BuildFiles, ThePageOfTheInterfaceNamesEveryPublicHeader) {
-    const std::string page = read_text(source + "/docs/api.md");
-    std::istringstream lines(read_text(source + "/include/iwseg/iwseg.h"));
+    const std::string page = read_text(kSource + "/docs/api.md");
+    std::istringstream lines(read_text(kSource + "/include/iwseg/iwseg.h"));
     int headers = 0;
     for (std::string line; std::getline(lines, line);) {
         if (!line.starts_with("#include \"")) continue;
@@ -68,8 +68,8 @@ TEST(BuildFiles, ThePageOfTheInterfaceNamesEveryPublicHeader) {
 }
 
 TEST(BuildFiles, BothContainersBuildAlikeAndHoldTheSameLibraries) {
-    const std::string docker = read_text(source + "/containers/Dockerfile");
-    const std::string apptainer = read_text(source + "/containers/iwseg.def");
+    const std::string docker = read_text(kSource + "/containers/Dockerfile");
+    const std::string apptainer = read_text(kSource + "/containers/iwseg.def");
     for (const char* part :
          {"scripts/setup.sh", "-D IWSEG_TESTS=OFF -D IWSEG_CUDA=OFF", "libdnnl2", "libgomp1", "libnifti2-2",
           "libdeflate0", "libpng16-16", "libpugixml1v5", "libfmt9", "zlib1g", "debian:bookworm-slim"}) {
@@ -82,7 +82,7 @@ TEST(BuildFiles, BothContainersBuildAlikeAndHoldTheSameLibraries) {
 TEST(BuildFiles, WhatTheApptainerImageCopiesIsEnoughToConfigure) {
     const std::filesystem::path copy =
         std::filesystem::temp_directory_path() / ("iwseg_copy_" + std::to_string(std::random_device{}()));
-    std::istringstream definition(read_text(source + "/containers/iwseg.def"));
+    std::istringstream definition(read_text(kSource + "/containers/iwseg.def"));
     int copied = 0;
     bool is_file = false;
     for (std::string line; std::getline(definition, line);) {
@@ -92,7 +92,7 @@ TEST(BuildFiles, WhatTheApptainerImageCopiesIsEnoughToConfigure) {
         if (!is_file || !(words >> from >> to)) continue;
         ASSERT_EQ(to, "/src/" + from);
         std::filesystem::create_directories(copy);
-        std::filesystem::copy(source + "/" + from, copy / from, std::filesystem::copy_options::recursive);
+        std::filesystem::copy(kSource + "/" + from, copy / from, std::filesystem::copy_options::recursive);
         ++copied;
     }
     EXPECT_GT(copied, 10);

@@ -38,10 +38,10 @@ std::string nodule(const std::string& id, const std::string& rois) {
                    element("noduleID", id) + element("characteristics", element("subtlety", "5")) + rois);
 }
 
-const std::string header =
+const std::string kHeader =
     element("ResponseHeader", element("Version", "1.8.1") + element("SeriesInstanceUid", "1.2.3"));
 
-std::string message(const std::string& sessions, const std::string& first = header) {
+std::string message(const std::string& sessions, const std::string& first = kHeader) {
     return "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<LidcReadMessage uid=\"1.3\" xmlns=\"http://www.nih.gov\">\n" +
            first + sessions + "</LidcReadMessage>\n";
 }
@@ -159,7 +159,7 @@ TEST_F(LidcFiles, AScansUidIsFoundAndOtherXmlHasNone) {
     const std::string chest =
         element("ResponseHeader", element("CXRSeriesInstanceUid", "1.2")) + element("CXRreadingSession", "");
     EXPECT_EQ(lidc_series_uid(save(element("IdriReadMessage", chest))), std::nullopt);
-    EXPECT_EQ(lidc_series_uid(save(element("IdriReadMessage", header))), std::nullopt);
+    EXPECT_EQ(lidc_series_uid(save(element("IdriReadMessage", kHeader))), std::nullopt);
     EXPECT_EQ(lidc_series_uid(save(message("", ""))), std::nullopt);
     EXPECT_EQ(lidc_series_uid(save("<a/>")), std::nullopt);
 }
@@ -173,8 +173,8 @@ TEST_F(LidcFiles, ReadingsThatCannotBeUnderstoodAreRefusedInOneSentence) {
     const std::string z = element("imageZposition", "1"), point = edge("1", "2");
     const auto contour = [](const std::string& content) { return with_roi(element("roi", content)); };
     const std::pair<const char*, std::string> table[] = {
-        {"root is IdriReadMessage", element("IdriReadMessage", header)},
-        {"root is lidcreadmessage", element("lidcreadmessage", header)},
+        {"root is IdriReadMessage", element("IdriReadMessage", kHeader)},
+        {"root is lidcreadmessage", element("lidcreadmessage", kHeader)},
         {"no SeriesInstanceUid", message("<readingSession/>", "")},
         {"no SeriesInstanceUid", message("<readingSession/>", element("ResponseHeader", ""))},
         {"no SeriesInstanceUid",
