@@ -6,7 +6,6 @@
 #include "base/error.h"
 #include "kernels/convolution/amx/amx_convolution.h"
 #include "kernels/convolution/direct.h"
-#include "kernels/convolution/group_convolution.h"
 #include "kernels/convolution/onednn.h"
 #include "kernels/convolution/projection.h"
 #include "kernels/convolution/row_convolution.h"
@@ -24,11 +23,6 @@ void check(const ConvolutionOptions& o) {
 
 bool is_row_convolution(const ConvolutionOptions& options) {
     return operand_type(options) == Type::f32 && row_convolution_works(options);
-}
-
-/// Results and gradients of the source, in groups.
-bool is_group_convolution(const ConvolutionOptions& options, ConvolutionPass pass) {
-    return pass != ConvolutionPass::weights && operand_type(options) == Type::f32 && group_convolution_works(options);
 }
 
 /// The same with each type that can be multiplied here, the one that is taken first.
@@ -51,8 +45,6 @@ std::vector<ConvolutionEngine> engines_of(Stream stream, const ConvolutionOption
     std::vector<ConvolutionEngine> engines;
     const bool weights = pass == ConvolutionPass::weights;
     if (is_row_convolution(options)) engines.push_back({weights ? "direct" : "rows", "", rows});
-    if (is_group_convolution(options, pass))
-        engines.push_back({"rows, by group", "", [=] { return make_group_convolution(options, passes); }});
     try {
         if (const auto whole = onednn(false)()) {
             if (weights && engines.empty() && onednn(true)()->implementation() != whole->implementation())
@@ -112,7 +104,7 @@ class ByPass final : public Convolution {
 /// - results at a stride in f32, 1.2 to 1.7 times where the source is of 16 MB and more, as oneDNN 2.6 waits for it;
 /// - gradients of weights, 1.2 to 2.2 times in bf16, which is widened for oneDNN 2.6, whose own is wrong at stride 2
 ///   (16 to 32 channels, kernel 3), and 1.0 to 1.1 times in f32 at stride 1;
-/// - gradients of the source in groups of less than a block, 1.2 times in f32;
+/// - gradients of the source in groups, 1.2 times in f32;
 /// - all passes of bf16 that is widened to f32, up to 1.7 times, since for oneDNN whole tensors are widened first.
 /// In the others oneDNN is ahead, 1.02 to 1.4 times. With blocks of 8, which are for AVX2, some of them it has by its
 /// reference alone.
@@ -128,7 +120,6 @@ bool taps_are_faster(const ConvolutionOptions& options, ConvolutionPass pass) {
 /// Of another kernel, a stride or groups, for one pass.
 Made make_other_pass(Stream stream, const ConvolutionOptions& options, ConvolutionPass pass) {
     const ConvolutionPasses passes{pass == ConvolutionPass::data, pass == ConvolutionPass::weights};
-    if (is_group_convolution(options, pass)) return make_group_convolution(options, passes);
     if (taps_are_faster(options, pass)) return make_tap_convolution(options, passes);
     try {
         if (auto made = make_onednn_convolution(stream, options, passes)) return made;
@@ -172,8 +163,7 @@ std::vector<ConvolutionEngine> convolution_engines(Stream stream, const Convolut
         }
     if (engines.empty()) make_onednn_convolution(stream, options, {});  // which says why
     // What is first is tried first.
-    if (!options.is_plain() && !amx_convolution_works(options) && !is_group_convolution(options, pass) &&
-        taps_are_faster(options, pass))
+    if (!options.is_plain() && !amx_convolution_works(options) && taps_are_faster(options, pass))
         std::stable_partition(engines.begin(), engines.end(), [](const ConvolutionEngine& one) {
             return one.name.starts_with("taps") && !one.name.starts_with("taps, AVX2");
         });
