@@ -7,6 +7,7 @@
 
 #include "kernels/convolution/onednn.h"
 #include "kernels/cpu/thread_pool.h"
+#include "tests/support/convolution_products.h"
 #include "tests/support/operation_forms.h"
 #include "tests/support/operation_references.h"
 
@@ -110,26 +111,6 @@ class TapConvolution : public OperationTest {
             expect_close(array_of(got.weights), diff_weights, 2e-5);
             expect_close(array_of(got.bias), diff_bias, 2e-5);
         }
-    }
-
-    /// Calls body(place in dst, place in src, weight) for every product of the definition.
-    template <class Body>
-    static void each_product(const ConvolutionOptions& o, Body&& body) {
-        const Sides padding = o.padding(), &k = o.kernel;
-        const Shape dst = o.dst(), &s = o.src;
-        reference::each(dst, [&](auto n, auto out, auto d, auto h, auto w) {
-            const std::int64_t first = out / (o.dst_channels / o.groups) * o.inputs();
-            for (int tap = 0; tap < k.product(); ++tap) {
-                const std::int64_t z = d * o.stride.d + tap / k.w / k.h - padding.d;
-                const std::int64_t y = h * o.stride.h + tap / k.w % k.h - padding.h;
-                const std::int64_t x = w * o.stride.w + tap % k.w - padding.w;
-                if (z < 0 || z >= s.d || y < 0 || y >= s.h || x < 0 || x >= s.w) continue;
-                for (std::int64_t c = 0; c < o.inputs(); ++c)
-                    body((((n * dst.c + out) * dst.d + d) * dst.h + h) * dst.w + w,
-                         (((n * s.c + first + c) * s.d + z) * s.h + y) * s.w + x,
-                         (out * o.inputs() + c) * k.product() + tap);
-            }
-        });
     }
 
     int odd() { return static_cast<int>(2 * below(0, 3) + 1); }
