@@ -10,6 +10,7 @@
 #include "kernels/convolution/projection.h"
 #include "kernels/convolution/row_convolution.h"
 #include "kernels/convolution/taps/tap_convolution.h"
+#include "kernels/convolution/winograd/winograd_convolution.h"
 
 // Which of the CPU's convolutions is taken: the specialised first.
 namespace iwseg::cpu {
@@ -19,6 +20,10 @@ void check(const ConvolutionOptions& o) {
     o.check();
     if (o.src_layout != o.dst_layout && o.src_layout != Layout::ncdhw && o.dst_layout != Layout::ncdhw)
         throw std::invalid_argument("convolution: source and result of different blocked layouts");
+}
+
+ConvolutionPasses passes_of(ConvolutionPass pass) {
+    return {pass == ConvolutionPass::data, pass == ConvolutionPass::weights};
 }
 
 bool is_row_convolution(const ConvolutionOptions& options) {
@@ -39,7 +44,7 @@ std::vector<ConvolutionOptions> by_operands(const ConvolutionOptions& options) {
 /// Those that compute a pass of operands of one type. The gradient of weights is the same code with rows of voxels as
 /// beside oneDNN.
 std::vector<ConvolutionEngine> engines_of(Stream stream, const ConvolutionOptions& options, ConvolutionPass pass) {
-    const ConvolutionPasses passes{pass == ConvolutionPass::data, pass == ConvolutionPass::weights};
+    const ConvolutionPasses passes = passes_of(pass);
     const auto rows = [=] { return make_row_convolution(options, passes); };
     const auto onednn = [=](bool own) { return [=] { return make_onednn_convolution(stream, options, passes, own); }; };
     std::vector<ConvolutionEngine> engines;
@@ -54,6 +59,8 @@ std::vector<ConvolutionEngine> engines_of(Stream stream, const ConvolutionOption
     } catch (const InputError&) {
         // oneDNN makes none.
     }
+    if (!weights && winograd_convolution_works(options))
+        engines.push_back({"winograd", "", [=] { return make_winograd_convolution(options, passes); }});
     const auto taps = [=](Vectors vectors) { return [=] { return make_tap_convolution(options, passes, vectors); }; };
     if (tap_convolution_works(options)) engines.push_back({"taps", "", taps(best_vectors())});
     if (best_vectors() == Vectors::avx512 && operand_type(options) == Type::f32 &&
@@ -119,7 +126,7 @@ bool taps_are_faster(const ConvolutionOptions& options, ConvolutionPass pass) {
 
 /// Of another kernel, a stride or groups, for one pass.
 Made make_other_pass(Stream stream, const ConvolutionOptions& options, ConvolutionPass pass) {
-    const ConvolutionPasses passes{pass == ConvolutionPass::data, pass == ConvolutionPass::weights};
+    const ConvolutionPasses passes = passes_of(pass);
     if (taps_are_faster(options, pass)) return make_tap_convolution(options, passes);
     try {
         if (auto made = make_onednn_convolution(stream, options, passes)) return made;
@@ -130,6 +137,22 @@ Made make_other_pass(Stream stream, const ConvolutionOptions& options, Convoluti
     return make_general_convolution(options, passes);
 }
 
+/// Whether Winograd's transforms pay, as measured on a Zen 4 with AVX-512, and with AVX2 in blocks of 8
+/// (docs/performance.md): 1.3 to 2.4 times faster than the direct sums, but where there are fewer voxels than make up
+/// for weights of more than 6 MB once transformed.
+bool winograd_is_faster(const ConvolutionOptions& options, ConvolutionPass pass) {
+    constexpr std::int64_t kFewVoxels = 128, kManyPairs = 1 << 15;
+    return pass != ConvolutionPass::weights && winograd_convolution_works(options) &&
+           (options.src.n * options.src.voxels() >= kFewVoxels || options.src.c * options.dst_channels < kManyPairs);
+}
+
+Made make_pass(Stream stream, const ConvolutionOptions& options, ConvolutionPass pass) {
+    if (winograd_is_faster(options, pass)) return make_winograd_convolution(options, passes_of(pass));
+    if (is_row_convolution(options)) return make_row_convolution(options, passes_of(pass));
+    if (!options.is_plain()) return make_other_pass(stream, options, pass);
+    return make_onednn_convolution(stream, options, passes_of(pass));
+}
+
 }  // namespace
 
 std::unique_ptr<Convolution> make_convolution(Stream stream, const ConvolutionOptions& options,
@@ -137,20 +160,20 @@ std::unique_ptr<Convolution> make_convolution(Stream stream, const ConvolutionOp
     check(options);
     if (is_projection(options)) return make_projection(options);
     if (amx_convolution_works(options)) return make_amx_convolution(stream, options, passes);
-    if (is_row_convolution(options)) return make_row_convolution(options, passes);
-    if (!options.is_plain()) {
-        const auto of = [&](ConvolutionPass pass) { return make_other_pass(stream, options, pass); };
+    if (!options.is_plain() || winograd_is_faster(options, ConvolutionPass::forward)) {
+        const auto of = [&](ConvolutionPass pass) { return make_pass(stream, options, pass); };
         return std::make_unique<ByPass>(of(ConvolutionPass::forward),
                                         passes.backward_data ? of(ConvolutionPass::data) : nullptr,
                                         passes.backward_weights ? of(ConvolutionPass::weights) : nullptr);
     }
+    if (is_row_convolution(options)) return make_row_convolution(options, passes);
     return make_onednn_convolution(stream, options, passes);
 }
 
 std::vector<ConvolutionEngine> convolution_engines(Stream stream, const ConvolutionOptions& options,
                                                    ConvolutionPass pass) {
     check(options);
-    const ConvolutionPasses passes{pass == ConvolutionPass::data, pass == ConvolutionPass::weights};
+    const ConvolutionPasses passes = passes_of(pass);
     std::vector<ConvolutionEngine> engines;
     if (amx_convolution_works(options))
         engines.push_back({"AMX", "", [=] { return make_amx_convolution(stream, options, passes); }});
@@ -167,6 +190,9 @@ std::vector<ConvolutionEngine> convolution_engines(Stream stream, const Convolut
         std::stable_partition(engines.begin(), engines.end(), [](const ConvolutionEngine& one) {
             return one.name.starts_with("taps") && !one.name.starts_with("taps, AVX2");
         });
+    if (winograd_is_faster(options, pass))
+        std::stable_partition(engines.begin(), engines.end(),
+                              [](const ConvolutionEngine& one) { return one.name == "winograd"; });
     engines.at(0).choice = "taken";
     return engines;
 }

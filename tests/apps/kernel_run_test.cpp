@@ -140,7 +140,8 @@ TEST(KernelRun, TheFirstVariantIsWhatAPlanTakes) {
             const KernelCaseOptions options = small("convolution_weight_gradient", type);
             Context context(device, {});
             const std::string first = engines_of(device, options).front().make()->implementation();
-            EXPECT_EQ(KernelRun(context, options).engine(), first);
+            const std::string taken = KernelRun(context, options).engine();
+            EXPECT_TRUE(taken == first || taken.ends_with(", weights by [" + first + "]")) << taken << ", " << first;
         }
 }
 
@@ -149,6 +150,7 @@ TEST(KernelRun, OfferedOnTheCpuIsWhatComputesThePassDifferently) {
         for (const Type type : {Type::f32, Type::bf16})
             for (const ConvolutionEngine& one : engines_of(cpu::backend(), small(pass, type)))
                 EXPECT_TRUE(one.name.starts_with("oneDNN") || one.name.starts_with("taps") ||
+                            (type == Type::f32 && pass != kPasses[2] && one.name == "winograd") ||
                             (type == Type::bf16 && one.name == "AMX") ||
                             one.name.starts_with(pass == kPasses[2] ? "direct" : "rows"))
                     << pass << " " << one.name;

@@ -1,0 +1,97 @@
+#include "kernels/convolution/winograd/product.h"
+
+#include <array>
+#include <stdexcept>
+#include <utility>
+
+#include "kernels/convolution/taps/lying_vector.h"
+
+// A number of the source is read into all lanes and multiplied with the weights of all blocks of outputs: with 28 sums
+// in registers there is a read for every one or two products, which the processor does beside them.
+namespace iwseg::cpu {
+namespace {
+
+/// Sums in registers, of 32 or 16, beside weights and a number of the source.
+constexpr int kSumsAvx512 = 28, kSumsAvx2 = 12;
+
+}  // namespace
+
+int most_winograd_tiles(Vectors vectors, int output_blocks) {
+    return (vectors == Vectors::avx2 ? kSumsAvx2 : kSumsAvx512) / output_blocks;
+}
+
+#if IWSEG_TAPS_ON_X86
+namespace {
+
+template <int L, int N, int T>
+[[gnu::always_inline]] inline void product_body(const WinogradProductInput& input, float* sums,
+                                                std::int64_t sum_block) {
+    using V = Vector<L>;
+    using Lying = typename LyingVector<L>::Type;
+    V total[T][N];
+#pragma GCC unroll 28
+    for (int i = 0; i < T * N; ++i) total[i / N][i % N] = V{};
+    for (int d = 0; d < input.depths; ++d) {
+        const float* src = input.src[d];
+        const float* weights = input.weights[d];
+        for (std::int64_t b = 0; b < input.blocks; ++b, src += input.src_block)
+#pragma GCC unroll 1
+            for (int c = 0; c < L; ++c, weights += N * L) {
+                V of[N];
+#pragma GCC unroll 2
+                for (int n = 0; n < N; ++n) of[n] = *reinterpret_cast<const Lying*>(weights + n * L);
+#pragma GCC unroll 28
+                for (int t = 0; t < T; ++t) {
+                    const float number = src[t * L + c];
+#pragma GCC unroll 2
+                    for (int n = 0; n < N; ++n) total[t][n] += number * of[n];
+                }
+            }
+    }
+#pragma GCC unroll 28
+    for (int i = 0; i < T * N; ++i)
+        *reinterpret_cast<Lying*>(sums + i % N * sum_block + i / N * L) = total[i / N][i % N];
+}
+
+template <int N, int T>
+IWSEG_FOR_AVX2 void product_avx2(const WinogradProductInput& input, float* sums, std::int64_t sum_block) {
+    product_body<8, N, T>(input, sums, sum_block);
+}
+template <int L, int N, int T>
+IWSEG_FOR_AVX512 void product_avx512(const WinogradProductInput& input, float* sums, std::int64_t sum_block) {
+    product_body<L, N, T>(input, sums, sum_block);
+}
+
+template <int N, int... kIndex>
+constexpr std::array<WinogradProduct, sizeof...(kIndex)> products_avx2(std::integer_sequence<int, kIndex...>) {
+    return {product_avx2<N, kIndex + 1>...};
+}
+template <int L, int N, int... kIndex>
+constexpr std::array<WinogradProduct, sizeof...(kIndex)> products_avx512(std::integer_sequence<int, kIndex...>) {
+    return {product_avx512<L, N, kIndex + 1>...};
+}
+
+template <int N>
+WinogradProduct product_of(Vectors vectors, std::int64_t block, std::size_t at) {
+    static constexpr auto kAvx2 = products_avx2<N>(std::make_integer_sequence<int, kSumsAvx2 / N>());
+    static constexpr auto kOf8 = products_avx512<8, N>(std::make_integer_sequence<int, kSumsAvx512 / N>());
+    static constexpr auto kOf16 = products_avx512<16, N>(std::make_integer_sequence<int, kSumsAvx512 / N>());
+    return vectors == Vectors::avx2 ? kAvx2.at(at) : block == 8 ? kOf8.at(at) : kOf16.at(at);
+}
+
+}  // namespace
+
+WinogradProduct winograd_product(Vectors vectors, std::int64_t block, int output_blocks, int tiles) {
+    const auto at = static_cast<std::size_t>(tiles - 1);
+    return output_blocks == 1 ? product_of<1>(vectors, block, at) : product_of<2>(vectors, block, at);
+}
+
+#else
+
+WinogradProduct winograd_product(Vectors, std::int64_t, int, int) {
+    throw std::logic_error("winograd_product: not on this processor");
+}
+
+#endif
+
+}  // namespace iwseg::cpu

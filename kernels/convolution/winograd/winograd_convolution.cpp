@@ -1,0 +1,70 @@
+#include "kernels/convolution/winograd/winograd_convolution.h"
+
+#include <algorithm>
+#include <optional>
+#include <stdexcept>
+
+#include "base/bytes.h"
+#include "kernels/convolution/winograd/winograd_pass.h"
+
+// Weights are packed at each call, as they change at each step.
+namespace iwseg::cpu {
+namespace {
+
+class WinogradConvolution final : public Convolution {
+  public:
+    WinogradConvolution(const ConvolutionOptions& options, ConvolutionPasses passes, Vectors vectors)
+        : options_(options),
+          vectors_(vectors),
+          forward_(options, block_of(options.dst_layout, options.dst_channels), false, vectors) {
+        if (passes.backward_data)
+            data_.emplace(options, block_of(options.dst_layout, options.dst_channels), true, vectors);
+    }
+
+    std::string implementation() const override {
+        return std::string("winograd") + (vectors_ == Vectors::avx2 ? ", AVX2" : "");
+    }
+    std::int64_t scratch_bytes() const override {
+        return aligned(std::max(forward_.packed_bytes(), data_ ? data_->packed_bytes() : 0));
+    }
+    void forward(Stream stream, View src, const float* weights, const float* bias, View dst, void* scratch) override {
+        auto* const packed = static_cast<float*>(scratch);
+        forward_.pack(stream, weights, packed);
+        forward_.run(stream, src, packed, options_.bias ? bias : nullptr, options_.write == Write::accumulate, dst);
+    }
+    void backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) override {
+        auto* const packed = static_cast<float*>(scratch);
+        data_.value().pack(stream, weights, packed);
+        data_->run(stream, diff_dst, packed, nullptr, false, diff_src);
+    }
+    void backward_weights(Stream, View, View, float*, float*, void*) override {
+        throw std::logic_error("winograd convolution: the gradient of weights is not computed so");
+    }
+
+  private:
+    ConvolutionOptions options_;
+    Vectors vectors_;
+    WinogradPass forward_;
+    std::optional<WinogradPass> data_;
+};
+
+}  // namespace
+
+bool winograd_convolution_works(const ConvolutionOptions& o, Vectors vectors) {
+    const bool blocked =
+        o.dst_layout == Layout::blocked8 || (o.dst_layout == Layout::blocked16 && vectors == Vectors::avx512);
+    return vectors != Vectors::none && blocked && o.src_layout == o.dst_layout && o.src_type == Type::f32 &&
+           o.dst_type == Type::f32 && o.groups == 1 && o.stride == 1 && o.padded &&
+           (o.kernel == 3 || o.kernel == Sides(1, 3, 3));
+}
+
+std::unique_ptr<Convolution> make_winograd_convolution(const ConvolutionOptions& options, ConvolutionPasses passes,
+                                                       Vectors vectors) {
+    if (!winograd_convolution_works(options, vectors) || passes.backward_weights)
+        throw std::invalid_argument(
+            "winograd convolution: expected a kernel of 3x3x3 or 1x3x3 at stride 1 in one group, tensors of f32 in "
+            "blocks of channels, a processor with AVX2 and no gradient of weights");
+    return std::make_unique<WinogradConvolution>(options, passes, vectors);
+}
+
+}  // namespace iwseg::cpu
