@@ -59,7 +59,7 @@ std::vector<ConvolutionEngine> engines_of(Stream stream, const ConvolutionOption
     } catch (const InputError&) {
         // oneDNN makes none.
     }
-    if (!weights && winograd_convolution_works(options))
+    if (winograd_convolution_works(options))
         engines.push_back({"winograd", "", [=] { return make_winograd_convolution(options, passes); }});
     const auto taps = [=](Vectors vectors) { return [=] { return make_tap_convolution(options, passes, vectors); }; };
     if (tap_convolution_works(options)) engines.push_back({"taps", "", taps(best_vectors())});
@@ -138,12 +138,14 @@ Made make_other_pass(Stream stream, const ConvolutionOptions& options, Convoluti
 }
 
 /// Whether Winograd's transforms pay, as measured on a Zen 4 with AVX-512, and with AVX2 in blocks of 8
-/// (docs/performance.md): 1.3 to 2.4 times faster than the direct sums, but where there are fewer voxels than make up
-/// for weights of more than 6 MB once transformed.
+/// (docs/performance.md): 1.3 to 3 times faster than the direct sums, but where there are fewer voxels than make up for
+/// weights of more than 6 MB once transformed, and gradients of weights of a single block of 8 by AVX-512.
 bool winograd_is_faster(const ConvolutionOptions& options, ConvolutionPass pass) {
     constexpr std::int64_t kFewVoxels = 128, kManyPairs = 1 << 15;
-    return pass != ConvolutionPass::weights && winograd_convolution_works(options) &&
-           (options.src.n * options.src.voxels() >= kFewVoxels || options.src.c * options.dst_channels < kManyPairs);
+    if (!winograd_convolution_works(options)) return false;
+    if (pass == ConvolutionPass::weights && options.dst_channels <= 8 && best_vectors() == Vectors::avx512)
+        return false;
+    return options.src.n * options.src.voxels() >= kFewVoxels || options.src.c * options.dst_channels < kManyPairs;
 }
 
 Made make_pass(Stream stream, const ConvolutionOptions& options, ConvolutionPass pass) {
@@ -160,6 +162,9 @@ std::unique_ptr<Convolution> make_convolution(Stream stream, const ConvolutionOp
     check(options);
     if (is_projection(options)) return make_projection(options);
     if (amx_convolution_works(options)) return make_amx_convolution(stream, options, passes);
+    if (winograd_is_faster(options, ConvolutionPass::forward) &&
+        (!passes.backward_weights || winograd_is_faster(options, ConvolutionPass::weights)))
+        return make_winograd_convolution(options, passes);
     if (!options.is_plain() || winograd_is_faster(options, ConvolutionPass::forward)) {
         const auto of = [&](ConvolutionPass pass) { return make_pass(stream, options, pass); };
         return std::make_unique<ByPass>(of(ConvolutionPass::forward),

@@ -150,7 +150,7 @@ TEST(KernelRun, OfferedOnTheCpuIsWhatComputesThePassDifferently) {
         for (const Type type : {Type::f32, Type::bf16})
             for (const ConvolutionEngine& one : engines_of(cpu::backend(), small(pass, type)))
                 EXPECT_TRUE(one.name.starts_with("oneDNN") || one.name.starts_with("taps") ||
-                            (type == Type::f32 && pass != kPasses[2] && one.name == "winograd") ||
+                            (type == Type::f32 && one.name == "winograd") ||
                             (type == Type::bf16 && one.name == "AMX") ||
                             one.name.starts_with(pass == kPasses[2] ? "direct" : "rows"))
                     << pass << " " << one.name;

@@ -35,6 +35,9 @@ struct WinogradFinish {
 using ResultTransform = void (*)(const float* sums, std::int64_t position, const WinogradTiles& tiles,
                                  const WinogradFinish& finish, float* plane);
 
+/// A block's plane of the result's gradient, (H, W, L), to A y A', (position, tile, L), with zeros outside of it.
+using GradientTransform = void (*)(const float* plane, const WinogradTiles& tiles, float* to, std::int64_t position);
+
 /// Weights of L outputs, (3, 3, L), to (position, L).
 using WeightTransform = void (*)(const float* weights, float* to, std::int64_t position);
 
@@ -42,6 +45,7 @@ using WeightTransform = void (*)(const float* weights, float* to, std::int64_t p
 struct WinogradTransforms {
     SourceTransform source;
     ResultTransform result;
+    GradientTransform gradient;
     WeightTransform weights;
 };
 

@@ -117,6 +117,45 @@ template <int L>
     }
 }
 
+/// A of a column of two.
+template <int L>
+[[gnu::always_inline]] inline void transform_two(const Vector<L> (&y)[2], Vector<L> (&to)[4]) {
+    to[0] = y[0];
+    to[1] = y[0] + y[1];
+    to[2] = y[0] - y[1];
+    to[3] = -y[1];
+}
+
+template <int L>
+[[gnu::always_inline]] inline void y_body(const float* plane, const WinogradTiles& tiles, float* to,
+                                          std::int64_t position) {
+    using V = Vector<L>;
+    for (std::int64_t r = 0; r < tiles.rows; ++r) {
+        const std::int64_t y = 2 * (tiles.first_row + r), rows = std::min<std::int64_t>(2, tiles.height - y);
+        for (std::int64_t c = 0; c < tiles.columns; ++c, to += L) {
+            const std::int64_t x = 2 * (tiles.first_column + c), voxels = std::min<std::int64_t>(2, tiles.width - x);
+            V columns[2][4];
+#pragma GCC unroll 2
+            for (int j = 0; j < 2; ++j) {
+                V of[2] = {};
+#pragma GCC unroll 2
+                for (int i = 0; i < 2; ++i)
+                    if (i < rows && j < voxels)
+                        of[i] = *reinterpret_cast<const VoxelOf<L>*>(plane + ((y + i) * tiles.width + x + j) * L);
+                transform_two<L>(of, columns[j]);
+            }
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; ++i) {
+                const V row[2] = {columns[0][i], columns[1][i]};
+                V all[4];
+                transform_two<L>(row, all);
+#pragma GCC unroll 4
+                for (int j = 0; j < 4; ++j) *reinterpret_cast<VoxelOf<L>*>(to + (4 * i + j) * position) = all[j];
+            }
+        }
+    }
+}
+
 /// G of a column of three.
 template <int L>
 [[gnu::always_inline]] inline void transform_three(const Vector<L> (&g)[3], Vector<L> (&to)[4]) {
@@ -156,6 +195,9 @@ IWSEG_FOR_AVX2 void result_avx2(const float* sums, std::int64_t position, const 
                                 const WinogradFinish& finish, float* plane) {
     result_body<8>(sums, position, tiles, finish, plane);
 }
+IWSEG_FOR_AVX2 void y_avx2(const float* plane, const WinogradTiles& tiles, float* to, std::int64_t position) {
+    y_body<8>(plane, tiles, to, position);
+}
 IWSEG_FOR_AVX2 void weights_avx2(const float* weights, float* to, std::int64_t position) {
     weight_body<8>(weights, to, position);
 }
@@ -170,6 +212,10 @@ IWSEG_FOR_AVX512 void result_avx512(const float* sums, std::int64_t position, co
     result_body<L>(sums, position, tiles, finish, plane);
 }
 template <int L>
+IWSEG_FOR_AVX512 void y_avx512(const float* plane, const WinogradTiles& tiles, float* to, std::int64_t position) {
+    y_body<L>(plane, tiles, to, position);
+}
+template <int L>
 IWSEG_FOR_AVX512 void weights_avx512(const float* weights, float* to, std::int64_t position) {
     weight_body<L>(weights, to, position);
 }
@@ -177,9 +223,11 @@ IWSEG_FOR_AVX512 void weights_avx512(const float* weights, float* to, std::int64
 }  // namespace
 
 WinogradTransforms winograd_transforms(Vectors vectors, std::int64_t block) {
-    if (vectors == Vectors::avx2 && block == 8) return {source_avx2, result_avx2, weights_avx2};
-    if (vectors == Vectors::avx512 && block == 8) return {source_avx512<8>, result_avx512<8>, weights_avx512<8>};
-    if (vectors == Vectors::avx512 && block == 16) return {source_avx512<16>, result_avx512<16>, weights_avx512<16>};
+    if (vectors == Vectors::avx2 && block == 8) return {source_avx2, result_avx2, y_avx2, weights_avx2};
+    if (vectors == Vectors::avx512 && block == 8)
+        return {source_avx512<8>, result_avx512<8>, y_avx512<8>, weights_avx512<8>};
+    if (vectors == Vectors::avx512 && block == 16)
+        return {source_avx512<16>, result_avx512<16>, y_avx512<16>, weights_avx512<16>};
     throw std::invalid_argument("winograd_transforms: no such vectors");
 }
 

@@ -5,7 +5,9 @@
 #include <stdexcept>
 
 #include "base/bytes.h"
+#include "kernels/convolution/winograd/winograd_gradient.h"
 #include "kernels/convolution/winograd/winograd_pass.h"
+#include "kernels/elementwise/elementwise.h"
 
 // Weights are packed at each call, as they change at each step.
 namespace iwseg::cpu {
@@ -16,17 +18,24 @@ class WinogradConvolution final : public Convolution {
     WinogradConvolution(const ConvolutionOptions& options, ConvolutionPasses passes, Vectors vectors)
         : options_(options),
           vectors_(vectors),
-          forward_(options, block_of(options.dst_layout, options.dst_channels), false, vectors) {
-        if (passes.backward_data)
-            data_.emplace(options, block_of(options.dst_layout, options.dst_channels), true, vectors);
+          forward_(options, block_of(options.dst_layout, options.dst_channels), false, vectors),
+          scratch_(forward_.packed_bytes()) {
+        const std::int64_t block = block_of(options.dst_layout, options.dst_channels);
+        if (passes.backward_data) {
+            data_.emplace(options, block, true, vectors);
+            scratch_ = std::max(scratch_, data_->packed_bytes());
+        }
+        if (passes.backward_weights) {
+            weights_.emplace(options, block, vectors);
+            scratch_ = std::max(
+                {scratch_, weights_->sums_bytes(), channel_sum_scratch_bytes(options.dst(), options.dst_layout)});
+        }
     }
 
     std::string implementation() const override {
         return std::string("winograd") + (vectors_ == Vectors::avx2 ? ", AVX2" : "");
     }
-    std::int64_t scratch_bytes() const override {
-        return aligned(std::max(forward_.packed_bytes(), data_ ? data_->packed_bytes() : 0));
-    }
+    std::int64_t scratch_bytes() const override { return aligned(scratch_); }
     void forward(Stream stream, View src, const float* weights, const float* bias, View dst, void* scratch) override {
         auto* const packed = static_cast<float*>(scratch);
         forward_.pack(stream, weights, packed);
@@ -37,8 +46,10 @@ class WinogradConvolution final : public Convolution {
         data_.value().pack(stream, weights, packed);
         data_->run(stream, diff_dst, packed, nullptr, false, diff_src);
     }
-    void backward_weights(Stream, View, View, float*, float*, void*) override {
-        throw std::logic_error("winograd convolution: the gradient of weights is not computed so");
+    void backward_weights(Stream stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
+                          void* scratch) override {
+        weights_.value().run(stream, src, diff_dst, diff_weights, static_cast<float*>(scratch));
+        if (diff_bias) channel_sum(stream, diff_dst, diff_bias, scratch);
     }
 
   private:
@@ -46,6 +57,8 @@ class WinogradConvolution final : public Convolution {
     Vectors vectors_;
     WinogradPass forward_;
     std::optional<WinogradPass> data_;
+    std::optional<WinogradGradient> weights_;
+    std::int64_t scratch_;
 };
 
 }  // namespace
@@ -60,10 +73,10 @@ bool winograd_convolution_works(const ConvolutionOptions& o, Vectors vectors) {
 
 std::unique_ptr<Convolution> make_winograd_convolution(const ConvolutionOptions& options, ConvolutionPasses passes,
                                                        Vectors vectors) {
-    if (!winograd_convolution_works(options, vectors) || passes.backward_weights)
+    if (!winograd_convolution_works(options, vectors))
         throw std::invalid_argument(
             "winograd convolution: expected a kernel of 3x3x3 or 1x3x3 at stride 1 in one group, tensors of f32 in "
-            "blocks of channels, a processor with AVX2 and no gradient of weights");
+            "blocks of channels and a processor with AVX2");
     return std::make_unique<WinogradConvolution>(options, passes, vectors);
 }
 

@@ -6,8 +6,8 @@
 #include "kernels/convolution/taps/vectors.h"
 
 /// Convolutions of 3x3x3 and 1x3x3 at stride 1 in one group, of f32 in blocks of channels, with 2.25 times fewer
-/// multiplications than the direct sum (winograd_pass.h): forward and the gradient of the source. For processors with
-/// AVX-512, or with AVX2 in blocks of 8.
+/// multiplications than the direct sum (winograd_pass.h, winograd_gradient.h). For processors with AVX-512, or with
+/// AVX2 in blocks of 8.
 ///
 /// What is not finite in the source is so in exactly those results that its kernel touches, as in the direct sum; but
 /// infinity may come out as NaN.
@@ -15,8 +15,7 @@ namespace iwseg::cpu {
 
 bool winograd_convolution_works(const ConvolutionOptions& options, Vectors vectors = best_vectors());
 
-/// Throws std::invalid_argument on what winograd_convolution_works says no to, and where the gradient of weights is
-/// asked for.
+/// Throws std::invalid_argument on what winograd_convolution_works says no to.
 std::unique_ptr<Convolution> make_winograd_convolution(const ConvolutionOptions& options, ConvolutionPasses passes,
                                                        Vectors vectors = best_vectors());
 

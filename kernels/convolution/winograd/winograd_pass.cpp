@@ -8,22 +8,10 @@
 namespace iwseg::cpu {
 namespace {
 
-/// Of a step: so many that reading weights is no burden, and few enough for the second cache at few channels.
-constexpr std::int64_t kStepTiles = 64;
 /// So many items that threads end at about one time, if need be by blocks of outputs, of which an item has at least so
 /// many: each transforms the source anew.
 constexpr std::int64_t kEnoughItems = 32, kLeastBlocks = 4;
 constexpr int kMostBlock = 16;
-
-std::int64_t parts_of(std::int64_t count, std::int64_t size) {
-    return (count + size - 1) / size;
-}
-
-/// Vectors from one position to the next: an odd number, so that positions of a tile do not fall on the same lines of a
-/// cache.
-std::int64_t position_of(std::int64_t vectors) {
-    return vectors | 1;
-}
 
 }  // namespace
 
@@ -51,42 +39,27 @@ WinogradPass::WinogradPass(const ConvolutionGeometry& g, std::int64_t block, boo
       outputs_(data_gradient ? g.src.c : g.dst_channels),
       input_blocks_(parts_of(inputs_, block)),
       output_blocks_(parts_of(outputs_, block)),
-      rows_(parts_of(g.src.h, 2)),
-      columns_(parts_of(g.src.w, 2)) {
-    regions_across_ = parts_of(columns_, kStepTiles);
-    region_columns_ = parts_of(columns_, regions_across_);
-    region_rows_ = parts_of(rows_, parts_of(rows_, std::clamp<std::int64_t>(kStepTiles / region_columns_, 1, rows_)));
-    regions_down_ = parts_of(rows_, region_rows_);
-    regions_across_ = parts_of(columns_, region_columns_);
-    step_planes_ = std::clamp<std::int64_t>(kStepTiles / (region_rows_ * region_columns_), 1, planes());
-    const std::int64_t regions = regions_down_ * regions_across_;
-    plane_ranges_ = std::min(parts_of(planes(), step_planes_), parts_of(kEnoughItems, regions));
+      regions_(g.src) {
+    const std::int64_t regions = regions_.count();
+    plane_ranges_ = std::min(parts_of(regions_.planes(), regions_.step_planes), parts_of(kEnoughItems, regions));
     output_parts_ = std::min(parts_of(output_blocks_, kLeastBlocks), parts_of(kEnoughItems, regions * plane_ranges_));
 }
 
 WinogradPass::Item WinogradPass::item(std::int64_t number) const {
-    const std::int64_t column = number % regions_across_, row = number / regions_across_ % regions_down_;
-    const std::int64_t range = number / regions_across_ / regions_down_ % plane_ranges_;
-    const std::int64_t part = number / regions_across_ / regions_down_ / plane_ranges_;
-    Item item{};
-    item.tiles.first_row = row * region_rows_;
-    item.tiles.rows = std::min(region_rows_, rows_ - item.tiles.first_row);
-    item.tiles.first_column = column * region_columns_;
-    item.tiles.columns = std::min(region_columns_, columns_ - item.tiles.first_column);
-    item.tiles.height = geometry_.src.h;
-    item.tiles.width = geometry_.src.w;
-    item.first_plane = range * planes() / plane_ranges_;
-    item.last_plane = (range + 1) * planes() / plane_ranges_;
+    const std::int64_t regions = regions_.count(), planes = regions_.planes();
+    const std::int64_t range = number / regions % plane_ranges_, part = number / regions / plane_ranges_;
     // Pairs of blocks are not divided, whose weights lie together.
     const std::int64_t pairs = parts_of(output_blocks_, 2);
-    item.first_block = 2 * (part * pairs / output_parts_);
-    item.last_block = std::min(2 * ((part + 1) * pairs / output_parts_), output_blocks_);
-    return item;
+    return {.tiles = regions_.tiles(number % regions),
+            .first_plane = range * planes / plane_ranges_,
+            .last_plane = (range + 1) * planes / plane_ranges_,
+            .first_block = 2 * (part * pairs / output_parts_),
+            .last_block = std::min(2 * ((part + 1) * pairs / output_parts_), output_blocks_)};
 }
 
 /// Elements of packed weights from one position to the next.
 std::int64_t WinogradPass::weights_position() const {
-    return position_of(geometry_.kernel.d * input_blocks_ * output_blocks_ * block_) * block_;
+    return vectors_of_position(geometry_.kernel.d * input_blocks_ * output_blocks_ * block_) * block_;
 }
 
 std::int64_t WinogradPass::packed_bytes() const {
@@ -119,10 +92,11 @@ void WinogradPass::pack(Stream stream, const float* weights, float* packed) cons
 WinogradPass::Room WinogradPass::room_of(const Item& item) const {
     Room room{};
     room.tiles = item.tiles.count() * block_;
-    room.slots = step_planes_ + geometry_.kernel.d - 1;
-    room.position = position_of(input_blocks_ * item.tiles.count()) * block_;
+    room.slots = regions_.step_planes + geometry_.kernel.d - 1;
+    room.position = vectors_of_position(input_blocks_ * item.tiles.count()) * block_;
     room.slot = kWinogradPositions * room.position;
-    room.sum_position = position_of((item.last_block - item.first_block) * step_planes_ * item.tiles.count()) * block_;
+    room.sum_position =
+        vectors_of_position((item.last_block - item.first_block) * regions_.step_planes * item.tiles.count()) * block_;
     const std::int64_t elements = room.slots * room.slot + kWinogradPositions * room.sum_position;
     room.planes = reinterpret_cast<float*>(thread_room<2>(elements * static_cast<std::int64_t>(sizeof(float))));
     room.sums = room.planes + room.slots * room.slot;
@@ -131,12 +105,10 @@ WinogradPass::Room WinogradPass::room_of(const Item& item) const {
 
 void WinogradPass::transform_plane(const Operands& operands, const Item& item, const Room& room,
                                    std::int64_t plane) const {
-    const Shape& s = geometry_.src;
-    const std::int64_t area = s.h * s.w * block_;
     float* const to = room.plane(plane);
     for (std::int64_t block = 0; block < input_blocks_; ++block)
-        transforms_.source(operands.read + ((plane / s.d * input_blocks_ + block) * s.d + plane % s.d) * area,
-                           item.tiles, to + block * room.tiles, room.position);
+        transforms_.source(operands.read + regions_.plane_at(plane, block, input_blocks_, block_), item.tiles,
+                           to + block * room.tiles, room.position);
 }
 
 /// All sums of planes from a first to before a last.
@@ -160,13 +132,13 @@ void WinogradPass::multiply(const Operands& operands, const Item& item, const Ro
                     src[input.depths] = room.plane(plane + d - depths / 2) + position * room.position;
                     input.weights[input.depths++] = weights + d * all_inputs * blocks * block_;
                 }
-                float* const sums =
-                    room.sums_of(block - item.first_block, plane - first, step_planes_) + position * room.sum_position;
+                float* const sums = room.sums_of(block - item.first_block, plane - first, regions_.step_planes) +
+                                    position * room.sum_position;
                 for (std::int64_t g = 0; g < groups; ++g) {
                     const std::int64_t tile = g * tiles / groups, count = (g + 1) * tiles / groups - tile;
                     for (int d = 0; d < input.depths; ++d) input.src[d] = src[d] + tile * block_;
-                    winograd_product(vectors_, block_, blocks, static_cast<int>(count))(input, sums + tile * block_,
-                                                                                        step_planes_ * room.tiles);
+                    winograd_product(vectors_, block_, blocks, static_cast<int>(count))(
+                        input, sums + tile * block_, regions_.step_planes * room.tiles);
                 }
             }
         }
@@ -174,7 +146,6 @@ void WinogradPass::multiply(const Operands& operands, const Item& item, const Ro
 
 void WinogradPass::finish(const Operands& operands, const Item& item, const Room& room, std::int64_t first,
                           std::int64_t last) const {
-    const Shape& s = geometry_.src;
     for (std::int64_t block = item.first_block; block < item.last_block; ++block) {
         float bias[kMostBlock] = {};
         std::int32_t kept[kMostBlock] = {};
@@ -183,10 +154,9 @@ void WinogradPass::finish(const Operands& operands, const Item& item, const Room
             kept[o] = -1;
         }
         for (std::int64_t plane = first; plane < last; ++plane) {
-            const std::int64_t at = (plane / s.d * output_blocks_ + block) * s.d + plane % s.d;
-            transforms_.result(room.sums_of(block - item.first_block, plane - first, step_planes_), room.sum_position,
-                               item.tiles, {bias, kept, operands.accumulate},
-                               operands.written + at * s.h * s.w * block_);
+            transforms_.result(room.sums_of(block - item.first_block, plane - first, regions_.step_planes),
+                               room.sum_position, item.tiles, {bias, kept, operands.accumulate},
+                               operands.written + regions_.plane_at(plane, block, output_blocks_, block_));
         }
     }
 }
@@ -195,9 +165,9 @@ void WinogradPass::run_item(const Operands& operands, const Item& item) const {
     const Room room = room_of(item);
     const std::int64_t around = geometry_.kernel.d / 2;
     std::int64_t next = 0;  // of planes to transform
-    for (std::int64_t first = item.first_plane; first < item.last_plane; first += step_planes_) {
-        const std::int64_t last = std::min(first + step_planes_, item.last_plane);
-        for (next = std::max(next, first - around); next < std::min(last + around, planes()); ++next)
+    for (std::int64_t first = item.first_plane; first < item.last_plane; first += regions_.step_planes) {
+        const std::int64_t last = std::min(first + regions_.step_planes, item.last_plane);
+        for (next = std::max(next, first - around); next < std::min(last + around, regions_.planes()); ++next)
             transform_plane(operands, item, room, next);
         multiply(operands, item, room, first, last);
         finish(operands, item, room, first, last);

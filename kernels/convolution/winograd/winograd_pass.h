@@ -4,6 +4,7 @@
 
 #include "kernels/convolution/geometry.h"
 #include "kernels/convolution/winograd/product.h"
+#include "kernels/convolution/winograd/tile_regions.h"
 #include "kernels/convolution/winograd/transforms.h"
 #include "kernels/device/declare.h"
 
@@ -24,9 +25,9 @@ namespace iwseg::cpu {
 /// is cut into items, by shape alone, so that results are the same bytes on any number of threads: a region of tiles of
 /// all planes of a range (samples' planes one after another), and some blocks of outputs. An item goes from step to
 /// step through its planes, some 64 tiles a step. Each plane is transformed once, into a ring. Then, position by
-/// position, all sums are made of what the planes have there: (64, 3 C) x (3 C, O) products, which read 4 bytes of
-/// weights a tile and multiplication, 1 a cycle from the third cache, and the planes' tiles once from the second or
-/// third.
+/// position, all sums are made of what the planes have there: (64, 3 C) x (3 C, O) products, which read a vector of
+/// weights for each 64 multiplications, 1 byte a cycle, from the third cache, and the planes' tiles once from the
+/// second or third.
 class WinogradPass {
   public:
     WinogradPass(const ConvolutionGeometry& geometry, std::int64_t block, bool data_gradient, Vectors vectors);
@@ -52,8 +53,7 @@ class WinogradPass {
     };
     struct Room;
 
-    std::int64_t planes() const { return geometry_.src.n * geometry_.src.d; }
-    std::int64_t items() const { return output_parts_ * regions_down_ * regions_across_ * plane_ranges_; }
+    std::int64_t items() const { return output_parts_ * regions_.count() * plane_ranges_; }
     Item item(std::int64_t number) const;
     Room room_of(const Item& item) const;
     void run_item(const Operands& operands, const Item& item) const;
@@ -72,10 +72,8 @@ class WinogradPass {
     Vectors vectors_;
     WinogradTransforms transforms_;
     std::int64_t inputs_, outputs_, input_blocks_, output_blocks_;
-    std::int64_t rows_, columns_;  ///< of tiles of a plane
-    std::int64_t region_rows_, region_columns_;
-    std::int64_t regions_down_, regions_across_;
-    std::int64_t step_planes_, plane_ranges_, output_parts_;
+    TileRegions regions_;
+    std::int64_t plane_ranges_, output_parts_;
 };
 
 }  // namespace iwseg::cpu
