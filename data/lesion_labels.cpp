@@ -42,19 +42,32 @@ class NameReader {
         if (value.is_string()) {
             const std::optional<std::int32_t> number = whole_number(key);
             if (!number) throw wrong_;
+            add_class(value.get<std::string>(), {*number});
             return add(value.get<std::string>(), *number);
         }
-        if (const std::optional<std::int32_t> number = whole_number(value)) return add(key, *number);
+        if (const std::optional<std::int32_t> number = whole_number(value)) {
+            add_class(key, {*number});
+            return add(key, *number);
+        }
         if (!value.is_array() || value.empty() || lower_case(key) == "ignore") throw wrong_;
         names_.regions.push_back(key);
+        std::vector<std::int32_t> values;
         for (const json& one : value) {
             const std::optional<std::int32_t> number = whole_number(one);
             if (!number) throw wrong_;
             add(key, *number);
+            values.push_back(*number);
         }
+        add_class(key, std::move(values));
     }
 
   private:
+    void add_class(const std::string& name, std::vector<std::int32_t> values) {
+        if (lower_case(name) == "ignore") return;
+        std::sort(values.begin(), values.end());
+        values.erase(std::unique(values.begin(), values.end()), values.end());
+        names_.classes.push_back({name, std::move(values)});
+    }
     void add(const std::string& name, std::int32_t value) {
         if (lower_case(name) == "ignore") {
             if (names_.ignore && names_.ignore != value) throw wrong_;

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "data/label_classes.h"
 #include "data/volume/volume.h"
 
 namespace iwseg {
@@ -19,6 +20,7 @@ struct LabelNames {
     std::filesystem::path file;                 ///< dataset.json
     std::map<std::int32_t, std::string> names;  ///< of every named value but that of ignore; empty: nothing is named
     std::vector<std::string> regions;           ///< names that stand for several values
+    std::vector<LabelClass> classes;            ///< each name with its values, but that of ignore
     std::optional<std::int32_t> ignore;
 };
 

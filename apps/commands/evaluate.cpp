@@ -6,6 +6,7 @@
 
 #include "apps/commands/commands.h"
 #include "apps/commands/finite.h"
+#include "apps/evaluation/class_evaluation.h"
 #include "apps/evaluation/evaluation_comparison.h"
 #include "base/error.h"
 
@@ -17,12 +18,32 @@ struct EvaluateArguments {
     EvaluationOptions options;
     std::vector<std::string> predictions;  ///< FOLDER or NAME=FOLDER
     bool names_dataset = false;            ///< --data was given, be it an empty string
+    std::string classes;                   ///< "edema=1,tumour=2+3"; empty: lesions are of no class
 };
+
+void run_evaluate_classes(EvaluateArguments arguments) {
+    EvaluationOptions& options = arguments.options;
+    const Reference reference = open_reference(options);
+    const LabelNames names = reference.dataset ? reference.dataset->label_names : LabelNames{};
+    const std::vector<LabelClass> classes = read_label_classes(arguments.classes, names, "--classes");
+    const std::vector<NamedPredictions> predictions = named_predictions(arguments.predictions);
+    if (reference.dataset)
+        for (const std::string& note : reference.dataset->notes) fmt::print("note     {}\n", note);
+    fmt::print("classes  {}{}\n", label_classes_text(classes),
+               reference.labels.ignore() ? fmt::format("; {} is ignored", *reference.labels.ignore()) : "");
+    if (predictions.size() > 1) {
+        fmt::print("{}", compare_classes(options, reference, classes, predictions));
+        return;
+    }
+    options.predictions = predictions.front().folder;
+    fmt::print("{}", class_table(evaluate_classes(options, reference, classes)));
+}
 
 void run_evaluate(EvaluateArguments arguments) {
     EvaluationOptions& options = arguments.options;
     if (!arguments.names_dataset && options.reference.empty())
         throw InputError("evaluate needs --data DATASET or --reference FOLDER, whose labels are the truth");
+    if (!arguments.classes.empty()) return run_evaluate_classes(std::move(arguments));
     const Reference reference = open_reference(options);
     const std::vector<NamedPredictions> predictions = named_predictions(arguments.predictions);
     for (const std::string& note : reference.notes) fmt::print("note     {}\n", note);
@@ -51,8 +72,10 @@ void add_inputs(CLI::App& command, EvaluateArguments& arguments) {
         ->required()
         ->allow_extra_args(false);
     command
-        .add_option("--out", options.out,
-                    "records.json to write; with several --predictions a folder of NAME/records.json")
+        .add_option(
+            "--out", options.out,
+            "records.json to write; with several --predictions a folder of NAME/records.json, with --classes of "
+            "CLASS/records.json")
         ->type_name("FILE")
         ->required();
 }
@@ -67,10 +90,17 @@ void add_evaluate_command(CLI::App& app) {
     command->add_option("--cases", options->cases, "names, by commas (default: every labelled case with a prediction)")
         ->delimiter(',')
         ->allow_extra_args(false);
+    CLI::Option* labels = command
+                              ->add_option("--labels", options->labels,
+                                           "label values that are lesion (default: all that dataset.json names)")
+                              ->delimiter(',')
+                              ->allow_extra_args(false);
     command
-        ->add_option("--labels", options->labels, "label values that are lesion (default: all that dataset.json names)")
-        ->delimiter(',')
-        ->allow_extra_args(false);
+        ->add_option("--classes", arguments->classes,
+                     "evaluate classes one by one, a name for label values each, as in edema=1,tumour=2+3; dataset: "
+                     "those that dataset.json names")
+        ->type_name("NAME=VALUE+...,...")
+        ->excludes(labels);
     command
         ->add_option_function<std::vector<std::string>>(
             "--metrics",
@@ -134,7 +164,9 @@ void add_evaluate_command(CLI::App& app) {
         "Examples:\n  iwseg evaluate --data lesions --predictions runs/iwdl/predictions \\\n      --out "
         "runs/iwdl/records.json\n"
         "  iwseg evaluate --reference labelsTs --predictions nnunet=out_nnunet \\\n"
-        "      --predictions iwdl=out_iwdl --out comparison");
+        "      --predictions iwdl=out_iwdl --out comparison\n"
+        "  iwseg evaluate --reference labelsTs --predictions out_nnunet \\\n"
+        "      --classes edema=1,tumour=2+3 --metrics all --out by_class");
     command->callback([arguments] { run_evaluate(*arguments); });
 }
 

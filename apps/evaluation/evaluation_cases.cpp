@@ -45,7 +45,7 @@ CasesToEvaluate predicted_everywhere(const Reference& reference, const std::vect
     for (const ReferenceCase& one : reference.cases) {
         bool everywhere = true;
         for (std::size_t f = 0; f < folders.size(); ++f)
-            if (!find_prediction(folders[f], one.name)) {
+            if (!find_prediction(folders[f], one.name, reference.of_class)) {
                 missing[f].push_back(one.name);
                 everywhere = false;
             }
@@ -64,7 +64,7 @@ std::vector<std::string> without_case(const Reference& reference, const fs::path
     std::set<std::string> known;
     for (const ReferenceCase& one : reference.cases) known.insert(one.name);
     std::vector<std::string> names;
-    for (const std::string& name : predicted_names(folder))
+    for (const std::string& name : predicted_names(folder, reference.of_class))
         if (!known.contains(name)) names.push_back(name);
     return names;
 }
@@ -75,12 +75,21 @@ void require_some(const CasesToEvaluate& chosen, const Reference& reference, con
     const std::string& name = reference.cases.front().name;
     if (folders.size() == 1)
         throw InputError(fmt::format("{} holds no prediction of a case with labels in {}; expected files such as {}",
-                                     folders.front().string(), reference.folder.string(), expected_predictions(name)));
+                                     folders.front().string(), reference.folder.string(),
+                                     expected_predictions(name, reference.of_class)));
     throw InputError(fmt::format("no case is predicted in all of the {} folders; expected files such as {} in each",
-                                 folders.size(), expected_predictions(name)));
+                                 folders.size(), expected_predictions(name, reference.of_class)));
 }
 
 }  // namespace
+
+Reference reference_of_class(const Reference& reference, const LabelClass& of_class) {
+    Reference own = reference;
+    const LabelNames names = reference.dataset ? reference.dataset->label_names : LabelNames{};
+    own.labels = LesionLabels(names, {of_class.values.begin(), of_class.values.end()});
+    own.of_class = of_class.name;
+    return own;
+}
 
 Reference dataset_reference(const fs::path& folder, const std::vector<int>& lesion_labels) {
     const Dataset dataset = open_dataset(folder);
@@ -127,9 +136,9 @@ CasesToEvaluate cases_to_evaluate(const Reference& reference, const std::vector<
         for (const std::string& name : std::set<std::string>(wanted.begin(), wanted.end())) {
             chosen.cases.push_back(find_case(reference, name));
             for (const fs::path& folder : folders)
-                if (!find_prediction(folder, name))
+                if (!find_prediction(folder, name, reference.of_class))
                     throw InputError(fmt::format("{} holds no prediction of case {}; expected {}", folder.string(),
-                                                 name, expected_predictions(name)));
+                                                 name, expected_predictions(name, reference.of_class)));
         }
         chosen.notes.push_back(fmt::format("Evaluated the {} case{} asked for, of {} with labels in {}.",
                                            chosen.cases.size(), chosen.cases.size() == 1 ? "" : "s",

@@ -24,6 +24,7 @@ struct Reference {
     LesionLabels labels;
     std::vector<std::string> notes;  ///< on how the dataset was read, in sentences
     std::optional<Dataset> dataset;  ///< none for a folder of masks
+    std::string of_class{};          ///< whose lesions `labels` says; empty: lesions are of no class
 };
 
 /// The labelled cases of a dataset. lesion_labels: values that are lesion; empty: as dataset.json says. Throws as
@@ -33,6 +34,9 @@ Reference dataset_reference(const std::filesystem::path& dataset, const std::vec
 /// A folder of masks CASE.nii.gz, or of another ending that can be read. lesion_labels: empty: every value above 0.
 /// Throws InputError where it cannot be listed or holds no mask, or two of one name.
 Reference folder_reference(const std::filesystem::path& folder, const std::vector<int>& lesion_labels);
+
+/// The same reference, of which that class alone is lesion.
+Reference reference_of_class(const Reference& reference, const LabelClass& of_class);
 
 /// The cases that every folder predicts, with what is left out in sentences.
 struct CasesToEvaluate {

@@ -45,9 +45,10 @@ struct ScoreSources {
     std::size_t masks = 0, derived_logits = 0;
     std::vector<std::string> without_lesion_value;
 
-    void add(const std::string& name, const PredictedScan& scan) {
+    /// one_class: a mask without lesion, but of other labels, is told; of several classes that is nothing unusual.
+    void add(const std::string& name, const PredictedScan& scan, bool one_class) {
         masks += scan.is_mask;
-        if (scan.only_other_labels) without_lesion_value.push_back(name);
+        if (scan.only_other_labels && one_class) without_lesion_value.push_back(name);
         derived_logits += !scan.is_mask && scan.logit.empty();
     }
     std::vector<std::string> notes(std::size_t cases) const {
@@ -109,7 +110,7 @@ Reference open_reference(const EvaluationOptions& options) {
 }
 
 Evaluation evaluate_cases(const EvaluationOptions& options, const Reference& reference, const CasesToEvaluate& chosen) {
-    const fs::path metrics_file = fs::path(options.out).replace_filename("metrics.json");
+    const fs::path metrics_file = fs::path(options.out).replace_filename(kMetricsFile);
     if (options.metrics.any() && metrics_file == options.out)
         throw InputError(options.out.string() + " is where the metrics go; expected another name for the records");
     const OutputFolder folder(options.out.parent_path(), options.out.filename().string());
@@ -123,7 +124,7 @@ Evaluation evaluate_cases(const EvaluationOptions& options, const Reference& ref
     metrics.size_unit = unit_of(options);
     std::vector<MemoryNeed> needs;
     for (const ReferenceCase& one : chosen.cases) {
-        const bool logits = !find_prediction(options.predictions, one.name).value().logit.empty();
+        const bool logits = !find_prediction(options.predictions, one.name, reference.of_class).value().logit.empty();
         needs.push_back(evaluation_need({.name = one.name,
                                          .label = one.label,
                                          .logits = logits,
@@ -134,12 +135,14 @@ Evaluation evaluate_cases(const EvaluationOptions& options, const Reference& ref
     fmt::print("{}", memory_sentence(needs, "evaluating"));
     Evaluation evaluation;
     ScoreSources sources;
-    Progress progress("evaluate", static_cast<std::int64_t>(chosen.cases.size()), "scans");
+    Progress progress(reference.of_class.empty() ? "evaluate" : "evaluate " + reference.of_class,
+                      static_cast<std::int64_t>(chosen.cases.size()), "scans");
     for (const ReferenceCase& scan : chosen.cases) {
         const Target target = read_target(scan.label, reference.labels);
-        const PredictedScan prediction = read_prediction(find_prediction(options.predictions, scan.name).value(),
-                                                         {target.geometry, scan.label, reference.labels});
-        sources.add(scan.name, prediction);
+        const PredictedScan prediction =
+            read_prediction(find_prediction(options.predictions, scan.name, reference.of_class).value(),
+                            {target.geometry, scan.label, reference.labels, !reference.of_class.empty()});
+        sources.add(scan.name, prediction, reference.of_class.empty());
         const auto& shape = target.geometry.shape;
         const ScanToEvaluate given{.d = shape[0],
                                    .h = shape[1],
@@ -169,7 +172,7 @@ Evaluation evaluate_cases(const EvaluationOptions& options, const Reference& ref
     write_records(options.out, evaluation.records);
     evaluation.metrics.options = metrics;
     evaluation.metrics.strata = strata_of(evaluation.records, options);
-    if (options.metrics.any()) write_text(metrics_file, metrics_json(evaluation.metrics));
+    if (options.metrics.any() && options.metrics_file) write_text(metrics_file, metrics_json(evaluation.metrics));
     return evaluation;
 }
 

@@ -11,6 +11,8 @@
 
 namespace iwseg {
 
+constexpr const char* kMetricsFile = "metrics.json";
+
 struct EvaluationOptions {
     std::filesystem::path dataset;           ///< whose labels predictions are compared with
     std::filesystem::path reference;         ///< in place of dataset: a folder of masks
@@ -19,6 +21,7 @@ struct EvaluationOptions {
     std::vector<std::string> cases;          ///< empty: every labelled case that has a prediction
     std::vector<int> labels;                 ///< label values that are lesion; empty: those that the dataset names
     MetricOptions metrics = {};              ///< where any is wanted, metrics.json is written beside out
+    bool metrics_file = true;                ///< else they are only returned
     int strata = 2;                          ///< of lesions by size in metrics.json, of about equal count
     double small_diameter = 0;               ///< above 0: two strata, cut here, in place of halves
     SizeUnit small_unit = SizeUnit::voxels;  ///< of small_diameter

@@ -80,10 +80,10 @@ struct Means {
     std::vector<std::int64_t> cases;
 };
 
-Means means_of(const MetricsReport& report) {
+/// Of rows of the same values.
+Means means_of_rows(const std::vector<std::vector<MetricValue>>& rows) {
     Means means;
-    for (const NamedMetrics& one : report.cases) {
-        const std::vector<MetricValue> values = values_of(one.metrics, report.options, {}, true);
+    for (const std::vector<MetricValue>& values : rows) {
         if (means.values.empty()) {
             means.values = values;
             for (MetricValue& value : means.values) value.value = 0;
@@ -100,6 +100,12 @@ Means means_of(const MetricsReport& report) {
         means.values[i].is_count = false;
     }
     return means;
+}
+
+Means means_of(const MetricsReport& report) {
+    std::vector<std::vector<MetricValue>> rows;
+    for (const NamedMetrics& one : report.cases) rows.push_back(values_of(one.metrics, report.options, {}, true));
+    return means_of_rows(rows);
 }
 
 /// The values that have a column, each right-aligned under its name.
@@ -137,19 +143,21 @@ Json bound_json(double bound) {
     return std::isfinite(bound) ? Json(bound) : Json(nullptr);
 }
 
-}  // namespace
-
-std::string metrics_json(const MetricsReport& report) {
-    Json document;
-    const LesionwiseOptions& lesionwise = report.options.lesionwise;
-    document["options"] = {{"brats_dilation", lesionwise.dilation},
-                           {"brats_volume_mm3", lesionwise.volume},
-                           {"brats_missed_hd95_mm", lesionwise.missed_hd95},
-                           {"panoptic_iou", 0.5},
-                           {"picai_iou", 0.1},
-                           {"size_unit", name_of(report.options.size_unit)}};
+Json options_json(const MetricOptions& options) {
+    const LesionwiseOptions& lesionwise = options.lesionwise;
+    Json written = {{"brats_dilation", lesionwise.dilation},
+                    {"brats_volume_mm3", lesionwise.volume},
+                    {"brats_missed_hd95_mm", lesionwise.missed_hd95},
+                    {"panoptic_iou", 0.5},
+                    {"picai_iou", 0.1},
+                    {"size_unit", name_of(options.size_unit)}};
     for (const ScanMetric& metric : scan_metrics())
-        if (metric.option) document["options"][metric.option->key] = report.options.option_of(metric);
+        if (metric.option) written[metric.option->key] = options.option_of(metric);
+    return written;
+}
+
+/// Adds "cases", "all" and "by_size".
+void add_results(const MetricsReport& report, Json& document) {
     document["cases"] = Json::object();
     for (const NamedMetrics& one : report.cases)
         document["cases"][one.name] = values_json(values_of(one.metrics, report.options, {}, true));
@@ -169,7 +177,56 @@ std::string metrics_json(const MetricsReport& report) {
         stratum.update(values_json(values_of(all, report.options, range, false)));
         document["by_size"].push_back(std::move(stratum));
     }
+}
+
+/// The means of each class, and over them.
+std::vector<std::vector<MetricValue>> rows_of(const std::vector<ClassMetrics>& classes) {
+    std::vector<std::vector<MetricValue>> rows;
+    for (const ClassMetrics& one : classes) rows.push_back(means_of(*one.metrics).values);
+    return rows;
+}
+
+/// Under each name of `rows`, the values that have a column.
+std::string table_of(const char* heading, const std::vector<std::pair<std::string, std::vector<MetricValue>>>& rows) {
+    std::size_t width = std::string(heading).size();
+    for (const auto& [name, values] : rows) width = std::max(width, name.size());
+    std::string table = fmt::format("\n{:<{}}{}", heading, width, header_text(rows.front().second));
+    for (const auto& [name, values] : rows) table += fmt::format("{:<{}}{}", name, width, row_text(values));
+    return table;
+}
+
+}  // namespace
+
+std::string metrics_json(const MetricsReport& report) {
+    Json document;
+    document["options"] = options_json(report.options);
+    add_results(report, document);
     return document.dump(1) + "\n";
+}
+
+std::string class_metrics_json(const std::vector<ClassMetrics>& classes) {
+    Json document;
+    document["options"] = options_json(classes.front().metrics->options);
+    document["classes"] = Json::object();
+    for (const ClassMetrics& one : classes) {
+        Json& written = document["classes"][one.of.name];
+        written["values"] = one.of.values;
+        add_results(*one.metrics, written);
+    }
+    const Means means = means_of_rows(rows_of(classes));
+    document["mean"] = values_json(means.values);
+    document["mean_of"] = Json::object();
+    for (std::size_t i = 0; i < means.values.size(); ++i)
+        document["mean_of"][means.values[i].metric][means.values[i].key] = means.cases[i];
+    return document.dump(1) + "\n";
+}
+
+std::string class_metrics_table(const std::vector<ClassMetrics>& classes) {
+    const std::vector<std::vector<MetricValue>> rows = rows_of(classes);
+    std::vector<std::pair<std::string, std::vector<MetricValue>>> named;
+    for (std::size_t k = 0; k < classes.size(); ++k) named.emplace_back(classes[k].of.name, rows[k]);
+    named.emplace_back("mean of classes", means_of_rows(rows).values);
+    return table_of("class", named);
 }
 
 std::string metrics_table(const MetricsReport& report) {
@@ -184,11 +241,7 @@ std::string metrics_table(const MetricsReport& report) {
         for (const SizeRange& range : report.strata)
             rows.emplace_back("  " + range_name(range), values_of(all, report.options, range, false));
     }
-    std::size_t width = 4;
-    for (const auto& [name, values] : rows) width = std::max(width, name.size());
-    std::string table = fmt::format("\n{:<{}}{}", "case", width, header_text(rows.front().second));
-    for (const auto& [name, values] : rows) table += fmt::format("{:<{}}{}", name, width, row_text(values));
-    return table +
+    return table_of("case", rows) +
            fmt::format(
                "Sizes are diameters in {}, distances mm; inf and - are left out of means\n(docs/evaluation.md).\n",
                name_of(report.options.size_unit));

@@ -61,6 +61,8 @@ PredictedScan read_mask_or_probabilities(const fs::path& file, const PredictionT
                                  std::any_of(found.begin(), found.end(), [](auto value) { return value != 0; });
         return scan;
     }
+    if (target.of_class)
+        throw InputError(file.string() + " holds no whole numbers; expected labels, from which a class can be told");
     scan.probability = read_at(file, target);
     require_probabilities(scan.probability, file, ", or the whole numbers of a mask");
     return scan;
@@ -68,7 +70,14 @@ PredictedScan read_mask_or_probabilities(const fs::path& file, const PredictionT
 
 }  // namespace
 
-std::optional<PredictionFiles> find_prediction(const fs::path& folder, const std::string& name) {
+std::optional<PredictionFiles> find_prediction(const fs::path& folder, const std::string& name,
+                                               const std::string& of_class) {
+    if (!of_class.empty()) {
+        if (const auto file = find_prediction_file(folder / of_class, name, "prob"))
+            return PredictionFiles{*file, find_prediction_file(folder / of_class, name, "logit").value_or(""), {}, {}};
+        if (const auto file = find_prediction_file(folder, name, "")) return PredictionFiles{{}, {}, *file, {}};
+        return {};
+    }
     if (const auto file = find_prediction_file(folder, name, "prob"))
         return PredictionFiles{*file, find_prediction_file(folder, name, "logit").value_or(""), {}, {}};
     if (const auto file = find_prediction_file(folder, name, "")) return PredictionFiles{{}, {}, *file, {}};
@@ -76,13 +85,16 @@ std::optional<PredictionFiles> find_prediction(const fs::path& folder, const std
     return {};
 }
 
-std::string expected_predictions(const std::string& name) {
+std::string expected_predictions(const std::string& name, const std::string& of_class) {
+    if (!of_class.empty()) return fmt::format("{1}/{0}_prob.nii.gz or the labels {0}.nii.gz", name, of_class);
     return fmt::format("{0}_prob.nii.gz, {0}.nii.gz or {0}_mask.nii.gz", name);
 }
 
-std::vector<std::string> predicted_names(const fs::path& folder) {
+std::vector<std::string> predicted_names(const fs::path& folder, const std::string& of_class) {
     std::error_code error;
     std::set<std::string> names;
+    if (!of_class.empty() && fs::is_directory(folder / of_class))
+        for (const std::string& name : predicted_names(folder / of_class)) names.insert(name);
     for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
         const fs::path& file = entry.path();
         if (file.filename().string().starts_with(".") || !find_format(file)) continue;

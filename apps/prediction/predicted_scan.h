@@ -20,13 +20,17 @@ struct PredictionFiles {
 
 /// Looks for CASE_prob with CASE_logit, then for CASE (as nnU-Net writes), then for CASE_mask, of any ending that can
 /// be read. Nothing where there is none of them. Throws InputError where one of them is there in two formats.
-std::optional<PredictionFiles> find_prediction(const std::filesystem::path& folder, const std::string& name);
+/// of_class: where classes are told apart, one's name. Then looks for CASE_prob with CASE_logit in the folder of that
+/// name within, then for CASE, which is a map of all labels.
+std::optional<PredictionFiles> find_prediction(const std::filesystem::path& folder, const std::string& name,
+                                               const std::string& of_class = "");
 
 /// "CASE_prob.nii.gz, CASE.nii.gz or CASE_mask.nii.gz", for sentences.
-std::string expected_predictions(const std::string& name);
+/// Of a class "CLASS/CASE_prob.nii.gz or the labels CASE.nii.gz".
+std::string expected_predictions(const std::string& name, const std::string& of_class = "");
 
 /// Names of cases, sorted, for which a folder holds predictions.
-std::vector<std::string> predicted_names(const std::filesystem::path& folder);
+std::vector<std::string> predicted_names(const std::filesystem::path& folder, const std::string& of_class = "");
 
 /// A prediction in memory. A mask's probabilities are 0 and 1.
 struct PredictedScan {
@@ -41,6 +45,7 @@ struct PredictionTarget {
     const Geometry& geometry;
     const std::filesystem::path& file;  ///< of the labels
     const LesionLabels& labels;         ///< for other programs' predictions that are masks
+    bool of_class = false;              ///< what is not for one class alone must be a map of labels
 };
 
 /// A file of whole numbers only is a mask. Throws InputError, naming the file, where it lies elsewhere than the target,

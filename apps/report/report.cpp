@@ -61,10 +61,11 @@ std::string section(const char* heading, const std::string& content) {
 std::string introduction(const ReportData& data) {
     const ReportRun& run = data.runs.front();
     return fmt::format(
-        "<h1>{}</h1>{}<p class=\"lead\">{} scan{} evaluated lesion by lesion. {} lesions; those of the smaller half "
+        "<h1>{}{}</h1>{}<p class=\"lead\">{} scan{} evaluated lesion by lesion. {} lesions; those of the smaller half "
         "are "
         "at most {:.1f} {} in diameter.</p>",
         escape_html(data.dataset.name.empty() ? data.dataset.folder.filename().string() : data.dataset.name),
+        data.of_class.empty() ? "" : ": " + escape_html(data.of_class),
         data.finding.empty() ? "" : "<p class=\"finding\"><b>" + escape_html(data.finding) + "</b></p>",
         data.cases.size(), data.cases.size() == 1 ? "" : "s", run.counts.lesions, run.froc.strata.front().diameter_high,
         name_of(run.froc.size_unit));
@@ -92,8 +93,10 @@ std::string slices_key(const ReportData& data) {
 }
 
 std::string footer(const ReportData& data) {
-    const std::string others =
-        data.summary.empty() ? "" : fmt::format(R"( <a href="{}">All experiments</a>.)", escape_html(data.summary));
+    const std::string others = data.summary.empty()
+                                   ? ""
+                                   : fmt::format(R"( <a href="{}">{}</a>.)", escape_html(data.summary),
+                                                 data.of_class.empty() ? "All experiments" : "All classes");
     return fmt::format("<footer>Written by iwseg {} on {}. Not for clinical use.{}</footer>", kVersion,
                        utc_now().replace(10, 1, " ").substr(0, 16) + " UTC", others);
 }
@@ -115,7 +118,8 @@ void write_report(const ReportData& data, const std::filesystem::path& html) {
         body += section("Scans, worst first", kSlicesText + slices_key(data) + slices);
     body += section("How it was made", provenance_section(data));
     body += section("Words used here", kWordsText) + footer(data);
-    write_text(html, html_page("iwseg: " + data.dataset.name, body));
+    write_text(html,
+               html_page("iwseg: " + data.dataset.name + (data.of_class.empty() ? "" : ", " + data.of_class), body));
 }
 
 }  // namespace iwseg

@@ -37,7 +37,7 @@ std::vector<LoggedStep> read_log(const fs::path& file) {
     return log;
 }
 
-ReportRun read_run(const RunForReport& run) {
+ReportRun read_run(const RunForReport& run, const LabelClass* of_class) {
     constexpr int size_groups = 4;
     ReportRun read;
     read.name = run.name;
@@ -45,11 +45,12 @@ ReportRun read_run(const RunForReport& run) {
     const RunFiles files(run.run);
     const fs::path config = files.config();
     if (fs::exists(config)) apply_toml(read.config, read_text(config), config.string());
+    if (of_class) read.config.labels = {of_class->values.begin(), of_class->values.end()};
     read.log = read_log(files.log());
     read.validation = read_validation_scores(files.log());
-    if (const fs::path chosen = files.operating_point(); fs::exists(chosen))
+    if (const fs::path chosen = files.operating_point(); !of_class && fs::exists(chosen))
         read.operating_point = parse_operating_point(read_text(chosen), chosen.string());
-    read.records = read_records(files.records());
+    read.records = read_records(of_class ? files.of_class(of_class->name).records() : files.records());
     read.froc = compute_froc(read.records, {});
     FrocOptions by_size;
     by_size.strata = size_groups;
@@ -65,13 +66,14 @@ LabelMask read_mask(const fs::path& file, const LesionLabels& meaning, Geometry&
     return meaning.mask_of(volume, file);
 }
 
-ReportPrediction read_prediction(const fs::path& file, const ReportCase& scan, const fs::path& label,
-                                 const LabelMask& target) {
+/// values: what the mask's values mean.
+ReportPrediction read_prediction(const fs::path& file, const LesionLabels& values, const ReportCase& scan,
+                                 const fs::path& label, const LabelMask& target) {
     ReportPrediction read;
     read.lesion_found.resize(static_cast<std::size_t>(scan.lesions.size()));
     if (!fs::exists(file)) return read;
     Geometry geometry;
-    std::vector<std::uint8_t> mask = read_mask(file, {}, geometry).lesion;
+    std::vector<std::uint8_t> mask = read_mask(file, values, geometry).lesion;
     require_same_geometry(geometry, file, scan.geometry, label);
     // What is marked where nothing is known is neither right nor wrong, as in the records.
     for (std::size_t v = 0; v < target.ignored.size(); ++v)
@@ -102,8 +104,10 @@ ReportCase read_case(const ReportData& data, const std::string& name) {
     const LabelMask target = read_mask(*scan.label, meaning, read.geometry);
     read.lesions = list_components(target.lesion, read.geometry.shape, DetectionRule::connectivity);
     for (const ReportRun& run : data.runs) {
-        const auto mask = find_prediction_file(RunFiles(run.folder).predictions(), name, "mask");
-        read.predictions.push_back(read_prediction(mask.value_or(""), read, *scan.label, target));
+        const auto mask =
+            find_prediction_file(RunFiles(run.folder).predictions(), name, data.of_class.empty() ? "mask" : "");
+        read.predictions.push_back(read_prediction(mask.value_or(""), data.of_class.empty() ? LesionLabels() : meaning,
+                                                   read, *scan.label, target));
     }
     return read;
 }
@@ -147,11 +151,13 @@ LesionCounts ReportData::mask_counts(std::size_t run) const {
     return counts;
 }
 
-ReportData read_report_data(const fs::path& dataset, const std::vector<RunForReport>& runs) {
+ReportData read_report_data(const fs::path& dataset, const std::vector<RunForReport>& runs,
+                            const LabelClass* of_class) {
     if (runs.empty()) throw InputError("a report needs at least one run, and none was given");
     ReportData data;
     data.dataset = open_dataset(dataset);
-    for (const RunForReport& run : runs) data.runs.push_back(read_run(run));
+    if (of_class) data.of_class = of_class->name;
+    for (const RunForReport& run : runs) data.runs.push_back(read_run(run, of_class));
     std::set<std::string> names;
     for (const ReportRun& run : data.runs)
         for (const auto& [name, records] : run.records) names.insert(name);

@@ -64,13 +64,16 @@ struct ReportData {
     std::string summary = {};       ///< link to the page of all experiments that this one is of; empty: none
     std::vector<ReportCase> cases;  ///< worst first: most misses, then most false positives, then by name
     std::string finding = {};       ///< what the page begins with, plain text; empty: nothing
+    std::string of_class = {};      ///< name of the class that alone is lesion here; empty: lesions are of no class
 
     /// Of the masks, over the scans that have one.
     double mean_dice(std::size_t run) const;          ///< NaN where there is none
     LesionCounts mask_counts(std::size_t run) const;  ///< without those of small lesions
 };
 
+/// of_class: one of several classes, whose results alone are read (RunFiles::of_class), and the labels CASE as masks.
 /// Throws InputError as write_report does.
-ReportData read_report_data(const std::filesystem::path& dataset, const std::vector<RunForReport>& runs);
+ReportData read_report_data(const std::filesystem::path& dataset, const std::vector<RunForReport>& runs,
+                            const LabelClass* of_class = nullptr);
 
 }  // namespace iwseg

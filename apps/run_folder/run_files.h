@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 #include <utility>
 
 namespace iwseg {
@@ -27,6 +28,9 @@ class RunFiles {
     std::filesystem::path predictions() const { return root_ / "predictions"; }
     std::filesystem::path records() const { return root_ / "records.json"; }
     std::filesystem::path report() const { return root_ / "report.html"; }
+    /// Results of several classes: metrics.json, and a folder of each class's name with records and report.
+    std::filesystem::path classes() const { return root_ / "classes"; }
+    RunFiles of_class(const std::string& name) const { return RunFiles(classes() / name); }
 
   private:
     std::filesystem::path root_;
