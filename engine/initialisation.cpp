@@ -18,13 +18,14 @@ void initialise(const Context& context, Parameters& parameters, std::uint64_t se
         const ParameterId id{static_cast<int>(index)};
         const Parameter& parameter = parameters[id];
         float* values = parameters.value(id);
-        if (parameter.initial.rule != Initial::Rule::uniform) {
-            std::fill_n(values, parameter.elements, parameter.initial.rule == Initial::Rule::ones ? 1.0f : 0.0f);
+        const auto [rule, number] = parameter.initial;
+        if (rule == Initial::Rule::constant) {
+            std::fill_n(values, parameter.elements, static_cast<float>(number));
             return;
         }
         Random random(seed, static_cast<std::uint64_t>(index), 0, Purpose::weights);
         for (std::int64_t k = 0; k < parameter.elements; ++k)
-            values[k] = static_cast<float>((2.0 * random.uniform() - 1.0) * parameter.initial.bound);
+            values[k] = static_cast<float>((2.0 * random.uniform() - 1.0) * number);
     });
     parameters.set_batches_tracked(0);
     parameters.upload();

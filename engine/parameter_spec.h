@@ -8,12 +8,13 @@ namespace iwseg {
 
 /// What a parameter's values are before training, declared where the parameter is.
 struct Initial {
-    /// uniform: in [-bound, bound)
-    enum class Rule : std::uint8_t { zeros, ones, uniform } rule = Rule::zeros;
-    double bound = 0;
+    /// constant: number; uniform: in [-number, number)
+    enum class Rule : std::uint8_t { constant, uniform } rule = Rule::constant;
+    double number = 0;
 
-    static constexpr Initial zeros() { return {}; }
-    static constexpr Initial ones() { return {Rule::ones, 0}; }
+    static constexpr Initial constant(double number) { return {Rule::constant, number}; }
+    static constexpr Initial zeros() { return constant(0); }
+    static constexpr Initial ones() { return constant(1); }
     /// Kaiming uniform with a = sqrt 5, PyTorch's for convolutions and their biases: the bound is 1 / sqrt(fan in).
     static Initial kaiming_uniform(std::int64_t fan_in);
 };
