@@ -54,14 +54,15 @@ TEST(BuildFiles, WithoutDebiansToolsSetupSaysWhatToInstallAndInstallsNothing) {
     EXPECT_NE(text.find("install"), std::string::npos) << text;
 }
 
-TEST(BuildFiles, ThePageOfTheInterfaceNamesEveryPublicHeader) {
+TEST(BuildFiles, ThePageOfTheInterfaceNamesEveryPublicHeaderButThoseOfSingleOperations) {
     const std::string page = read_text(kSource + "/docs/api.md");
     std::istringstream lines(read_text(kSource + "/include/iwseg/iwseg.h"));
     int headers = 0;
     for (std::string line; std::getline(lines, line);) {
         if (!line.starts_with("#include \"")) continue;
         const std::string header = line.substr(10, line.size() - 11);
-        EXPECT_NE(page.find("`" + header + "`"), std::string::npos) << header;
+        const std::string named = header.starts_with("engine/ops/") ? "engine/ops/NAME.h" : header;
+        EXPECT_NE(page.find("`" + named + "`"), std::string::npos) << header;
         ++headers;
     }
     EXPECT_GT(headers, 40);
