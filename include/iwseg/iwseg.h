@@ -24,6 +24,7 @@
 #include "engine/ops/max_pool.h"
 #include "engine/ops/multiply.h"
 #include "engine/ops/pass_gradient.h"
+#include "engine/ops/prelu.h"
 #include "engine/ops/relu.h"
 #include "engine/ops/sigmoid.h"
 #include "engine/ops/softmax.h"

@@ -18,6 +18,7 @@
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/elementwise/linear.h"
 #include "kernels/elementwise/multiply.h"
+#include "kernels/elementwise/prelu.h"
 #include "kernels/elementwise/reorder.h"
 #include "kernels/elementwise/softmax.h"
 #include "kernels/loss/lesion_maximum.h"
@@ -57,7 +58,7 @@
     X(clip_scratch_bytes) X(average_values) X(take_staged) X(cut_patches) X(extract_patch) \
     X(extract_patch_scratch_bytes) X(accumulate_patch) X(average_patches) X(copy_channels) X(multiply) X(sum_windows) \
     X(spread_windows) X(channel_mean) X(channel_mean_scratch_bytes) X(softmax) X(softmax_backward) X(linear) \
-    X(linear_backward_data) X(linear_backward_weights) X(dropout)
+    X(linear_backward_data) X(linear_backward_weights) X(dropout) X(prelu) X(prelu_scratch_bytes) X(prelu_backward)
 // clang-format on
 
 namespace iwseg {

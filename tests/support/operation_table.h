@@ -21,6 +21,7 @@
 #include "engine/ops/linear.h"
 #include "engine/ops/max_pool.h"
 #include "engine/ops/multiply.h"
+#include "engine/ops/prelu.h"
 #include "engine/ops/relu.h"
 #include "engine/ops/sigmoid.h"
 #include "engine/ops/softmax.h"
@@ -202,6 +203,21 @@ inline OperationRow linear_row(const std::string& name, bool bias) {
             .result = [=](const Arrays& x) { return reference::linear(x[0], x[1], bias ? &x[2] : nullptr, 13); }};
 }
 
+inline OperationRow prelu_row(const std::string& name, bool per_channel) {
+    return {.name = name,
+            .shapes = [](ShapeDraw& draw) { return std::vector{draw.shape()}; },
+            .build = [=](const std::vector<Tensor>& x) { return prelu(x[0], {.per_channel = per_channel}); },
+            .result =
+                [=](const Arrays& x) {
+                    Array y = x[0];
+                    reference::each(y.shape, [&](auto n, auto c, auto d, auto h, auto w) {
+                        double& value = y.at(n, c, d, h, w);
+                        if (!(value > 0)) value *= x[1].values[per_channel ? static_cast<std::size_t>(c) : 0];
+                    });
+                    return y;
+                }};
+}
+
 inline OperationRow dropout_row() {
     const auto source = std::make_shared<DropoutSource>();
     constexpr std::uint32_t kLayer = 0x2D592A17;  // FNV-1a of "dropout_0"
@@ -290,6 +306,8 @@ inline std::vector<OperationRow> operation_rows() {
         linear_row("linear", true),
         linear_row("linear without bias", false),
         dropout_row(),
+        prelu_row("prelu", false),
+        prelu_row("prelu of a slope for each channel", true),
         {.name = "upsample",
          .shapes = one,
          .build = [](const auto& x) { return upsample(x[0]); },
