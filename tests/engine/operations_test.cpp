@@ -1,4 +1,5 @@
 // The operations of the network but batch normalisation, on every backend, in every layout and type.
+#include "kernels/cpu/thread_pool.h"
 #include "tests/support/operation_forms.h"
 
 namespace iwseg {
@@ -282,6 +283,28 @@ TEST_P(Operations, LayoutsOfTheOtherBackendAreRefused) {
     if (on_cpu) return;  // whose reorder takes every layout
     EXPECT_THROW(device().reorder({}, big.view(), ours.view()), std::invalid_argument);
     EXPECT_THROW(device().batch_norm_scratch_bytes(shape, other), std::invalid_argument);
+}
+
+TEST_P(Operations, PreluGivesItsSlopesGradientsWhereNobodyWantsThoseOfItsOperand) {
+    const Shape shape{2, 11, 9, 17, 23};
+    for (const std::int64_t count : {std::int64_t{1}, shape.c}) {
+        const KernelTensor x = tensor(noise(shape)), diff_y = tensor(noise(shape));
+        KernelTensor diff_x = empty(shape);
+        const auto slopes = floats(noise(count));
+        const auto of_all = blank(static_cast<std::size_t>(count)), alone = blank(static_cast<std::size_t>(count));
+        const auto work = scratch(device().prelu_scratch_bytes(shape, GetParam().layout, count));
+        device().prelu_backward(stream(), x.view(), diff_y.view(), slopes.data(), count, diff_x.view(),
+                                Write::overwrite, of_all.data(), work.data());
+        device().prelu_backward(stream(), x.view(), diff_y.view(), slopes.data(), count, View{}, Write::accumulate,
+                                alone.data(), work.data());
+        EXPECT_EQ(alone.host(), of_all.host());
+        if (GetParam().backend != TestBackend::cpu) continue;
+        ThreadPool three(3);
+        device().prelu_backward({&three}, x.view(), diff_y.view(), slopes.data(), count, View{}, Write::overwrite,
+                                alone.data(), work.data());
+        EXPECT_EQ(alone.host(), of_all.host()) << "by three threads";
+    }
+    EXPECT_THROW(device().prelu_scratch_bytes(shape, GetParam().layout, 2), std::invalid_argument);
 }
 
 INSTANTIATE_TEST_SUITE_P(Forms, Operations, testing::ValuesIn(kForms), testing::PrintToStringParamName());
