@@ -8,8 +8,8 @@
 #include "engine/plan.h"
 #include "kernels/convolution/convolution.h"
 
-// It is the data gradient of a convolution from its result to its input, whose stride is its kernel; that convolution
-// is its own data gradient. The weights are that convolution's, (O, C, kernel), in the same order.
+// It is the data gradient of a convolution from its result to its input, by its stride; that convolution is its own
+// data gradient. The weights are that convolution's, (O, C, kernel), in the same order.
 namespace iwseg {
 namespace {
 
@@ -57,12 +57,13 @@ class TransposedConvOperation final : public Operation {
   private:
     /// The convolution whose data gradient this is, but for layouts and types.
     ConvolutionOptions described(const Shape& x) const {
-        const Sides& k = options_.kernel;
         ConvolutionOptions options;
-        options.src = {x.n, options_.channels, x.d * k.d, x.h * k.h, x.w * k.w};
+        options.kernel = options_.kernel;
+        options.stride = options_.stride.value_or(options_.kernel);
+        options.padded = options_.stride.has_value();
+        const Sides& s = options.stride;
+        options.src = {x.n, options_.channels, x.d * s.d, x.h * s.h, x.w * s.w};
         options.dst_channels = x.c;
-        options.kernel = options.stride = k;
-        options.padded = false;
         return options;
     }
     void add_data_gradient(const Lowering& lowering, Buffer to) const;
@@ -95,7 +96,7 @@ void TransposedConvOperation::prepare(const Lowering& lowering) const {
     ready->parameters = lowering.parameters();
     ready->weight = lowering.parameter(0);
     if (options_.bias) ready->bias = lowering.parameter(1);
-    ready->operations = 2 * options.src.elements() * x.shape.c;
+    ready->operations = 2 * x.shape.elements() * options_.channels * options_.kernel.product();
     ready->convolution = lowering.device().make_convolution(context.stream(), options, {true, lowering.training()});
     ready->packed = lowering.packed_weights().add(lowering.program(), ready->convolution->weight_form(), ready->weight,
                                                   ready->bias, lowering.training());

@@ -165,6 +165,28 @@ inline Array transposed_convolution(const Array& x, const std::vector<double>& w
     return y;
 }
 
+/// The same of a kernel that overlaps: sides become the stride times as many.
+inline Array transposed_convolution(const Array& x, const std::vector<double>& weights, const std::vector<double>& bias,
+                                    std::int64_t outputs, const Sides& k, const Sides& stride) {
+    const Shape& s = x.shape;
+    Array y({s.n, outputs, s.d * stride.d, s.h * stride.h, s.w * stride.w});
+    each(y.shape, [&](auto n, auto o, auto d, auto h, auto w) {
+        double sum = bias.empty() ? 0.0 : bias[static_cast<std::size_t>(o)];
+        each({1, s.c, k.d, k.h, k.w}, [&](auto, auto c, auto i, auto j, auto l) {
+            // An input at z reaches z * stride + tap - padding.
+            const std::int64_t from_d = d + k.d / 2 - i, from_h = h + k.h / 2 - j, from_w = w + k.w / 2 - l;
+            if (from_d < 0 || from_h < 0 || from_w < 0 || from_d % stride.d || from_h % stride.h || from_w % stride.w)
+                return;
+            const std::int64_t z = from_d / stride.d, y_of = from_h / stride.h, x_of = from_w / stride.w;
+            if (z >= s.d || y_of >= s.h || x_of >= s.w) return;
+            const std::int64_t tap = (i * k.h + j) * k.w + l;
+            sum += x.at(n, c, z, y_of, x_of) * weights[static_cast<std::size_t>((c * outputs + o) * k.product() + tap)];
+        });
+        y.at(n, o, d, h, w) = sum;
+    });
+    return y;
+}
+
 /// Channels of a group as if they were one's voxels; slope: of what is below 0.
 inline Array group_norm(const Array& x, std::int64_t groups, const std::vector<double>& scale,
                         const std::vector<double>& shift, double slope) {

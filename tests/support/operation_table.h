@@ -150,6 +150,21 @@ inline OperationRow transposed_row(const std::string& name, const Sides& kernel,
             .plain = false};
 }
 
+inline OperationRow overlapping_row(const std::string& name, const Sides& kernel, const Sides& stride) {
+    return {.name = name,
+            .shapes = [](ShapeDraw& draw) { return std::vector{draw.shape()}; },
+            .build =
+                [=](const std::vector<Tensor>& x) {
+                    return transposed_conv(x[0], {.channels = 11, .kernel = kernel, .stride = stride});
+                },
+            .result =
+                [=](const Arrays& x) {
+                    return reference::transposed_convolution(x[0], x[1].values, x[2].values, 11, kernel, stride);
+                },
+            .finite_only = true,
+            .plain = false};
+}
+
 inline OperationRow instance_norm_row(const std::string& name, double slope) {
     return {.name = name,  // of some voxels: of one or two, rounding decides
             .shapes =
@@ -320,6 +335,8 @@ inline std::vector<OperationRow> operation_rows() {
         strided_row("depthwise conv", 6, {.channels = 6, .stride = {2, 1, 1}, .groups = 6}),
         transposed_row("transposed_conv", 2, true),
         transposed_row("transposed_conv of 1 x 2 x 3", {1, 2, 3}, false),
+        overlapping_row("transposed_conv of kernel 3, stride 2", 3, 2),
+        overlapping_row("transposed_conv of kernel 1 x 3 x 5, stride 2 x 1 x 3", {1, 3, 5}, {2, 1, 3}),
         instance_norm_row("instance_norm", 1),
         instance_norm_row("relu of instance_norm", 0),
         instance_norm_row("leaky_relu of instance_norm", 0.25),
