@@ -6,8 +6,10 @@
 #include "base/error.h"
 #include "base/nearest_name.h"
 #include "engine/safetensors.h"
+#include "models/monai_unet.h"
 #include "models/plain_unet.h"
 #include "models/residual_encoder_unet.h"
+#include "models/segresnet.h"
 #include "models/unet.h"
 
 namespace iwseg {
@@ -15,27 +17,36 @@ namespace {
 
 struct Kind {
     const char* name;
-    const char* array;  ///< that each of its weights files holds, and no other network's
+    const char* array;     ///< that each of its weights files holds, and no other network's
+    const char* or_array;  ///< or this one; none
     Network (*make)(int in_channels, const std::vector<int>& widths);
     Network (*of_weights)(const std::string& file, std::map<std::string, std::string>* metadata);
 };
 
 constexpr Kind kKinds[] = {
-    {"unet", "0.0.weight",
+    {"unet", "0.0.weight", nullptr,
      [](int in_channels, const std::vector<int>& widths) {
          return unet({.in_channels = in_channels, .widths = widths});
      },
      unet_of_weights},
-    {"plain_unet", "encoder.stages.0.0.convs.0.conv.weight",
+    {"plain_unet", "encoder.stages.0.0.convs.0.conv.weight", nullptr,
      [](int in_channels, const std::vector<int>& widths) {
          return plain_unet({.in_channels = in_channels, .widths = widths});
      },
      plain_unet_of_weights},
-    {"residual_encoder_unet", "encoder.stem.convs.0.conv.weight",
+    {"residual_encoder_unet", "encoder.stem.convs.0.conv.weight", nullptr,
      [](int in_channels, const std::vector<int>& widths) {
          return residual_encoder_unet({.in_channels = in_channels, .widths = widths});
      },
      residual_encoder_unet_of_weights},
+    {"monai_unet", "model.0.conv.unit0.conv.weight", "model.0.conv.weight",
+     [](int in_channels, const std::vector<int>& widths) {
+         return monai_unet({.in_channels = in_channels, .widths = widths});
+     },
+     monai_unet_of_weights},
+    {"segresnet", "convInit.conv.weight", nullptr,
+     [](int in_channels, const std::vector<int>& widths) { return segresnet(in_channels, widths); },
+     segresnet_of_weights},
 };
 
 }  // namespace
@@ -61,8 +72,9 @@ Network make_network(const std::string& name, int in_channels, const std::vector
 
 Network network_of_weights(const std::string& file, std::map<std::string, std::string>* metadata) {
     const auto stored = read_safetensors_header(file);
-    const auto* const kind =
-        std::find_if(std::begin(kKinds), std::end(kKinds), [&](const Kind& one) { return stored.contains(one.array); });
+    const auto* const kind = std::find_if(std::begin(kKinds), std::end(kKinds), [&](const Kind& one) {
+        return stored.contains(one.array) || (one.or_array && stored.contains(one.or_array));
+    });
     if (kind != std::end(kKinds)) return kind->of_weights(file, metadata);
     std::string wanted;
     for (const Kind& one : kKinds)

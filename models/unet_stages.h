@@ -64,6 +64,11 @@ class StoredStages {
     StoredStages(const std::string& file, const std::string& kind, std::map<std::string, std::string>* metadata);
 
     bool contains(const std::string& name) const { return stored_.contains(name); }
+    /// 0 where there is none.
+    std::int64_t elements_of(const std::string& name) const {
+        const auto found = stored_.find(name);
+        return found == stored_.end() ? 0 : found->second.elements();
+    }
     /// Of a convolution's weights. Throws InputError, naming the file, where they are missing or no weights of one.
     std::vector<std::int64_t> shape_of(const std::string& name) const;
     /// How many of these there are: NAME0REST, NAME1REST, …

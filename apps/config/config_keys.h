@@ -33,8 +33,9 @@ void for_each_key(AnyConfig& c, Visitor&& visit) {
     visit("asl_beta", c.asl_beta, T("ratio", "of asl and iwasl: how much more a missed voxel counts than a false one"));
     visit("precision", c.precision, T("fp32 or bf16", "of activations and convolutions; weights and sums are fp32"));
     visit("network", c.network,
-          T("unet, plain_unet or residual_encoder_unet",
-            "the study's residual U-Net, or one as nnU-Net plans them: plain, or as its ResEnc presets have it"));
+          T("unet, plain_unet, residual_encoder_unet, monai_unet or segresnet",
+            "the study's residual U-Net, one as nnU-Net plans them (plain, or as its ResEnc presets have it), or "
+            "MONAI's"));
     visit("widths", c.widths,
           T("channels",
             "of the network's levels, four of unet, two or more of the others; time and memory grow with them"));

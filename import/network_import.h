@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/device/view.h"
+#include "models/monai_style.h"
+#include "models/prediction_settings.h"
+
+namespace iwseg {
+
+/// What no checkpoint says of the network that it is of.
+struct ImportOptions {
+    PredictionSettings settings = {};  ///< how scans are read for it, and the grid
+    // Of MONAI's networks:
+    /// Images were given to the network as z, y, x; else as x, y, z, which is MONAI's order and that of scans here.
+    /// Kernels and strides are turned.
+    bool from_zyx = false;
+    std::vector<Sides> strides = {};  ///< of a UNet's levels but the deepest, axes as in training; empty: 2
+    /// Where there are no learned slopes, which say that it is PReLU; none: ReLU, MONAI's SegResNet's.
+    std::optional<MonaiStyle::Activation> activation = {};
+    bool group_norm =
+        false;       ///< a UNet's norms with scales, but no running statistics, are GroupNorm, not InstanceNorm
+    int groups = 8;  ///< of GroupNorm; the default is that of MONAI's SegResNet
+};
+
+/// What was written.
+struct Imported {
+    std::string network;  ///< its name, as in a configuration
+    int in_channels = 0, out_channels = 0;
+    std::int64_t parameters = 0;  ///< learned ones
+    std::int64_t left_out = 0;    ///< arrays of the checkpoint that are not the network's: of a loss, an optimizer
+};
+
+/// Turns a state_dict that torch.save wrote (by itself, or under state_dict, model, model_state_dict, net, network or
+/// network_weights) into a weights file. Names before a network's own ("module.", "net.") are cut off. Throws
+/// InputError, naming the file, where it holds no such network's arrays, or one of them is missing or of another shape.
+///
+/// import_monai: UNet and SegResNet of three dimensions. import_original: the residual U-Net of the study.
+Imported import_monai(const std::filesystem::path& checkpoint, const std::filesystem::path& out,
+                      const ImportOptions& options);
+Imported import_original(const std::filesystem::path& checkpoint, const std::filesystem::path& out,
+                         const ImportOptions& options);
+
+}  // namespace iwseg

@@ -1,0 +1,204 @@
+// Checkpoints of MONAI's and of the original, against what MONAI itself computes (tests/import/monai_golden.py).
+#include "import/network_import.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+#include <zip.h>
+
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/compile.h"
+#include "engine/initialisation.h"
+#include "engine/plan.h"
+#include "models/networks.h"
+#include "models/prediction_settings.h"
+#include "models/unet.h"
+#include "tests/import/pickle_files.h"
+#include "tests/support/golden.h"
+#include "tests/support/refusal.h"
+
+namespace iwseg {
+namespace {
+
+using std::filesystem::path;
+
+/// A state_dict as torch.save leaves it.
+void save_state(const path& file, const std::vector<std::pair<std::string, std::vector<float>>>& arrays,
+                const std::vector<std::vector<std::int64_t>>& shapes) {
+    using namespace pickle_files;
+    std::filesystem::remove(file);
+    zip_t* const zip = zip_open(file.c_str(), ZIP_CREATE, nullptr);
+    const auto add = [&](const std::string& name, const void* data, std::size_t bytes) {
+        zip_source_t* const source = zip_source_buffer(zip, data, bytes, 0);
+        const zip_int64_t index = zip_file_add(zip, ("archive/" + name).c_str(), source, 0);
+        zip_set_file_compression(zip, static_cast<zip_uint64_t>(index), ZIP_CM_STORE, 0);
+    };
+    std::string items;
+    for (std::size_t i = 0; i < arrays.size(); ++i) {
+        const std::string key = std::to_string(i);
+        std::string sides, strides;
+        std::int64_t stride = 1;
+        for (std::size_t k = shapes[i].size(); k-- > 0; stride *= shapes[i][k])
+            sides = number(static_cast<int>(shapes[i][k])) + sides,
+            strides = number(static_cast<int>(stride)) + strides;
+        items +=
+            text(arrays[i].first) + tensor(storage(key, static_cast<int>(arrays[i].second.size())), 0, sides, strides);
+        add("data/" + key, arrays[i].second.data(), arrays[i].second.size() * sizeof(float));
+    }
+    const std::string all = pickle(dictionary(items));
+    add("data.pkl", all.data(), all.size());
+    ASSERT_EQ(zip_close(zip), 0);
+}
+
+class NetworkImport : public testing::Test {
+  protected:
+    void TearDown() override {
+        for (const path& file : {out_, made_}) std::filesystem::remove(file);
+    }
+
+    static path checkpoint(const std::string& name) { return golden_file("monai/" + name + ".pt"); }
+
+    /// (N, C, z, y, x) of (N, C, x, y, z).
+    static std::vector<float> turned(const StoredTensor& from) {
+        const std::vector<float> values = from.as_f32();
+        std::vector<float> to;
+        const std::int64_t x = from.shape[2], y = from.shape[3], z = from.shape[4];
+        for (std::int64_t c = 0; c < from.shape[1]; ++c)
+            for (std::int64_t k = 0; k < z; ++k)
+                for (std::int64_t j = 0; j < y; ++j)
+                    for (std::int64_t i = 0; i < x; ++i)
+                        to.push_back(values[static_cast<std::size_t>(((c * x + i) * y + j) * z + k)]);
+        return to;
+    }
+
+    /// Logits of the golden image by the imported weights.
+    std::vector<float> logits(bool turn) {
+        const Network network = network_of_weights(out_.string());
+        Graph graph;
+        Parameters parameters;
+        Context context({.device = "cpu", .threads = 2});
+        const Tensor image = graph.input("image", turn ? Shape{1, 1, 4, 8, 16} : Shape{1, 1, 16, 8, 4}),
+                     logit = network.build(image);
+        Compiled compiled = compile(graph, context, parameters, {.keep = {logit}});
+        const Buffer from = compiled[image], to = compiled[logit];
+        parameters.load(out_);
+        Plan plan(context, std::move(compiled.program));
+        std::vector<float> values = turn ? turned(golden_.at("image")) : golden_.at("image").as_f32();
+        std::vector<float> result(static_cast<std::size_t>(logit.shape().elements()));
+        plan.bind(from, values.data());
+        plan.run();
+        plan.read(to, result.data());
+        return result;
+    }
+    /// PyTorch sums in other orders: a few units in the last place of sums of at most 100 products, layer by layer.
+    void expect_golden(const std::string& name, bool turn = false) {
+        const std::vector<float> got = logits(turn);
+        const std::vector<float> expected = turn ? turned(golden_.at(name)) : golden_.at(name).as_f32();
+        ASSERT_EQ(got.size(), expected.size());
+        double largest = 0;
+        for (const float value : expected) largest = std::max(largest, std::abs(double{value}));
+        for (std::size_t i = 0; i < got.size(); ++i)
+            ASSERT_NEAR(got[i], expected[i], 1e-5 * largest) << name << ' ' << i;
+    }
+    std::string refusal_of(const std::string& name, const ImportOptions& options) {
+        return refusal([&] { import_monai(checkpoint(name), out_, options); });
+    }
+
+    std::map<std::string, StoredTensor> golden_ = read_safetensors(golden_file("monai/logits.safetensors"));
+    path out_ = std::filesystem::temp_directory_path() / ("import_" + std::to_string(getpid()) + ".safetensors");
+    path made_ = std::filesystem::temp_directory_path() / ("import_" + std::to_string(getpid()) + ".pt");
+};
+
+TEST_F(NetworkImport, UnetOfResidualUnitsGivesMonaisLogits) {
+    ImportOptions options;
+    options.settings.intensity = {Intensity::Kind::window, -57, 164};
+    options.settings.grid = {.patch = 32, .stride = 24};
+    const Imported done = import_monai(checkpoint("unet"), out_, options);
+    EXPECT_EQ(done.network, "monai_unet");
+    EXPECT_EQ(done.left_out, 0);
+    expect_golden("unet");
+    const PredictionSettings settings = settings_of_file(out_);
+    EXPECT_EQ(settings.intensity, options.settings.intensity);
+    EXPECT_EQ(settings.grid.patch, 32);
+}
+
+TEST_F(NetworkImport, UnetOfSingleConvolutionsBatchNormAndOtherStridesGivesMonaisLogits) {
+    ImportOptions options;
+    options.strides = {{2, 2, 1}, 2};
+    const Imported done = import_monai(checkpoint("unet_batch"), out_, options);
+    EXPECT_EQ(done.out_channels, 2);
+    expect_golden("unet_batch");
+}
+
+TEST_F(NetworkImport, SegResNetsGiveMonaisLogits) {
+    ImportOptions options;
+    options.groups = 2;
+    for (const std::string name : {"segresnet", "segresnet_deconv"}) {
+        EXPECT_EQ(import_monai(checkpoint(name), out_, options).network, "segresnet");
+        expect_golden(name);
+    }
+}
+
+TEST_F(NetworkImport, NetworksOfOtherAxesAreTurned) {
+    ImportOptions options;
+    options.from_zyx = true;
+    options.strides = {{2, 2, 1}, 2};
+    import_monai(checkpoint("unet_batch"), out_, options);
+    expect_golden("unet_batch", true);
+}
+
+TEST_F(NetworkImport, OriginalsWeightsAreTheStudysNetwork) {
+    Graph graph;
+    Parameters parameters;
+    Context context({.device = "cpu", .threads = 1});
+    const Network network = unet({.in_channels = 2, .widths = {2, 2, 2, 2}});
+    compile(graph, context, parameters, {.keep = {network.build(graph.input("image", {1, 2, 8, 8, 8}))}});
+    initialise(context, parameters, 7);
+    std::vector<std::pair<std::string, std::vector<float>>> arrays;
+    std::vector<std::vector<std::int64_t>> shapes;
+    for (int i = 0; i < parameters.size(); ++i) {
+        const float* const from = parameters.value({i});
+        arrays.emplace_back("module." + parameters[{i}].name,
+                            std::vector<float>(from, from + parameters[{i}].elements));
+        shapes.push_back(parameters[{i}].shape);
+    }
+    arrays.emplace_back("loss.factor", std::vector<float>{1});
+    shapes.push_back({1});
+    save_state(made_, arrays, shapes);
+    const Imported done = import_original(made_, out_, {});
+    EXPECT_EQ(done.network, "unet");
+    EXPECT_EQ(done.in_channels, 2);
+    EXPECT_EQ(done.left_out, 1);
+    const auto stored = read_safetensors(out_);
+    for (std::size_t i = 0; i + 1 < arrays.size(); ++i)
+        EXPECT_EQ(stored.at(arrays[i].first.substr(7)).as_f32(), arrays[i].second) << arrays[i].first;
+    EXPECT_NE(refusal([&] { import_monai(made_, out_, {}); }).find("holds no UNet or SegResNet of MONAI's"),
+              std::string::npos);
+}
+
+TEST_F(NetworkImport, WhatCannotBeBuiltIsRefusedInASentence) {
+    ImportOptions options;
+    EXPECT_NE(refusal_of("segresnet", options).find("8 groups of its normalisations do not divide"), std::string::npos);
+    options.strides = {2};
+    EXPECT_NE(refusal_of("unet", options).find("3 levels and 1 strides"), std::string::npos);
+    options = {};
+    options.activation = MonaiStyle::Activation::relu;
+    EXPECT_NE(refusal_of("unet", options).find("learned slopes"), std::string::npos);
+    options.activation = MonaiStyle::Activation::prelu;
+    EXPECT_NE(refusal_of("unet_batch", options).find("no learned slopes"), std::string::npos);
+    save_state(made_, {{"model.0.conv.weight", {1, 2, 3, 4}}, {"model.2.conv.weight", {1, 2, 3, 4}}},
+               {{1, 1, 2, 2}, {1, 1, 2, 2}});
+    EXPECT_NE(refusal([&] { import_monai(made_, out_, {}); }).find("has 4 dimensions"), std::string::npos);
+    EXPECT_NE(refusal([&] { import_original(made_, out_, {}); }).find("residual U-Net of the study"),
+              std::string::npos);
+    EXPECT_FALSE(std::filesystem::exists(out_));
+    EXPECT_FALSE(std::filesystem::exists(out_.string() + ".draft"));
+}
+
+}  // namespace
+}  // namespace iwseg
