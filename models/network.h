@@ -22,6 +22,11 @@ struct Network {
     /// Logits (N, out, D, H, W) of an image (N, in, D, H, W), added to the image's graph. Called once for each shape
     /// that is planned; each call declares the same parameters. Throws InputError on a shape that it does not take.
     std::function<Tensor(Tensor image)> build;
+    /// Of a network with heads: what it is trained by, logits (N, out, …) of several resolutions. The first are those
+    /// of build(), which declares all heads too. Else empty.
+    std::function<std::vector<Tensor>(Tensor image)> build_levels = {};
+    /// The same network with heads (deep supervision); empty: there is none, or it has them.
+    std::function<Network()> with_heads = {};
 
     Network() = default;
     /// A network of one input channel and one output channel, for any sides that `make` takes.

@@ -57,7 +57,8 @@ Network plain_unet_of_weights(const std::string& file, std::map<std::string, std
                              .style = stages.style};
     for (std::size_t i = 0; i < stages.widths.size(); ++i)
         options.convs.push_back(stored.count(kPlainStage + std::to_string(i) + ".0.convs.", ".conv.weight"));
-    return plain_unet(options);
+    const Network network = plain_unet(options);
+    return stages.heads ? network.with_heads() : network;
 }
 
 }  // namespace iwseg

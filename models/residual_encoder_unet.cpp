@@ -87,7 +87,8 @@ Network residual_encoder_unet_of_weights(const std::string& file, std::map<std::
         .style = stages.style};
     for (std::size_t i = 0; i < stages.widths.size(); ++i)
         options.blocks.push_back(stored.count(stage_name(i), ".conv1.conv.weight"));
-    return residual_encoder_unet(options);
+    const Network network = residual_encoder_unet(options);
+    return stages.heads ? network.with_heads() : network;
 }
 
 }  // namespace iwseg

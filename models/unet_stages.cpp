@@ -119,9 +119,10 @@ Tensor conv_stage(Tensor x, const std::string& name, int convs, ConvOptions opti
     return x;
 }
 
-Tensor decode(const UnetStages& stages, const std::vector<Tensor>& levels) {
+std::vector<Tensor> decode(const UnetStages& stages, const std::vector<Tensor>& levels) {
     const std::size_t count = levels.size();
     Tensor x = levels.back();
+    std::vector<Tensor> logits;
     for (std::size_t step = 0; step + 1 < count; ++step) {
         const std::size_t level = count - 2 - step;
         const std::string number = std::to_string(step);
@@ -131,18 +132,29 @@ Tensor decode(const UnetStages& stages, const std::vector<Tensor>& levels) {
                                                  .name = "decoder.transpconvs." + number});
         x = conv_stage(concat(above, levels[level]), "decoder.stages." + number, stages.decoder_convs[step],
                        {.channels = stages.widths[level], .kernel = stages.kernels[level]}, stages.style);
+        if (stages.heads || level == 0)
+            logits.push_back(
+                conv(x, {.channels = stages.out_channels, .kernel = 1, .name = "decoder.seg_layers." + number}));
     }
-    return conv(
-        x, {.channels = stages.out_channels, .kernel = 1, .name = "decoder.seg_layers." + std::to_string(count - 2)});
+    std::reverse(logits.begin(), logits.end());
+    return logits;
 }
 
 Network network_of(const UnetStages& stages, const std::string& name,
                    std::function<std::vector<Tensor>(Tensor image)> encode) {
     const Sides all = all_strides(stages);
-    Network network([stages, encode = std::move(encode)](Tensor image) {
+    const auto build_levels = [stages, encode](Tensor image) {
         require_patch(stages, image.shape());
         return decode(stages, encode(image));
-    });
+    };
+    Network network([build_levels](Tensor image) { return build_levels(image).front(); });
+    if (stages.heads) network.build_levels = build_levels;
+    if (!stages.heads && stages.widths.size() > 2)  // of two stages there is one resolution
+        network.with_heads = [stages, name, encode] {
+            UnetStages more = stages;
+            more.heads = true;
+            return network_of(more, name, encode);
+        };
     network.name = name;
     network.in_channels = stages.in_channels;
     network.out_channels = stages.out_channels;
@@ -198,6 +210,7 @@ UnetStages StoredStages::read(const std::string& name, const std::string& rest) 
     for (std::size_t step = 0; step + 1 < count_of_stages; ++step)
         stages.strides[count_of_stages - 1 - step] =
             sides_of(shape_of("decoder.transpconvs." + std::to_string(step) + ".weight"));
+    stages.heads = count_of_stages > 2 && contains("decoder.seg_layers.0.weight");
     stages.out_channels =
         static_cast<int>(shape_of("decoder.seg_layers." + std::to_string(count_of_stages - 2) + ".weight")[0]);
     for (std::size_t step = 0; step + 1 < count_of_stages; ++step) {

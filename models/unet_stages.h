@@ -26,6 +26,7 @@ struct UnetStages {
     std::vector<Sides> kernels;
     std::vector<int> decoder_convs;  ///< of each of the decoder's stages, the deepest first
     UnetStyle style = {};
+    bool heads = false;  ///< logits of each of the decoder's stages, of which there are several
 };
 
 /// With strides (1, then 2), kernels (3) and the decoder's convolutions where there are none. Throws InputError where
@@ -46,8 +47,9 @@ Tensor conv_norm_relu(Tensor x, const std::string& name, const ConvOptions& opti
 /// `convs` of these, NAME.convs.0 and so on, the first with the options' stride.
 Tensor conv_stage(Tensor x, const std::string& name, int convs, ConvOptions options, const UnetStyle& style);
 
-/// Logits of the encoder's results, one a stage: doubled by transposed convolutions, joined by concatenation.
-Tensor decode(const UnetStages& stages, const std::vector<Tensor>& levels);
+/// Logits of the encoder's results, one a stage: doubled by transposed convolutions, joined by concatenation. With
+/// heads those of each of the decoder's stages, the finest first.
+std::vector<Tensor> decode(const UnetStages& stages, const std::vector<Tensor>& levels);
 
 /// The network as a value. encode: the encoder's results of an image.
 Network network_of(const UnetStages& stages, const std::string& name,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 #include <stdexcept>
 
 #include "base/bytes.h"
@@ -16,6 +17,7 @@
 #include "losses/loss_operation.h"
 #include "training/resident_scans.h"
 #include "training/step_inputs.h"
+#include "training/target_level.h"
 
 namespace iwseg {
 
@@ -65,23 +67,28 @@ std::int64_t label_bound_of(const TrainingOptions& options) {
 struct TrainingSession::State {
     struct ReleaseHost {
         const Backend* device;
-        void operator()(double* memory) const { device->release_host(memory, sizeof(double)); }
+        std::int64_t bytes;
+        void operator()(double* memory) const { device->release_host(memory, bytes); }
     };
 
     State(Context& c, Parameters& p, const TrainingOptions& o)
-        : context(c),
-          parameters(p),
-          options(o),
-          inputs(c, o.input, label_bound_of(o), o.bf16),
-          host_loss(static_cast<double*>(c.backend().allocate_host(sizeof(double))), ReleaseHost{&c.backend()}),
-          timer(c) {
+        : context(c), parameters(p), options(o), inputs(c, o.input, label_bound_of(o), o.bf16), timer(c) {
         if (!o.network.build) throw std::invalid_argument("a training without a network");
         Graph graph;
         const Tensor seen = graph.input("image", o.input);
-        const Tensor logits = o.network.build(seen), value = iwseg::loss(logits, o.loss, inputs.targets());
-        Compiled made = compile(graph, c, p, {true, o.bf16, o.layout, {logits}, {value}});
-        image = made[seen], logit = made[logits], loss = made[value];
-        const bool may_cut = o.cutting && !c.backend().host_memory;
+        const std::vector<Tensor> logits =
+            o.network.build_levels ? o.network.build_levels(seen) : std::vector<Tensor>{o.network.build(seen)};
+        const std::vector<float> weights = level_weights(logits.size());
+        std::vector<Tensor> values;
+        for (std::size_t i = 0; i < logits.size() && weights[i] > 0; ++i)
+            values.push_back(iwseg::loss(logits[i], weights[i] < 1 ? weights[i] * o.loss : o.loss,
+                                         i == 0 ? inputs.targets() : inputs.targets_of(logits[i].shape())));
+        Compiled made = compile(graph, c, p, {true, o.bf16, o.layout, {logits[0]}, values});
+        image = made[seen], logit = made[logits[0]];
+        for (const Tensor value : values) losses.push_back(made[value]);
+        host_loss = {static_cast<double*>(c.backend().allocate_host(loss_bytes())),
+                     ReleaseHost{&c.backend(), loss_bytes()}};
+        const bool may_cut = o.cutting && !c.backend().host_memory && values.size() == 1;
         if (may_cut) inputs.add_cutting(made.program, image, sampling());
         optimizer = std::make_unique<Optimizer>(parameters, o.optimizer);
         optimizer->add_calls(made.program, c.backend(), [this] { return inputs.update(); });
@@ -116,8 +123,11 @@ struct TrainingSession::State {
         plan->bind(image, inputs.image());
     }
 
+    std::int64_t loss_bytes() const { return static_cast<std::int64_t>(losses.size() * sizeof(double)); }
     void copy_loss() {
-        context.backend().copy_to_host(context.stream(), plan->data<double>(loss), host_loss.get(), sizeof(double));
+        for (std::size_t i = 0; i < losses.size(); ++i)
+            context.backend().copy_to_host(context.stream(), plan->data<double>(losses[i]), host_loss.get() + i,
+                                           sizeof(double));
     }
 
     Context& context;
@@ -125,9 +135,10 @@ struct TrainingSession::State {
     TrainingOptions options;
     std::unique_ptr<ResidentScans> scans;
     StepInputs inputs;
-    std::unique_ptr<double, ReleaseHost> host_loss;  ///< where the device copies it to by itself
+    std::vector<Buffer> losses;                                   ///< of each resolution that has a weight
+    std::unique_ptr<double, ReleaseHost> host_loss{nullptr, {}};  ///< where the device copies them to by itself
     DeviceTimer timer;
-    Buffer image, logit, loss;
+    Buffer image, logit;
     std::unique_ptr<Optimizer> optimizer;
     std::unique_ptr<Plan> plan;
 };
@@ -180,7 +191,7 @@ StepOutcome TrainingSession::finish() {
     const double seconds = s.timer.wait();
     s.optimizer->finish();
     s.parameters.set_batches_tracked(s.parameters.batches_tracked() + 1);
-    return {*s.host_loss, seconds};
+    return {std::accumulate(s.host_loss.get(), s.host_loss.get() + s.losses.size(), 0.0), seconds};
 }
 
 double TrainingSession::run() {

@@ -18,6 +18,7 @@
 namespace iwseg {
 
 struct TrainingOptions {
+    /// With heads, the loss is the sum of those of its resolutions, by level_weights (training/target_level.h).
     Network network;
     Loss loss;
     bool bf16 = false;

@@ -68,6 +68,19 @@ bool StepInputs::fill_from(const ResidentScans* scans, std::int64_t stride) {
     return as_before;
 }
 
+std::shared_ptr<const LossTargets> StepInputs::targets_of(const Shape& logits) {
+    levels_.push_back(std::make_unique<TargetLevel>(context_, shape_, logits, weighted_));
+    levels_.back()->follow(*targets_);
+    return levels_.back()->targets();
+}
+
+void StepInputs::fill_levels(const Batch& batch) {
+    for (const auto& level : levels_) {
+        level->set(batch);
+        level->follow(*targets_);
+    }
+}
+
 bool StepInputs::set(const Batch& batch, const UpdateStep& update) {
     const Backend& device = context_.backend();
     if (device.host_memory) {
@@ -78,6 +91,7 @@ bool StepInputs::set(const Batch& batch, const UpdateStep& update) {
         targets_->weights = weighted_ ? batch.weights.data() : nullptr;
         targets_->stride = weighted_ ? batch.stride : 0;
         host_update_ = update;
+        fill_levels(batch);
         return false;
     }
     const bool room = !weighted_ || batch.stride <= stride_;
@@ -88,7 +102,9 @@ bool StepInputs::set(const Batch& batch, const UpdateStep& update) {
                    {reinterpret_cast<UpdateStep*>(data), image_, reinterpret_cast<std::uint8_t*>(data + parts.target),
                     weighted_ ? reinterpret_cast<std::int32_t*>(data + parts.labels) : nullptr,
                     weighted_ ? reinterpret_cast<float*>(data + parts.weights) : nullptr, stride_});
-    return fill_from(nullptr, stride_) && room;
+    const bool holds = fill_from(nullptr, stride_) && room;
+    fill_levels(batch);
+    return holds;
 }
 
 // ----------------------------------------------------------------------------------------------------------------------
@@ -102,7 +118,7 @@ void StepInputs::use(const ResidentScans& scans) {
 }
 
 bool StepInputs::set(const std::vector<PatchPlace>& places, const UpdateStep& update) {
-    if (!scans_ || static_cast<std::int64_t>(places.size()) != shape_.n)
+    if (!scans_ || !levels_.empty() || static_cast<std::int64_t>(places.size()) != shape_.n)
         throw std::invalid_argument("places of another number than the batch's, or no resident scans to cut them from");
     const Backend& device = context_.backend();
     device.wait_for(uploaded_);

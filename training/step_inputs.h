@@ -12,6 +12,7 @@
 #include "training/batch.h"
 #include "training/batch_upload.h"
 #include "training/resident_scans.h"
+#include "training/target_level.h"
 
 namespace iwseg {
 
@@ -42,6 +43,9 @@ class StepInputs {
 
     float* image() const { return image_; }
     std::shared_ptr<const LossTargets> targets() const { return targets_; }
+    /// The same of fewer voxels, for logits of this shape, whose sides divide the input's: of each of theirs the target
+    /// and label of the voxel at its middle, the latter of two. Where there are any, only batches can be given.
+    std::shared_ptr<const LossTargets> targets_of(const Shape& logits);
     const UpdateStep* update() const { return update_; }
 
   private:
@@ -50,6 +54,8 @@ class StepInputs {
     void weigh(void* scratch) const;
     /// Whether recorded work, which depends on how inputs are filled, still holds.
     bool fill_from(const ResidentScans* scans, std::int64_t stride);
+    void fill_levels(const Batch& batch);
+
     Context& context_;
     Shape shape_;
     bool weighted_;
@@ -67,6 +73,7 @@ class StepInputs {
     const ResidentScans* scans_ = nullptr;   ///< that may be used
     const ResidentScans* source_ = nullptr;  ///< that the coming step uses, or null: it has a batch
     std::int64_t scans_stride_ = 0;          ///< labels in the scans' table of weights
+    std::vector<std::unique_ptr<TargetLevel>> levels_;
 };
 
 }  // namespace iwseg

@@ -131,7 +131,10 @@ void require_one_of(const char* key, const std::string& value, const std::vector
 
 void check_patch(const Config& c) {
     constexpr std::int64_t limit = 4096;
-    const int divisor = make_network(c.network, 1, c.widths).divisor;
+    const Network network = make_network(c.network, 1, c.widths);
+    const int divisor = network.divisor;
+    require(!c.deep_supervision || network.with_heads, "deep_supervision", "true",
+            "it is for plain_unet and residual_encoder_unet of three widths or more");
     for (const std::int64_t side : c.patch)
         require(side > 0 && side % divisor == 0 && side <= limit, "patch", written(c.patch),
                 fmt::format("each side must be a positive multiple of {}, at most 4096", divisor));

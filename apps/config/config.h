@@ -26,6 +26,7 @@ struct Config {
     double focal_alpha = 0.75, focal_gamma = 2.0, asl_beta = 1.5;
     std::string precision = "fp32";  ///< or bf16
     std::string network = "unet";    ///< models/networks.h
+    bool deep_supervision = false;   ///< the network with heads, where it has them
     std::vector<int> widths{16, 64, 128, 256};
     std::array<std::int64_t, 3> patch{128, 128, 128};  ///< voxels, multiples of 8; one number is a cube
     int batch = 2;

@@ -39,6 +39,10 @@ void for_each_key(AnyConfig& c, Visitor&& visit) {
     visit("widths", c.widths,
           T("channels",
             "of the network's levels, four of unet, two or more of the others; time and memory grow with them"));
+    visit("deep_supervision", c.deep_supervision,
+          T("true or false",
+            "of nnU-Net's two networks: the loss is computed at each resolution of the decoder but the "
+            "coarsest, with weights of 1, 1/2, 1/4, … by their sum"));
     visit("patch", c.patch,
           T("voxels", "sides of a training patch, multiples of 8 with four levels; one number is a cube"));
     visit("batch", c.batch, T("patches", "that a step is computed on"));

@@ -69,6 +69,7 @@ TrainingOptions training_options(const Config& config, const PatchSampler& sampl
     TrainingOptions options;
     options.cutting = sampler.cutting();
     options.network = make_network(config.network, static_cast<int>(channels), config.widths);
+    if (config.deep_supervision) options.network = options.network.with_heads();
     options.loss =
         loss_from_name(config.loss, {static_cast<float>(config.focal_alpha), static_cast<float>(config.focal_gamma),
                                      static_cast<float>(config.asl_beta), config.steps_per_epoch});
