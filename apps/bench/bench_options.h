@@ -31,6 +31,7 @@ void bench_label(const BenchOptions& options);
 void bench_weights(const BenchOptions& options);
 void bench_loss(const BenchOptions& options);
 void bench_predict(const BenchOptions& options);
+void bench_patch(const BenchOptions& options);
 void bench_read(const BenchOptions& options);
 
 double median(std::vector<double> values);

@@ -5,12 +5,12 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "apps/bench/bench_options.h"
+#include "apps/bench/kernel_times.h"
 #include "apps/bench/step_floor.h"
 #include "apps/config/config.h"
 #include "base/random.h"
@@ -133,46 +133,6 @@ double seconds_in_a_row(Trained& trained, int steps, Bind&& bind) {
     return median(std::move(seconds));
 }
 
-struct Measured {
-    std::string name;
-    double seconds = 0, gflop = 0, gigabytes = 0;
-};
-
-/// Medians of every step of the plan.
-std::vector<Measured> measure_kernels(Trained& trained, int steps) {
-    Plan& plan = trained.session->plan();
-    constexpr int kAttempts = 3;
-    std::vector<std::vector<double>> runs;
-    trained.session->bind(trained.batch, kRate);
-    plan.run_timed();
-    bool starved = false;
-    for (int i = 0; i < kAttempts * steps && static_cast<int>(runs.size()) < steps; ++i) {
-        StepTimes times = plan.run_timed();
-        starved = times.starved;
-        if (!starved) runs.push_back(std::move(times.seconds));
-    }
-    if (runs.empty())
-        throw std::runtime_error(
-            "the host could not queue a step as fast as the device runs it; no kernel's time would be right");
-    std::vector<Measured> kernels;
-    for (std::size_t k = 0; k < plan.calls().size(); ++k) {
-        const Call& call = plan.calls()[k];
-        if (!call.run) continue;
-        std::vector<double> seconds;
-        for (const std::vector<double>& run : runs) seconds.push_back(run[k]);
-        kernels.push_back({call.name, median(seconds), static_cast<double>(call.operations) / 1e9,
-                           static_cast<double>(plan.bytes_moved(call)) / 1e9});
-    }
-    return kernels;
-}
-
-/// The larger of both shares: what a kernel is bound by.
-double share_of_peak(const Measured& k, const Peaks& peaks) {
-    const double floor = std::max(k.gigabytes / peaks.gigabytes_per_second,
-                                  peaks.gflop_per_second > 0 ? k.gflop / peaks.gflop_per_second : 0);
-    return floor / k.seconds;
-}
-
 }  // namespace
 
 void bench_step(const BenchOptions& options) {
@@ -217,37 +177,19 @@ void bench_step(const BenchOptions& options) {
 void bench_kernels(const BenchOptions& options) {
     Context context = context_of(options);
     Trained trained(context, options);
-    const Peaks peaks = measure_peaks(trained.context, is_bf16(options));
-    std::vector<Measured> kernels = measure_kernels(trained, options.steps);
-    double total = 0;
-    for (const Measured& k : kernels) total += k.seconds;
-    if (options.json) {
-        nlohmann::ordered_json list = nlohmann::ordered_json::array();
-        for (const Measured& k : kernels)
-            list.push_back({{"name", k.name},
-                            {"seconds", k.seconds},
-                            {"gflop", k.gflop},
-                            {"gigabytes", k.gigabytes},
-                            {"share_of_peak", share_of_peak(k, peaks)}});
-        fmt::print("{}\n", nlohmann::ordered_json{{"device", trained.context.description()},
+    const Peaks peaks = measure_peaks(context, is_bf16(options));
+    trained.session->bind(trained.batch, kRate);
+    const std::vector<KernelTime> kernels = measure_kernels(trained.session->plan(), options.steps);
+    if (options.json)
+        fmt::print("{}\n", nlohmann::ordered_json{{"device", context.description()},
                                                   {"precision", options.precision},
                                                   {"copy_gigabytes_per_second", peaks.gigabytes_per_second},
                                                   {"peak_gflop_per_second", peaks.gflop_per_second},
-                                                  {"step_seconds", total},
-                                                  {"kernels", list}}
+                                                  {"step_seconds", seconds_of(kernels)},
+                                                  {"kernels", json_of(kernels, peaks)}}
                                .dump());
-        return;
-    }
-    std::stable_sort(kernels.begin(), kernels.end(),
-                     [](const auto& a, const auto& b) { return a.seconds > b.seconds; });
-    fmt::print("{}\nmeasured here: copying {:.1f} GB/s, arithmetic {:.0f} GFLOP/s\n", trained.context.description(),
-               peaks.gigabytes_per_second, peaks.gflop_per_second);
-    fmt::print("{:>9} {:>6} {:>9} {:>7} {:>7}  kernel\n", "ms", "share", "GFLOP/s", "GB/s", "of peak");
-    for (const Measured& k : kernels)
-        fmt::print("{:9.3f} {:5.1f}% {:>9} {:7.1f} {:6.0f}%  {}\n", k.seconds * 1e3, 100 * k.seconds / total,
-                   k.gflop > 0 ? fmt::format("{:.1f}", k.gflop / k.seconds) : "", k.gigabytes / k.seconds,
-                   100 * share_of_peak(k, peaks), k.name);
-    fmt::print("{:9.3f} 100.0%                            all\n", total * 1e3);
+    else
+        print_kernels(context, kernels, peaks);
 }
 
 void bench_floor(const BenchOptions& options) {

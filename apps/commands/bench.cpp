@@ -20,6 +20,7 @@ bool one_of(const std::string& name, std::initializer_list<const char*> names) {
 void add_measurement(CLI::App& bench, const std::string& name, const std::string& what, const std::string& example,
                      void (*run)(const BenchOptions&)) {
     auto options = std::make_shared<BenchOptions>();
+    if (name == "patch") options->patch = 96, options->batch = 1;
     CLI::App* app = bench.add_subcommand(name, what);
     app->footer("Example:\n  iwseg bench " + example);
     const auto positive = [](int most) { return CLI::Range(1, most); };
@@ -31,11 +32,11 @@ void add_measurement(CLI::App& bench, const std::string& name, const std::string
         app->add_option("--steps", options->steps, "repetitions after a first one that is left out")
             ->check(positive(100000));
     if (name != "floor") app->add_flag("--json", options->json, "one JSON object instead of text");
-    if (one_of(name, {"step", "kernels", "floor", "predict", "weights", "loss"}))
+    if (one_of(name, {"step", "kernels", "floor", "predict", "patch", "weights", "loss"}))
         app->add_option("--patch", options->patch, "voxels along each axis")->check(positive(1024));
-    if (one_of(name, {"step", "kernels", "floor", "weights", "loss"}))
-        app->add_option("--batch", options->batch, "patches a step")->check(positive(4096));
-    if (one_of(name, {"step", "kernels", "floor", "predict"})) {
+    if (one_of(name, {"step", "kernels", "floor", "patch", "weights", "loss"}))
+        app->add_option("--batch", options->batch, "patches at once")->check(positive(4096));
+    if (one_of(name, {"step", "kernels", "floor", "predict", "patch"})) {
         app->add_option("--network", options->network, "by its name in a configuration (unet, plain_unet, …)");
         app->add_option("--widths", options->widths, "channels of its levels, four of unet")
             ->expected(2, 9)
@@ -87,6 +88,8 @@ void add_bench_command(CLI::App& app) {
                     "loss --patch 128 --batch 2", bench_loss);
     add_measurement(*bench, "predict", "Prediction of a whole scan by a grid of patches",
                     "predict --size 192 --patch 96", bench_predict);
+    add_measurement(*bench, "patch", "One patch predicted, and every kernel of it: time, arithmetic, bytes",
+                    "patch --patch 96 --precision bf16", bench_patch);
     add_measurement(*bench, "read", "Reading a scan from its file", "read --image scan.nii.gz", bench_read);
 }
 

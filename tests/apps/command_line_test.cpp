@@ -89,6 +89,7 @@ TEST_F(CommandLine, HelpFitsATerminalAndNamesValuesInWords) {
                                 "bench weights",
                                 "bench loss",
                                 "bench predict",
+                                "bench patch",
                                 "bench read",
                                 "kernel",
                                 "info"}) {
