@@ -223,9 +223,8 @@ void Compiler::forward() {
         node_state(n).operation->prepare(Lowering(*this, n));
     }
     packed_.pack(program_);
-    for (int n = 0; n < count; ++n) {
-        node_state(n).operation->forward(Lowering(*this, n));
-    }
+    for (int n = 0; n < count; ++n)
+        if (!node_state(n).applied_before) node_state(n).operation->forward(Lowering(*this, n));
 }
 
 void Compiler::backward() {

@@ -38,9 +38,11 @@ class Compiler {
         int parameters = 0;
         std::string name;
         std::any state = {};
+        bool applied_before = false;  ///< by the convolution before it
     };
 
     TensorState& tensor_state(int id) { return tensors_.at(static_cast<std::size_t>(id)); }
+    int nodes() const { return static_cast<int>(nodes_.size()); }
     NodeState& node_state(int number) { return nodes_.at(static_cast<std::size_t>(number)); }
     Context& context() { return context_; }
     Parameters& parameters() { return parameters_; }

@@ -1,5 +1,7 @@
 #include "engine/lowering.h"
 
+#include <vector>
+
 #include "engine/compiler.h"
 #include "engine/plan.h"
 
@@ -59,6 +61,7 @@ std::optional<Normalisation> Lowering::normalisation_of(int input) const {
     const int tensor = compiler_.node_state(node_).inputs.at(static_cast<std::size_t>(input));
     const Compiler::TensorState& state = compiler_.tensor_state(tensor);
     if (state.producer < 0 || compiler_.kept(tensor) || compiler_.readers(tensor).size() != 1) return std::nullopt;
+    if (compiler_.node_state(state.producer).applied_before) return std::nullopt;
     return compiler_.node_state(state.producer).operation->normalisation(Lowering(compiler_, state.producer));
 }
 void Lowering::leave_out(int input) const {
@@ -66,6 +69,26 @@ void Lowering::leave_out(int input) const {
 }
 bool Lowering::output_wanted() const {
     return !output_of(compiler_, node_, 0).left_out;
+}
+
+std::optional<EpilogueForm> Lowering::epilogue() const {
+    if (training() || node_ + 1 >= compiler_.nodes()) return std::nullopt;
+    const Compiler::NodeState& next = compiler_.node_state(node_ + 1);
+    const int output = compiler_.node_state(node_).outputs.at(0);
+    // Only the next one: a result of a later one would lie in memory from here on.
+    if (next.inputs != std::vector<int>{output}) return std::nullopt;
+    std::optional<EpilogueForm> form = next.operation->epilogue();
+    if (form) form->beside = compiler_.kept(output) || compiler_.readers(output).size() > 1;
+    return form;
+}
+void Lowering::take_epilogue() const {
+    compiler_.node_state(node_ + 1).applied_before = true;
+}
+EpilogueOperands Lowering::epilogue_operands() const {
+    return compiler_.node_state(node_ + 1).operation->epilogue_operands(Lowering(compiler_, node_ + 1));
+}
+Buffer Lowering::epilogue_output() const {
+    return output_of(compiler_, node_ + 1, 0).buffer;
 }
 
 Buffer Lowering::input(int number) const {

@@ -51,6 +51,14 @@ class Lowering {
     /// False where the only reader of the output has left it out.
     bool output_wanted() const;
 
+    /// In prediction: what the next operation makes of the output, which a convolution may do on the way.
+    std::optional<EpilogueForm> epilogue() const;
+    /// The convolution does: the next operation has no forward calls of its own.
+    void take_epilogue() const;
+    /// Where it has been taken: adds the calls that it needs before the convolution's.
+    EpilogueOperands epilogue_operands() const;
+    Buffer epilogue_output() const;
+
     Buffer input(int number) const;
     Buffer output(int number = 0) const;
     /// Memory for one call, or between some.

@@ -9,6 +9,7 @@
 
 #include "engine/parameter_spec.h"
 #include "engine/program.h"
+#include "kernels/convolution/epilogue.h"
 #include "kernels/device/view.h"
 #include "kernels/norm/batch_norm.h"
 
@@ -46,6 +47,14 @@ struct Normalisation {
     std::function<BatchNormWeights()> weights;
 };
 
+/// What a convolution needs to apply the operation after it to its result (kernels/convolution/epilogue.h). Of one
+/// without a normalisation: nothing.
+struct EpilogueOperands {
+    Buffer statistics;
+    std::function<BatchNormStatistics(const Plan&)> values;
+    std::function<BatchNormWeights()> weights;
+};
+
 /// A kind of node: what somebody derives from to add an operation of their own (docs/extending.md). It holds its
 /// options alone, and one object may stand in several graphs and plans: what a plan's calls need goes into these by
 /// value or by shared_ptr, or, between passes, into Lowering::state.
@@ -78,6 +87,11 @@ class Operation {
 
     /// The prepared operation, where its output is a normalisation with ReLU of its input.
     virtual std::optional<Normalisation> normalisation(const Lowering&) const { return std::nullopt; }
+
+    /// In prediction: what the operation makes of its only input, element by element, for a convolution before it.
+    virtual std::optional<EpilogueForm> epilogue() const { return std::nullopt; }
+    /// In place of forward, where that convolution applies it: adds the calls that come before the convolution's.
+    virtual EpilogueOperands epilogue_operands(const Lowering&) const { return {}; }
 
     /// Before the forward calls of all operations: makes what needs the device.
     virtual void prepare(const Lowering&) const {}

@@ -39,6 +39,13 @@ class BatchNormOperation final : public Operation {
     std::shared_ptr<const Operation> followed_by(const Operation& next, int operand) const override;
     bool reads_statistics(int) const override { return true; }
     std::optional<Normalisation> normalisation(const Lowering& lowering) const override;
+    std::optional<EpilogueForm> epilogue() const override { return EpilogueForm{true, true, false, activation_}; }
+    EpilogueOperands epilogue_operands(const Lowering& lowering) const override {
+        add_statistics(lowering);
+        const auto ready = std::any_cast<SharedNorm>(lowering.state());
+        return {ready->buffer, [=](const Plan& plan) { return ready->statistics(plan); },
+                [=] { return ready->weights(); }};
+    }
     void prepare(const Lowering& lowering) const override;
     void forward(const Lowering& lowering) const override;
     void backward(const Lowering& lowering) const override;
@@ -46,6 +53,7 @@ class BatchNormOperation final : public Operation {
     void rebuild(const Lowering& lowering, Buffer again) const override { add_apply(lowering, again, "rebuild"); }
 
   private:
+    void add_statistics(const Lowering& lowering) const;
     void add_apply(const Lowering& lowering, Buffer y, const std::string& pass) const;
     Buffer scratch(const Lowering& lowering) const;
 
@@ -89,6 +97,11 @@ Buffer BatchNormOperation::scratch(const Lowering& lowering) const {
 }
 
 void BatchNormOperation::forward(const Lowering& lowering) const {
+    add_statistics(lowering);
+    if (lowering.output_wanted()) add_apply(lowering, lowering.output(), "forward");
+}
+
+void BatchNormOperation::add_statistics(const Lowering& lowering) const {
     const auto ready = std::any_cast<SharedNorm>(lowering.state());
     const Buffer x = lowering.input(0);
     Call call{name() + " statistics", "batch norm statistics", {}, {ready->buffer}, {}};
@@ -113,7 +126,6 @@ void BatchNormOperation::forward(const Lowering& lowering) const {
         };
     }
     lowering.add(std::move(call));
-    if (lowering.output_wanted()) add_apply(lowering, lowering.output(), "forward");
 }
 
 void BatchNormOperation::add_apply(const Lowering& lowering, Buffer y, const std::string& pass) const {

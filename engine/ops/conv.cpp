@@ -21,6 +21,7 @@ struct ReadyConvolution {
     PackedBuffers packed;
     Buffer sums;                                 ///< over the result; none: it leaves none
     std::optional<Normalisation> normalisation;  ///< of the input, which some passes apply on the way
+    bool epilogue = false;                       ///< it applies what the next operation makes of the result
     std::int64_t operations = 0;                 ///< multiplications and additions of a pass
 
     /// The convolution, told where its packed weights lie.
@@ -125,6 +126,7 @@ void ConvOperation::prepare(const Lowering& lowering) const {
     auto ready = std::make_shared<ReadyConvolution>();
     ready->normalisation = lowering.normalisation_of(0);
     options.normalises = ready->normalisation.has_value();
+    options.epilogue = lowering.epilogue().value_or(EpilogueForm());
     options.sums = lowering.statistics_wanted();
     options.deterministic = context.deterministic();
     options.tf32 = context.tf32();
@@ -138,6 +140,8 @@ void ConvOperation::prepare(const Lowering& lowering) const {
     ready->packed = lowering.packed_weights().add(lowering.program(), ready->convolution->weight_form(), ready->weight,
                                                   ready->bias, ready->passes.backward_weights);
     if (ready->convolution->normalises().forward) lowering.leave_out(0);
+    ready->epilogue = options.epilogue.wanted && ready->convolution->takes_epilogue();
+    if (ready->epilogue) lowering.take_epilogue();
     if (const std::int64_t bytes = ready->convolution->sums_bytes(); bytes > 0)
         ready->sums = lowering.program().add_bytes(name() + " sums", bytes);
     lowering.state() = SharedConvolution(std::move(ready));
@@ -156,8 +160,26 @@ void ConvOperation::forward(const Lowering& lowering) const {
     const auto ready = std::any_cast<SharedConvolution>(lowering.state());
     const Buffer scratch = lowering.scratch(ready->convolution->scratch_bytes());
     const bool normalises = ready->convolution->normalises().forward;
-    const Buffer src = normalises ? ready->normalisation->input : lowering.input(0), dst = lowering.output();
-    Call call{name() + " forward", "convolution forward", {src}, {dst, scratch}, {}};
+    const Buffer src = normalises ? ready->normalisation->input : lowering.input(0);
+    Buffer dst = lowering.output();
+    Call call{name() + " forward", "convolution forward", {src}, {scratch}, {}};
+    std::function<void(const Plan&)> use_epilogue = [](const Plan&) {};
+    if (ready->epilogue) {
+        const EpilogueOperands operands = lowering.epilogue_operands();
+        if (operands.statistics) call.reads.push_back(operands.statistics);
+        Buffer beside;
+        if (lowering.epilogue()->beside)
+            call.writes.push_back(beside = lowering.epilogue_output());
+        else
+            dst = lowering.epilogue_output();
+        use_epilogue = [=](const Plan& plan) {
+            Epilogue epilogue;
+            if (operands.statistics) epilogue.statistics = operands.values(plan), epilogue.weights = operands.weights();
+            if (beside) epilogue.beside = plan[beside];
+            ready->convolution->use_epilogue(epilogue);
+        };
+    }
+    call.writes.push_back(dst);
     if (normalises) call.reads.push_back(ready->normalisation->statistics);
     call.operations = ready->operations;
     if (ready->packed.weights) call.reads.push_back(ready->packed.weights);
@@ -171,6 +193,7 @@ void ConvOperation::forward(const Lowering& lowering) const {
         // Neighbours are read of what is normalised on the way: nothing is written there meanwhile.
         if (summand != src) call.in_place = {summand, dst};
         call.run = [=](const Plan& plan) {
+            use_epilogue(plan);
             ready->at_work(plan).forward_sum(plan.stream(), plan[src], ready->weight_values(), ready->bias_values(),
                                              plan[summand], plan[dst], plan[scratch].data);
         };
@@ -180,6 +203,7 @@ void ConvOperation::forward(const Lowering& lowering) const {
             call.reads.push_back(dst);
         }
         call.run = [=](const Plan& plan) {
+            use_epilogue(plan);
             ready->at_work(plan).forward(plan.stream(), plan[src], ready->weight_values(), ready->bias_values(),
                                          plan[dst], plan[scratch].data);
         };

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "engine/ops/activation.h"
@@ -16,6 +17,7 @@ class LeakyReluOperation final : public ActivationOperation {
   public:
     LeakyReluOperation(std::string name, float slope);
     float slope() const { return function().slope; }
+    std::optional<EpilogueForm> epilogue() const override { return EpilogueForm{true, false, false, {slope()}}; }
 };
 
 }  // namespace iwseg

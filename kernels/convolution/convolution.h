@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/convolution/epilogue.h"
 #include "kernels/convolution/geometry.h"
 #include "kernels/device/declare.h"
 #include "kernels/device/view.h"
@@ -28,6 +29,7 @@ struct ConvolutionOptions : ConvolutionGeometry {
     bool sums = false;
     /// src is a batch normalisation with ReLU: passes are wanted that read what it is of (Convolution::normalises).
     bool normalises = false;
+    EpilogueForm epilogue = {};  ///< of forward passes, where the convolution takes it (Convolution::takes_epilogue)
     Bf16Operands bf16_operands = Bf16Operands::fastest;
     bool deterministic = true;   ///< on CUDA: two runs give the same bits; off, cuDNN may sum in any order
     bool tf32 = false;           ///< on CUDA: f32 operands may be rounded to 10 bits of fraction
@@ -87,6 +89,10 @@ class Convolution {
     /// said: with the bits that batch_norm_apply would have left there.
     virtual NormalisingPasses normalises() const { return {}; }
     virtual void use_normalisation(BatchNormStatistics, BatchNormWeights) {}
+    /// Whether forward passes apply options.epilogue, which use_epilogue then completes before each; else somebody else
+    /// has to.
+    virtual bool takes_epilogue() const { return false; }
+    virtual void use_epilogue(const Epilogue&) {}
     virtual void backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) = 0;
     virtual void backward_weights(Stream stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
                                   void* scratch) = 0;

@@ -109,6 +109,8 @@ class OneDnnConvolution final : public Convolution {
     std::int64_t scratch_bytes() const override {
         return std::max(places_.end, widened_ ? widened_->scratch_bytes() : 0);
     }
+    bool takes_epilogue() const override { return options_.epilogue.wanted; }
+    void use_epilogue(const Epilogue& epilogue) override { epilogue_ = epilogue; }
     void forward(Stream, View src, const float* weights, const float* bias, View dst, void* scratch) override;
     void backward_data(Stream, View diff_dst, const float* weights, View diff_src, void* scratch) override;
     void backward_weights(Stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
@@ -140,6 +142,12 @@ class OneDnnConvolution final : public Convolution {
                    const Descriptor& scratchpad) const;
     void lay_out_scratch();
     std::int64_t weight_count() const { return outputs_ * inputs_ * taps_; }
+    /// Whether weights and bias are changed so that the result comes out normalised.
+    bool folds() const { return options_.epilogue.normalises; }
+    bool biased() const { return options_.bias || folds(); }
+    double factor_of(std::int64_t output) const {
+        return static_cast<double>(epilogue_.weights.scale[output]) * epilogue_.statistics.inverse_deviation[output];
+    }
     Descriptor plain_weights() const;
     const float* pad_weights(Stream stream, const float* weights, char* scratch) const;
     const void* pack(Stream stream, Pass& pass, const float* weights, char* scratch);
@@ -152,6 +160,7 @@ class OneDnnConvolution final : public Convolution {
     dnnl::engine engine_{dnnl::engine::kind::cpu, 0};
     dnnl::stream stream_{engine_};
     std::optional<Pass> forward_, data_, weights_;
+    Epilogue epilogue_;
     bool own_weight_gradient_ = false;
     std::unique_ptr<OneDnnConvolution> widened_;  ///< for the gradient of weights alone, or null
     Places places_{};
@@ -160,6 +169,9 @@ class OneDnnConvolution final : public Convolution {
 OneDnnConvolution::OneDnnConvolution(const ConvolutionOptions& options, ConvolutionPasses passes,
                                      bool own_weight_gradient)
     : options_(options), operand_(operand_type(options)), src_layout_(options.src_layout), taps_(options.taps()) {
+    // One result, and weights that carry the normalisation, which a summand would not have.
+    if (options_.epilogue.beside || (options_.epilogue.normalises && options_.write == Write::accumulate))
+        options_.epilogue = {};
     if (src_layout_ != options_.dst_layout && !flat_source_works()) src_layout_ = options_.dst_layout;
     inputs_ = told_channels(src_layout_, options_.src.c) / options_.groups;
     outputs_ = told_channels(options_.dst_layout, options_.dst_channels);
@@ -208,13 +220,15 @@ OneDnnConvolution::OneDnnConvolution(const ConvolutionOptions& options, Convolut
 dnnl::convolution_forward::primitive_desc OneDnnConvolution::forward_descriptor(const Descriptor& src) const {
     const std::int64_t outputs = told_channels(options_.dst_layout, options_.dst_channels);
     const Descriptor weights(weight_dims(outputs, src.data.dims[1] / options_.groups), src.data_type(), Tag::any);
-    const Descriptor bias = options_.bias ? Descriptor({outputs}, dnnl::memory::data_type::f32, Tag::x) : Descriptor();
+    const Descriptor bias = biased() ? Descriptor({outputs}, dnnl::memory::data_type::f32, Tag::x) : Descriptor();
     dnnl::primitive_attr attributes = user_scratchpad();
-    if (options_.write == Write::accumulate) {
-        dnnl::post_ops sum;
-        sum.append_sum(1.0f);
-        attributes.set_post_ops(sum);
-    }
+    dnnl::post_ops after;
+    if (options_.write == Write::accumulate) after.append_sum(1.0f);
+    // oneDNN's ReLU makes 0 of NaN, which would hide that a scan or weights are not usable; with a slope it does not.
+    constexpr float kAsGoodAsNone = 1e-20f;
+    if (const float slope = options_.epilogue.activation.slope; slope != 1)
+        after.append_eltwise(1.0f, dnnl::algorithm::eltwise_relu, std::max(slope, kAsGoodAsNone), 0.0f);
+    attributes.set_post_ops(after);
     const dnnl::memory::dims padding = dims_of(options_.padding());
     return {{dnnl::prop_kind::forward_training, dnnl::algorithm::convolution_direct, src, weights, bias,
              describe(options_.dst(), options_.dst_layout), dims_of(options_.stride), padding, padding},
@@ -270,8 +284,8 @@ void OneDnnConvolution::lay_out_scratch() {
         rest = std::max(rest, weight_gradient_scratch_bytes(options_.src, options_.dst_channels, options_.kernel.d,
                                                             options_.dst_layout));
     places_.plain = 0;
-    places_.bias = aligned(narrow_plain || rounded || weights_ ? weight_count() * 4 : 0, kCacheLine);
-    places_.packed = places_.bias + aligned(options_.bias ? outputs_ * 4 : 0, kCacheLine);
+    places_.bias = aligned(narrow_plain || rounded || weights_ || folds() ? weight_count() * 4 : 0, kCacheLine);
+    places_.packed = places_.bias + aligned(biased() ? outputs_ * 4 : 0, kCacheLine);
     places_.src = places_.packed + aligned(packed, kCacheLine);
     places_.dst = places_.src + aligned(stage_src ? src_bytes : 0, kCacheLine);
     places_.rest = places_.dst + aligned(stage_dst ? dst_bytes : 0, kCacheLine);
@@ -291,11 +305,13 @@ std::string OneDnnConvolution::implementation() const {
 const float* OneDnnConvolution::pad_weights(Stream stream, const float* weights, char* scratch) const {
     const std::int64_t inputs = options_.inputs() * taps_, padded = inputs_ * taps_;
     const bool rounded = options_.src_type == Type::bf16 && operand_ == Type::f32;
-    if (outputs_ == options_.dst_channels && inputs == padded && !rounded) return weights;
+    if (outputs_ == options_.dst_channels && inputs == padded && !rounded && !folds()) return weights;
     auto* plain = reinterpret_cast<float*>(scratch + places_.plain);
     parallel_for(stream, outputs_, [&](std::int64_t o) {
+        const double factor = folds() && o < options_.dst_channels ? factor_of(o) : 1.0;
         for (std::int64_t i = 0; i < padded; ++i) {
-            const float value = o < options_.dst_channels && i < inputs ? weights[o * inputs + i] : 0.0f;
+            float value = o < options_.dst_channels && i < inputs ? weights[o * inputs + i] : 0.0f;
+            if (folds()) value = static_cast<float>(value * factor);
             plain[o * padded + i] = rounded ? round_to_bf16(value) : value;
         }
     });
@@ -324,10 +340,11 @@ void OneDnnConvolution::forward(Stream stream, View src, const float* weights, c
     if (from.data != src.data) reorder(stream, src, from);
     if (to.data != dst.data && options_.write == Write::accumulate) copy(stream, dst, to);
     auto* shift = reinterpret_cast<float*>(base + places_.bias);
-    if (options_.bias) {
-        std::fill_n(shift, outputs_, 0.0f);
-        std::copy_n(bias, options_.dst_channels, shift);
-    }
+    if (biased()) std::fill_n(shift, outputs_, 0.0f);
+    if (options_.bias) std::copy_n(bias, options_.dst_channels, shift);
+    for (std::int64_t o = 0; folds() && o < options_.dst_channels; ++o)
+        shift[o] = static_cast<float>((shift[o] - static_cast<double>(epilogue_.statistics.mean[o])) * factor_of(o) +
+                                      epilogue_.weights.shift[o]);
     forward_->convolution.run(threads_of(stream), stream_,
                               {{DNNL_ARG_WEIGHTS, pack(stream, *forward_, weights, base)},
                                {DNNL_ARG_SRC, from.data},

@@ -91,6 +91,8 @@ class ByPass final : public Convolution {
             if (one) most = std::max(most, one->scratch_bytes());
         return most;
     }
+    bool takes_epilogue() const override { return forward_->takes_epilogue(); }
+    void use_epilogue(const Epilogue& epilogue) override { forward_->use_epilogue(epilogue); }
     void forward(Stream stream, View src, const float* weights, const float* bias, View dst, void* scratch) override {
         forward_->forward(stream, src, weights, bias, dst, scratch);
     }

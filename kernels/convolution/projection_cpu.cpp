@@ -1,5 +1,6 @@
 #include "kernels/convolution/projection.h"
 
+#include "kernels/convolution/epilogue_block.h"
 #include "kernels/cpu/cpu_blocks.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/vector_clones.h"
@@ -58,7 +59,11 @@ class Projection final : public Convolution {
                                       channel_sum_scratch_bytes(dst, Layout::ncdhw));
     }
 
+    bool takes_epilogue() const override { return options_.epilogue.wanted; }
+    void use_epilogue(const Epilogue& epilogue) override { epilogue_ = epilogue; }
+
     void forward(Stream stream, View src, const float* weights, const float* bias, View dst, void*) override {
+        const EpilogueForm& form = options_.epilogue;
         each_chunk(stream, blocks_.samples, [&](std::int64_t n, std::int64_t first, std::int64_t voxels) {
             for (std::int64_t o = 0; o < options_.dst_channels; ++o) {
                 float* to = dst.as<float>() + (n * options_.dst_channels + o) * blocks_.voxels + first;
@@ -71,6 +76,12 @@ class Projection final : public Convolution {
                         project_chunk<width.value>(at<decltype(real)>(src, n, b, first), voxels,
                                                    block_weights(weights, o, b).data, to);
                     });
+                if (form.wanted) {
+                    const BlockEpilogue<1> epilogue(form, epilogue_, nullptr, o, options_.dst_channels);
+                    float* const after = form.beside ? epilogue_.beside.as<float>() + (to - dst.as<float>()) : nullptr;
+                    if (after) std::copy_n(to, voxels, after);
+                    finish_with<1, float, false>(epilogue, to, voxels, after ? after : to, nullptr);
+                }
             }
         });
     }
@@ -149,6 +160,7 @@ class Projection final : public Convolution {
     }
 
     ConvolutionOptions options_;
+    Epilogue epilogue_;
     Blocks blocks_;
 };
 

@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "base/bytes.h"
+#include "kernels/convolution/epilogue_block.h"
 #include "kernels/convolution/row_tile.h"
 #include "kernels/convolution/weight_gradient.h"
 #include "kernels/cpu/cpu_blocks.h"
@@ -70,6 +71,8 @@ struct Pass {
     const float* weights;  ///< packed
     const float* bias;     ///< of the plain channels, or null
     bool accumulate;
+    EpilogueForm form = {};
+    Epilogue epilogue = {};
 };
 
 /// One plane of one block of output channels.
@@ -85,8 +88,13 @@ void run_plane(const Pass& pass, const Blocks& from, const Blocks& to, std::int6
                              shape.w};
     float bias[B] = {};
     for (std::int64_t b = 0; pass.bias && b < B && block * B + b < shape.c; ++b) bias[b] = pass.bias[block * B + b];
-    T* plane = pass.dst.as<T>() + ((n * to.blocks + block) * shape.d + z) * shape.h * shape.w * B;
+    const std::int64_t first = ((n * to.blocks + block) * shape.d + z) * shape.h * shape.w * B;
+    T* const plane = pass.dst.as<T>() + first;
+    T* const after = pass.form.beside ? pass.epilogue.beside.as<T>() + first : nullptr;
     const auto finish = pass.accumulate ? finish_row<B, T, true> : finish_row<B, T, false>;
+    const auto finish_after = pass.accumulate ? finish_with<B, T, true> : finish_with<B, T, false>;
+    const auto epilogue =
+        pass.form.wanted ? BlockEpilogue<B>(pass.form, pass.epilogue, pass.bias, block, shape.c) : BlockEpilogue<B>();
     const RowTileSize largest = largest_row_tile(shape.w);
     const std::int64_t across = (shape.w + largest.voxels - 1) / largest.voxels;
     alignas(kMemoryAlignment) float sums[kRowTileVoxels * B];
@@ -94,8 +102,14 @@ void run_plane(const Pass& pass, const Blocks& from, const Blocks& to, std::int6
         for (std::int64_t k = 0; k < across; ++k) {
             const std::int64_t x = k * shape.w / across, voxels = (k + 1) * shape.w / across - x;
             row_tile(B, {largest.rows, static_cast<int>(voxels)})(input, {z, y, x}, sums);
-            for (std::int64_t r = 0; r < largest.rows && y + r < shape.h; ++r)
-                finish(sums + r * voxels * B, voxels, bias, plane + ((y + r) * shape.w + x) * B);
+            for (std::int64_t r = 0; r < largest.rows && y + r < shape.h; ++r) {
+                const float* const row = sums + r * voxels * B;
+                const std::int64_t at = ((y + r) * shape.w + x) * B;
+                if (pass.form.wanted)
+                    finish_after(epilogue, row, voxels, plane + at, after ? after + at : nullptr);
+                else
+                    finish(row, voxels, bias, plane + at);
+            }
         }
 }
 
@@ -122,6 +136,8 @@ class RowConvolution final : public Convolution {
         return options_.src_type == Type::bf16 ? "rows, bf16 widened" : "rows";
     }
     std::int64_t scratch_bytes() const override { return places_.end; }
+    bool takes_epilogue() const override { return options_.epilogue.wanted; }
+    void use_epilogue(const Epilogue& epilogue) override { epilogue_ = epilogue; }
     void forward(Stream, View src, const float* weights, const float* bias, View dst, void* scratch) override;
     void backward_data(Stream, View diff_dst, const float* weights, View diff_src, void* scratch) override;
     void backward_weights(Stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
@@ -137,6 +153,7 @@ class RowConvolution final : public Convolution {
     View widened(Stream stream, View view, std::int64_t place, char* scratch) const;
 
     ConvolutionOptions options_;
+    Epilogue epilogue_;
     Places places_{};
 };
 
@@ -173,7 +190,7 @@ void RowConvolution::forward(Stream stream, View src, const float* weights, cons
     auto* packed = reinterpret_cast<float*>(base + places_.rest);
     pack(stream, packing(false), weights, packed);
     run(stream, {widened(stream, src, places_.src, base), dst, packed, options_.bias ? bias : nullptr,
-                 options_.write == Write::accumulate});
+                 options_.write == Write::accumulate, options_.epilogue, epilogue_});
 }
 
 void RowConvolution::backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) {

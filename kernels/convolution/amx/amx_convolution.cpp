@@ -23,6 +23,8 @@ class AmxConvolution final : public Convolution {
 
     std::string implementation() const override { return "AMX"; }
     std::int64_t scratch_bytes() const override { return places_.end; }
+    bool takes_epilogue() const override { return options_.epilogue.wanted; }
+    void use_epilogue(const Epilogue& epilogue) override { epilogue_ = epilogue; }
     void forward(Stream, View src, const float* weights, const float* bias, View dst, void* scratch) override;
     void backward_data(Stream, View diff_dst, const float* weights, View diff_src, void* scratch) override;
     void backward_weights(Stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
@@ -35,6 +37,7 @@ class AmxConvolution final : public Convolution {
     };
 
     ConvolutionOptions options_;
+    Epilogue epilogue_;
     const TileProducts& products_;
     int slots_;
     TilePass forward_;
@@ -64,7 +67,7 @@ void AmxConvolution::forward(Stream stream, View src, const float* weights, cons
     forward_.pack(stream, weights, base);
     forward_.run(stream, products_,
                  {src, dst, base, options_.bias ? bias : nullptr, options_.write == Write::accumulate,
-                  base + places_.slabs, slots_});
+                  base + places_.slabs, slots_, options_.epilogue, epilogue_});
 }
 
 void AmxConvolution::backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) {

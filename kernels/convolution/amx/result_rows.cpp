@@ -28,17 +28,26 @@ void clear_padding_of(std::int64_t first, std::int64_t voxels, std::int64_t step
 
 }  // namespace
 
-void write_rows(const ResultRows& rows, std::int64_t first, std::int64_t last, const float* sums, Type type, void* to) {
+void write_rows(const ResultRows& rows, std::int64_t first, std::int64_t last, const float* sums, Type type, void* to,
+                void* after) {
     with_real(type, [&](auto real) {
         using T = decltype(real);
         const auto write = rows.accumulate ? write_run<T, true> : write_run<T, false>;
+        const auto write_with = rows.accumulate ? finish_with<16, T, true> : finish_with<16, T, false>;
         for (std::int64_t at = first; at < last;) {
             const std::int64_t y = at / rows.columns, x = at % rows.columns;
             const std::int64_t end = std::min(last, (y + 1) * rows.columns);
             const std::int64_t voxels = std::min(end - at, rows.width - x);
-            T* const row = static_cast<T*>(to) + y * rows.row_step + x * rows.voxel_step;
-            if (voxels > 0) write(sums + (at - first) * 16, voxels, rows.bias, rows.voxel_step, row);
-            if (rows.channels < 16) clear_padding_of(rows.channels, voxels, rows.voxel_step, row);
+            const std::int64_t place = y * rows.row_step + x * rows.voxel_step;
+            T* const row = static_cast<T*>(to) + place;
+            T* const beside = after ? static_cast<T*>(after) + place : nullptr;
+            const float* const of_row = sums + (at - first) * 16;
+            if (voxels > 0 && rows.epilogue)
+                write_with(*rows.epilogue, of_row, voxels, row, beside);
+            else if (voxels > 0)
+                write(of_row, voxels, rows.bias, rows.voxel_step, row);
+            for (T* const written : {row, beside})
+                if (written && rows.channels < 16) clear_padding_of(rows.channels, voxels, rows.voxel_step, written);
             at = end;
         }
     });

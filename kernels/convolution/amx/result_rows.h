@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "kernels/convolution/epilogue_block.h"
 #include "kernels/device/view.h"
 
 namespace iwseg::cpu {
@@ -15,9 +16,12 @@ struct ResultRows {
     const float* bias;        ///< 16
     std::int64_t channels;    ///< of the 16; the others stay zero, whatever their sums
     bool accumulate;
+    const BlockEpilogue<16>* epilogue = nullptr;  ///< with the bias in it; voxels then lie side by side
 };
 
 /// sums: (last - first, 16), numbers first to last - 1 of the rows. to: the first row's first voxel, f32 or bf16.
-void write_rows(const ResultRows& rows, std::int64_t first, std::int64_t last, const float* sums, Type type, void* to);
+/// after: the same place of where an epilogue's result goes, where `to` has the sums' own; else null.
+void write_rows(const ResultRows& rows, std::int64_t first, std::int64_t last, const float* sums, Type type, void* to,
+                void* after);
 
 }  // namespace iwseg::cpu

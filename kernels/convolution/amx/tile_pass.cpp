@@ -162,6 +162,9 @@ void TilePass::run_class(const TileProducts& products, const Operands& operands,
                    .bias = nullptr,
                    .channels = kBlock,
                    .accumulate = operands.accumulate};
+    BlockEpilogue<kBlock> epilogue[2];
+    for (int b = 0; operands.form.wanted && b < count; ++b)
+        epilogue[b] = {operands.form, operands.epilogue, operands.bias, blocks.first + b, outputs_};
     alignas(kTileRow) float sums[4 * kTileVoxels * kBlock];
     for (std::int64_t z = planes.first; z < planes.first + planes.count; ++z) {
         const SlabRange terms = terms_at(of, z);
@@ -184,10 +187,13 @@ void TilePass::run_class(const TileProducts& products, const Operands& operands,
                 const std::int64_t volume = item.sample * output_blocks_ + blocks.first + b;
                 const std::int64_t place = ((volume * shape.d + to_z) * shape.h + to_y) * shape.w + of.w.first;
                 out.bias = bias[b];
+                if (operands.form.wanted) out.epilogue = &epilogue[b];
+                const Type type = operands.written.type;
+                const std::int64_t bytes = place * kBlock * bytes_of(type);
                 out.channels = std::min(kBlock, outputs_ - (blocks.first + b) * kBlock);
-                write_rows(
-                    out, at, std::min(next, results), sums + b * tiles * kTileVoxels * kBlock, operands.written.type,
-                    static_cast<char*>(operands.written.data) + place * kBlock * bytes_of(operands.written.type));
+                write_rows(out, at, std::min(next, results), sums + b * tiles * kTileVoxels * kBlock, type,
+                           operands.written.as<char>() + bytes,
+                           operands.form.beside ? operands.epilogue.beside.as<char>() + bytes : nullptr);
             }
             at = next;
         }

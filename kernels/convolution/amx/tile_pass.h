@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/convolution/amx/pass_terms.h"
+#include "kernels/convolution/epilogue.h"
 #include "kernels/convolution/geometry.h"
 #include "kernels/device/declare.h"
 
@@ -31,6 +32,8 @@ class TilePass {
         bool accumulate;
         char* slabs;
         int slots;  ///< slabs there are
+        EpilogueForm form = {};
+        Epilogue epilogue = {};
     };
     void run(Stream stream, const TileProducts& products, const Operands& operands) const;
 

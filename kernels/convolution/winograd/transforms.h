@@ -29,6 +29,11 @@ struct WinogradFinish {
     const float* bias;         ///< L
     const std::int32_t* kept;  ///< L; -1, or 0 for those that only fill a block
     bool accumulate;           ///< to what lies in the plane
+    /// Null, or an epilogue (kernels/convolution/epilogue.h), activation(scale x + shift) with L of each.
+    const float* scale = nullptr;
+    const float* shift = nullptr;
+    float slope = 1;
+    float* beside = nullptr;  ///< another plane, to which the epilogue's result goes where this one keeps its own
 };
 
 /// Sums of products, (position, tile, L), to results in a block's plane (H, W, L); those outside of it are left out.

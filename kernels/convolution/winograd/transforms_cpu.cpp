@@ -87,6 +87,9 @@ template <int L>
     using Mask = typename LyingMask<L>::Type;
     const V bias = *reinterpret_cast<const VoxelOf<L>*>(finish.bias);
     const Mask kept = *reinterpret_cast<const Mask*>(finish.kept);
+    const V scale = finish.scale ? V(*reinterpret_cast<const VoxelOf<L>*>(finish.scale)) : V{};
+    const V shift = finish.scale ? V(*reinterpret_cast<const VoxelOf<L>*>(finish.shift)) : V{};
+    const Mask leaks = Mask{} - (finish.slope > 0.0f ? 1 : 0);  // else what is below 0 becomes 0, infinity too
     for (std::int64_t r = 0; r < tiles.rows; ++r) {
         const std::int64_t y = 2 * (tiles.first_row + r), rows = std::min<std::int64_t>(2, tiles.height - y);
         for (std::int64_t c = 0; c < tiles.columns; ++c, sums += L) {
@@ -110,7 +113,17 @@ template <int L>
                     if (j >= voxels) break;
                     V value = reinterpret_cast<V>(reinterpret_cast<Mask>(pair[j] + bias) & kept);
                     if (finish.accumulate) value += *reinterpret_cast<const VoxelOf<L>*>(at + j * L);
-                    *reinterpret_cast<VoxelOf<L>*>(at + j * L) = value;
+                    float* to = at + j * L;
+                    if (finish.scale) {
+                        if (finish.beside) {
+                            *reinterpret_cast<VoxelOf<L>*>(to) = value;
+                            to = finish.beside + (to - plane);
+                        }
+                        value = value * scale + shift;
+                        const V low = reinterpret_cast<V>(reinterpret_cast<Mask>(value * finish.slope) & leaks);
+                        value = value < V{} ? low : value;
+                    }
+                    *reinterpret_cast<VoxelOf<L>*>(to) = value;
                 }
             }
         }

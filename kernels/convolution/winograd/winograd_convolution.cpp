@@ -36,10 +36,13 @@ class WinogradConvolution final : public Convolution {
         return std::string("winograd") + (vectors_ == Vectors::avx2 ? ", AVX2" : "");
     }
     std::int64_t scratch_bytes() const override { return aligned(scratch_); }
+    bool takes_epilogue() const override { return options_.epilogue.wanted; }
+    void use_epilogue(const Epilogue& epilogue) override { epilogue_ = epilogue; }
     void forward(Stream stream, View src, const float* weights, const float* bias, View dst, void* scratch) override {
         auto* const packed = static_cast<float*>(scratch);
         forward_.pack(stream, weights, packed);
-        forward_.run(stream, src, packed, options_.bias ? bias : nullptr, options_.write == Write::accumulate, dst);
+        forward_.run(stream, src, packed, options_.bias ? bias : nullptr, options_.write == Write::accumulate, dst,
+                     options_.epilogue, epilogue_);
     }
     void backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) override {
         auto* const packed = static_cast<float*>(scratch);
@@ -54,6 +57,7 @@ class WinogradConvolution final : public Convolution {
 
   private:
     ConvolutionOptions options_;
+    Epilogue epilogue_;
     Vectors vectors_;
     WinogradPass forward_;
     std::optional<WinogradPass> data_;

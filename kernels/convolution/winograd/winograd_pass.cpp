@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/convolution/epilogue_block.h"
 #include "kernels/convolution/taps/thread_room.h"
 #include "kernels/cpu/parallel.h"
 
@@ -147,16 +148,24 @@ void WinogradPass::multiply(const Operands& operands, const Item& item, const Ro
 void WinogradPass::finish(const Operands& operands, const Item& item, const Room& room, std::int64_t first,
                           std::int64_t last) const {
     for (std::int64_t block = item.first_block; block < item.last_block; ++block) {
-        float bias[kMostBlock] = {};
+        float bias[kMostBlock] = {}, scale[kMostBlock] = {}, shift[kMostBlock] = {};
         std::int32_t kept[kMostBlock] = {};
         for (std::int64_t o = 0; o < std::min(block_, outputs_ - block * block_); ++o) {
             if (operands.bias) bias[o] = operands.bias[block * block_ + o];
             kept[o] = -1;
+            const ChannelAffine affine(operands.form, operands.epilogue, block * block_ + o);
+            scale[o] = affine.scale, shift[o] = affine.shift;
+        }
+        WinogradFinish finish{bias, kept, operands.accumulate};
+        if (operands.form.wanted) {
+            finish.scale = scale, finish.shift = shift;
+            finish.slope = operands.form.activation.slope;
         }
         for (std::int64_t plane = first; plane < last; ++plane) {
+            const std::int64_t at = regions_.plane_at(plane, block, output_blocks_, block_);
+            if (operands.form.beside) finish.beside = operands.epilogue.beside.as<float>() + at;
             transforms_.result(room.sums_of(block - item.first_block, plane - first, regions_.step_planes),
-                               room.sum_position, item.tiles, {bias, kept, operands.accumulate},
-                               operands.written + regions_.plane_at(plane, block, output_blocks_, block_));
+                               room.sum_position, item.tiles, finish, operands.written + at);
         }
     }
 }
@@ -174,9 +183,9 @@ void WinogradPass::run_item(const Operands& operands, const Item& item) const {
     }
 }
 
-void WinogradPass::run(Stream stream, View read, const float* packed, const float* bias, bool accumulate,
-                       View written) const {
-    const Operands operands{read.as<const float>(), packed, bias, accumulate, written.as<float>()};
+void WinogradPass::run(Stream stream, View read, const float* packed, const float* bias, bool accumulate, View written,
+                       const EpilogueForm& form, const Epilogue& epilogue) const {
+    const Operands operands{read.as<const float>(), packed, bias, accumulate, written.as<float>(), form, epilogue};
     parallel_for(stream, items(), [&](std::int64_t i) { run_item(operands, item(i)); });
 }
 

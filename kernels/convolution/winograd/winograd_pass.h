@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "kernels/convolution/epilogue.h"
 #include "kernels/convolution/geometry.h"
 #include "kernels/convolution/winograd/product.h"
 #include "kernels/convolution/winograd/tile_regions.h"
@@ -36,7 +37,8 @@ class WinogradPass {
     /// weights: the convolution's own (O, C, kernel).
     void pack(Stream stream, const float* weights, float* packed) const;
     /// bias: of the written channels, or null. Accumulates to what lies in `written`.
-    void run(Stream stream, View read, const float* packed, const float* bias, bool accumulate, View written) const;
+    void run(Stream stream, View read, const float* packed, const float* bias, bool accumulate, View written,
+             const EpilogueForm& form = {}, const Epilogue& epilogue = {}) const;
 
   private:
     struct Operands {
@@ -45,6 +47,8 @@ class WinogradPass {
         const float* bias;
         bool accumulate;
         float* written;
+        EpilogueForm form;
+        Epilogue epilogue;
     };
     /// Ranges are from a first to before a last: planes of all samples, one after another, and blocks of outputs.
     struct Item {
