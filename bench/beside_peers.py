@@ -3,8 +3,9 @@
     bench/beside_peers.py --iwseg build/release/bin/iwseg --shared ../shared --out bench/results/cpu.json [--only step]
 
 Each measurement is a process of its own; a ratio is the peer's time over ours in the same round, and of those the
-median. Peers: PyTorch, cc3d, SciPy, scikit-image, nibabel, from the Python that runs this and from --more-python
-(Debian's has an older PyTorch). One that is not installed is named as missing. Needs Python 3.9 and nothing else.
+median. Peers: PyTorch, OpenVINO, ONNX Runtime, cc3d, SciPy, scikit-image, nibabel, from the Python that runs this and
+from --more-python (Debian's has an older PyTorch). One that is not installed is named as missing. Needs Python 3.9 and
+nothing else.
 """
 import argparse
 import json
@@ -22,7 +23,8 @@ HERE = pathlib.Path(__file__).parent
 # Each program waits as it does by itself.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
 STEP = ["--patch", "64", "--batch", "2"]
-SCAN = ["--shape", "182", "218", "182", "--patch", "96", "--stride", "88"]
+PATCH = 96
+SCAN = ["--shape", "182", "218", "182", "--patch", PATCH, "--stride", "88"]
 
 
 def run_json(command):
@@ -109,16 +111,56 @@ def kernels(table):
         table.add(f"  convolutions, of {result['peak_gflop_per_second']:.0f} GFLOP/s there are", [rate], unit="GFLOP/s")
 
 
-def predict(table):
+def predictors(table, folder, arguments):
+    """By name: what runs each peer that predicts by the same network on the same grid."""
     o = table.options
-    for precision in ("fp32", "bf16"):
-        theirs = (lambda: table.peer(sys.executable, "torch_predict", "--oracle", o.oracle, *SCAN, "--precision", precision)) if o.oracle else None
-        a, b = table.rounds(lambda: table.ours("predict", *SCAN, "--precision", precision), theirs, min(2, o.rounds))
-        name = b[0]["version"] if b else None
-        table.add(f"prediction, 182 x 218 x 182, {precision}", [r["predict_seconds"] for r in a], [r["seconds"] for r in b],
-                  target=2 if b else None, peer=name)
-        table.add(f"  its memory, of {a[0]['estimated_bytes'] / 1e9:.3f} GB estimated", [r["peak_bytes"] / 1e9 for r in a],
-                  [r["peak_bytes"] / 1e9 for r in b], "GB", 1 / 0.35 if b else None, name)
+    if not o.oracle:
+        return {}
+    found = {"torch": ["torch_predict", "--oracle", o.oracle]}
+    file = pathlib.Path(folder) / "unet.onnx"
+    export = [sys.executable, HERE / "export_network.py", "--oracle", o.oracle, "--patch", PATCH, "--out", file]
+    if file.exists() or subprocess.run([str(part) for part in export], capture_output=True, env=ENVIRONMENT).returncode == 0:
+        found |= {"openvino": ["openvino_predict", "--onnx", file], "onnxruntime": ["onnxruntime_predict", "--onnx", file]}
+    else:
+        print("missing: onnx, to export the network for OpenVINO and ONNX Runtime")
+    return {name: lambda run=run: table.peer(sys.executable, *run, *arguments) for name, run in found.items()}
+
+
+def beside_predictors(table, what, name, arguments, rounds):
+    """Ours, by `bench NAME`, beside each peer, all in turn; ONNX Runtime computes in fp32 alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        for precision in ("fp32", "bf16"):
+            given = [*arguments, "--precision", precision]
+            peers = predictors(table, folder, given)
+            if precision == "bf16":
+                peers.pop("onnxruntime", None)
+            ours, theirs = [], {peer: [] for peer in peers}
+            for _ in range(rounds):
+                ours.append(table.ours(name, *given))
+                for peer, run in peers.items():
+                    if (result := run()) is not None:
+                        theirs[peer].append(result)
+            seconds = [r.get("predict_seconds") or r["patch_seconds_median"] for r in ours]
+            memory = [r["peak_bytes"] / 1e9 for r in ours]
+            table.add(f"{what}, {precision}", seconds)
+            table.add(f"  its memory, {what}, {precision}", memory, unit="GB")
+            for peer, results in theirs.items():
+                if not results:
+                    continue
+                version = results[0]["version"]
+                table.add(f"{what}, {precision}, {peer}", seconds, [r["seconds"] for r in results],
+                          target={"torch": 2, "openvino": 1 / 0.9}.get(peer), peer=version)
+                table.add(f"  its memory, {what}, {precision}, {peer}", memory, [r["peak_bytes"] / 1e9 for r in results],
+                          "GB", 1 / 0.35, version)
+
+
+def predict(table):
+    beside_predictors(table, "prediction, 182 x 218 x 182", "predict", SCAN, min(2, table.options.rounds))
+
+
+def patch(table):
+    arguments = ["--patch", PATCH, "--steps", table.options.steps]
+    beside_predictors(table, f"one patch of {PATCH}^3", "patch", arguments, table.options.rounds)
 
 
 def label(table):
@@ -257,7 +299,7 @@ def growth(table):
     series("components", (64, 128, 256, 512, 1000), label_of)
 
 
-GROUPS = {run.__name__: run for run in (step, kernels, predict, label, weights, loss, read, train, size, froc, growth)}
+GROUPS = {run.__name__: run for run in (step, kernels, predict, patch, label, weights, loss, read, train, size, froc, growth)}
 
 
 def main():

@@ -118,29 +118,63 @@ def torch_loss(options):
             "version": "torch " + torch.__version__}
 
 
-def torch_predict(options):
-    """The grid of docs/design.md, section 10, on noise: patches are averaged where they overlap."""
-    torch, unet_torch = oracle(options)
-    net = unet_torch.unet(widths=tuple(options.widths)).eval()
+def grid_prediction(options, run):
+    """The grid of docs/design.md, section 10, on noise: patches are averaged where they overlap. run: logits of a patch."""
+    import numpy
     shape, patch, stride = options.shape, options.patch, options.stride
     padded = [patch + -(-(max(n, patch) - patch) // stride) * stride for n in shape]
     begin = time.perf_counter()
-    image = torch.zeros(1, 1, *padded)
+    image = numpy.zeros((1, 1, *padded), "f4")
     first = [(p - n) // 2 for p, n in zip(padded, shape)]
     inside = tuple(slice(f, f + n) for f, n in zip(first, shape))
-    image[0, 0][inside] = torch.randn(*shape)
-    logit, probability, count = torch.zeros(padded), torch.zeros(padded), torch.zeros(padded)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=options.precision == "bf16"):
-        for d in range(0, padded[0] - patch + 1, stride):
-            for h in range(0, padded[1] - patch + 1, stride):
-                for w in range(0, padded[2] - patch + 1, stride):
-                    place = (slice(d, d + patch), slice(h, h + patch), slice(w, w + patch))
-                    z = net(image[(..., *place)])[0, 0].float()
-                    logit[place] += z
-                    probability[place] += z.sigmoid()
-                    count[place] += 1
+    image[0, 0][inside] = numpy.random.default_rng(0).standard_normal(shape, "f4")
+    logit, probability, count = (numpy.zeros(padded, "f4") for _ in range(3))
+    for d in range(0, padded[0] - patch + 1, stride):
+        for h in range(0, padded[1] - patch + 1, stride):
+            for w in range(0, padded[2] - patch + 1, stride):
+                place = (slice(d, d + patch), slice(h, h + patch), slice(w, w + patch))
+                z = run(image[(..., *place)])[0, 0]
+                logit[place] += z
+                probability[place] += 1 / (1 + numpy.exp(-z))
+                count[place] += 1
     logit, probability = (logit / count)[inside], (probability / count)[inside]
-    return {"seconds": time.perf_counter() - begin, "version": "torch " + torch.__version__}
+    return time.perf_counter() - begin
+
+
+def predicted(options, version, run):
+    """Of a whole scan, or one patch where no shape of a scan is given."""
+    import numpy
+    if options.shape:
+        return {"seconds": grid_prediction(options, run), "version": version}
+    patch = numpy.random.default_rng(0).standard_normal((1, 1) + 3 * (options.patch,), "f4")
+    return {"seconds": median_seconds(lambda: run(patch), options.steps), "version": version}
+
+
+def torch_predict(options):
+    torch, unet_torch = oracle(options)
+    net = unet_torch.unet(widths=tuple(options.widths)).eval()
+
+    def run(patch):
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=options.precision == "bf16"):
+            return net(torch.from_numpy(patch.copy())).float().numpy()
+
+    return predicted(options, "torch " + torch.__version__, run)
+
+
+def openvino_predict(options):
+    import openvino
+    model = openvino.Core().compile_model(options.onnx, "CPU", {
+        "INFERENCE_NUM_THREADS": options.threads,
+        "INFERENCE_PRECISION_HINT": "bf16" if options.precision == "bf16" else "f32"})
+    return predicted(options, "OpenVINO " + openvino.__version__.split("-")[0], lambda patch: model(patch)[0])
+
+
+def onnxruntime_predict(options):
+    import onnxruntime
+    threads = onnxruntime.SessionOptions()
+    threads.intra_op_num_threads = options.threads
+    session = onnxruntime.InferenceSession(options.onnx, threads, providers=["CPUExecutionProvider"])
+    return predicted(options, "ONNX Runtime " + onnxruntime.__version__, lambda patch: session.run(None, {"image": patch})[0])
 
 
 def torch_convolution(options):
@@ -184,14 +218,15 @@ def torch_size(_):
             "version": "torch " + torch.__version__ + ", CPU libraries"}
 
 
-PEERS = {run.__name__: run for run in (cc3d, scipy, skimage, weights, nibabel, torch_loss, torch_predict, torch_convolution,
-                                         torch_import, torch_size)}
+PEERS = {run.__name__: run for run in (cc3d, scipy, skimage, weights, nibabel, torch_loss, torch_predict, openvino_predict,
+                                         onnxruntime_predict, torch_convolution, torch_import, torch_size)}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("peer", choices=PEERS)
     parser.add_argument("--oracle", help="unet_torch.py")
+    parser.add_argument("--onnx", help="the network as bench/export_network.py writes it, for the same patch")
     parser.add_argument("--mask")
     parser.add_argument("--image")
     parser.add_argument("--size", type=int, default=128)
