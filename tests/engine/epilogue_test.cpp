@@ -87,9 +87,10 @@ struct DrawnNetwork {
     std::mt19937 random;
 };
 
-// f32: weights that carry a normalisation are rounded once more, and sums are of other products: 1e-6 of the largest
-// value, for four convolutions in a row. bf16: each result is rounded to 2^-9 of itself, here and there at other
-// places; of four in a row at most 2^-6 of the largest.
+// f32: oneDNN's weights that carry a normalisation are rounded once more, by 6e-8, as are sums of them; five
+// convolutions in a row, the last of which may have a tenth of its inputs' size: 5e-6 of the largest value (of 600
+// networks the worst had 2.2e-6). bf16: each result is rounded to 2^-9 of itself, here and there at other places: 2^-4
+// (the worst had 2^-5).
 TEST(Epilogue, OfDrawnNetworksEqualsPassesOfItsOwn) {
     const unsigned seed = std::random_device{}();
     int applied = 0;
@@ -108,7 +109,8 @@ TEST(Epilogue, OfDrawnNetworksEqualsPassesOfItsOwn) {
                     const auto got = fused.run(), expected = unfused.run();
                     ASSERT_EQ(got.size(), expected.size());
                     for (std::size_t k = 0; k < got.size(); ++k)
-                        EXPECT_LE(largest_difference(got[k], expected[k]), (bf16 ? 0.016 : 1e-6) * largest(expected[k]))
+                        EXPECT_LE(largest_difference(got[k], expected[k]),
+                                  (bf16 ? 0.0625 : 5e-6) * largest(expected[k]))
                             << "output " << k << (bf16 ? ", bf16, layout " : ", layout ") << static_cast<int>(layout);
                 }
             }
