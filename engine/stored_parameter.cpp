@@ -30,15 +30,20 @@ std::optional<std::string> unusable_values(const Parameter& parameter, std::span
     return fault_of(parameter.name, values);
 }
 
-void copy_stored(const std::filesystem::path& file, const std::map<std::string, StoredTensor>& stored,
-                 const std::string& name, const Parameter& parameter, float* destination) {
+const StoredTensor& stored_array(const std::filesystem::path& file, const std::map<std::string, StoredTensor>& stored,
+                                 const std::string& name, const std::vector<std::int64_t>& shape) {
     const auto found = stored.find(name);
     if (found == stored.end()) throw InputError(file.string() + " has no array " + name + ", which the network needs");
-    if (found->second.shape != parameter.shape)
+    if (found->second.shape != shape)
         throw InputError(file.string() + ": " + name + " has the shape " + shape_text(found->second.shape) +
-                         ", but the network's is " + shape_text(parameter.shape) +
+                         ", but the network's is " + shape_text(shape) +
                          "; are these weights of other widths or channels?");
-    const std::vector<float> values = found->second.as_f32();
+    return found->second;
+}
+
+void copy_stored(const std::filesystem::path& file, const std::map<std::string, StoredTensor>& stored,
+                 const std::string& name, const Parameter& parameter, float* destination) {
+    const std::vector<float> values = stored_array(file, stored, name, parameter.shape).as_f32();
     if (const auto fault = fault_of(name, values))
         throw InputError(file.string() + ": " + *fault + ", which no usable network has; did its training diverge?");
     std::copy(values.begin(), values.end(), destination);

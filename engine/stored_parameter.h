@@ -19,6 +19,10 @@ constexpr std::string_view kRunningVariance = "running_var";
 /// For messages: (16, 1, 3, 3, 3).
 std::string shape_text(const std::vector<std::int64_t>& shape);
 
+/// The stored array of that name. Throws InputError, naming file and array, where it is missing or of another shape.
+const StoredTensor& stored_array(const std::filesystem::path& file, const std::map<std::string, StoredTensor>& stored,
+                                 const std::string& name, const std::vector<std::int64_t>& shape);
+
 /// Checks the stored array of that name against the parameter whose shape it has, and copies it. Throws InputError,
 /// naming file and array, where it is missing, of another shape, or holds values that nobody can use.
 void copy_stored(const std::filesystem::path& file, const std::map<std::string, StoredTensor>& stored,

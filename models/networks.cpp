@@ -1,11 +1,15 @@
 #include "models/networks.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <iterator>
+#include <stdexcept>
 
 #include "base/error.h"
 #include "base/nearest_name.h"
+#include "engine/graph.h"
 #include "engine/safetensors.h"
+#include "engine/stored_parameter.h"
 #include "models/monai_unet.h"
 #include "models/plain_unet.h"
 #include "models/residual_encoder_unet.h"
@@ -49,6 +53,18 @@ constexpr Kind kKinds[] = {
      segresnet_of_weights},
 };
 
+/// A network is counted and sized by some of its file's shapes. Before memory is taken for all of them, each array is
+/// held to the network's: a small file can ask for no more than what it has. Arrays of one side follow from those.
+void require_shapes(const Network& network, const std::map<std::string, StoredTensor>& stored,
+                    const std::string& file) {
+    Graph graph;
+    const std::int64_t side = network.padded(2 * std::int64_t{network.divisor});
+    network.build(graph.input("patch", {1, network.in_channels, side, side, side}));
+    for (const ParameterSpec& parameter : graph.parameters())
+        if (parameter.shape.size() > 1 || stored.contains(parameter.name))
+            stored_array(file, stored, parameter.name, parameter.shape);
+}
+
 }  // namespace
 
 const std::vector<std::string>& network_names() {
@@ -75,7 +91,21 @@ Network network_of_weights(const std::string& file, std::map<std::string, std::s
     const auto* const kind = std::find_if(std::begin(kKinds), std::end(kKinds), [&](const Kind& one) {
         return stored.contains(one.array) || (one.or_array && stored.contains(one.or_array));
     });
-    if (kind != std::end(kKinds)) return kind->of_weights(file, metadata);
+    if (kind != std::end(kKinds)) {
+        // Networks' own sentences name no file.
+        const auto named = [&](const std::string& what) {
+            return InputError(what.find(file) == std::string::npos ? file + ": " + what : what);
+        };
+        try {
+            Network network = kind->of_weights(file, metadata);
+            require_shapes(network, stored, file);
+            return network;
+        } catch (const InputError& error) {
+            throw named(error.what());
+        } catch (const std::invalid_argument& error) {
+            throw named(error.what());
+        }
+    }
     std::string wanted;
     for (const Kind& one : kKinds)
         wanted += (wanted.empty() ? "" : ", or ") + std::string(one.array) + " (" + one.name + ")";
