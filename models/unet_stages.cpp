@@ -19,13 +19,6 @@ using nlohmann::json;
 
 constexpr const char* kStyleKey = "unet_style";
 
-/// Voxels of an image that one of the deepest stage stands for.
-Sides all_strides(const UnetStages& stages) {
-    Sides all = 1;
-    for (const Sides& one : stages.strides) all.d *= one.d, all.h *= one.h, all.w *= one.w;
-    return all;
-}
-
 /// What the metadata say beside the shapes. Throws InputError where that is not usable.
 UnetStyle style_in(const std::map<std::string, std::string>& metadata, const std::string& file) {
     UnetStyle style;
@@ -41,11 +34,17 @@ UnetStyle style_in(const std::map<std::string, std::string>& metadata, const std
     return style;
 }
 
-Sides sides_of(const std::vector<std::int64_t>& shape) {
-    return {static_cast<int>(shape[2]), static_cast<int>(shape[3]), static_cast<int>(shape[4])};
+}  // namespace
+
+Sides product_of(const std::vector<Sides>& strides) {
+    Sides all = 1;
+    for (const Sides& one : strides) all.d *= one.d, all.h *= one.h, all.w *= one.w;
+    return all;
 }
 
-}  // namespace
+Sides kernel_in(const std::vector<std::int64_t>& shape) {
+    return {static_cast<int>(shape[2]), static_cast<int>(shape[3]), static_cast<int>(shape[4])};
+}
 
 std::vector<int> completed_counts(std::vector<int> counts, std::size_t stages, int most_often,
                                   const std::string& kind) {
@@ -68,16 +67,16 @@ UnetStages completed(UnetStages stages, int decoder_convs) {
         throw InputError(stages.kind + " of " + std::to_string(count) + " widths, " +
                          std::to_string(stages.strides.size()) + " strides and " +
                          std::to_string(stages.kernels.size()) + " kernels: expected as many of each");
-    const auto require = [&](const Sides& sides, int most, const std::string& what) {
+    const auto require = [&](const Sides& sides, const std::string& what) {
         for (const int side : {sides.d, sides.h, sides.w})
-            if (side < 1 || side > most)
+            if (side < 1 || side > kMostSide)
                 throw InputError(stages.kind + " with a " + what + " of " + std::to_string(side) +
-                                 " voxels: expected 1 to " + std::to_string(most));
+                                 " voxels: expected 1 to " + std::to_string(kMostSide));
     };
     std::int64_t voxels = 1;
     for (std::size_t i = 0; i < count; ++i) {
-        require(stages.strides[i], 7, "stride");
-        require(stages.kernels[i], 7, "kernel");
+        require(stages.strides[i], "stride");
+        require(stages.kernels[i], "kernel");
         voxels *= stages.strides[i].product();
         if (voxels > std::numeric_limits<int>::max())
             throw InputError(stages.kind + " whose strides make a voxel of more than 2^31");
@@ -93,7 +92,7 @@ UnetStages completed(UnetStages stages, int decoder_convs) {
 }
 
 void require_patch(const UnetStages& stages, const Shape& image) {
-    const Sides all = all_strides(stages);
+    const Sides all = product_of(stages.strides);
     if (image.d % all.d || image.h % all.h || image.w % all.w || image.voxels() <= std::int64_t{all.d} * all.h * all.w)
         throw InputError("a patch of " + std::to_string(image.d) + " x " + std::to_string(image.h) + " x " +
                          std::to_string(image.w) + " voxels is not usable: its sides must be multiples of " +
@@ -142,7 +141,7 @@ std::vector<Tensor> decode(const UnetStages& stages, const std::vector<Tensor>& 
 
 Network network_of(const UnetStages& stages, const std::string& name,
                    std::function<std::vector<Tensor>(Tensor image)> encode) {
-    const Sides all = all_strides(stages);
+    const Sides all = product_of(stages.strides);
     const auto build_levels = [stages, encode](Tensor image) {
         require_patch(stages, image.shape());
         return decode(stages, encode(image));
@@ -200,7 +199,7 @@ UnetStages StoredStages::read(const std::string& name, const std::string& rest) 
         const std::vector<std::int64_t> shape = shape_of(name + std::to_string(i) + rest);
         if (i == 0) stages.in_channels = static_cast<int>(shape[1]);
         stages.widths.push_back(static_cast<int>(shape[0]));
-        stages.kernels.push_back(sides_of(shape));
+        stages.kernels.push_back(kernel_in(shape));
     }
     // The first stage's stride leaves no trace in the file: it is 1 in every plan of nnU-Net's.
     const std::size_t count_of_stages = stages.widths.size();
@@ -209,7 +208,7 @@ UnetStages StoredStages::read(const std::string& name, const std::string& rest) 
     stages.strides.assign(count_of_stages, 1);
     for (std::size_t step = 0; step + 1 < count_of_stages; ++step)
         stages.strides[count_of_stages - 1 - step] =
-            sides_of(shape_of("decoder.transpconvs." + std::to_string(step) + ".weight"));
+            kernel_in(shape_of("decoder.transpconvs." + std::to_string(step) + ".weight"));
     stages.heads = count_of_stages > 2 && contains("decoder.seg_layers.0.weight");
     stages.out_channels =
         static_cast<int>(shape_of("decoder.seg_layers." + std::to_string(count_of_stages - 2) + ".weight")[0]);

@@ -17,6 +17,9 @@
 // of its state_dict.
 namespace iwseg {
 
+/// Voxels of a stride or a kernel along an axis; 1 is the least.
+constexpr int kMostSide = 7;
+
 /// Channels, strides and kernels of the stages, of which there are two or more.
 struct UnetStages {
     std::string kind;  ///< "a plain U-Net", for messages
@@ -35,6 +38,11 @@ UnetStages completed(UnetStages stages, int decoder_convs);
 /// `counts`, or as many `most_often` where it is empty. Throws InputError where there are not `stages` of them, or one
 /// is below 1.
 std::vector<int> completed_counts(std::vector<int> counts, std::size_t stages, int most_often, const std::string& kind);
+
+/// Along each axis the product: voxels of an image that one of the deepest stage stands for.
+Sides product_of(const std::vector<Sides>& strides);
+/// The kernel of a convolution's weights of this shape.
+Sides kernel_in(const std::vector<std::int64_t>& shape);
 
 /// Throws InputError where a side is not a multiple of the product of its strides, and where the deepest stage would be
 /// a single voxel.
