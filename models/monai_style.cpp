@@ -1,6 +1,7 @@
 #include "models/monai_style.h"
 
 #include <array>
+#include <cstddef>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "engine/ops/instance_norm.h"
 #include "engine/ops/prelu.h"
 #include "engine/ops/relu.h"
+#include "models/unet_stages.h"
 
 namespace iwseg {
 namespace {
@@ -21,6 +23,23 @@ constexpr std::array<std::pair<const char*, MonaiStyle::Activation>, 3> kMonaiAc
     {{"prelu", MonaiStyle::Activation::prelu},
      {"relu", MonaiStyle::Activation::relu},
      {"leaky_relu", MonaiStyle::Activation::leaky_relu}}};
+constexpr std::array<std::pair<const char*, MonaiStyle::Norm>, 4> kMonaiNorms{{{"instance", MonaiStyle::Norm::instance},
+                                                                               {"batch", MonaiStyle::Norm::batch},
+                                                                               {"group", MonaiStyle::Norm::group},
+                                                                               {"none", MonaiStyle::Norm::none}}};
+
+template <class Value, std::size_t count>
+std::optional<Value> value_named(const std::array<std::pair<const char*, Value>, count>& all, const std::string& name) {
+    for (const auto& [known, value] : all)
+        if (name == known) return value;
+    return std::nullopt;
+}
+template <class Value, std::size_t count>
+std::string name_in(const std::array<std::pair<const char*, Value>, count>& all, Value value) {
+    for (const auto& [name, known] : all)
+        if (value == known) return name;
+    return "";
+}
 
 [[noreturn]] void refuse_monai_key(const std::string& file, const std::string& text) {
     throw InputError(file + ": " + kMonaiKey + " = " + text.substr(0, 60) +
@@ -35,6 +54,8 @@ Tensor monai_norm(Tensor x, const std::string& name, const MonaiStyle& style) {
             return instance_norm(x, {.name = name});
         case MonaiStyle::Norm::batch:
             return batch_norm(x, {.name = name});
+        case MonaiStyle::Norm::none:
+            return x;
         case MonaiStyle::Norm::group:
             break;
     }
@@ -54,12 +75,11 @@ Tensor monai_activation(Tensor x, const std::string& name, const MonaiStyle& sty
 }
 
 std::map<std::string, std::string> monai_metadata(const MonaiStyle& style) {
-    json keys{{"group_norm", style.norm == MonaiStyle::Norm::group},
+    json keys{{"activation", name_of(style.activation)},
               {"groups", style.groups},
+              {"norm", name_of(style.norm)},
               {"slope", style.slope},
               {"strides", json::array()}};
-    for (const auto& [name, activation] : kMonaiActivations)
-        if (activation == style.activation) keys["activation"] = name;
     for (const Sides& s : style.strides) keys["strides"].push_back({s.d, s.h, s.w});
     return {{kMonaiKey, keys.dump()}};
 }
@@ -75,27 +95,39 @@ MonaiStyle monai_style_in(const std::map<std::string, std::string>& metadata, co
         return value.get<int>();
     };
     if (!keys.is_object() || !keys.contains("activation") || !keys["activation"].is_string() ||
-        !keys.contains("group_norm") || !keys["group_norm"].is_boolean() || !keys.contains("groups") ||
-        !keys.contains("slope") || !keys["slope"].is_number() || !keys.contains("strides") ||
-        !keys["strides"].is_array())
+        !keys.contains("norm") || !keys["norm"].is_string() || !keys.contains("groups") || !keys.contains("slope") ||
+        !keys["slope"].is_number() || !keys.contains("strides") || !keys["strides"].is_array())
         refuse_monai_key(file, text);
-    style.activation = monai_activation_named(keys["activation"].get<std::string>());
-    if (keys["group_norm"].get<bool>()) style.norm = MonaiStyle::Norm::group;
+    const auto activation = monai_activation_named(keys["activation"].get<std::string>());
+    const auto norm = monai_norm_named(keys["norm"].get<std::string>());
+    if (!activation || !norm) refuse_monai_key(file, text);
+    style.activation = *activation;
+    style.norm = *norm;
     style.groups = whole(keys["groups"], 1 << 16);
     style.slope = keys["slope"].get<float>();
     if (!(style.slope >= 0 && style.slope < 1)) refuse_monai_key(file, text);
     style.strides.clear();
     for (const json& sides : keys["strides"]) {
         if (!sides.is_array() || sides.size() != 3) refuse_monai_key(file, text);
-        style.strides.emplace_back(whole(sides[0], 7), whole(sides[1], 7), whole(sides[2], 7));
+        style.strides.emplace_back(whole(sides[0], kMostSide), whole(sides[1], kMostSide), whole(sides[2], kMostSide));
     }
     return style;
 }
 
-MonaiStyle::Activation monai_activation_named(const std::string& name) {
-    for (const auto& [known, activation] : kMonaiActivations)
-        if (name == known) return activation;
-    throw InputError("an activation of " + name + ": expected prelu, relu or leaky_relu");
+std::optional<MonaiStyle::Activation> monai_activation_named(const std::string& name) {
+    return value_named(kMonaiActivations, name);
+}
+
+std::string name_of(MonaiStyle::Activation activation) {
+    return name_in(kMonaiActivations, activation);
+}
+
+std::optional<MonaiStyle::Norm> monai_norm_named(const std::string& name) {
+    return value_named(kMonaiNorms, name);
+}
+
+std::string name_of(MonaiStyle::Norm norm) {
+    return name_in(kMonaiNorms, norm);
 }
 
 }  // namespace iwseg

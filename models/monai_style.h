@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,7 +12,7 @@ namespace iwseg {
 
 /// What is alike in all of a MONAI network's layers, and cannot be read from the shapes of its weights.
 struct MonaiStyle {
-    enum class Norm : unsigned char { instance, batch, group };
+    enum class Norm : unsigned char { instance, batch, group, none };
     enum class Activation : unsigned char { prelu, relu, leaky_relu };
 
     Norm norm = Norm::instance;
@@ -22,19 +23,23 @@ struct MonaiStyle {
     std::vector<Sides> strides = {};  ///< of the UNet's levels but the deepest; empty: 2
 };
 
-/// NAME.weight and NAME.bias, and running statistics of a batch norm.
+/// NAME.weight and NAME.bias, and running statistics of a batch norm; x itself where there is none.
 Tensor monai_norm(Tensor x, const std::string& name, const MonaiStyle& style);
 /// prelu's slopes are NAME.weight; others have no parameters.
 Tensor monai_activation(Tensor x, const std::string& name, const MonaiStyle& style);
 
-/// As metadata of a weights file, under "monai": {"activation": "relu", "group_norm": false,
-/// "groups": 8, "slope": 0.01, "strides": [[2, 2, 2]]}.
+/// As metadata of a weights file, under "monai": {"activation": "relu", "groups": 8, "norm": "instance", "slope": 0.01,
+/// "strides": [[2, 2, 2]]}.
 std::map<std::string, std::string> monai_metadata(const MonaiStyle& style);
 /// What a file's metadata say, over what `style` holds. Throws InputError, naming the file, where that is not usable.
 MonaiStyle monai_style_in(const std::map<std::string, std::string>& metadata, const std::string& file,
                           MonaiStyle style);
 
-/// "prelu", "relu" or "leaky_relu". Throws InputError on others.
-MonaiStyle::Activation monai_activation_named(const std::string& name);
+/// "prelu", "relu" or "leaky_relu"; none where it is another.
+std::optional<MonaiStyle::Activation> monai_activation_named(const std::string& name);
+std::string name_of(MonaiStyle::Activation activation);
+/// "instance", "batch", "group" or "none"; none where it is another.
+std::optional<MonaiStyle::Norm> monai_norm_named(const std::string& name);
+std::string name_of(MonaiStyle::Norm norm);
 
 }  // namespace iwseg

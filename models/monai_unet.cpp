@@ -58,12 +58,6 @@ Tensor level_of(Tensor x, const std::string& name, std::size_t i, const MonaiUne
     return units ? enter(y, name + "2.1", channels, 1, 1, top, o) : y;
 }
 
-Sides all_strides_of(const std::vector<Sides>& strides) {
-    Sides all = 1;
-    for (const Sides& s : strides) all.d *= s.d, all.h *= s.h, all.w *= s.w;
-    return all;
-}
-
 }  // namespace
 
 Network monai_unet(const MonaiUnetOptions& options) {
@@ -80,10 +74,18 @@ Network monai_unet(const MonaiUnetOptions& options) {
         completed({.kind = kMonaiUnet, .widths = o.widths, .strides = strides, .kernels = {}, .decoder_convs = {}}, 1);
     for (const Sides& kernel : {o.kernel, o.up_kernel})
         for (const int side : {kernel.d, kernel.h, kernel.w})
-            if (side < 1 || side > 7 || side % 2 == 0)
+            if (side < 1 || side > kMostSide || side % 2 == 0)
                 throw InputError(std::string(kMonaiUnet) + " with a kernel of " + std::to_string(side) +
                                  " voxels: expected 1, 3, 5 or 7");
-    const Sides all = all_strides_of(o.style.strides);
+    if (o.style.norm == MonaiStyle::Norm::group) {
+        std::vector<int> channels = o.widths;
+        if (o.residual_units > 0) channels.push_back(o.out_channels);  // whose norm is in the top level's way up
+        for (const int c : channels)
+            if (o.style.groups < 1 || c % o.style.groups)
+                throw InputError(std::string(kMonaiUnet) + " with a level of " + std::to_string(c) + " channels: " +
+                                 std::to_string(o.style.groups) + " groups of its normalisations do not divide them");
+    }
+    const Sides all = product_of(o.style.strides);
     Network network([o, stages](Tensor image) {
         require_patch(stages, image.shape());
         return level_of(image, "model.", 0, o);
@@ -103,14 +105,11 @@ Network monai_unet_of_weights(const std::string& file, std::map<std::string, std
     o.residual_units = stored.count("model.0.conv.unit", ".conv.weight");
     const std::string first = o.residual_units > 0 ? ".conv.unit0" : "", up = o.residual_units > 0 ? "2.0" : "2";
     const auto shape = [&](const std::string& layer) { return stored.shape_of(layer + ".conv.weight"); };
-    const auto sides = [](const std::vector<std::int64_t>& s) {
-        return Sides(static_cast<int>(s[2]), static_cast<int>(s[3]), static_cast<int>(s[4]));
-    };
     o.widths.clear();
     o.in_channels = static_cast<int>(shape("model.0" + first)[1]);
     o.out_channels = static_cast<int>(shape("model." + up)[1]);
-    o.kernel = sides(shape("model.0" + first));
-    o.up_kernel = sides(shape("model." + up));
+    o.kernel = kernel_in(shape("model.0" + first));
+    o.up_kernel = kernel_in(shape("model." + up));
     o.bias = stored.contains("model.0" + first + ".conv.bias");
     std::string name = "model.";
     for (; stored.contains(name + up + ".conv.weight"); name += "1.submodule.")

@@ -74,6 +74,8 @@ Network segresnet(const SegResNetOptions& options) {
     if (o.style.norm == MonaiStyle::Norm::group && (o.style.groups < 1 || o.filters % o.style.groups))
         refuse("of " + std::to_string(o.filters) + " filters: " + std::to_string(o.style.groups) +
                " groups of its normalisations do not divide them");
+    if (o.style.activation == MonaiStyle::Activation::prelu)
+        refuse("with an activation of prelu, which is not supported: expected relu or leaky_relu");
     const int divisor = 1 << (levels - 1);
     Network network([o, divisor](Tensor image) {
         const Shape& s = image.shape();

@@ -18,7 +18,7 @@ struct SegResNetOptions {
     std::vector<int> blocks_down{1, 2, 2, 4};  ///< of each level, two or more
     std::vector<int> blocks_up{1, 1, 1};       ///< the deepest first; one level fewer
     bool transposed = false;                   ///< MONAI's upsample_mode "deconv", else "nontrainable"
-    /// norm: group or batch; activation: relu or leaky_relu; strides are not read.
+    /// activation: relu or leaky_relu; strides are not read.
     MonaiStyle style{.norm = MonaiStyle::Norm::group, .activation = MonaiStyle::Activation::relu};
 };
 

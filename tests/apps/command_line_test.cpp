@@ -69,30 +69,11 @@ TEST_F(CommandLine, EverySubcommandHasHelpWithAnExample) {
 }
 
 TEST_F(CommandLine, HelpFitsATerminalAndNamesValuesInWords) {
-    for (const char* command : {"",
-                                "demo",
-                                "phantom",
-                                "prepare",
-                                "prepare luna16",
-                                "prepare lits",
-                                "train",
-                                "predict",
-                                "evaluate",
-                                "run",
-                                "froc",
-                                "label",
-                                "bench",
-                                "bench step",
-                                "bench kernels",
-                                "bench floor",
-                                "bench label",
-                                "bench weights",
-                                "bench loss",
-                                "bench predict",
-                                "bench patch",
-                                "bench read",
-                                "kernel",
-                                "info"}) {
+    for (const char* command :
+         {"",           "demo",          "phantom",       "prepare",     "prepare luna16", "prepare lits",
+          "train",      "predict",       "evaluate",      "run",         "froc",           "label",
+          "bench",      "bench step",    "bench kernels", "bench floor", "bench label",    "bench weights",
+          "bench loss", "bench predict", "bench patch",   "bench read",  "kernel",         "info"}) {
         const Result result = iwseg(fmt::format("{} --help", command));
         EXPECT_EQ(result.code, 0) << command;
         EXPECT_TRUE(result.out.ends_with('\n')) << command;
@@ -174,6 +155,37 @@ TEST_F(CommandLine, TrainPrintsEveryKeyWithoutADataset) {
         EXPECT_NE(document.out.find(fmt::format("\n| `{}` |", key)), std::string::npos) << key;
     }
     expect_refused("train --keys=html");
+}
+
+TEST_F(CommandLine, ImportRefusesFlagsThatItCannotUse) {
+    const std::string checkpoint = std::string(IWSEG_GOLDEN_DIR) + "/monai/unet.pt --out imported.safetensors ";
+    const auto refusal = [&](const std::string& kind, const std::string& flags) {
+        return expect_refused("import " + kind + " " + checkpoint + flags).error;
+    };
+    for (const char* window :
+         {",164", "-57,", "-inf,inf", "nan,1", "0,1e400", "0,1e39", "2,1", "1,2,3", "0,1x", "many"})
+        EXPECT_NE(refusal("monai", fmt::format("--intensity={}", window)).find("--intensity " + std::string(window)),
+                  std::string::npos)
+            << window;
+    for (const char* flag : {"--stride=0", "--stride=-8", "--stride=97", "--patch=0", "--groups=0", "--strides=8",
+                             "--strides=2x2", "--norm=batch", "--activation=gelu", "--slope=inf", "--axes=xzy"}) {
+        const std::string name = std::string(flag).substr(0, std::string(flag).find('='));
+        EXPECT_NE(refusal("monai", flag).find(name), std::string::npos) << flag;
+    }
+    EXPECT_NE(refusal("nnunet", "--patch 96").find("--patch does not apply to import nnunet"), std::string::npos);
+    EXPECT_NE(refusal("monai", "--folds 0").find("--folds does not apply to import monai"), std::string::npos);
+    for (const char* flag :
+         {"--axes xyz", "--strides 2", "--activation relu", "--slope 0.1", "--norm none", "--groups 8"})
+        EXPECT_NE(refusal("original", flag).find(" does not apply to import original: it is of monai"),
+                  std::string::npos)
+            << flag;
+    EXPECT_FALSE(fs::exists(folder() / "imported.safetensors"));
+    const Result done = iwseg("import monai " + checkpoint + "--patch 32 --intensity=-57,164");
+    EXPECT_EQ(done.code, 0) << done.error;
+    EXPECT_NE(done.out.find("assumed  strides 2 2, axes x, y, z, instance norm, norm before activation\n"),
+              std::string::npos)
+        << done.out;
+    EXPECT_EQ(done.out.find("note"), std::string::npos) << done.out;
 }
 
 TEST_F(CommandLine, BadUsageIsOneSentenceAndExitCode2) {

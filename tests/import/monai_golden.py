@@ -19,6 +19,9 @@ def networks():
     group = {"init_filters": 2, "out_channels": 1, "norm": ("GROUP", {"num_groups": 2})}
     yield "segresnet", SegResNet(blocks_down=(1, 2), blocks_up=(1,), **group)
     yield "segresnet_deconv", SegResNet(blocks_down=(1, 1), blocks_up=(1,), upsample_mode="deconv", **group)
+    yield "unet_group", UNet(3, 1, 1, (2, 4), (1,), num_res_units=0, norm=("GROUP", {"num_groups": 2}),
+                             act=("LEAKYRELU", {"negative_slope": 0.1}))
+    yield "unet_affine", UNet(3, 1, 1, (2, 3), (2,), num_res_units=1, norm=("INSTANCE", {"affine": True}))
 
 
 def main(out):
