@@ -150,16 +150,17 @@ inline OperationRow transposed_row(const std::string& name, const Sides& kernel,
             .plain = false};
 }
 
-inline OperationRow overlapping_row(const std::string& name, const Sides& kernel, const Sides& stride) {
+inline OperationRow overlapping_row(const std::string& name, const Sides& kernel, const Sides& stride,
+                                    int channels = 11) {
     return {.name = name,
             .shapes = [](ShapeDraw& draw) { return std::vector{draw.shape()}; },
             .build =
                 [=](const std::vector<Tensor>& x) {
-                    return transposed_conv(x[0], {.channels = 11, .kernel = kernel, .stride = stride});
+                    return transposed_conv(x[0], {.channels = channels, .kernel = kernel, .stride = stride});
                 },
             .result =
                 [=](const Arrays& x) {
-                    return reference::transposed_convolution(x[0], x[1].values, x[2].values, 11, kernel, stride);
+                    return reference::transposed_convolution(x[0], x[1].values, x[2].values, channels, kernel, stride);
                 },
             .finite_only = true,
             .plain = false};
@@ -337,6 +338,9 @@ inline std::vector<OperationRow> operation_rows() {
         transposed_row("transposed_conv of 1 x 2 x 3", {1, 2, 3}, false),
         overlapping_row("transposed_conv of kernel 3, stride 2", 3, 2),
         overlapping_row("transposed_conv of kernel 1 x 3 x 5, stride 2 x 1 x 3", {1, 3, 5}, {2, 1, 3}),
+        overlapping_row("transposed_conv of kernel 3, stride 1", 3, 1),
+        overlapping_row("transposed_conv of kernel 3, stride 2 to one channel", 3, 2, 1),
+        overlapping_row("transposed_conv of kernel 3, stride 1 to one channel", 3, 1, 1),
         instance_norm_row("instance_norm", 1),
         instance_norm_row("relu of instance_norm", 0),
         instance_norm_row("leaky_relu of instance_norm", 0.25),
