@@ -80,14 +80,13 @@ void LossProgram::look_at_lesions(Stream stream, const LossInput& input, void* s
                                 at(scratch, searched_));
 }
 
-void LossProgram::value(Stream stream, const LossInput& input, void* scratch, double* value) const {
+void LossProgram::value(Stream stream, const LossInput& input, void* scratch, double* value, Write write) const {
     if (input.stride > label_bound_ || !(input.logit.shape == shape_))
         throw std::invalid_argument("a loss of logits of another shape, or of more labels (" +
                                     std::to_string(input.stride) + ") than it was made for (" +
                                     std::to_string(label_bound_) + ")");
     if (size_weights_ >= 0 || nearest_ >= 0) formulas::require_lesion_input(input, "loss");
     look_at_lesions(stream, input, scratch);
-    Write write = Write::overwrite;
     for (const Step& step : steps_) {
         const LossInput own = input_of(step, input, scratch);
         void* const sums = at(scratch, step.scratch);

@@ -22,8 +22,9 @@ class LossProgram {
 
     /// Of the device's memory, aligned to 16 bytes; what value leaves there, gradient reads.
     std::int64_t scratch_bytes() const { return bytes_; }
-    /// *value receives the loss: f64, memory of the device.
-    void value(Stream stream, const LossInput& input, void* scratch, double* value) const;
+    /// *value receives the loss, or has it added: f64, memory of the device.
+    void value(Stream stream, const LossInput& input, void* scratch, double* value,
+               Write write = Write::overwrite) const;
     /// diff_logit: like the logits, receives d loss / d logit, or has it added.
     void gradient(Stream stream, const LossInput& input, const void* scratch, View diff_logit, Write write) const;
 

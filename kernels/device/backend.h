@@ -21,6 +21,7 @@
 #include "kernels/elementwise/prelu.h"
 #include "kernels/elementwise/reorder.h"
 #include "kernels/elementwise/softmax.h"
+#include "kernels/loss/class_logits.h"
 #include "kernels/loss/lesion_maximum.h"
 #include "kernels/loss/loss.h"
 #include "kernels/loss/region_loss.h"
@@ -58,7 +59,8 @@
     X(clip_scratch_bytes) X(average_values) X(take_staged) X(cut_patches) X(extract_patch) \
     X(extract_patch_scratch_bytes) X(accumulate_patch) X(average_patches) X(copy_channels) X(multiply) X(sum_windows) \
     X(spread_windows) X(channel_mean) X(channel_mean_scratch_bytes) X(softmax) X(softmax_backward) X(linear) \
-    X(linear_backward_data) X(linear_backward_weights) X(dropout) X(prelu) X(prelu_scratch_bytes) X(prelu_backward)
+    X(linear_backward_data) X(linear_backward_weights) X(dropout) X(prelu) X(prelu_scratch_bytes) X(prelu_backward) \
+    X(split_classes) X(split_classes_backward)
 // clang-format on
 
 namespace iwseg {

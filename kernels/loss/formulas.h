@@ -5,6 +5,7 @@
 
 #include "kernels/loss/combine.h"
 #include "kernels/loss/formulas/balanced_cross_entropy.h"
+#include "kernels/loss/formulas/class_entropy.h"
 #include "kernels/loss/formulas/cross_entropy.h"
 #include "kernels/loss/formulas/focal.h"
 #include "kernels/loss/formulas/focal_tversky.h"
@@ -20,7 +21,7 @@ namespace iwseg::formulas {
 
 /// The formula of one term of a loss.
 using Formula = std::variant<CrossEntropy, BalancedCrossEntropy, Overlap, GeneralisedDice, Focal<true>, Focal<false>,
-                             SoftDice, Tversky, PatchTversky, FocalTversky, UnifiedFocal>;
+                             SoftDice, Tversky, PatchTversky, FocalTversky, UnifiedFocal, ClassEntropy>;
 
 /// Sums that are computed in two passes together. Terms of other sums take two passes each.
 using DiceAndCrossEntropy = Sum<Scaled<SoftDice>, Scaled<CrossEntropy>>;

@@ -80,6 +80,10 @@ inline double definition(const formulas::CrossEntropy&, const LossBatch& b) {
     return mean_of_voxels(b, [](const LossVoxel& v) { return v.w * v.error; });
 }
 
+inline double definition(const formulas::ClassEntropy&, const LossBatch& b) {
+    return mean_of_voxels(b, [](const LossVoxel& v) { return v.t * v.w * v.error; });
+}
+
 inline double definition(const formulas::BalancedCrossEntropy&, const LossBatch& b) {
     double known = 0, sum_p = 0;
     for (const LossVoxel& v : known_voxels(b)) known += 1, sum_p += v.p;
