@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "c_api/call.h"
 #include "include/iwseg/c_api.h"
 #include "kernels/device/backend.h"
@@ -19,6 +20,10 @@ struct iwseg_model {
           predictor(Predictor::from_file(context, weights)),
           device(context.description()) {
         const PredictionSettings& settings = predictor.settings();
+        if (!settings.classes.values.empty())
+            throw InputError(weights +
+                             " holds a network of several classes, which this interface does not predict: "
+                             "iwseg predict does, and Predictor::labels");
         channels = settings.channels;
         channels.resize(static_cast<std::size_t>(predictor.channels()));
         if (!settings.mask_channel.empty()) channels.back() = settings.mask_channel;

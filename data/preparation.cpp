@@ -40,9 +40,15 @@ struct LabelOfCase {
 LabelOfCase read_label(const Dataset& dataset, const Case& scan, const Geometry& geometry,
                        const PreparationOptions& options) {
     if (!scan.label) throw InputError("case " + scan.name + " has no label file, which is expected in labelsTr");
-    const LesionLabels meaning(dataset.label_names, options.labels);
+    const bool of_classes = options.classes.any();
+    const LesionLabels meaning(dataset.label_names, of_classes ? options.classes.values() : options.labels);
     const Volume<std::int32_t> labels = read_labels(*scan.label);
     require_same_geometry(geometry, file_of(scan, 0), labels.geometry, *scan.label);
+    if (of_classes) {
+        const std::vector<std::uint8_t> map = options.classes.map_of(labels, scan.label->string(), dataset.label_names);
+        return {list_class_components(map, options.classes.labels(), geometry.shape, options.connectivity),
+                meaning.mask_of(labels, *scan.label).ignored};
+    }
     LabelMask mask = meaning.mask_of(labels, *scan.label);
     return {list_components(mask.lesion, geometry.shape, options.connectivity), std::move(mask.ignored)};
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "data/class_scheme.h"
 #include "data/dataset.h"
 #include "data/volume/volume.h"
 #include "models/intensity.h"
@@ -21,6 +22,7 @@ struct PreparationOptions {
     Intensity intensity;
     std::string mask_channel;  ///< name or number of a channel that is a mask; empty: none
     std::vector<int> labels;   ///< label values that are lesion; empty: those that the dataset names (LesionLabels)
+    ClassScheme classes;       ///< that are told apart, in place of `labels`
     int connectivity = 26;
     /// What voxels of images become that are not finite, before the intensity step; nothing: such an image is refused.
     std::optional<float> nan;

@@ -78,6 +78,17 @@ std::int64_t count_components(const std::vector<Extent>& voxels, int connectivit
     return components_of(mask, box, connectivity).count;
 }
 
+/// One of a scan's components, each alike; where classes are told apart, first a class of those that are there.
+std::uint64_t draw_component(const ComponentList& lesions, Random& random) {
+    const std::vector<std::int32_t>& classes = lesions.classes;
+    if (classes.empty()) return random.below(static_cast<std::uint64_t>(lesions.size()));
+    std::vector<std::int32_t> there = classes;  // ascending, as components are
+    there.erase(std::unique(there.begin(), there.end()), there.end());
+    const std::int32_t drawn = there[random.below(there.size())];
+    const auto [first, last] = std::equal_range(classes.begin(), classes.end(), drawn);
+    return static_cast<std::uint64_t>(first - classes.begin()) + random.below(static_cast<std::uint64_t>(last - first));
+}
+
 /// Marks the patch's voxels that the scan ignores in its target and labels. Outside of the scan there are none.
 void mark_ignored(const std::vector<std::uint8_t>& ignored, const PatchSource& source, const Extent& patch,
                   std::uint8_t* target, std::int32_t* labels) {
@@ -106,7 +117,7 @@ std::int64_t crop_components(const ComponentList& lesions, const Extent& shape, 
         bool seen = false;
         each_voxel_inside(lesions, component, shape, place, patch, [&](std::int64_t d, std::int64_t h, std::int64_t w) {
             count += !std::exchange(seen, true);
-            out[(d * patch[1] + h) * patch[2] + w] = count;
+            out[(d * patch[1] + h) * patch[2] + w] = lesions.classes.empty() ? count : lesions.label_of(component);
         });
     }
     return count;
@@ -118,7 +129,7 @@ std::int64_t label_patch(const ComponentList& lesions, const Extent& shape, cons
     const auto voxels = static_cast<std::size_t>(patch[0] * patch[1] * patch[2]);
     const std::int64_t count = crop_components(lesions, shape, place, patch, labels);
     for (std::size_t v = 0; v < voxels; ++v) target[v] = labels[v] > 0;
-    if (options.components == ComponentMode::volume) return count;
+    if (options.components == ComponentMode::volume || !lesions.classes.empty()) return count;
     return components_of({target, voxels}, patch, options.connectivity, {labels, voxels});
 }
 
@@ -150,7 +161,7 @@ PatchPlace PatchSampler::place(std::uint64_t step, std::uint32_t sample) const {
     // the original study does, every patch of it lies anywhere.
     if (random.uniform() < options_.nonzero_fraction && scan.lesions.size() > 0) {
         const ComponentList& lesions = scan.lesions;
-        const std::uint64_t component = random.below(static_cast<std::uint64_t>(lesions.size()));
+        const std::uint64_t component = draw_component(lesions, random);
         const std::int64_t first = lesions.offsets[component], size = lesions.offsets[component + 1] - first;
         const std::int64_t voxel = lesions.voxels[first + random.below(static_cast<std::uint64_t>(size))];
         centre = {voxel / (shape[1] * shape[2]), voxel / shape[2] % shape[1], voxel % shape[2]};
@@ -175,7 +186,7 @@ PatchContent PatchSampler::content(const std::vector<PatchPlace>& places) const 
     for (const PatchPlace& place : places) {
         const PreparedCase& scan = cases_[place.scan];
         const ComponentList& lesions = scan.lesions;
-        const bool volume = options_.components == ComponentMode::volume;
+        const bool volume = options_.components == ComponentMode::volume || !lesions.classes.empty();
         // Components of the scan do not touch each other, unless the patch's are of another connectivity.
         const bool apart = volume || lesions.connectivity == options_.connectivity;
         const auto count_pieces = [&] {
@@ -230,7 +241,7 @@ void PatchSampler::draw(std::uint64_t step, Batch& batch) const {
         if (!scan.ignored.empty())
             mark_ignored(scan.ignored, sources[static_cast<std::size_t>(n)], patch, target, labels);
         batch.components += count;
-        most = std::max(most, count);
+        most = std::max<std::int64_t>(most, scan.lesions.classes.empty() ? count : scan.lesions.largest_label());
     }
     batch.lesion_voxels = std::count(batch.target.begin(), batch.target.end(), 1);
     batch.stride = most + 1;

@@ -19,6 +19,8 @@ struct PatchContent {
 };
 
 /// Draws training batches from prepared cases (docs/design.md, section 8), each case in proportion to its lesion count.
+/// Where classes are told apart, labels are those of classes, and a patch that is centred on a lesion is so on one of a
+/// class that is drawn first, of those in the scan.
 /// A batch is a pure function of (seed, step).
 class PatchSampler {
   public:

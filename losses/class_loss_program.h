@@ -4,19 +4,12 @@
 #include <optional>
 #include <vector>
 
-#include "kernels/components/inverse_weights.h"
 #include "kernels/device/backend.h"
+#include "losses/class_loss_options.h"
 #include "losses/loss.h"
 #include "losses/loss_program.h"
 
 namespace iwseg {
-
-/// What of a loss of several classes is not in its name.
-struct ClassLossOptions {
-    ClassChannels channels = {};
-    int connectivity = 26;  ///< of each class's components, for terms that look at lesions and for inverse weights
-    WeightClip weight_clip = {};
-};
 
 /// The loss of one output channel, as a sum of its own terms (docs/losses.md, "Several classes and regions"). Where
 /// classes exclude each other `ce` is that channel's part of the softmax's cross-entropy, and all other terms are the

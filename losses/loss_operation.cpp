@@ -9,6 +9,7 @@
 #include "engine/graph.h"
 #include "engine/lowering.h"
 #include "engine/plan.h"
+#include "losses/class_loss_program.h"
 #include "losses/loss_program.h"
 
 namespace iwseg {

@@ -5,7 +5,7 @@
 
 #include "engine/tensor.h"
 #include "kernels/loss/loss.h"
-#include "losses/class_loss_program.h"
+#include "losses/class_loss_options.h"
 #include "losses/loss.h"
 
 namespace iwseg {

@@ -23,33 +23,35 @@ struct Kind {
     const char* name;
     const char* array;     ///< that each of its weights files holds, and no other network's
     const char* or_array;  ///< or this one; none
-    Network (*make)(int in_channels, const std::vector<int>& widths);
+    Network (*make)(int in_channels, const std::vector<int>& widths, int out_channels);
     Network (*of_weights)(const std::string& file, std::map<std::string, std::string>* metadata);
 };
 
 constexpr Kind kKinds[] = {
     {"unet", "0.0.weight", nullptr,
-     [](int in_channels, const std::vector<int>& widths) {
-         return unet({.in_channels = in_channels, .widths = widths});
+     [](int in_channels, const std::vector<int>& widths, int out_channels) {
+         return unet({.in_channels = in_channels, .out_channels = out_channels, .widths = widths});
      },
      unet_of_weights},
     {"plain_unet", "encoder.stages.0.0.convs.0.conv.weight", nullptr,
-     [](int in_channels, const std::vector<int>& widths) {
-         return plain_unet({.in_channels = in_channels, .widths = widths});
+     [](int in_channels, const std::vector<int>& widths, int out_channels) {
+         return plain_unet({.in_channels = in_channels, .out_channels = out_channels, .widths = widths});
      },
      plain_unet_of_weights},
     {"residual_encoder_unet", "encoder.stem.convs.0.conv.weight", nullptr,
-     [](int in_channels, const std::vector<int>& widths) {
-         return residual_encoder_unet({.in_channels = in_channels, .widths = widths});
+     [](int in_channels, const std::vector<int>& widths, int out_channels) {
+         return residual_encoder_unet({.in_channels = in_channels, .out_channels = out_channels, .widths = widths});
      },
      residual_encoder_unet_of_weights},
     {"monai_unet", "model.0.conv.unit0.conv.weight", "model.0.conv.weight",
-     [](int in_channels, const std::vector<int>& widths) {
-         return monai_unet({.in_channels = in_channels, .widths = widths});
+     [](int in_channels, const std::vector<int>& widths, int out_channels) {
+         return monai_unet({.in_channels = in_channels, .out_channels = out_channels, .widths = widths});
      },
      monai_unet_of_weights},
     {"segresnet", "convInit.conv.weight", nullptr,
-     [](int in_channels, const std::vector<int>& widths) { return segresnet(in_channels, widths); },
+     [](int in_channels, const std::vector<int>& widths, int out_channels) {
+         return segresnet(in_channels, widths, out_channels);
+     },
      segresnet_of_weights},
 };
 
@@ -76,9 +78,9 @@ const std::vector<std::string>& network_names() {
     return names;
 }
 
-Network make_network(const std::string& name, int in_channels, const std::vector<int>& widths) {
+Network make_network(const std::string& name, int in_channels, const std::vector<int>& widths, int out_channels) {
     for (const Kind& kind : kKinds)
-        if (name == kind.name) return kind.make(in_channels, widths);
+        if (name == kind.name) return kind.make(in_channels, widths, out_channels);
     std::string all;
     for (const std::string& known : network_names()) all += (all.empty() ? "" : ", ") + known;
     const std::string nearest = nearest_name(name, network_names());

@@ -12,7 +12,7 @@ namespace iwseg {
 const std::vector<std::string>& network_names();
 
 /// Throws InputError naming the nearest known one, and where the network does not take that many widths.
-Network make_network(const std::string& name, int in_channels, const std::vector<int>& widths);
+Network make_network(const std::string& name, int in_channels, const std::vector<int>& widths, int out_channels = 1);
 
 /// The network that a weights file was written for, read from the names and shapes in its header, and what its metadata
 /// say. The weights are not read. Throws InputError, naming the file, where it is none of these networks'.

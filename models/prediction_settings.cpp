@@ -143,6 +143,28 @@ std::vector<std::string> names_in(const std::string& text, const std::string& or
     return names.get<std::vector<std::string>>();
 }
 
+OutputClasses classes_in(const std::string& text, const std::string& origin) {
+    const json classes = parsed(text);
+    OutputClasses read;
+    const InputError wrong(
+        origin + ": classes is " + shortened(text) +
+        R"(, but {"regions": false, "names": ["background", "lesion"], "values": [0, 1]} was expected)");
+    if (!classes.is_object() || !classes.contains("regions") || !classes["regions"].is_boolean()) throw wrong;
+    read.regions = classes["regions"].get<bool>();
+    for (const char* key : {"names", "values"})
+        if (!classes.contains(key) || !classes[key].is_array()) throw wrong;
+    for (const json& name : classes["names"]) {
+        if (!name.is_string()) throw wrong;
+        read.names.push_back(name.get<std::string>());
+    }
+    for (const json& value : classes["values"]) {
+        if (!value.is_number_unsigned() || value.get<std::uint64_t>() > INT32_MAX) throw wrong;
+        read.values.push_back(value.get<std::int32_t>());
+    }
+    if (read.names.size() != read.values.size() || read.values.size() < (read.regions ? 1u : 2u)) throw wrong;
+    return read;
+}
+
 }  // namespace
 
 Metadata metadata_of(const PredictionSettings& settings) {
@@ -156,6 +178,9 @@ Metadata metadata_of(const PredictionSettings& settings) {
     if (settings.nan) prediction["nan"] = *settings.nan;
     Metadata metadata{{"prediction", prediction.dump()}};
     if (!settings.channels.empty()) metadata["channels"] = json(settings.channels).dump();
+    if (const OutputClasses& classes = settings.classes; !classes.values.empty())
+        metadata["classes"] =
+            json{{"regions", classes.regions}, {"names", classes.names}, {"values", classes.values}}.dump();
     return metadata;
 }
 
@@ -178,6 +203,8 @@ PredictionSettings settings_in(const Metadata& metadata, const std::string& orig
     }
     if (const auto names = metadata.find("channels"); names != metadata.end())
         settings.channels = names_in(names->second, origin);
+    if (const auto classes = metadata.find("classes"); classes != metadata.end())
+        settings.classes = classes_in(classes->second, origin);
     if (const auto point = metadata.find("operating_point"); point != metadata.end())
         settings.rule = parse_detection_rule(point->second, origin + " (\"operating_point\" in its metadata)");
     return settings;

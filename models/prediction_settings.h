@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/components/detection.h"
+#include "models/class_decision.h"
 #include "models/grid_prediction.h"
 #include "models/intensity.h"
 
@@ -23,15 +24,19 @@ struct PredictionSettings {
     /// others are set to their minimum. Empty: there is none.
     std::string mask_channel = {};
     GridOptions grid = {};
-    bool tf32 = false;        ///< for the context (ContextOptions::tf32) that results shall be the program's on
-    DetectionRule rule = {};  ///< masks: chosen on validation scans, or probability > 0.5
+    bool tf32 = false;           ///< for the context (ContextOptions::tf32) that results shall be the program's on
+    OutputClasses classes = {};  ///< of a network of several; without any, it has one channel
+    DetectionRule rule = {};     ///< masks: chosen on validation scans, or probability > 0.5
 };
 
 /// As metadata of a weights file: under "prediction"
 ///   {"intensity": "zscore", "nan": null, "mask_channel": "", "patch": 160, "stride": 144, "precision": "fp32",
 ///    "tf32": true}
 /// where intensity may also be "none" or {"window": [low, high]}, nan a number, precision "bf16"; under "channels" a
-/// list of names. The rule is not among them: training writes it, with what it was chosen on, under "operating_point".
+/// list of names; under "classes", of networks of several,
+///   {"regions": false, "names": ["background", "edema", "tumour"], "values": [0, 1, 2]}
+/// with what each channel is called and which label it is written as. The rule is not among them: training writes it,
+/// with what it was chosen on, under "operating_point".
 std::map<std::string, std::string> metadata_of(const PredictionSettings& settings);
 
 /// What a file's metadata say. Of files from before "prediction" was written, these keys are read from the

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
 #include "base/error.h"
+#include "models/class_predictor.h"
 #include "models/networks.h"
 
 namespace iwseg {
@@ -19,17 +21,23 @@ GridOptions grid_of(const PredictorOptions& options) {
     return {options.patch, std::max<std::int64_t>(1, stride), options.bf16};
 }
 
+void require_elements(std::span<const float> image, std::int64_t expected) {
+    if (static_cast<std::int64_t>(image.size()) != expected)
+        throw std::invalid_argument("an image of " + std::to_string(image.size()) + " elements: expected " +
+                                    std::to_string(expected));
+}
+
 }  // namespace
 
 struct Predictor::State {
     State(const Context& made, const Network& network, const Parameters& weights, const PredictionSettings& stated,
           bool raw)
-        : context(made),
-          parameters(weights),
-          in_channels(network.in_channels),
-          settings(stated),
-          takes_raw(raw),
-          grid(context, parameters, network, settings.grid) {}
+        : context(made), parameters(weights), in_channels(network.in_channels), settings(stated), takes_raw(raw) {
+        if (settings.classes.values.empty())
+            grid.emplace(context, parameters, network, settings.grid);
+        else
+            several.emplace(context, network, settings.grid, settings.classes);
+    }
 
     int channels() const { return in_channels + (settings.mask_channel.empty() ? 0 : 1); }
     /// What the network sees of an image's own values.
@@ -41,8 +49,9 @@ struct Predictor::State {
     Parameters parameters;
     int in_channels;
     PredictionSettings settings;
-    bool takes_raw;  ///< an image is prepared by the settings; else it is what the network sees
-    GridPredictor grid;
+    bool takes_raw;                         ///< an image is prepared by the settings; else it is what the network sees
+    std::optional<GridPredictor> grid;      ///< of one class
+    std::optional<ClassPredictor> several;  ///< of several
 };
 
 std::string Predictor::State::name_of(int channel) const {
@@ -89,7 +98,12 @@ Predictor Predictor::from_file(const Context& context, const Network& network, c
         }
     };
     auto state = state_of();
-    state->parameters.load(weights);
+    if (state->several) {
+        state->several->parameters().load(weights);
+        state->several->use_weights();
+    } else {
+        state->parameters.load(weights);
+    }
     return Predictor(std::move(state));
 }
 
@@ -107,13 +121,22 @@ Predictor& Predictor::operator=(Predictor&&) noexcept = default;
 
 Prediction Predictor::predict(std::span<const float> image, const Extent& shape, const PatchProgress& progress) {
     const auto [d, h, w] = shape;
-    const std::int64_t expected = channels() * d * h * w;
-    if (static_cast<std::int64_t>(image.size()) != expected)
-        throw std::invalid_argument("an image of " + std::to_string(image.size()) + " elements: expected " +
-                                    std::to_string(expected));
-    if (!state_->takes_raw || image.empty()) return state_->grid.predict(image.data(), d, h, w, progress);
+    require_elements(image, channels() * d * h * w);
+    if (!state_->grid)
+        throw InputError("a network of several classes predicts labels, no probability of one lesion: call labels()");
+    if (!state_->takes_raw || image.empty()) return state_->grid->predict(image.data(), d, h, w, progress);
     const std::vector<float> prepared = state_->prepare(image, static_cast<std::size_t>(d * h * w));
-    return state_->grid.predict(prepared.data(), d, h, w, progress);
+    return state_->grid->predict(prepared.data(), d, h, w, progress);
+}
+
+std::vector<std::int32_t> Predictor::labels(std::span<const float> image, const Extent& shape,
+                                            const PatchProgress& progress) {
+    require_elements(image, channels() * shape[0] * shape[1] * shape[2]);
+    if (!state_->several)
+        throw InputError("a network of one class predicts probabilities, no labels of several: call predict()");
+    const std::vector<float> prepared =
+        state_->prepare(image, static_cast<std::size_t>(shape[0] * shape[1] * shape[2]));
+    return state_->several->predict(prepared.data(), shape, false, progress).labels;
 }
 
 std::vector<std::uint8_t> Predictor::mask(std::span<const float> probability, const Extent& shape,
@@ -136,10 +159,12 @@ const PredictionSettings& Predictor::settings() const {
 
 std::int64_t Predictor::bytes(const Extent& shape) const {
     const auto [d, h, w] = shape;
-    if (!state_->takes_raw) return state_->grid.bytes(d, h, w);
+    if (state_->several)
+        return state_->several->bytes(shape, false) + std::int64_t{4} * 2 * state_->channels() * d * h * w;
+    if (!state_->takes_raw) return state_->grid->bytes(d, h, w);
     // What is made of an image, and of its mask channel, is held beside the caller's.
     const int mask = state_->channels() - state_->in_channels;
-    return state_->grid.bytes(d, h, w) + std::int64_t{4} * (state_->channels() + mask) * d * h * w;
+    return state_->grid->bytes(d, h, w) + std::int64_t{4} * (state_->channels() + mask) * d * h * w;
 }
 
 }  // namespace iwseg

@@ -49,6 +49,10 @@ class Predictor {
     /// number of elements, NotFinite where the result is not finite, and, opened by from_file, InputError where the
     /// image holds a value that is not finite and the settings do not say what it becomes.
     Prediction predict(std::span<const float> image, const Extent& shape, const PatchProgress& progress = {});
+    /// The map (D, H, W) of labels of a network of several classes or regions, as settings().classes writes them, which
+    /// predict and mask do not take. Throws as predict, and InputError of a network of one class.
+    std::vector<std::int32_t> labels(std::span<const float> image, const Extent& shape,
+                                     const PatchProgress& progress = {});
     /// The mask (D, H, W), 0 or 1, of predicted probabilities by the rule of settings(). spacing: mm a voxel along D,
     /// H, W. Throws InputError where a spacing is not above 0, std::invalid_argument where the sizes differ.
     std::vector<std::uint8_t> mask(std::span<const float> probability, const Extent& shape,

@@ -93,12 +93,12 @@ Network segresnet(const SegResNetOptions& options) {
     return network;
 }
 
-Network segresnet(int in_channels, const std::vector<int>& widths) {
+Network segresnet(int in_channels, const std::vector<int>& widths, int out_channels) {
     for (std::size_t i = 1; i < widths.size(); ++i)
         if (widths[i] != 2 * widths[i - 1])
             throw InputError(std::string(kSegResNet) + " whose widths are " + std::to_string(widths[i - 1]) + " and " +
                              std::to_string(widths[i]) + ": each is twice the one before");
-    SegResNetOptions options{.in_channels = in_channels};
+    SegResNetOptions options{.in_channels = in_channels, .out_channels = out_channels};
     if (!widths.empty()) options.filters = widths[0];
     options.blocks_down.resize(widths.size(), 4);
     options.blocks_up.assign(widths.empty() ? 0 : widths.size() - 1, 1);

@@ -27,7 +27,7 @@ struct SegResNetOptions {
 Network segresnet(const SegResNetOptions& options);
 
 /// With MONAI's numbers of blocks where there are four widths. Throws InputError where widths do not double.
-Network segresnet(int in_channels, const std::vector<int>& widths);
+Network segresnet(int in_channels, const std::vector<int>& widths, int out_channels = 1);
 
 /// The network that a weights file was written for, read from the shapes in its header and its metadata, which are
 /// given too. Throws InputError, naming the file, where it is not such a network's.

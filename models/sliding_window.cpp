@@ -175,7 +175,12 @@ struct SlidingWindow::State {
     Extent patch;
     std::int64_t outputs = 1;
     Parameters parameters;
-    std::vector<std::vector<float>> weights;  ///< of each network to be averaged: the parameters' values
+    /// Of each network to be averaged: the parameters' values, and what batch normalisations have learned of
+    /// statistics.
+    struct Weights {
+        std::vector<float> values, statistics;
+    };
+    std::vector<Weights> weights;
     Program program;
     Buffer image, logit;
     std::int64_t arena_bytes = 0;
@@ -250,7 +255,12 @@ Parameters& SlidingWindow::parameters() {
 }
 
 void SlidingWindow::add_weights() {
-    state_->weights.push_back(state_->parameters.values());
+    state_->weights.push_back({state_->parameters.values(), state_->parameters.statistics()});
+}
+
+void SlidingWindow::use_weights() {
+    state_->weights.clear();
+    add_weights();
 }
 
 int SlidingWindow::outputs() const {
@@ -296,8 +306,9 @@ void SlidingWindow::predict(const float* image, const Extent& extent, const Plan
     std::int64_t done = 0;
     for (std::size_t step = 0; step < starts[0].size(); ++step) {
         const std::int64_t z = starts[0][step];
-        for (const std::vector<float>& values : s.weights) {
-            std::copy(values.begin(), values.end(), s.parameters.values().begin());
+        for (const State::Weights& network : s.weights) {
+            std::copy(network.values.begin(), network.values.end(), s.parameters.values().begin());
+            std::copy(network.statistics.begin(), network.statistics.end(), s.parameters.statistics().begin());
             s.parameters.upload();
             for (const std::int64_t y : starts[1])
                 for (const std::int64_t x : starts[2]) {

@@ -46,6 +46,8 @@ class SlidingWindow {
     Parameters& parameters();
     /// Adds what parameters() holds as one more network to be averaged. At least one is needed to predict.
     void add_weights();
+    /// The same in place of all that were there before.
+    void use_weights();
     int outputs() const;
 
     /// Receives each plane d of the scan's logits, (K, H, W), in order.

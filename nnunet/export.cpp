@@ -4,33 +4,9 @@
 #include <cmath>
 
 #include "kernels/cpu/parallel.h"
+#include "models/class_decision.h"
 
 namespace iwseg::nnunet {
-namespace {
-
-/// Turns the logits of a voxel into probabilities.
-void to_probabilities(const Labels& labels, std::vector<float>& values) {
-    if (labels.has_regions()) {
-        for (float& value : values) value = 1 / (1 + std::exp(-value));
-        return;
-    }
-    const float most = *std::max_element(values.begin(), values.end());
-    float sum = 0;
-    for (float& value : values) sum += value = std::exp(value - most);
-    for (float& value : values) value /= sum;
-}
-
-/// The label of a voxel. Of regions a probability above 0.5 is a logit above 0.
-std::int32_t label_of(const Labels& labels, const std::vector<float>& logits) {
-    if (!labels.has_regions())
-        return labels.values[static_cast<std::size_t>(std::max_element(logits.begin(), logits.end()) - logits.begin())];
-    std::int32_t label = 0;
-    for (std::size_t k = 0; k < logits.size(); ++k)
-        if (logits[k] > 0) label = labels.region_values[k];
-    return label;
-}
-
-}  // namespace
 
 LabelWriter::LabelWriter(Stream host, const Placement& placement, const Plans& plans, const Labels& labels,
                          bool probabilities)
@@ -97,6 +73,7 @@ void LabelWriter::decide(const float* logits, std::int64_t d) {
     // Where a voxel of the file's array (i, j, k) lies in nnU-Net's, (k, j, i).
     Extent file{};
     for (std::size_t a = 0; a < 3; ++a) file[static_cast<std::size_t>(placement_.source_axes[a])] = placement_.scan[a];
+    const bool regions = labels_.has_regions();
     cpu::parallel_for(host_, cropped[1], [&](std::int64_t h) {
         std::vector<float> values(static_cast<std::size_t>(labels_.outputs()));
         for (std::int64_t w = 0; w < cropped[2]; ++w) {
@@ -104,9 +81,10 @@ void LabelWriter::decide(const float* logits, std::int64_t d) {
                 values[k] = logits[static_cast<std::int64_t>(k) * plane + h * cropped[2] + w];
             const std::int64_t place = (placement_.first[0] + d) * strides[0] + (placement_.first[1] + h) * strides[1] +
                                        (placement_.first[2] + w) * strides[2];
-            labels_of_scan_[static_cast<std::size_t>(place)] = label_of(labels_, values);
+            labels_of_scan_[static_cast<std::size_t>(place)] =
+                label_of_logits(values, regions ? labels_.region_values : labels_.values, regions);
             if (probabilities_.empty()) continue;
-            to_probabilities(labels_, values);
+            to_class_probabilities(values, regions);
             const std::int64_t i = place / (file[1] * file[2]), j = place / file[2] % file[1], k = place % file[2];
             for (std::size_t c = 0; c < values.size(); ++c)
                 probabilities_[c * static_cast<std::size_t>(voxels) +

@@ -9,7 +9,7 @@ namespace iwseg {
 void write_labels(const ComponentList& components, std::int32_t* labels) {
     for (std::int64_t component = 0; component < components.size(); ++component)
         for (std::int64_t v = components.offsets[component]; v < components.offsets[component + 1]; ++v)
-            labels[components.voxels[v]] = static_cast<std::int32_t>(component) + 1;
+            labels[components.voxels[v]] = components.label_of(component);
 }
 
 ComponentList list_components(const std::vector<std::uint8_t>& mask, const std::array<std::int64_t, 3>& shape,
@@ -38,6 +38,23 @@ ComponentList list_components(const std::vector<std::uint8_t>& mask, const std::
         }
     }
     return list;
+}
+
+ComponentList list_class_components(const std::vector<std::uint8_t>& map, std::int32_t labels,
+                                    const std::array<std::int64_t, 3>& shape, int connectivity) {
+    ComponentList all;
+    all.connectivity = connectivity;
+    std::vector<std::uint8_t> mask(map.size());
+    for (std::int32_t label = 1; label <= labels; ++label) {
+        std::transform(map.begin(), map.end(), mask.begin(), [&](std::uint8_t at) { return at == label; });
+        const ComponentList own = list_components(mask, shape, connectivity);
+        const auto before = static_cast<std::int64_t>(all.voxels.size());
+        all.voxels.insert(all.voxels.end(), own.voxels.begin(), own.voxels.end());
+        for (std::size_t i = 1; i < own.offsets.size(); ++i) all.offsets.push_back(before + own.offsets[i]);
+        all.boxes.insert(all.boxes.end(), own.boxes.begin(), own.boxes.end());
+        all.classes.insert(all.classes.end(), own.boxes.size(), label);
+    }
+    return all;
 }
 
 }  // namespace iwseg

@@ -43,7 +43,7 @@ ResidentScans::ResidentScans(const Context& context, const std::vector<TrainingS
         write_labels(lesions, labels.data());
         for (std::size_t v = 0; scan.ignored && v < labels.size(); ++v)
             if (scan.ignored[v]) labels[v] = kIgnoredLabel;
-        label_bound_ = std::max(label_bound_, lesions.size() + 1);
+        label_bound_ = std::max<std::int64_t>(label_bound_, lesions.largest_label() + 1);
         device.copy_to_device(stream, scan.image, at, scan.channels * scan.voxels() * 4);
         device.copy_to_device(stream, labels.data(), at + parts.labels, scan.voxels() * 4);
         device.copy_to_device(stream, scan.minimum, at + parts.padding, scan.channels * 4);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 #include <stdexcept>
+#include <utility>
 
 #include "base/bytes.h"
 #include "base/error.h"
@@ -51,6 +52,7 @@ void require_memory(const Context& context, const TrainingOptions& options, std:
 
 /// One more than any label that a step may read; 0: the loss reads none.
 std::int64_t label_bound_of(const TrainingOptions& options) {
+    if (options.classes) return kMostClassLabels;
     if (!options.loss.reads_labels()) return 0;
     if (options.label_bound > 0) return options.label_bound;
     const Shape mask{options.input.n, 1, options.input.d, options.input.h, options.input.w};
@@ -81,8 +83,8 @@ struct TrainingSession::State {
         const std::vector<float> weights = level_weights(logits.size());
         std::vector<Tensor> values;
         for (std::size_t i = 0; i < logits.size() && weights[i] > 0; ++i)
-            values.push_back(iwseg::loss(logits[i], weights[i] < 1 ? weights[i] * o.loss : o.loss,
-                                         i == 0 ? inputs.targets() : inputs.targets_of(logits[i].shape())));
+            values.push_back(loss_of(logits[i], weights[i] < 1 ? weights[i] * o.loss : o.loss,
+                                     i == 0 ? inputs.targets() : inputs.targets_of(logits[i].shape())));
         Compiled made = compile(graph, c, p, {true, o.bf16, o.layout, {logits[0]}, values});
         image = made[seen], logit = made[logits[0]];
         for (const Tensor value : values) losses.push_back(made[value]);
@@ -97,6 +99,11 @@ struct TrainingSession::State {
         require_memory(c, o, Plan::bytes_needed(made.program));
         plan = std::make_unique<Plan>(c, std::move(made.program));
         if (may_cut) upload_scans();
+    }
+
+    Tensor loss_of(Tensor logits, const Loss& loss, std::shared_ptr<const LossTargets> targets) const {
+        return options.classes ? iwseg::loss(logits, loss, *options.classes, std::move(targets))
+                               : iwseg::loss(logits, loss, std::move(targets));
     }
 
     const SamplingOptions& sampling() const {

@@ -10,6 +10,7 @@
 #include "engine/optimizer.h"
 #include "engine/parameters.h"
 #include "engine/plan.h"
+#include "losses/class_loss_options.h"
 #include "losses/loss.h"
 #include "models/network.h"
 #include "training/batch.h"
@@ -22,6 +23,8 @@ struct TrainingOptions {
     Network network;
     Loss loss;
     bool bf16 = false;
+    /// Where the network has a channel for each of several classes: batches' labels are then those of classes.
+    std::optional<ClassLossOptions> classes = {};
     std::optional<Layout> layout = {};  ///< of activations, where it is not to be the device's preferred one
     Shape input;                        ///< (N, C, D, H, W)
     OptimizerOptions optimizer = {};
@@ -74,7 +77,7 @@ class TrainingSession {
 
     /// For tests and measurements: the plan, the last step's logits and their gradient's place in it.
     Plan& plan();
-    std::vector<float> logits() const;  ///< (N, 1, D, H, W) f32, of the last step
+    std::vector<float> logits() const;  ///< (N, K, D, H, W) f32, of the last step
 
   private:
     struct State;

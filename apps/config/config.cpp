@@ -14,6 +14,8 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/nearest_name.h"
+#include "data/class_scheme.h"
+#include "data/lesion_labels.h"
 #include "kernels/components/components.h"
 #include "kernels/cpu/thread_count.h"
 #include "losses/loss.h"
@@ -227,6 +229,10 @@ void check_config(const Config& c) {
     require(c.small_diameter >= 0 && std::isfinite(c.small_diameter), "small_diameter", written(c.small_diameter),
             "it must not be negative");
     for (const int label : c.labels) require_above("labels", label, 0);
+    require(c.labels.empty() || (c.classes.empty() && c.regions.empty()), "labels", written(c.labels),
+            "classes and regions say which values are lesion");
+    // Those that the dataset names are checked when it is there.
+    if (c.classes != "dataset" && c.regions != "dataset") ClassScheme(c.classes, c.regions, {});
     require(c.split == Split{} || !c.split.train.empty(), "split.train", "[]",
             "a split needs at least one case to train");
     require_within("fold", c.fold, 0, 1'000'000);
@@ -287,6 +293,8 @@ std::string config_toml(const Config& config) {
         // A key cannot be a name and a table at once.
         const std::string_view key = name;
         if (config.split_name.empty() ? key == "split" : key.starts_with("split.")) return;
+        // A run of one class is written as it was before there were several.
+        if ((key == "classes" && config.classes.empty()) || (key == "regions" && config.regions.empty())) return;
         text += fmt::format("{} = {}\n", name, written(value));
     });
     return text;

@@ -51,6 +51,8 @@ struct Config {
     std::optional<double> nan;                     ///< what voxels become that are not finite; none: they are refused
     std::string mask_channel;                      ///< name or number of a channel that is a mask; empty: none
     std::vector<int> labels;                       ///< label values that are lesions; empty: any above 0
+    std::string classes;  ///< "edema=1, tumour=2+3": told apart; empty: lesions are of no class
+    std::string regions;  ///< the same of classes that may share values
     struct Predict {
         std::int64_t patch = 160, stride = 144;
     } predict;

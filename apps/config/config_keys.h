@@ -87,6 +87,14 @@ void for_each_key(AnyConfig& c, Visitor&& visit) {
           T("name or number", "a channel that is a mask: outside of it the image is set to its minimum; empty: none"));
     visit("labels", c.labels,
           T("label values", "that are lesion; empty: all that the dataset names, else every value above 0"));
+    visit("classes", c.classes,
+          T("names with label values",
+            "that are told apart by a softmax, as \"edema=1, tumour=2+3\", or \"dataset\" for those of dataset.json; "
+            "empty: lesions are of no class; lesions of losses are then those of each class in the patch"));
+    visit("regions", c.regions,
+          T("names with label values",
+            "the same of classes that may share values, each with a sigmoid, larger ones first: "
+            "\"whole=1+2+3, core=2+3\""));
     visit("predict.patch", c.predict.patch, T("voxels", "side of the patches that whole scans are predicted by"));
     visit("predict.stride", c.predict.stride, T("voxels", "from patch to patch; where they overlap they are averaged"));
     visit("augment.flip", c.augment.flip, T("true or false", "mirror patches along each axis with probability 1/2"));

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 
+#include "apps/evaluation/class_evaluation.h"
 #include "apps/evaluation/evaluation_run.h"
 #include "apps/prediction/prediction_files.h"
 #include "apps/prediction/prediction_run.h"
+#include "apps/report/class_report.h"
 #include "apps/report/report.h"
 #include "apps/report/report_data.h"
 #include "apps/run_folder/staleness.h"
@@ -39,6 +41,27 @@ bool is_current(RunInputs& inputs, const std::string& result, const Ingredients&
     return false;
 }
 
+/// The records of each class, and metrics.json of all.
+void evaluate_run_classes(const Config& config, const Dataset& dataset, const std::vector<Case>& cases,
+                          const ClassScheme& classes, const RunFolder& run, RunInputs& inputs) {
+    const std::filesystem::path metrics = run.classes() / kMetricsFile;
+    const std::string result = "classes/" + metrics.filename().string();
+    const Ingredients evaluated = records_ingredients(dataset, cases, run.predictions(), config);
+    if (is_current(inputs, result, evaluated, metrics)) {
+        fmt::print("{} is there already\n", metrics.string());
+        return;
+    }
+    EvaluationOptions evaluation;
+    evaluation.dataset = dataset.folder;
+    evaluation.predictions = run.predictions();
+    evaluation.out = run.classes();
+    evaluation.cases = names_of(cases);
+    evaluation.metrics = metric_options({"panoptic", "dice", "volume"});
+    const Snapshot labels_and_predictions = Snapshot::of(evaluated);
+    fmt::print("{}", class_table(evaluate_classes(evaluation, open_reference(evaluation), classes.classes())));
+    inputs.record(result, labels_and_predictions);
+}
+
 }  // namespace
 
 void run_experiment(Context& context, const Config& config, const std::filesystem::path& dataset_folder,
@@ -46,6 +69,7 @@ void run_experiment(Context& context, const Config& config, const std::filesyste
     train(context, config, dataset_folder, run);
     const Dataset dataset = open_dataset(dataset_folder);
     const std::vector<Case> cases = choose_cases(dataset, {}, run.split());
+    const ClassScheme classes = class_scheme(config, dataset);
     RunInputs inputs(run.inputs());
     PredictionOptions prediction;
     prediction.out = run.predictions();
@@ -53,7 +77,8 @@ void run_experiment(Context& context, const Config& config, const std::filesyste
     prediction.stride = config.predict.stride;
     prediction.skip_finished = true;
     prediction.is_current = [&](const Case& scan) {
-        const auto mask = find_prediction_file(run.predictions(), scan.name, "mask");  // the last file to be written
+        // The last file to be written.
+        const auto mask = find_prediction_file(run.predictions(), scan.name, classes.any() ? "" : "mask");
         return mask && is_current(inputs, prediction_result(scan.name),
                                   prediction_ingredients(dataset, scan, run.model(), config, run.predictions()), *mask);
     };
@@ -71,6 +96,7 @@ void run_experiment(Context& context, const Config& config, const std::filesyste
     prediction.masks.own_test_scans = own_test_scans(run.root());
     predict_cases(context, {open_network(run.model(), run.config())}, dataset, cases, prediction);
 
+    if (classes.any()) return evaluate_run_classes(config, dataset, cases, classes, run, inputs);
     const Ingredients evaluated = records_ingredients(dataset, cases, run.predictions(), config);
     if (is_current(inputs, run.records().filename(), evaluated, run.records())) {
         fmt::print("{} is there already\n", run.records().string());
@@ -94,9 +120,14 @@ bool write_report_of_run(const std::string& name, const std::filesystem::path& d
     const Ingredients shown = report_ingredients(run, dataset, choose_cases(dataset, {}, run.split()), name, summary);
     if (is_current(inputs, run.report().filename(), shown, run.report())) return false;
     const Snapshot made_of = Snapshot::of(shown);
-    ReportData report = read_report_data(dataset_folder, {{name, run.root()}});
-    report.summary = summary;
-    write_report(report, run.report());
+    const Config config = std::filesystem::exists(run.config()) ? resolve_config(run.config(), {}) : Config{};
+    if (const ClassScheme classes = class_scheme(config, dataset); classes.any()) {
+        write_class_report(dataset_folder, {{name, run.root()}}, classes.classes(), run.report(), summary);
+    } else {
+        ReportData report = read_report_data(dataset_folder, {{name, run.root()}});
+        report.summary = summary;
+        write_report(report, run.report());
+    }
     inputs.record(run.report().filename(), made_of);
     return true;
 }

@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "apps/prediction/label_file.h"
 #include "apps/prediction/memory_need.h"
 #include "apps/prediction/output_folder.h"
 #include "apps/terminal/interrupt.h"
@@ -45,24 +46,6 @@ std::vector<Volume<float>> read_channels(const Case& scan, std::size_t count) {
         require_same_geometry(channels.front().geometry, scan.images.front(), channels.back().geometry, file);
     }
     return channels;
-}
-
-/// Labels in the narrowest type that holds all of the model's.
-void write_labels(const fs::path& file, const Volume<std::int32_t>& labels, const nnunet::Labels& known) {
-    std::int32_t most = 0;
-    for (const std::int32_t value : known.has_regions() ? known.region_values : known.values)
-        most = std::max(most, value);
-    const auto as = [&](auto type) {
-        Volume<decltype(type)> narrow{labels.geometry, {}};
-        narrow.voxels.assign(labels.voxels.begin(), labels.voxels.end());
-        write_volume(file, narrow);
-    };
-    if (most <= std::numeric_limits<std::uint8_t>::max())
-        as(std::uint8_t{});
-    else if (most <= std::numeric_limits<std::int16_t>::max())
-        as(std::int16_t{});
-    else
-        write_volume(file, labels);
 }
 
 std::string patches_text(const Model& model, const ModelRun& run) {
@@ -128,7 +111,9 @@ void predict_with_model(const ModelRun& run) {
         if (run.probabilities)
             nnunet::write_npz(run.out / (scan.name + ".npz"), "probabilities",
                               {model.dataset.labels.outputs(), w, h, d}, made.probabilities);
-        write_labels(run.out / (scan.name + ending), made.labels, model.dataset.labels);
+        const nnunet::Labels& known = model.dataset.labels;
+        write_label_file(run.out / (scan.name + ending), made.labels,
+                         known.has_regions() ? known.region_values : known.values);
     }
     fmt::print("written  {}\n", run.out.string());
 }

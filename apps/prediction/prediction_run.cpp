@@ -8,6 +8,7 @@
 #include <optional>
 #include <system_error>
 
+#include "apps/prediction/class_run.h"
 #include "apps/prediction/ensemble.h"
 #include "apps/prediction/memory_need.h"
 #include "apps/prediction/output_folder.h"
@@ -139,9 +140,11 @@ std::vector<std::string> names_of(const Dataset& dataset, const std::vector<std:
 TrainedNetwork open_network(const fs::path& weights, const std::optional<fs::path>& config) {
     std::map<std::string, std::string> metadata;
     TrainedNetwork network{weights, network_of_weights(weights.string(), &metadata), {}};
-    if (network.architecture.out_channels != 1)
-        throw InputError(fmt::format("{} has {} output channels, but one, the lesion's, was expected", weights.string(),
-                                     network.architecture.out_channels));
+    if (metadata.contains("classes")) network.classes = settings_in(metadata, weights.string()).classes;
+    if (network.architecture.out_channels != std::max(1, network.classes.outputs()))
+        throw InputError(fmt::format(
+            "{} has {} output channels, but {} expected", weights.string(), network.architecture.out_channels,
+            network.classes.values.empty() ? "one, the lesion's, was" : "those of the classes in its metadata were"));
     network.channels = channels_in(metadata);
     if (const auto point = metadata.find("operating_point"); point != metadata.end())
         network.operating_point = parse_operating_point(point->second, weights.string() + " (its metadata)");
@@ -176,6 +179,8 @@ void predict_cases(Context& context, const std::vector<TrainedNetwork>& networks
     const std::vector<std::int64_t> channels = selected_channels(dataset, reading);
     require_channels(network, static_cast<std::int64_t>(channels.size()), dataset.folder.string(),
                      names_of(dataset, channels));
+    if (!network.classes.values.empty())
+        return predict_class_cases(context, networks, dataset, cases, options, reading);
     std::vector<std::optional<OperatingPoint>> points;
     for (const TrainedNetwork& one : networks) points.push_back(one.operating_point);
     const MaskRules rules(points, options.masks);

@@ -12,6 +12,7 @@
 #include "data/dataset.h"
 #include "engine/context.h"
 #include "engine/parameters.h"
+#include "models/class_decision.h"
 #include "models/network.h"
 
 namespace iwseg {
@@ -23,6 +24,7 @@ struct TrainedNetwork {
     Config config;
     std::vector<std::string> channels = {};  ///< names of those trained on, in order; empty: the file does not tell
     std::optional<OperatingPoint> operating_point = {};  ///< that was chosen for these weights
+    OutputClasses classes = {};                          ///< of a network of several
     bool configured =
         true;  ///< false: neither a config was given nor does the file hold one; scans are read as they are
 };
@@ -33,7 +35,8 @@ TrainedNetwork open_network(const std::filesystem::path& weights, const std::opt
 
 struct PredictionOptions {
     std::filesystem::path out;
-    bool mask = true, probability = true, logit = true;  ///< which of CASE_{mask,prob,logit} to write
+    /// Which of CASE_{mask,prob,logit} to write; of several classes the labels CASE and CLASS/CASE_prob.
+    bool mask = true, probability = true, logit = true;
     std::string ending{};  ///< of their names, which tells the format; empty: that of the scan (prediction_ending)
     std::int64_t patch = 160, stride = 144;
     MaskOptions masks = {};      ///< what is asked of them beside the networks' operating points

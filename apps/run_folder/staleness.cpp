@@ -49,6 +49,11 @@ void add_file(Ingredients& ingredients, const Dataset& dataset, const fs::path& 
 
 void add_prediction(Ingredients& ingredients, const fs::path& predictions, const std::string& name,
                     std::initializer_list<const char*> kinds) {
+    if (const auto labels =
+            find_prediction_file(predictions, name, "")) {  // of several classes, in place of the others
+        ingredients.files.emplace_back((RunFiles({}).predictions() / labels->filename()).generic_string(), *labels);
+        return;
+    }
     for (const char* kind : kinds) {
         const fs::path file =
             find_prediction_file(predictions, name, kind).value_or(prediction_file(predictions, name, kind, ".nii.gz"));
@@ -206,14 +211,16 @@ Ingredients records_ingredients(const Dataset& dataset, const std::vector<Case>&
     std::string labels;
     for (const int label : config.labels) labels += fmt::format("{}{}", labels.empty() ? "" : ", ", label);
     ingredients.settings["labels"] = "[" + labels + "]";
+    if (!config.classes.empty()) ingredients.settings["classes"] = config.classes;
+    if (!config.regions.empty()) ingredients.settings["regions"] = config.regions;
     return ingredients;
 }
 
 Ingredients report_ingredients(const RunFolder& run, const Dataset& dataset, const std::vector<Case>& cases,
                                const std::string& name, const std::string& summary) {
     Ingredients ingredients;
-    for (const fs::path& file :
-         {run.records(), run.log(), run.config(), run.split(), run.sessions(), run.operating_point()})
+    for (const fs::path& file : {run.records(), run.log(), run.config(), run.split(), run.sessions(),
+                                 run.operating_point(), run.classes() / "metrics.json"})
         if (fs::exists(file)) ingredients.files.emplace_back(file.filename().string(), file);
     add_file(ingredients, dataset, description_file(dataset.folder));
     ingredients.settings = {{"name", name}, {"summary", summary.empty() ? "none" : summary}};

@@ -64,12 +64,13 @@ OptimizerOptions optimizer_options(const Config& config) {
     return options;
 }
 
-TrainingOptions training_options(const Config& config, const PatchSampler& sampler) {
+TrainingOptions training_options(const Config& config, const ClassScheme& classes, const PatchSampler& sampler) {
     const std::int64_t channels = sampler.cases()[0].channels;
     TrainingOptions options;
     options.cutting = sampler.cutting();
-    options.network = make_network(config.network, static_cast<int>(channels), config.widths);
+    options.network = make_network(config.network, static_cast<int>(channels), config.widths, classes.outputs());
     if (config.deep_supervision) options.network = options.network.with_heads();
+    if (classes.any()) options.classes = {classes.channels(), config.connectivity, sampler.options().weight_clip};
     options.loss =
         loss_from_name(config.loss, {static_cast<float>(config.focal_alpha), static_cast<float>(config.focal_gamma),
                                      static_cast<float>(config.asl_beta), config.steps_per_epoch});
@@ -109,7 +110,7 @@ Split split_of_run(Dataset& dataset, const Config& config, const RunFolder& run)
 
 std::vector<PreparedCase> load_cases(const Dataset& dataset, const Split& split, const Config& config,
                                      const Context& context) {
-    const PreparationOptions options = preparation_options(config);
+    const PreparationOptions options = preparation_options(config, dataset);
     std::vector<PreparedCase> cases;
     {
         Progress progress("read", static_cast<std::int64_t>(split.train.size()), "cases");
@@ -329,60 +330,6 @@ class TrainingLoop {
 
 }  // namespace
 
-SamplingOptions sampling_options(const Config& config) {
-    SamplingOptions options;
-    options.patch = config.patch;
-    options.batch = config.batch;
-    options.nonzero_fraction = config.nonzero_fraction;
-    options.components = config.components == "patch" ? ComponentMode::patch : ComponentMode::volume;
-    options.connectivity = config.connectivity;
-    options.weight_clip = {static_cast<float>(config.weight_clip[0]), static_cast<float>(config.weight_clip[1])};
-    options.augmentation = config.augment;
-    options.seed = config.seed;
-    return options;
-}
-
-PreparationOptions preparation_options(const Config& config) {
-    PreparationOptions options;
-    options.channels = config.channels;
-    options.intensity = config.intensity;
-    options.mask_channel = config.mask_channel;
-    options.labels = config.labels;
-    options.connectivity = config.connectivity;
-    if (config.nan) options.nan = static_cast<float>(*config.nan);
-    return options;
-}
-
-PredictionSettings prediction_settings(const Config& config, const std::vector<std::string>& channels) {
-    PredictionSettings settings;
-    settings.intensity = config.intensity;
-    if (config.nan) settings.nan = static_cast<float>(*config.nan);
-    settings.channels = channels;
-    settings.mask_channel = config.mask_channel;
-    settings.grid = {config.predict.patch, config.predict.stride, config.precision == "bf16"};
-    settings.tf32 = config.tf32;
-    return settings;
-}
-
-void apply_settings(Config& config, const PredictionSettings& settings) {
-    config.intensity = settings.intensity;
-    config.nan = settings.nan;
-    config.mask_channel = settings.mask_channel;
-    config.predict = {settings.grid.patch, settings.grid.stride};
-    config.precision = settings.grid.bf16 ? "bf16" : "fp32";
-    config.tf32 = settings.tf32;
-}
-
-std::map<std::string, std::string> model_metadata(const Config& config, const std::vector<std::string>& channels) {
-    // How the work was spread over threads is no part of the model: the file is the same whatever it was.
-    Config made_of = config;
-    made_of.workers = made_of.threads = made_of.checkpoint_every = 0;
-    std::map<std::string, std::string> metadata = metadata_of(prediction_settings(config, channels));
-    metadata["iwseg"] = kVersion;
-    metadata["config"] = config_toml(made_of);
-    return metadata;
-}
-
 Config config_of_run(const RunFolder& run, const std::optional<fs::path>& file,
                      const std::vector<std::string>& settings, bool resume) {
     if (!fs::exists(run.config())) return resolve_config(file, settings);
@@ -424,14 +371,17 @@ bool train(Context& context, const Config& config, const fs::path& dataset_folde
     }
     Dataset dataset = open_dataset(dataset_folder);
     const Split split = split_of_run(dataset, config, run);
-    print_notes(dataset, config.labels);
+    const ClassScheme classes = class_scheme(config, dataset);
+    print_notes(dataset, classes.any() ? classes.values() : config.labels);
+    if (classes.any())
+        fmt::print("{}  {}\n", classes.regions() ? "regions" : "classes", label_classes_text(classes.classes()));
     fmt::print("{}", geometry_lines(geometries_of(dataset, split)));
     // Before the scans are read, so that later changes are noticed.
     check_training_inputs(run, dataset, split, newest_checkpoint_step(run.checkpoints()) == 0);
     const PatchSampler sampler(load_cases(dataset, split, config, context), sampling_options(config));
     Parameters parameters;
-    TrainingOptions options = training_options(config, sampler);
-    Validation validation(context, dataset, config, {options.network, options.loss, split});
+    TrainingOptions options = training_options(config, classes, sampler);
+    Validation validation(context, dataset, config, {options.network, options.loss, split, options.classes});
     options.memory_for_others = validation.bytes();
     TrainingSession session(context, parameters, options);
     initialise(context, parameters, config.seed);
@@ -450,7 +400,7 @@ bool train(Context& context, const Config& config, const fs::path& dataset_folde
         run.sessions(),
         {.device = context.description(), .first_step = first_step, .arena_bytes = session.arena_bytes()});
     const int workers = config.workers > 0 ? config.workers : std::clamp(context.threads() / 4, 1, 8);
-    auto metadata = model_metadata(config, selected_names(dataset, preparation_options(config)));
+    auto metadata = model_metadata(config, selected_names(dataset, preparation_options(config)), classes);
     TrainingLoop(config, run, parameters, session, sampler, validation, std::move(metadata), first_step, workers,
                  profile_steps)
         .run();

@@ -16,6 +16,10 @@ namespace iwseg {
 
 /// How scans are read under this configuration.
 PreparationOptions preparation_options(const Config& config);
+/// The same with the classes that are told apart, for labels of that dataset.
+PreparationOptions preparation_options(const Config& config, const Dataset& dataset);
+/// The classes or regions that the configuration tells apart in that dataset. Throws InputError as ClassScheme does.
+ClassScheme class_scheme(const Config& config, const Dataset& dataset);
 /// How its training samples patches, components and weights.
 SamplingOptions sampling_options(const Config& config);
 
@@ -26,7 +30,8 @@ void apply_settings(Config& config, const PredictionSettings& settings);
 
 /// Metadata of model.safetensors: the version, the whole configuration, and what of it programs need that predict with
 /// the file alone (models/prediction_settings.h).
-std::map<std::string, std::string> model_metadata(const Config& config, const std::vector<std::string>& channels);
+std::map<std::string, std::string> model_metadata(const Config& config, const std::vector<std::string>& channels,
+                                                  const ClassScheme& classes = {});
 
 /// The configuration of a training in the run folder: that of the run where it exists, else the defaults, with the
 /// file's and the settings' keys. Throws InputError where the run was begun and resume is false, or where a key that

@@ -80,6 +80,11 @@ void TrainingValidation::keep(const ValidationScore& score, Parameters& trained)
     for (std::size_t i = 0; i < score.sensitivity.size(); ++i)
         scalars.emplace_back(fmt::format("validation/recall_at_{}_false_positives", kLunaRates[i]),
                              static_cast<float>(score.sensitivity[i]));
+    for (const ValidationScore::OfClass& one : score.classes) {
+        scalars.emplace_back("validation/dice_of_" + one.name, static_cast<float>(one.dice));
+        if (one.average_recall)
+            scalars.emplace_back("validation/average_recall_of_" + one.name, static_cast<float>(*one.average_recall));
+    }
     events_.add_scalars(score.step, scalars);
     scores_.push_back(score);
 }
@@ -105,6 +110,8 @@ Metadata TrainingValidation::finish(std::int64_t step, Parameters& trained) {
     if (point) {
         fmt::print("masks    {},\n         {}\n", rule_text(point->rule), choice_text(*point));
         write_text(run_.operating_point(), operating_point_json(*point) + "\n");
+    } else if (!config_.classes.empty() || !config_.regions.empty()) {
+        fmt::print("masks    labels are those of the largest probability, regions those above 0.5\n");
     } else {
         fmt::print("masks    {}: {}\n", rule_text({}),
                    lesions == 0 ? "the validation scans have no lesion to choose another rule by"

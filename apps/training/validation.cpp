@@ -8,7 +8,9 @@
 #include "apps/run_folder/trained_on.h"
 #include "apps/terminal/interrupt.h"
 #include "apps/terminal/progress.h"
+#include "apps/training/class_validation.h"
 #include "apps/training/training_run.h"
+#include "data/channel_choice.h"
 #include "data/preparation.h"
 #include "evaluation/froc.h"
 #include "evaluation/instances.h"
@@ -72,11 +74,22 @@ double loss_of(const PreparedCase& scan, const std::vector<float>& logit, const 
 }  // namespace
 
 struct Validation::Sums {
+    explicit Sums(const ClassScheme& classes) : of_classes(classes), several(classes.any()) {}
+
+    ClassSums of_classes;
+    bool several;
     Records records;
     double dice = 0, loss = 0;
     std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
 
     ValidationScore score(std::int64_t step) const {
+        if (several) {
+            ValidationScore score = of_classes.score();
+            score.step = step;
+            score.loss = loss / static_cast<double>(score.scans);
+            score.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+            return score;
+        }
         const auto scans = static_cast<double>(records.size());
         ValidationScore score;
         score.step = step;
@@ -98,26 +111,35 @@ struct Validation::Sums {
 };
 
 Validation::Validation(Context& context, const Dataset& dataset, const Config& config, const ValidationOptions& options)
-    : context_(context), dataset_(dataset), config_(config), loss_(options.loss) {
+    : context_(context),
+      dataset_(dataset),
+      config_(config),
+      loss_(options.loss),
+      scheme_(class_scheme(config, dataset)),
+      classes_(options.classes) {
     if (config.validate_share > 0) cases_ = labelled(dataset, options.split.validation);
     if (cases_.empty()) return;
-    const LesionLabels meaning(dataset.label_names, config.labels);
+    const LesionLabels meaning(dataset.label_names, scheme_.any() ? scheme_.values() : config.labels);
     const auto healthy = std::stable_partition(cases_.begin(), cases_.end(),
                                                [&](const Case& scan) { return has_lesion(*scan.label, meaning); });
     with_lesions_ = static_cast<std::size_t>(healthy - cases_.begin());
-    predictor_.emplace(context, weights_, options.network, grid_of(config));
+    if (scheme_.any()) {
+        several_.emplace(context, options.network, grid_of(config), scheme_.output());
+        weights_ = several_->parameters();
+    } else {
+        predictor_.emplace(context, weights_, options.network, grid_of(config));
+    }
     const std::vector<std::string>& test = options.split.test;
     const std::int64_t padded = options.network.padded(config.predict.patch);
     std::vector<double> voxels;
     std::vector<std::int64_t> patches;
     for (const Case& scan : cases_) {
         on_test_scans_ |= std::find(test.begin(), test.end(), scan.name) != test.end();
-        const auto [d, h, w] = read_geometry(scan.images.front()).shape;
-        patches.push_back(predictor_->patches(d, h, w));
+        const Extent shape = read_geometry(scan.images.front()).shape;
+        patches.push_back(patches_of(shape));
         patches_ += patches.back();
         voxels.push_back(static_cast<double>(patches.back()) * static_cast<double>(padded * padded * padded));
-        // Beside the prediction: target and labels, of lesions and detections.
-        bytes_ = std::max(bytes_, predictor_->bytes(d, h, w) + 16 * d * h * w);
+        bytes_ = std::max(bytes_, bytes_of(shape));
     }
     if (on_test_scans_)
         for (const std::string& name : test) test_scans_[name] = image_bytes(dataset.find(name));
@@ -153,18 +175,42 @@ void Validation::use(Parameters& trained) {
         std::copy(from, from + weights_[{i}].elements, weights_.value({i}));
     }
     weights_.upload();
+    if (several_) several_->use_weights();
+}
+
+std::int64_t Validation::patches_of(const Extent& shape) const {
+    return several_ ? several_->patches(shape) : predictor_->patches(shape[0], shape[1], shape[2]);
+}
+
+std::int64_t Validation::bytes_of(const Extent& shape) const {
+    const std::int64_t voxels = shape[0] * shape[1] * shape[2];
+    if (several_)
+        return several_->bytes(shape, true) + class_validation_bytes(loss_, *classes_, shape) +
+               4 * static_cast<std::int64_t>(selected_channels(dataset_, preparation_options(config_)).size()) * voxels;
+    // Beside the prediction: target and labels, of lesions and detections.
+    return predictor_->bytes(shape[0], shape[1], shape[2]) + 16 * voxels;
 }
 
 void Validation::look_at(std::size_t index, std::int64_t step, Sums* sums, OperatingPointSearch* search) {
-    const PreparedCase scan = prepare_case(dataset_, cases_[index], preparation_options(config_), context_.threads());
+    const PreparedCase scan =
+        prepare_case(dataset_, cases_[index], preparation_options(config_, dataset_), context_.threads());
     const auto [d, h, w] = scan.geometry.shape;
-    const Prediction prediction = predictor_->predict(scan.image.data(), d, h, w, [&](std::int64_t, std::int64_t) {
+    const auto stop_where_asked = [&](std::int64_t, std::int64_t) {
         if (InterruptGuard::requested())
             throw Interrupted(
                 fmt::format("interrupted while validating after step {} of {}; a checkpoint is saved and "
                             "--resume goes on",
                             step, config_.steps()));
-    });
+    };
+    if (several_) {
+        if (!sums) return;  // labels are chosen by no rule
+        const ClassPrediction prediction =
+            several_->predict(scan.image.data(), scan.geometry.shape, true, stop_where_asked);
+        sums->of_classes.add(scan, prediction, context_.host());
+        sums->loss += class_loss_of(scan, prediction.logits, loss_, *classes_, context_.host());
+        return;
+    }
+    const Prediction prediction = predictor_->predict(scan.image.data(), d, h, w, stop_where_asked);
     std::vector<std::uint8_t> target(prediction.logit.size());
     for (const std::uint32_t voxel : scan.lesions.voxels) target[voxel] = 1;
     const ScanToEvaluate evaluated{d,
@@ -184,14 +230,14 @@ void Validation::look_at(std::size_t index, std::int64_t step, Sums* sums, Opera
 }
 
 ValidationScore Validation::score(Parameters& trained, std::int64_t step) {
-    Sums sums;
+    Sums sums(scheme_);
     use(trained);
     for (const std::size_t scan : plan_.scans) look_at(scan, step, &sums, nullptr);
     return sums.score(step);
 }
 
 MaskChoice Validation::choose(Parameters& trained, std::int64_t step, ValidationScore* score) {
-    Sums sums;
+    Sums sums(scheme_);
     OperatingPointSearch search;
     use(trained);
     Progress progress("validate", static_cast<std::int64_t>(cases_.size()), "scans");

@@ -9,10 +9,13 @@
 #include "apps/prediction/operating_point.h"
 #include "apps/training/validation_plan.h"
 #include "apps/training/validation_score.h"
+#include "data/class_scheme.h"
 #include "data/dataset.h"
 #include "engine/context.h"
 #include "engine/parameters.h"
+#include "losses/class_loss_program.h"
 #include "losses/loss.h"
+#include "models/class_predictor.h"
 #include "models/grid_prediction.h"
 #include "models/network.h"
 
@@ -22,6 +25,7 @@ struct ValidationOptions {
     Network network;
     Loss loss;
     Split split;
+    std::optional<ClassLossOptions> classes = {};  ///< of the loss, where several are told apart
 };
 
 /// What looking at every validation scan tells of masks.
@@ -58,11 +62,15 @@ class Validation {
     struct Sums;
     void use(Parameters& trained);
     void look_at(std::size_t scan, std::int64_t step, Sums* sums, OperatingPointSearch* search);
+    std::int64_t patches_of(const Extent& shape) const;
+    std::int64_t bytes_of(const Extent& shape) const;
 
     Context& context_;
     const Dataset& dataset_;
     const Config& config_;
     Loss loss_;
+    ClassScheme scheme_;
+    std::optional<ClassLossOptions> classes_;
     std::vector<Case> cases_;  ///< those with a lesion first
     std::size_t with_lesions_ = 0;
     ValidationPlan plan_;
@@ -70,7 +78,9 @@ class Validation {
     std::map<std::string, std::int64_t> test_scans_;  ///< where so: bytes by name
     std::int64_t bytes_ = 0, patches_of_pass_ = 0, patches_ = 0;
     Parameters weights_;
-    std::optional<GridPredictor> predictor_;  ///< where there is any scan
+    // Where there is any scan, one of these: of one class, or of several.
+    std::optional<GridPredictor> predictor_;
+    std::optional<ClassPredictor> several_;
 };
 
 }  // namespace iwseg

@@ -18,6 +18,11 @@ nlohmann::json validation_line(const ValidationScore& score, std::int64_t epoch,
                               {"loss", score.loss},       {"seconds", score.seconds},
                               {"average_recall", nullptr}};
     if (score.average_recall) validation["average_recall"] = *score.average_recall;
+    for (const ValidationScore::OfClass& one : score.classes) {
+        nlohmann::json& own = validation["classes"][one.name];
+        own = {{"lesions", one.lesions}, {"average_recall", nullptr}, {"dice", one.dice}};
+        if (one.average_recall) own["average_recall"] = *one.average_recall;
+    }
     return {{"step", score.step}, {"epoch", epoch}, {"validation", std::move(validation)}, {"best", best}};
 }
 
@@ -37,6 +42,13 @@ std::optional<ValidationScore> parse_validation_line(const nlohmann::json& line)
         validation.at("seconds").get_to(score.seconds);
         if (validation.at("average_recall").is_number())
             score.average_recall = validation["average_recall"].get<double>();
+        if (validation.contains("classes"))
+            for (const auto& [name, own] : validation["classes"].items()) {
+                score.classes.push_back(
+                    {name, own.at("lesions").get<std::int64_t>(), {}, own.at("dice").get<double>()});
+                if (own.at("average_recall").is_number())
+                    score.classes.back().average_recall = own["average_recall"].get<double>();
+            }
     } catch (const nlohmann::json::exception&) {
         return std::nullopt;
     }

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace iwseg {
@@ -16,13 +17,22 @@ struct ValidationScore {
     double dice = 0;                       ///< of probability > 0.5, mean over scans
     double loss = 0;                       ///< the training's, each scan as one patch, mean over scans
     double seconds = 0;                    ///< that it took
+    /// Where classes are told apart: each by itself. Recall and Dice above are then the means over them.
+    struct OfClass {
+        std::string name;
+        std::int64_t lesions = 0;
+        std::optional<double> average_recall;
+        double dice = 0;
+    };
+    std::vector<OfClass> classes = {};
 
     /// The rule by which one step's weights are better than another's: the larger average recall; of equal ones the
     /// larger Dice.
     bool better_than(const ValidationScore& other) const;
 };
 
-/// The line of log.jsonl: {"step": …, "epoch": …, "validation": {…}, "best": …}.
+/// The line of log.jsonl: {"step": …, "epoch": …, "validation": {…}, "best": …}; of several classes with
+/// "classes": {NAME: {"lesions": …, "average_recall": …, "dice": …}} in "validation".
 nlohmann::json validation_line(const ValidationScore& score, std::int64_t epoch, bool best);
 /// None where the line is not of that form.
 std::optional<ValidationScore> parse_validation_line(const nlohmann::json& line);

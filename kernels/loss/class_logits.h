@@ -6,29 +6,13 @@
 #include <stdexcept>
 #include <string>
 
-#include "kernels/components/ignored.h"
 #include "kernels/device/declare.h"
 #include "kernels/device/view.h"
+#include "kernels/loss/class_channels.h"
 #include "kernels/loss/exp_log.h"
 
 // Losses of several classes are made of losses of one channel: each class against the rest.
 namespace iwseg {
-
-constexpr int kMostLossChannels = 32;
-constexpr std::int32_t kMostClassLabels = 64;
-
-/// What each channel of a network's output stands for.
-struct ClassChannels {
-    int channels = 1;
-    /// Classes exclude each other: probabilities are the softmax over channels, else each channel's sigmoid.
-    bool exclusive = false;
-    std::uint64_t labels[kMostLossChannels] = {1};  ///< of each channel: bit l is set where it holds label l
-};
-
-/// What the target of a channel holds where a voxel has this label.
-IWSEG_HOST_DEVICE inline std::uint8_t target_in_channel(std::int32_t label, std::uint64_t labels) {
-    return label == kIgnoredLabel ? kIgnored : static_cast<std::uint8_t>(labels >> (label & 63) & 1);
-}
 
 /// log(x) for x from 1 to 2^127, without branches. A NaN stays one.
 IWSEG_INLINE float log_from_one(float x) {
