@@ -83,13 +83,15 @@ TEST_P(DeepSupervision, LossAndGradientsEqualNnunets) {
     parameters.download();
     for (int i = 0; i < parameters.size(); ++i) {
         const std::string& name = parameters[{i}].name;
-        // What comes before an InstanceNorm's mean has no gradient: rounding alone is in PyTorch's.
+        // What comes before an InstanceNorm's mean has no gradient: rounding alone is in PyTorch's. Elsewhere sums of
+        // terms of 1e-2 that cancel are added in another order.
         const bool rounding = name.ends_with("conv.bias");
         const std::vector<float>& expected = golden_.at("gradient." + name);
         double largest = 0;
         for (const float value : expected) largest = std::max(largest, std::abs(double{value}));
         for (std::size_t k = 0; k < expected.size(); ++k)
-            ASSERT_NEAR(parameters.gradient({i})[k], rounding ? 0 : expected[k], rounding ? 1e-6 : 1e-5 * largest)
+            ASSERT_NEAR(parameters.gradient({i})[k], rounding ? 0 : expected[k],
+                        rounding ? 1e-6 : 1e-5 * largest + 1e-7)
                 << name << ' ' << k;
     }
 }
