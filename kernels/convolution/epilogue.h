@@ -6,7 +6,8 @@
 namespace iwseg {
 
 /// What a convolution is to make of its result before that goes to memory, in prediction: a batch normalisation by
-/// statistics that are known before, then an activation. By default nothing.
+/// statistics that are known before, then an activation. By default nothing. oneDNN's ReLU multiplies what is below 0
+/// by 1e-20, so that what is not a number stays so: minus infinity stays too, where a pass of its own leaves 0.
 struct EpilogueForm {
     bool wanted = false;
     bool normalises = false;

@@ -270,7 +270,7 @@ TEST(ConfigTable, NamesTheValuesThatAreAccepted) {
 }
 
 TEST(ConfigTable, FitsTheWidthItIsGiven) {
-    for (const std::size_t width : {61u, 80u, 120u}) {
+    for (const std::size_t width : {62u, 80u, 120u}) {
         std::istringstream table(config_table(width));
         for (std::string line; std::getline(table, line);) {
             const auto characters = std::count_if(line.begin(), line.end(), [](char c) { return (c & 0xC0) != 0x80; });

@@ -180,7 +180,8 @@ TEST(Epilogue, OfAWholeNetworkEqualsTheExecutorsPasses) {
     EXPECT_LE(largest_difference(got[0], expected[0]), 2e-5 * largest(expected[0]));
 }
 
-// Of f32 in kernels of 3 it is applied with the bits of a pass.
+// Of f32 in kernels of 3 it is applied with the bits of a pass where both are compiled for the same instructions; else
+// a pass may multiply and add in two steps, which is a rounding of 2^-24 in each of six convolutions.
 TEST(Epilogue, OfKernelsOf3InF32IsTheSameBytesAsAPass) {
     const Build build = [](Tensor image) {
         Tensor x = image;
@@ -194,8 +195,14 @@ TEST(Epilogue, OfKernelsOf3InF32IsTheSameBytesAsAPass) {
     const Shape shape{2, 16, 5, 9, 31};
     Predicted fused(cpu::backend(), build, shape, false, Layout::blocked16),
         unfused(apart(), build, shape, false, Layout::blocked16);
-    if (fused.calls("batch norm forward") != 0) GTEST_SKIP() << "by oneDNN on this processor";
-    EXPECT_EQ(fused.run(), unfused.run());
+    if (cpu::backend().preferred_layout(16) != Layout::blocked16) GTEST_SKIP() << "by oneDNN without AVX-512";
+    ASSERT_EQ(fused.calls("batch norm forward"), 0);
+    const auto got = fused.run(), expected = unfused.run();
+#if defined(__clang__) || defined(IWSEG_SANITIZED)
+    EXPECT_LE(largest_difference(got[0], expected[0]), 2e-6 * largest(expected[0]));
+#else
+    EXPECT_EQ(got, expected);
+#endif
 }
 
 }  // namespace
