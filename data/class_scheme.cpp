@@ -1,11 +1,13 @@
 #include "data/class_scheme.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <tuple>
 
 #include "base/error.h"
+#include "base/letters.h"
 #include "data/lesion_labels.h"
 
 namespace iwseg {
@@ -101,6 +103,18 @@ ClassChannels ClassScheme::channels() const {
         for (const std::int32_t value : classes_[k].values)
             made.labels[channel_of(k)] |= std::uint64_t{1} << label_of(value);
     return made;
+}
+
+std::string ClassScheme::sentence(const LabelNames& names) const {
+    const std::vector<int> taken = values();
+    std::vector<std::string> left;
+    for (const auto& [value, name] : names.names)
+        if (value != 0 && lower_case(name) != "background" && !std::binary_search(taken.begin(), taken.end(), value))
+            left.push_back(fmt::format("{} ({})", value, name));
+    const std::string text = label_classes_text(classes_);
+    return left.empty()
+               ? text
+               : fmt::format("{}; {} count{} as background", text, fmt::join(left, ", "), left.size() == 1 ? "s" : "");
 }
 
 OutputClasses ClassScheme::output() const {

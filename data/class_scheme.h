@@ -41,6 +41,8 @@ class ClassScheme {
     std::vector<std::uint8_t> map_of(const Volume<std::int32_t>& file, const std::string& name,
                                      const LabelNames& names) const;
     ClassChannels channels() const;
+    /// "edema=1, tumour=2+3; 4 (necrosis) counts as background": and what the dataset names beside them.
+    std::string sentence(const LabelNames& names) const;
     /// Each class is written as its smallest value; each region as that of its values that the fewest regions hold, and
     /// no later one.
     OutputClasses output() const;

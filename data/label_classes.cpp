@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/letters.h"
@@ -31,6 +32,11 @@ std::vector<std::string> parts_of(const std::string& text, char between) {
 
 /// Results of a class lie in a folder of its name.
 bool is_folder_name(const std::string& name) {
+    try {
+        (void)nlohmann::json(name).dump();  // what is no UTF-8 no file of results would hold
+    } catch (const nlohmann::json::exception&) {
+        return false;
+    }
     return !name.empty() && name.front() != '.' && std::all_of(name.begin(), name.end(), [](unsigned char c) {
         return c >= 0x80 || std::isalnum(c) || c == '_' || c == '-' || c == '.' || c == ' ';
     });
@@ -103,6 +109,10 @@ std::vector<LabelClass> read_label_classes(const std::string& text, const LabelN
                 fmt::format("{}: the class '{}' has no name for a folder; expected letters, digits, _, - "
                             "and .",
                             origin, classes[i].name));
+        if (lower_case(classes[i].name) == "background" || classes[i].name.ends_with(".json"))
+            throw InputError(
+                fmt::format("{}: a class cannot be named {}, which stands for {}", origin, classes[i].name,
+                            lower_case(classes[i].name) == "background" ? "what is of no class" : "a file of results"));
         for (std::size_t j = 0; j < i; ++j)
             if (lower_case(classes[i].name) == lower_case(classes[j].name))
                 throw InputError(fmt::format("{}: two classes have the name {}", origin, classes[i].name));

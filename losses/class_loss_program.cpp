@@ -1,5 +1,6 @@
 #include "losses/class_loss_program.h"
 
+#include <stdexcept>
 #include <utility>
 #include <variant>
 
@@ -87,6 +88,7 @@ void ClassLossProgram::find_components(Stream stream, int channel, void* scratch
 
 void ClassLossProgram::value(Stream stream, View logit, const std::int32_t* labels, const float* step, void* scratch,
                              double* value) const {
+    if (!labels) throw std::invalid_argument("a loss of several classes without labels: LossTargets::labels is null");
     device_->split_classes(stream, options_.channels, logit, labels, part_of<float>(scratch, binary_),
                            part_of<std::uint8_t>(scratch, target_));
     Write write = Write::overwrite;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,17 @@ inline void to_class_probabilities(std::vector<float>& values, bool regions) {
     float sum = 0;
     for (float& value : values) sum += value = std::exp(value - most);
     for (float& value : values) value /= sum;
+}
+
+/// The logit of a channel's probability, from the logits of a voxel: of classes z_k - log(sum of exp(z_j), j not k).
+inline float class_logit_of(const std::vector<float>& logits, std::size_t channel, bool regions) {
+    if (regions) return logits[channel];
+    float most = -std::numeric_limits<float>::infinity(), sum = 0;
+    for (std::size_t k = 0; k < logits.size(); ++k)
+        if (k != channel) most = std::max(most, logits[k]);
+    for (std::size_t k = 0; k < logits.size(); ++k)
+        if (k != channel) sum += std::exp(logits[k] - most);
+    return logits[channel] - most - std::log(sum);
 }
 
 }  // namespace iwseg

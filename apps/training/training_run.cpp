@@ -374,7 +374,7 @@ bool train(Context& context, const Config& config, const fs::path& dataset_folde
     const ClassScheme classes = class_scheme(config, dataset);
     print_notes(dataset, classes.any() ? classes.values() : config.labels);
     if (classes.any())
-        fmt::print("{}  {}\n", classes.regions() ? "regions" : "classes", label_classes_text(classes.classes()));
+        fmt::print("{}  {}\n", classes.regions() ? "regions" : "classes", classes.sentence(dataset.label_names));
     fmt::print("{}", geometry_lines(geometries_of(dataset, split)));
     // Before the scans are read, so that later changes are noticed.
     check_training_inputs(run, dataset, split, newest_checkpoint_step(run.checkpoints()) == 0);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -54,6 +55,38 @@ TEST(ClassScheme, ClassesAreChannelsAfterBackground) {
     EXPECT_EQ(output.values, (std::vector<std::int32_t>{0, 7, 2}));
     EXPECT_EQ(label_of_logits({0, 1, 2}, output.values, false), 2);
     EXPECT_EQ(label_of_logits({1, 1, 0}, output.values, false), 0) << "of equal ones the first";
+}
+
+TEST(ClassScheme, SaysWhatOfTheDatasetIsBackground) {
+    const LabelNames names = named(R"({"background": 0, "edema": 1, "rim": 2, "core": 3, "scar": 5, "ignore": 9})");
+    EXPECT_EQ(ClassScheme("edema=1, tumour=2+3", "", names).sentence(names),
+              "edema=1, tumour=2+3; 5 (scar) counts as background");
+    EXPECT_EQ(ClassScheme("edema=1", "", names).sentence(names),
+              "edema=1; 2 (rim), 3 (core), 5 (scar) count as background");
+    EXPECT_EQ(ClassScheme("dataset", "", names).sentence(names), "edema=1, rim=2, core=3, scar=5");
+}
+
+TEST(ClassScheme, NamesThatResultsHaveAlreadyAreRefused) {
+    EXPECT_TRUE(says(refusal("Background=1", ""), "what is of no class"));
+    EXPECT_TRUE(says(refusal("metrics.json=1", ""), "a file of results"));
+    EXPECT_TRUE(says(refusal("\xff=1", ""), "no name for a folder"));
+}
+
+TEST(ClassScheme, LogitsAreThoseOfTheProbabilities) {
+    std::mt19937 random(5);
+    std::normal_distribution<float> normal(0, 6);
+    for (int nth = 0; nth < 200; ++nth) {
+        const std::vector<float> logits{normal(random), normal(random), normal(random)};
+        double sum = 0;
+        for (const float logit : logits) sum += std::exp(static_cast<double>(logit));
+        for (std::size_t k = 0; k < 3; ++k) {
+            const double p = std::exp(static_cast<double>(logits[k]));
+            // Some roundings of f32 of sums up to 40.
+            EXPECT_NEAR(class_logit_of(logits, k, false), std::log(p / (sum - p)), 2e-5);
+            EXPECT_EQ(class_logit_of(logits, k, true), logits[k]);
+        }
+    }
+    EXPECT_FLOAT_EQ(class_logit_of({100, 0}, 0, false), 100) << "where the probability is 1 in f32";
 }
 
 TEST(ClassScheme, RegionsHoldLabelsInCommonAndAreWrittenAsTheirOwn) {
