@@ -124,10 +124,11 @@ Evaluation evaluate_cases(const EvaluationOptions& options, const Reference& ref
     metrics.size_unit = unit_of(options);
     std::vector<MemoryNeed> needs;
     for (const ReferenceCase& one : chosen.cases) {
-        const bool logits = !find_prediction(options.predictions, one.name, reference.of_class).value().logit.empty();
+        const PredictionFiles files = find_prediction(options.predictions, one.name, reference.of_class).value();
         needs.push_back(evaluation_need({.name = one.name,
                                          .label = one.label,
-                                         .logits = logits,
+                                         .logits = !files.logit.empty(),
+                                         .labels = !files.labels.empty(),
                                          .ignored = reference.labels.ignore().has_value(),
                                          .brats = options.metrics.brats,
                                          .surfaces = options.metrics.wants_surfaces()}));
@@ -152,7 +153,7 @@ Evaluation evaluate_cases(const EvaluationOptions& options, const Reference& ref
                                    .logit = prediction.logit.empty() ? nullptr : prediction.logit.data(),
                                    .ignored = target.mask.ignored.empty() ? nullptr : target.mask.ignored.data(),
                                    .spacing = target.geometry.spacing()};
-        const Instances instances = find_instances(given, DetectionRule{}.threshold, threads.stream());
+        const Instances instances = find_instances(given, prediction.threshold, threads.stream());
         const std::vector<Record>& records = evaluation.records[scan.name] = lesion_records(given, instances);
         evaluation.cases.push_back(
             {scan.name,

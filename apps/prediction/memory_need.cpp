@@ -66,7 +66,10 @@ MemoryNeed evaluation_need(const EvaluationWork& work) {
     constexpr double growing = labelling + kI32 + kU8;  // lesions that grew together, and their labels
     constexpr double distances =
         2 * kU8 + 2 * kU8 + 2 * kU8 + 8 * kU8;  // masks, codes of corners, surfaces, f64 distances
-    const double most = held + std::max({labelling, work.brats ? growing : 0, work.surfaces ? distances : 0});
+    // The target, the probability, the map of labels in memory and as its file is read; then the class's mask in f32.
+    const double decoding = work.labels ? kU8 + kF32 + std::max(kI32 + kPacking, kI32 + kU8 + kF32) : 0;
+    const double most =
+        std::max(decoding, held + std::max({labelling, work.brats ? growing : 0, work.surfaces ? distances : 0}));
     return need_of(work.name, shape, std::max(static_cast<double>(reading_bytes(work.label)), most * voxels_of(shape)));
 }
 

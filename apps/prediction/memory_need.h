@@ -30,6 +30,7 @@ struct EvaluationWork {
     std::string name{};
     std::filesystem::path label{};
     bool logits = true;     ///< there are some beside the probabilities
+    bool labels = false;    ///< a map of labels says where a class is
     bool ignored = false;   ///< the dataset has the label ignore
     bool brats = false;     ///< the metric of that name is wanted
     bool surfaces = false;  ///< a metric is wanted that asks for distances between surfaces

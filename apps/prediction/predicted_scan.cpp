@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <set>
 #include <system_error>
 
@@ -68,20 +69,34 @@ PredictedScan read_mask_or_probabilities(const fs::path& file, const PredictionT
     return scan;
 }
 
+/// The class is where the labels say so, as they are what a user gets; its probability is a detection's score. Of
+/// several classes the largest may be below 1/2.
+void keep_to_labels(PredictedScan& scan, const fs::path& file, const PredictionTarget& target) {
+    PredictionTarget map = target;
+    map.of_class = true;
+    const PredictedScan labelled = read_mask_or_probabilities(file, map, target.labels);
+    scan.threshold = 0;
+    for (std::size_t v = 0; v < scan.probability.size(); ++v)
+        scan.probability[v] =
+            labelled.probability[v] > 0 ? std::max(scan.probability[v], std::numeric_limits<float>::min()) : 0;
+}
+
 }  // namespace
 
 std::optional<PredictionFiles> find_prediction(const fs::path& folder, const std::string& name,
                                                const std::string& of_class) {
     if (!of_class.empty()) {
         if (const auto file = find_prediction_file(folder / of_class, name, "prob"))
-            return PredictionFiles{*file, find_prediction_file(folder / of_class, name, "logit").value_or(""), {}, {}};
-        if (const auto file = find_prediction_file(folder, name, "")) return PredictionFiles{{}, {}, *file, {}};
+            return PredictionFiles{.probability = *file,
+                                   .logit = find_prediction_file(folder / of_class, name, "logit").value_or(""),
+                                   .labels = find_prediction_file(folder, name, "").value_or("")};
+        if (const auto file = find_prediction_file(folder, name, "")) return PredictionFiles{.plain = *file};
         return {};
     }
     if (const auto file = find_prediction_file(folder, name, "prob"))
-        return PredictionFiles{*file, find_prediction_file(folder, name, "logit").value_or(""), {}, {}};
-    if (const auto file = find_prediction_file(folder, name, "")) return PredictionFiles{{}, {}, *file, {}};
-    if (const auto file = find_prediction_file(folder, name, "mask")) return PredictionFiles{{}, {}, {}, *file};
+        return PredictionFiles{.probability = *file, .logit = find_prediction_file(folder, name, "logit").value_or("")};
+    if (const auto file = find_prediction_file(folder, name, "")) return PredictionFiles{.plain = *file};
+    if (const auto file = find_prediction_file(folder, name, "mask")) return PredictionFiles{.mask = *file};
     return {};
 }
 
@@ -116,6 +131,7 @@ PredictedScan read_prediction(const PredictionFiles& files, const PredictionTarg
     PredictedScan scan;
     scan.probability = read_at(files.probability, target);
     require_probabilities(scan.probability, files.probability, "");
+    if (!files.labels.empty()) keep_to_labels(scan, files.labels, target);
     if (files.logit.empty()) return scan;
     scan.logit = read_at(files.logit, target);
     require_finite(scan.logit, files.logit);

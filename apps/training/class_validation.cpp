@@ -1,6 +1,7 @@
 #include "apps/training/class_validation.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "evaluation/froc.h"
 #include "evaluation/instances.h"
@@ -46,11 +47,11 @@ void ClassSums::add(const PreparedCase& scan, const ClassPrediction& prediction,
         const int channel = classes_.channel_of(k);
         const std::vector<std::uint8_t> target = target_of(scan, channels.labels[channel]);
         class_probability(host, prediction.logits, output, channel, probability);
-        const std::int32_t written = output.values[static_cast<std::size_t>(channel)];
-        for (std::size_t v = 0; v < probability.size(); ++v) {
-            const bool detected = output.regions ? probability[v] > 0.5f : prediction.labels[v] == written;
-            if (!detected) probability[v] = 0;
-        }
+        // As evaluation does it: the labels say where the class is.
+        const LabelClass& of = classes_.classes()[k];
+        for (std::size_t v = 0; v < probability.size(); ++v)
+            probability[v] =
+                of.holds(prediction.labels[v]) ? std::max(probability[v], std::numeric_limits<float>::min()) : 0;
         const ScanToEvaluate evaluated{.d = d,
                                        .h = h,
                                        .w = w,

@@ -17,8 +17,8 @@ class ClassSums {
   public:
     explicit ClassSums(const ClassScheme& classes) : classes_(classes), sums_(classes.classes().size()) {}
 
-    /// One scan: its prediction with logits. Detections are components of voxels that are labelled as the class, of
-    /// regions those of a probability above 0.5, each scored by its largest probability.
+    /// One scan: its prediction with logits. Detections are components of voxels whose label the class or region holds,
+    /// each scored by its largest probability.
     void add(const PreparedCase& scan, const ClassPrediction& prediction, Stream host);
 
     /// Each class by itself. Of those, lesions are summed; Dice and recall are the means, of recall of the classes that

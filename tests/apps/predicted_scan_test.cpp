@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "apps/evaluation/evaluation_cases.h"
 #include "apps/evaluation/evaluation_comparison.h"
 #include "base/atomic_file.h"
 #include "base/error.h"
@@ -197,6 +198,28 @@ TEST_F(OthersPredictions, WhetherRecordsCanBeWrittenIsFoundOutBeforeTheWork) {
     evaluate_cases(options_);
     EXPECT_TRUE(fs::exists(options_.out));
     EXPECT_FALSE(fs::exists(folder_ / "new" / "folder" / "records.json.part"));
+}
+
+/// Of three classes the largest may be below 1/2: it is where the labels say, with its probability as the score.
+TEST_F(OthersPredictions, LabelsSayWhereAClassIsAndItsProbabilityIsTheScore) {
+    fs::create_directories(folder_ / "a/edge");
+    predict("a/s1.nii.gz", mask({{2, 1}, {60, 2}, {61, 2}}));
+    predict("a/edge/s1_prob.nii.gz", volume({{2, 0.9f}, {60, 0.4f}, {61, 0.0f}}));
+    const std::optional<PredictionFiles> files = find_prediction(folder_ / "a", "s1", "edge");
+    ASSERT_TRUE(files);
+    const LesionLabels edge({}, {2});
+    const PredictedScan scan = read_prediction(*files, {geometry_, folder_ / "labelsTr/s1.nii.gz", edge, true});
+    EXPECT_EQ(scan.threshold, 0);
+    EXPECT_EQ(scan.probability[2], 0) << "probable, but labelled otherwise";
+    EXPECT_EQ(scan.probability[60], 0.4f);
+    EXPECT_GT(scan.probability[61], 0);
+    EXPECT_FALSE(scan.is_mask);
+
+    options_.cases = {"s1"};
+    const Reference reference = reference_of_class(open_reference(options_), {"edge", {2}});
+    const Evaluation found = evaluate_cases(options_, reference, cases_to_evaluate(reference, {folder_ / "a"}, {"s1"}));
+    EXPECT_EQ(found.counts().found, 1);
+    EXPECT_EQ(found.counts().false_positives, 0);
 }
 
 TEST_F(OthersPredictions, OfManyMissingCasesSomeAreNamed) {
