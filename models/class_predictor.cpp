@@ -15,6 +15,22 @@ SlidingWindowOptions window_of(const Network& network, const GridOptions& grid) 
             .bf16 = grid.bf16};
 }
 
+/// Fills result (V) with what `of` makes of each voxel's logits.
+template <class Of>
+void each_voxel(Stream host, const std::vector<float>& logits, const OutputClasses& classes, std::vector<float>& result,
+                Of&& of) {
+    const auto outputs = static_cast<std::size_t>(classes.outputs());
+    const std::size_t voxels = logits.size() / outputs;
+    result.resize(voxels);
+    cpu::parallel_ranges(host, static_cast<std::int64_t>(voxels), [&](std::int64_t first, std::int64_t last) {
+        std::vector<float> values(outputs);
+        for (auto v = static_cast<std::size_t>(first); v < static_cast<std::size_t>(last); ++v) {
+            for (std::size_t k = 0; k < outputs; ++k) values[k] = logits[k * voxels + v];
+            result[v] = of(values);
+        }
+    });
+}
+
 }  // namespace
 
 ClassPredictor::ClassPredictor(const Context& context, const Network& network, const GridOptions& grid,
@@ -58,16 +74,16 @@ std::int64_t ClassPredictor::bytes(const Extent& extent, bool logits) const {
 
 void class_probability(Stream host, const std::vector<float>& logits, const OutputClasses& classes, int channel,
                        std::vector<float>& probability) {
-    const auto outputs = static_cast<std::size_t>(classes.outputs());
-    const std::size_t voxels = logits.size() / outputs;
-    probability.resize(voxels);
-    cpu::parallel_ranges(host, static_cast<std::int64_t>(voxels), [&](std::int64_t first, std::int64_t last) {
-        std::vector<float> values(outputs);
-        for (auto v = static_cast<std::size_t>(first); v < static_cast<std::size_t>(last); ++v) {
-            for (std::size_t k = 0; k < outputs; ++k) values[k] = logits[k * voxels + v];
-            to_class_probabilities(values, classes.regions);
-            probability[v] = values[static_cast<std::size_t>(channel)];
-        }
+    each_voxel(host, logits, classes, probability, [&](std::vector<float>& values) {
+        to_class_probabilities(values, classes.regions);
+        return values[static_cast<std::size_t>(channel)];
+    });
+}
+
+void class_logit(Stream host, const std::vector<float>& logits, const OutputClasses& classes, int channel,
+                 std::vector<float>& logit) {
+    each_voxel(host, logits, classes, logit, [&](const std::vector<float>& values) {
+        return class_logit_of(values, static_cast<std::size_t>(channel), classes.regions);
     });
 }
 

@@ -44,9 +44,14 @@ class ClassPredictor {
     SlidingWindow window_;
 };
 
-/// The logit of a channel's probability, from all logits (K, V) of a scan: of regions the channel's own, of classes
-/// that of softmax. probability: (V) receives the probability.
+/// A channel's probability from all logits (K, V) of a scan: of regions the sigmoid of its own, of classes the softmax.
+/// probability: (V) receives it.
 void class_probability(Stream host, const std::vector<float>& logits, const OutputClasses& classes, int channel,
                        std::vector<float>& probability);
+
+/// The logit of that probability, log(p / (1 - p)), without loss of digits where p is 1 but for its last. logit: (V)
+/// receives it.
+void class_logit(Stream host, const std::vector<float>& logits, const OutputClasses& classes, int channel,
+                 std::vector<float>& logit);
 
 }  // namespace iwseg

@@ -43,8 +43,10 @@ class ClassRun {
     bool is_finished(const Case& scan) const {
         std::vector<fs::path> files;
         if (options_.mask) files.push_back(labels_file(scan));
-        for (int k = first_class(classes()); options_.probability && k < classes().outputs(); ++k)
-            files.push_back(probability_file(scan, k));
+        for (int k = first_class(classes()); k < classes().outputs(); ++k) {
+            if (options_.probability) files.push_back(class_file(scan, k, "prob"));
+            if (options_.logit) files.push_back(class_file(scan, k, "logit"));
+        }
         for (const fs::path& file : files)
             for (const TrainedNetwork& network : networks_)
                 if (!(options_.is_current ? fs::exists(file) : is_newer(file, network.weights))) return false;
@@ -59,10 +61,9 @@ class ClassRun {
         for (const fs::path& file : files_to_read(dataset, scan, reading))
             of_files = std::max(of_files, reading_bytes(file));
         const std::int64_t image = 4 * channels * voxels, lasting = predictor_.lasting_bytes();
-        const std::int64_t predicting = image + predictor_.bytes(shape, options_.probability);
+        const std::int64_t predicting = image + predictor_.bytes(shape, wants_logits());
         // A probability, and a volume in its file's order and compressed, beside labels and logits.
-        const std::int64_t writing =
-            lasting + 4 * (1 + (options_.probability ? classes().outputs() + 1 : 0) + 2) * voxels;
+        const std::int64_t writing = lasting + 4 * (1 + (wants_logits() ? classes().outputs() + 1 : 0) + 2) * voxels;
         return {scan.name, shape, std::max({lasting + image + of_files, predicting, writing})};
     }
 
@@ -76,17 +77,21 @@ class ClassRun {
         };
         ClassPrediction made;
         try {
-            made = predictor_.predict(prepared.image.data(), geometry.shape, options_.probability, advance);
+            made = predictor_.predict(prepared.image.data(), geometry.shape, wants_logits(), advance);
         } catch (const NotFinite& error) {
             throw InputError(fmt::format("case {} ({}) cannot be predicted: {}", scan.name,
                                          scan.images.front().string(), error.what()));
         }
         prepared.image = std::vector<float>();  // no longer held while results are written
-        for (int k = first_class(classes()); options_.probability && k < classes().outputs(); ++k) {
-            Volume<float> probability{geometry, {}};
-            class_probability(context_.host(), made.logits, classes(), k, probability.voxels);
-            make_folder(probability_file(scan, k).parent_path());
-            write_volume(probability_file(scan, k), probability);
+        const auto write = [&](int channel, const char* what, auto&& compute) {
+            Volume<float> volume{geometry, {}};
+            compute(context_.host(), made.logits, classes(), channel, volume.voxels);
+            make_folder(class_file(scan, channel, what).parent_path());
+            write_volume(class_file(scan, channel, what), volume);
+        };
+        for (int k = first_class(classes()); k < classes().outputs(); ++k) {
+            if (options_.probability) write(k, "prob", class_probability);
+            if (options_.logit) write(k, "logit", class_logit);
         }
         if (options_.mask) write_label_file(labels_file(scan), {geometry, std::move(made.labels)}, classes().values);
     }
@@ -97,8 +102,9 @@ class ClassRun {
         return options_.ending.empty() ? prediction_ending(scan.images.front()) : options_.ending;
     }
     fs::path labels_file(const Case& scan) const { return prediction_file(options_.out, scan.name, "", ending(scan)); }
-    fs::path probability_file(const Case& scan, int channel) const {
-        return prediction_file(options_.out / classes().names[static_cast<std::size_t>(channel)], scan.name, "prob",
+    bool wants_logits() const { return options_.probability || options_.logit; }
+    fs::path class_file(const Case& scan, int channel, const char* what) const {
+        return prediction_file(options_.out / classes().names[static_cast<std::size_t>(channel)], scan.name, what,
                                ending(scan));
     }
 

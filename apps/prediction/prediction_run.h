@@ -35,7 +35,7 @@ TrainedNetwork open_network(const std::filesystem::path& weights, const std::opt
 
 struct PredictionOptions {
     std::filesystem::path out;
-    /// Which of CASE_{mask,prob,logit} to write; of several classes the labels CASE and CLASS/CASE_prob.
+    /// Which of CASE_{mask,prob,logit} to write; of several classes the labels CASE and CLASS/CASE_{prob,logit}.
     bool mask = true, probability = true, logit = true;
     std::string ending{};  ///< of their names, which tells the format; empty: that of the scan (prediction_ending)
     std::int64_t patch = 160, stride = 144;
