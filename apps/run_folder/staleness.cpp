@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 #include <system_error>
 
@@ -49,15 +50,24 @@ void add_file(Ingredients& ingredients, const Dataset& dataset, const fs::path& 
 
 void add_prediction(Ingredients& ingredients, const fs::path& predictions, const std::string& name,
                     std::initializer_list<const char*> kinds) {
-    if (const auto labels =
-            find_prediction_file(predictions, name, "")) {  // of several classes, in place of the others
-        ingredients.files.emplace_back((RunFiles({}).predictions() / labels->filename()).generic_string(), *labels);
+    const auto add = [&](const fs::path& file) {
+        ingredients.files.emplace_back(
+            (RunFiles({}).predictions() / file.lexically_relative(predictions)).generic_string(), file);
+    };
+    // Of several classes: the labels in place of the others, and a probability and logit in a folder of each.
+    if (const auto labels = find_prediction_file(predictions, name, "")) {
+        add(*labels);
+        std::set<fs::path> folders;
+        for (const auto& entry : fs::directory_iterator(predictions))
+            if (entry.is_directory()) folders.insert(entry.path());
+        for (const fs::path& folder : folders)
+            for (const char* kind : {"prob", "logit"})
+                if (const auto file = find_prediction_file(folder, name, kind)) add(*file);
         return;
     }
     for (const char* kind : kinds) {
-        const fs::path file =
-            find_prediction_file(predictions, name, kind).value_or(prediction_file(predictions, name, kind, ".nii.gz"));
-        ingredients.files.emplace_back((RunFiles({}).predictions() / file.filename()).generic_string(), file);
+        add(find_prediction_file(predictions, name, kind)
+                .value_or(prediction_file(predictions, name, kind, ".nii.gz")));
     }
 }
 
