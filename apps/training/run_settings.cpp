@@ -8,7 +8,9 @@ SamplingOptions sampling_options(const Config& config) {
     options.patch = config.patch;
     options.batch = config.batch;
     options.nonzero_fraction = config.nonzero_fraction;
-    options.components = config.components == "patch" ? ComponentMode::patch : ComponentMode::volume;
+    // Labels of a step are those of classes, whose components the loss finds by itself.
+    const bool of_classes = !config.classes.empty() || !config.regions.empty();
+    options.components = config.components == "patch" && !of_classes ? ComponentMode::patch : ComponentMode::volume;
     options.connectivity = config.connectivity;
     options.weight_clip = {static_cast<float>(config.weight_clip[0]), static_cast<float>(config.weight_clip[1])};
     options.augmentation = config.augment;
