@@ -127,6 +127,12 @@ InputError unknown_case(const std::string& name, const Dataset& dataset, const s
                                   nearest.empty() ? "" : fmt::format("; did you mean {}?", nearest)));
 }
 
+std::vector<std::string> case_names(const std::vector<Case>& cases) {
+    std::vector<std::string> names;
+    for (const Case& scan : cases) names.push_back(scan.name);
+    return names;
+}
+
 const Case& Dataset::find(const std::string& case_name) const {
     for (const auto* list : {&cases, &test_cases})
         for (const Case& scan : *list)

@@ -30,6 +30,8 @@ struct Case {
     std::optional<std::filesystem::path> label;
 };
 
+std::vector<std::string> case_names(const std::vector<Case>& cases);
+
 /// A folder in the layout of nnU-Net v2 (imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz, imagesTs) or of the Medical
 /// Segmentation Decathlon ("training" in dataset.json). Cases are sorted by name. No two have the same name, nor names
 /// that differ by upper and lower case only, and no scan is in both lists: data/case_listing.h has the rules.

@@ -16,7 +16,7 @@
 #include <sstream>
 #include <thread>
 
-#include "apps/run_folder/run_files.h"
+#include "apps/experiments/class_summary.h"
 #include "apps/terminal/interrupt.h"
 #include "apps/terminal/progress.h"
 #include "base/error.h"
@@ -108,9 +108,8 @@ std::string last_line(const fs::path& file) {
 void wait_for(std::vector<Child>& children, const ExperimentsOptions& options,
               const std::vector<Experiment>& experiments) {
     const auto finished = [&] {
-        return std::count_if(experiments.begin(), experiments.end(), [&](const Experiment& one) {
-            return fs::exists(RunFiles(options.out / one.name).records());
-        });
+        return std::count_if(experiments.begin(), experiments.end(),
+                             [&](const Experiment& one) { return is_evaluated(options.out / one.name); });
     };
     const InterruptGuard guard("waiting until the experiments under way have saved");
     Progress progress("run", static_cast<std::int64_t>(experiments.size()), "experiments", finished());

@@ -18,12 +18,6 @@
 namespace iwseg {
 namespace {
 
-std::vector<std::string> names_of(const std::vector<Case>& cases) {
-    std::vector<std::string> names;
-    for (const Case& scan : cases) names.push_back(scan.name);
-    return names;
-}
-
 /// Whether a result is there and made of what is there now; where it is not, but was, says what has changed. What no
 /// record tells is compared by times of last change, the result's own files left out.
 bool is_current(RunInputs& inputs, const std::string& result, const Ingredients& now,
@@ -55,7 +49,7 @@ void evaluate_run_classes(const Config& config, const Dataset& dataset, const st
     evaluation.dataset = dataset.folder;
     evaluation.predictions = run.predictions();
     evaluation.out = run.classes();
-    evaluation.cases = names_of(cases);
+    evaluation.cases = case_names(cases);
     evaluation.metrics = metric_options({"panoptic", "dice", "volume"});
     const Snapshot labels_and_predictions = Snapshot::of(evaluated);
     fmt::print("{}", class_table(evaluate_classes(evaluation, open_reference(evaluation), classes.classes())));
@@ -106,7 +100,7 @@ void run_experiment(Context& context, const Config& config, const std::filesyste
     evaluation.dataset = dataset_folder;
     evaluation.predictions = run.predictions();
     evaluation.out = run.records();
-    evaluation.cases = names_of(cases);
+    evaluation.cases = case_names(cases);
     evaluation.labels = config.labels;
     const Snapshot labels_and_predictions = Snapshot::of(evaluated);
     fmt::print("{}", evaluation_table(evaluate_cases(evaluation)));

@@ -7,6 +7,7 @@
 #include <system_error>
 #include <tuple>
 
+#include "apps/experiments/class_summary.h"
 #include "apps/experiments/experiment_processes.h"
 #include "apps/experiments/experiment_run.h"
 #include "apps/experiments/experiments_summary.h"
@@ -76,6 +77,7 @@ void run_experiments(const ExperimentsOptions& options) {
         throw InputError(fmt::format("--index {} is above the last of {} experiments, which is {}", options.index,
                                      count, count - 1));
     if (options.index >= 0) experiments = {all[static_cast<std::size_t>(options.index)]};
+    require_same_classes(all);
     make_folder(options.out);
     std::string failures;
     if (options.processes > 1) {
@@ -96,7 +98,11 @@ void run_experiments(const ExperimentsOptions& options) {
     }
     {
         const FolderLock lock(options.out);  // another process may have come to its end too
-        write_summary(options.out, all);
+        const Config& config = all.front().config;
+        if (config.classes.empty() && config.regions.empty())
+            write_summary(options.out, all);
+        else
+            write_class_summary(options.data, options.out, all);
     }
     if (!failures.empty()) throw std::runtime_error(failures);
 }

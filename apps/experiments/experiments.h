@@ -31,7 +31,8 @@ struct ExperimentsOptions {
 };
 
 /// Runs what is not there yet, one experiment after another; those that another process is at are left to it. Then
-/// writes the summary (apps/experiments/experiments_summary.h) of all that are finished. One that fails does not keep
+/// writes the summary (apps/experiments/experiments_summary.h, of several classes class_summary.h) of all that are
+/// finished. One that fails does not keep
 /// the others from being run: what went wrong is said at once and again at the end, as a std::runtime_error. Throws
 /// Interrupted on Ctrl-C.
 void run_experiments(const ExperimentsOptions& options);

@@ -107,16 +107,10 @@ void note_channels(Dataset& dataset, const TrainedNetwork& network) {
                                             fmt::join(dataset.channels, ", ")));
 }
 
-Names names_of(const std::vector<Case>& cases) {
-    Names names;
-    for (const Case& scan : cases) names.push_back(scan.name);
-    return names;
-}
-
 /// Whether the run was trained on the dataset; of runs that do not say so, where all cases of their split are there.
 bool is_own(const Dataset& dataset, const Split& split, const std::optional<TrainedOn>& trained) {
     if (trained) return trained->is(dataset);
-    Names known = names_of(dataset.cases), tests = names_of(dataset.test_cases);
+    Names known = case_names(dataset.cases), tests = case_names(dataset.test_cases);
     known.insert(known.end(), tests.begin(), tests.end());
     for (const auto* part : {&split.train, &split.validation, &split.test})
         for (const std::string& name : *part)

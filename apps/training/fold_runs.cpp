@@ -10,6 +10,7 @@
 #include "apps/config/config.h"
 #include "apps/run_folder/run_files.h"
 #include "base/error.h"
+#include "base/folder.h"
 #include "data/dataset.h"
 #include "evaluation/records.h"
 
@@ -30,6 +31,29 @@ std::optional<int> number_in(std::string_view text) {
 int fold_number(const std::string& text) {
     if (const auto number = number_in(text)) return *number;
     throw InputError("--fold " + text + " is not usable: a number from 0 or the word all was expected");
+}
+
+/// Names of the classes that a run has records of, sorted; none where lesions are of no class.
+std::vector<std::string> classes_of(const fs::path& run) {
+    std::vector<std::string> names;
+    std::error_code none;
+    for (const auto& entry : fs::directory_iterator(RunFiles(run).classes(), none))
+        if (fs::exists(RunFiles(entry.path()).records())) names.push_back(entry.path().filename().string());
+    std::sort(names.begin(), names.end());
+    return names;
+}
+
+void pool(const fs::path& out, const std::vector<fs::path>& runs) {
+    Records all;
+    for (const fs::path& run : runs)
+        for (auto& [name, records] : read_records(RunFiles(run).records()))
+            if (!all.emplace(name, records).second)
+                throw InputError(
+                    fmt::format("case {} was tested in {} and in another fold: their records cannot be pooled", name,
+                                run.string()));
+    const fs::path file = RunFiles(out).records();
+    write_records(file, all);
+    fmt::print("\nrecords  {}: the {} test scans of {} folds\n", file.string(), all.size(), runs.size());
 }
 
 }  // namespace
@@ -92,16 +116,15 @@ void for_each_fold(const FoldRequest& request,
 }
 
 void pool_records(const fs::path& out, const std::vector<fs::path>& runs) {
-    Records all;
-    for (const fs::path& run : runs)
-        for (auto& [name, records] : read_records(RunFiles(run).records()))
-            if (!all.emplace(name, records).second)
-                throw InputError(
-                    fmt::format("case {} was tested in {} and in another fold: their records cannot be pooled", name,
-                                run.string()));
-    const fs::path file = RunFiles(out).records();
-    write_records(file, all);
-    fmt::print("\nrecords  {}: the {} test scans of {} folds\n", file.string(), all.size(), runs.size());
+    const std::vector<std::string> classes = classes_of(runs.front());
+    if (classes.empty()) return pool(out, runs);
+    for (const std::string& name : classes) {
+        std::vector<fs::path> of_class;
+        for (const fs::path& run : runs) of_class.push_back(RunFiles(run).of_class(name).root());
+        const fs::path pooled = RunFiles(out).of_class(name).root();
+        make_folder(pooled);
+        pool(pooled, of_class);
+    }
 }
 
 }  // namespace iwseg

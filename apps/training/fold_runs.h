@@ -33,7 +33,8 @@ void for_each_fold(const FoldRequest& request,
                    const std::function<void(const std::filesystem::path&, const std::vector<std::string>&)>& train);
 
 /// Writes OUT/records.json: those of all folds together, in which each case was evaluated by a network that had not
-/// seen it. Throws InputError where two folds hold the same case.
+/// seen it; of several classes OUT/classes/CLASS/records.json, class by class. Throws InputError where two folds hold
+/// the same case.
 void pool_records(const std::filesystem::path& out, const std::vector<std::filesystem::path>& runs);
 
 }  // namespace iwseg

@@ -7,14 +7,18 @@
 #include <random>
 
 #include "apps/experiments/experiment_run.h"
+#include "apps/experiments/experiments.h"
 #include "apps/prediction/prediction_run.h"
+#include "apps/run_folder/run_files.h"
 #include "apps/run_folder/run_folder.h"
+#include "apps/training/fold_runs.h"
 #include "apps/training/training_run.h"
 #include "apps/training/validation_score.h"
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "data/volume/volume.h"
 #include "engine/safetensors.h"
+#include "evaluation/records.h"
 #include "include/iwseg/c_api.h"
 #include "models/networks.h"
 #include "models/predictor.h"
@@ -148,10 +152,14 @@ TEST_F(ClassTraining, ClassesGoFromConfigurationToReport) {
     EXPECT_NE(iwseg_open((run / "model.safetensors").string().c_str(), "cpu", 1, &model), 0);
     EXPECT_NE(std::string(iwseg_last_error()).find("several classes"), std::string::npos);
 
-    // Nothing is made anew where nothing has changed.
+    // Nothing is made anew where nothing has changed; a class's probability is made again where it has.
     const auto made = fs::last_write_time(run / "predictions/d.nii.gz");
     run_in(run, config);
     EXPECT_EQ(fs::last_write_time(run / "predictions/d.nii.gz"), made);
+    const std::string before = read_text(run / "predictions/rim/d_prob.nii.gz");
+    write_text(run / "predictions/rim/d_prob.nii.gz", read_text(run / "predictions/core/d_prob.nii.gz"));
+    run_in(run, config);
+    EXPECT_EQ(read_text(run / "predictions/rim/d_prob.nii.gz"), before);
 }
 
 /// On scans whose values tell the classes a short training finds each.
@@ -166,8 +174,9 @@ TEST_F(ClassTraining, TellsClassesApart) {
 
 TEST_F(ClassTraining, RegionsWithTermsOfSingleLesionsTrainAndPredict) {
     const fs::path run = folder_ / "regions";
-    run_in(run, tiny({"regions=\"all=1+2+3, tumour=2+3, core=3\"", "epochs=1", "steps_per_epoch=3",
-                      "loss=dice + ce + 0.1*cat + iwce", "network=plain_unet", "widths=[4,6,8]"}));
+    run_in(run,
+           tiny({"regions=\"all=1+2+3, tumour=2+3, core=3\"", "epochs=1", "steps_per_epoch=3",
+                 "loss=dice + ce + 0.1*cat + iwce", "network=plain_unet", "widths=[4,6,8]", "deep_supervision=true"}));
     const OutputClasses classes =
         Predictor::from_file(Context({.device = "cpu", .threads = 1}), run / "model.safetensors").settings().classes;
     EXPECT_TRUE(classes.regions);
@@ -204,6 +213,50 @@ TEST_F(ClassTraining, WhatCannotBeTrainedOnIsRefused) {
     write_volume(data() / "labelsTr/b.nii.gz", label);
     const std::string said = refusal(tiny({"classes=\"edema=1\""}));
     EXPECT_TRUE(says(said, "labelsTr/b.nii.gz holds 77 (1 voxels)")) << said;
+}
+
+/// Labels of a step are classes already: a device must not count components in their place.
+TEST_F(ClassTraining, PatchesKeepLabelsOfClasses) {
+    EXPECT_EQ(sampling_options(tiny({"components=patch"})).components, ComponentMode::patch);
+    for (const char* key : {"classes=\"edema=1\"", "regions=\"all=1+2\""})
+        EXPECT_EQ(sampling_options(tiny({"components=patch", key})).components, ComponentMode::volume) << key;
+}
+
+TEST_F(ClassTraining, FoldsArePooledClassByClass) {
+    std::vector<fs::path> runs;
+    for (const std::string fold : {"fold_0", "fold_1"}) {
+        runs.push_back(folder_ / "folds" / fold);
+        for (const char* name : {"edema", "tumour"}) {
+            fs::create_directories(RunFiles(runs.back()).of_class(name).root());
+            write_records(RunFiles(runs.back()).of_class(name).records(), {{fold, {}}});
+        }
+    }
+    pool_records(folder_ / "folds", runs);
+    for (const char* name : {"edema", "tumour"})
+        EXPECT_EQ(read_records(RunFiles(folder_ / "folds").of_class(name).records()).size(), 2u) << name;
+    EXPECT_FALSE(fs::exists(RunFiles(folder_ / "folds").records()));
+}
+
+TEST_F(ClassTraining, ExperimentsAreComparedClassByClass) {
+    const fs::path configs = folder_ / "configs";
+    fs::create_directories(configs);
+    const std::string common =
+        "widths = [4, 6, 8, 8]\npatch = 16\nepochs = 1\nsteps_per_epoch = 2\nthreads = 1\nworkers = 1\n"
+        "predict.patch = 16\npredict.stride = 12\nsplit.train = [\"a\", \"b\"]\nsplit.test = [\"d\"]\n"
+        "classes = \"edema=1, tumour=2+3\"\n";
+    write_text(configs / "one.toml", common + "loss = \"dice + ce\"\n");
+    write_text(configs / "two.toml", common + "loss = \"dice\"\n");
+    const ExperimentsOptions options{.data = data(), .configs = configs, .out = folder_ / "study", .settings = {}};
+    testing::internal::CaptureStdout();
+    run_experiments(options);
+    const std::string printed = testing::internal::GetCapturedStdout();
+    EXPECT_NE(printed.find("mean of classes"), std::string::npos);
+    const std::string page = read_text(folder_ / "study/experiments.html");
+    EXPECT_NE(page.find("classes/tumour/report.html"), std::string::npos);
+    EXPECT_TRUE(fs::exists(folder_ / "study/classes/edema/report.html"));
+
+    write_text(configs / "three.toml", "regions = \"whole=1+2\"\n");
+    EXPECT_THROW(run_experiments(options), InputError);
 }
 
 /// The file's words are no network's: one class as before.
