@@ -60,7 +60,7 @@ std::vector<ConvolutionEngine> engines_of(Stream stream, const ConvolutionOption
         // oneDNN makes none.
     }
     if (winograd_convolution_works(options))
-        engines.push_back({"winograd", "", [=] { return make_winograd_convolution(options, passes); }});
+        engines.push_back({"winograd", "", [=] { return make_winograd_convolution(stream, options, passes); }});
     const auto taps = [=](Vectors vectors) { return [=] { return make_tap_convolution(options, passes, vectors); }; };
     if (tap_convolution_works(options)) engines.push_back({"taps", "", taps(best_vectors())});
     if (best_vectors() == Vectors::avx512 && operand_type(options) == Type::f32 &&
@@ -151,7 +151,7 @@ bool winograd_is_faster(const ConvolutionOptions& options, ConvolutionPass pass)
 }
 
 Made make_pass(Stream stream, const ConvolutionOptions& options, ConvolutionPass pass) {
-    if (winograd_is_faster(options, pass)) return make_winograd_convolution(options, passes_of(pass));
+    if (winograd_is_faster(options, pass)) return make_winograd_convolution(stream, options, passes_of(pass));
     if (is_row_convolution(options)) return make_row_convolution(options, passes_of(pass));
     if (!options.is_plain()) return make_other_pass(stream, options, pass);
     return make_onednn_convolution(stream, options, passes_of(pass));
@@ -166,7 +166,7 @@ std::unique_ptr<Convolution> make_convolution(Stream stream, const ConvolutionOp
     if (amx_convolution_works(options)) return make_amx_convolution(stream, options, passes);
     if (winograd_is_faster(options, ConvolutionPass::forward) &&
         (!passes.backward_weights || winograd_is_faster(options, ConvolutionPass::weights)))
-        return make_winograd_convolution(options, passes);
+        return make_winograd_convolution(stream, options, passes);
     if (!options.is_plain() || winograd_is_faster(options, ConvolutionPass::forward)) {
         const auto of = [&](ConvolutionPass pass) { return make_pass(stream, options, pass); };
         return std::make_unique<ByPass>(of(ConvolutionPass::forward),

@@ -76,7 +76,7 @@ class WinogradConvolution : public OperationTest {
         return {dst.array(), diff_src.array(), array_of(diff_weights.host()), array_of(diff_bias.host())};
     }
     Passes run(const ConvolutionOptions& o, const Operands& with, cpu::Vectors v, Stream stream) const {
-        return run(*cpu::make_winograd_convolution(o, {}, v), o, with, stream);
+        return run(*cpu::make_winograd_convolution(stream, o, {}, v), o, with, stream);
     }
 
     static Passes expected(const ConvolutionOptions& o, const Operands& with) {
@@ -232,11 +232,11 @@ TEST_P(WinogradConvolution, IsNotFiniteExactlyWhereItsKernelTouchesWhatIsNot) {
 
 TEST_P(WinogradConvolution, RefusesWhatItCannotTake) {
     const ConvolutionOptions right = options({1, 16, 2, 2, 2}, 16);
-    EXPECT_THROW(cpu::make_winograd_convolution(right, {}, cpu::Vectors::none), std::invalid_argument);
+    EXPECT_THROW(cpu::make_winograd_convolution({}, right, {}, cpu::Vectors::none), std::invalid_argument);
     const auto refuses = [&](auto change) {
         ConvolutionOptions o = right;
         change(o);
-        EXPECT_THROW(cpu::make_winograd_convolution(o, {}), std::invalid_argument);
+        EXPECT_THROW(cpu::make_winograd_convolution({}, o, {}), std::invalid_argument);
     };
     refuses([](auto& o) { o.kernel = 1; });
     refuses([](auto& o) { o.kernel = {3, 3, 1}; });

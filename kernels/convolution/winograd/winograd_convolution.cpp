@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "kernels/convolution/winograd/winograd_gradient.h"
 #include "kernels/convolution/winograd/winograd_pass.h"
+#include "kernels/cpu/parallel.h"
 #include "kernels/elementwise/elementwise.h"
 
 // Weights are packed at each call, as they change at each step.
@@ -15,20 +16,20 @@ namespace {
 
 class WinogradConvolution final : public Convolution {
   public:
-    WinogradConvolution(const ConvolutionOptions& options, ConvolutionPasses passes, Vectors vectors)
+    WinogradConvolution(const ConvolutionOptions& options, ConvolutionPasses passes, Vectors vectors, int threads)
         : options_(options),
           vectors_(vectors),
-          forward_(options, block_of(options.dst_layout, options.dst_channels), false, vectors),
-          scratch_(forward_.packed_bytes()) {
+          forward_(options, block_of(options.dst_layout, options.dst_channels), false, vectors, threads),
+          scratch_(forward_.scratch_bytes()) {
         const std::int64_t block = block_of(options.dst_layout, options.dst_channels);
         if (passes.backward_data) {
-            data_.emplace(options, block, true, vectors);
-            scratch_ = std::max(scratch_, data_->packed_bytes());
+            data_.emplace(options, block, true, vectors, threads);
+            scratch_ = std::max(scratch_, data_->scratch_bytes());
         }
         if (passes.backward_weights) {
-            weights_.emplace(options, block, vectors);
+            weights_.emplace(options, block, vectors, threads);
             scratch_ = std::max(
-                {scratch_, weights_->sums_bytes(), channel_sum_scratch_bytes(options.dst(), options.dst_layout)});
+                {scratch_, weights_->scratch_bytes(), channel_sum_scratch_bytes(options.dst(), options.dst_layout)});
         }
     }
 
@@ -39,15 +40,15 @@ class WinogradConvolution final : public Convolution {
     bool takes_epilogue() const override { return options_.epilogue.wanted; }
     void use_epilogue(const Epilogue& epilogue) override { epilogue_ = epilogue; }
     void forward(Stream stream, View src, const float* weights, const float* bias, View dst, void* scratch) override {
-        auto* const packed = static_cast<float*>(scratch);
-        forward_.pack(stream, weights, packed);
-        forward_.run(stream, src, packed, options_.bias ? bias : nullptr, options_.write == Write::accumulate, dst,
+        auto* const memory = static_cast<float*>(scratch);
+        forward_.pack(stream, weights, memory);
+        forward_.run(stream, src, options_.bias ? bias : nullptr, options_.write == Write::accumulate, dst, memory,
                      options_.epilogue, epilogue_);
     }
     void backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) override {
-        auto* const packed = static_cast<float*>(scratch);
-        data_.value().pack(stream, weights, packed);
-        data_->run(stream, diff_dst, packed, nullptr, false, diff_src);
+        auto* const memory = static_cast<float*>(scratch);
+        data_.value().pack(stream, weights, memory);
+        data_->run(stream, diff_dst, nullptr, false, diff_src, memory);
     }
     void backward_weights(Stream stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
                           void* scratch) override {
@@ -75,13 +76,13 @@ bool winograd_convolution_works(const ConvolutionOptions& o, Vectors vectors) {
            (o.kernel == 3 || o.kernel == Sides(1, 3, 3));
 }
 
-std::unique_ptr<Convolution> make_winograd_convolution(const ConvolutionOptions& options, ConvolutionPasses passes,
-                                                       Vectors vectors) {
+std::unique_ptr<Convolution> make_winograd_convolution(Stream stream, const ConvolutionOptions& options,
+                                                       ConvolutionPasses passes, Vectors vectors) {
     if (!winograd_convolution_works(options, vectors))
         throw std::invalid_argument(
             "winograd convolution: expected a kernel of 3x3x3 or 1x3x3 at stride 1 in one group, tensors of f32 in "
             "blocks of channels and a processor with AVX2");
-    return std::make_unique<WinogradConvolution>(options, passes, vectors);
+    return std::make_unique<WinogradConvolution>(options, passes, vectors, thread_count(stream));
 }
 
 }  // namespace iwseg::cpu

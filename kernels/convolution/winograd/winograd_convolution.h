@@ -15,8 +15,9 @@ namespace iwseg::cpu {
 
 bool winograd_convolution_works(const ConvolutionOptions& options, Vectors vectors = best_vectors());
 
-/// Throws std::invalid_argument on what winograd_convolution_works says no to.
-std::unique_ptr<Convolution> make_winograd_convolution(const ConvolutionOptions& options, ConvolutionPasses passes,
-                                                       Vectors vectors = best_vectors());
+/// To be run on that stream: scratch has something for each of its threads. Throws std::invalid_argument on what
+/// winograd_convolution_works says no to.
+std::unique_ptr<Convolution> make_winograd_convolution(Stream stream, const ConvolutionOptions& options,
+                                                       ConvolutionPasses passes, Vectors vectors = best_vectors());
 
 }  // namespace iwseg::cpu

@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <array>
 
-#include "kernels/convolution/taps/thread_room.h"
+#include "kernels/convolution/winograd/worker_items.h"
 #include "kernels/cpu/cpu_blocks.h"
-#include "kernels/cpu/parallel.h"
 #include "kernels/cpu/vector_clones.h"
 
 namespace iwseg::cpu {
@@ -46,14 +45,15 @@ struct WinogradGradient::Step {
 
 /// Where a thread has an item's transformed planes of the source, (slot, position, input block, tile, L), and a step's
 /// of the result's gradient, (position, output block, plane, tile, L).
-struct WinogradGradient::Room {
+struct WinogradGradient::Buffers {
     float *src, *diff;
     std::int64_t slots, slot, src_position, diff_position;  ///< slots; elements from one to the next
 
     float* src_plane(std::int64_t number) const { return src + number % slots * slot; }
+    std::int64_t elements() const { return slots * slot + kWinogradPositions * diff_position; }
 };
 
-WinogradGradient::WinogradGradient(const ConvolutionGeometry& g, std::int64_t block, Vectors vectors)
+WinogradGradient::WinogradGradient(const ConvolutionGeometry& g, std::int64_t block, Vectors vectors, int threads)
     : geometry_(g),
       block_(block),
       vectors_(vectors),
@@ -65,14 +65,22 @@ WinogradGradient::WinogradGradient(const ConvolutionGeometry& g, std::int64_t bl
       output_parts_(parts_of(output_blocks_, kBlocksOfItem)) {
     const std::int64_t most = std::max<std::int64_t>(1, kSumsBytes / (range_elements() * 4));
     ranges_ = std::min({steps(), parts_of(kItemsWanted, input_parts_ * output_parts_), most});
+    workers_ = std::min<std::int64_t>(threads, items());
 }
 
 std::int64_t WinogradGradient::range_elements() const {
     return kWinogradPositions * geometry_.kernel.d * input_blocks_ * output_blocks_ * block_ * block_;
 }
 
-std::int64_t WinogradGradient::sums_bytes() const {
-    return ranges_ * range_elements() * static_cast<std::int64_t>(sizeof(float));
+std::int64_t WinogradGradient::worker_elements() const {
+    Item largest{};
+    largest.last_input = parts_of(input_blocks_, input_parts_);
+    largest.last_output = parts_of(output_blocks_, output_parts_);
+    return buffers_of(largest, nullptr).elements();
+}
+
+std::int64_t WinogradGradient::scratch_bytes() const {
+    return (ranges_ * range_elements() + workers_ * worker_elements()) * static_cast<std::int64_t>(sizeof(float));
 }
 
 WinogradGradient::Item WinogradGradient::item(std::int64_t number, float* sums) const {
@@ -84,7 +92,7 @@ WinogradGradient::Item WinogradGradient::item(std::int64_t number, float* sums) 
     item.last_output = (part % output_parts_ + 1) * output_blocks_ / output_parts_;
     item.first_step = range * steps() / ranges_;
     item.last_step = (range + 1) * steps() / ranges_;
-    // Behind those of the parts before: whole rows of parts, then, of this row, those to its left.
+    // After those of the parts before: whole rows of parts, then, of this row, those to its left.
     const std::int64_t pairs =
         item.first_input * output_blocks_ + (item.last_input - item.first_input) * item.first_output;
     item.sums = sums + range * range_elements() + pairs * kWinogradPositions * geometry_.kernel.d * block_ * block_;
@@ -100,21 +108,20 @@ WinogradGradient::Step WinogradGradient::step(std::int64_t number) const {
     return step;
 }
 
-WinogradGradient::Room WinogradGradient::room_of(const Item& item) const {
+WinogradGradient::Buffers WinogradGradient::buffers_of(const Item& item, float* memory) const {
     const std::int64_t tiles = regions_.largest();
-    Room room{};
-    room.slots = regions_.step_planes + geometry_.kernel.d - 1;
-    room.src_position = vectors_of_position((item.last_input - item.first_input) * tiles) * block_;
-    room.slot = kWinogradPositions * room.src_position;
-    room.diff_position =
+    Buffers buffers{};
+    buffers.slots = regions_.step_planes + geometry_.kernel.d - 1;
+    buffers.src_position = vectors_of_position((item.last_input - item.first_input) * tiles) * block_;
+    buffers.slot = kWinogradPositions * buffers.src_position;
+    buffers.diff_position =
         vectors_of_position((item.last_output - item.first_output) * regions_.step_planes * tiles) * block_;
-    const std::int64_t elements = room.slots * room.slot + kWinogradPositions * room.diff_position;
-    room.src = reinterpret_cast<float*>(thread_room<2>(elements * static_cast<std::int64_t>(sizeof(float))));
-    room.diff = room.src + room.slots * room.slot;
-    return room;
+    buffers.src = memory;
+    buffers.diff = memory + buffers.slots * buffers.slot;
+    return buffers;
 }
 
-void WinogradGradient::multiply(const Item& item, const Step& step, const Room& room) const {
+void WinogradGradient::multiply(const Item& item, const Step& step, const Buffers& buffers) const {
     const std::int64_t depths = geometry_.kernel.d, tiles = step.tiles.count(), plane = tiles * block_;
     const int together = block_ == 8 ? 2 : 1;
     float* sums = item.sums;
@@ -129,8 +136,8 @@ void WinogradGradient::multiply(const Item& item, const Step& step, const Room& 
                 const std::int64_t moved = d - depths / 2, z = p % geometry_.src.d + moved;
                 if (z < 0 || z >= geometry_.src.d) continue;
                 const auto at = static_cast<std::size_t>(input.planes++);
-                src[at] = room.src_plane(p + moved) + position * room.src_position;
-                diff[at] = room.diff + position * room.diff_position + (p - step.first_plane) * plane;
+                src[at] = buffers.src_plane(p + moved) + position * buffers.src_position;
+                diff[at] = buffers.diff + position * buffers.diff_position + (p - step.first_plane) * plane;
             }
             for (std::int64_t in = 0; in < item.last_input - item.first_input; ++in)
                 for (std::int64_t out = 0; out < item.last_output - item.first_output;) {
@@ -147,8 +154,8 @@ void WinogradGradient::multiply(const Item& item, const Step& step, const Room& 
         }
 }
 
-void WinogradGradient::run_item(const float* src, const float* diff, const Item& item) const {
-    const Room room = room_of(item);
+void WinogradGradient::run_item(const float* src, const float* diff, const Item& item, float* memory) const {
+    const Buffers buffers = buffers_of(item, memory);
     const std::int64_t around = geometry_.kernel.d / 2;
     std::fill_n(item.sums,
                 kWinogradPositions * geometry_.kernel.d * (item.last_input - item.first_input) *
@@ -163,16 +170,16 @@ void WinogradGradient::run_item(const float* src, const float* diff, const Item&
              ++next)
             for (std::int64_t block = item.first_input; block < item.last_input; ++block)
                 transforms_.source(src + regions_.plane_at(next, block, input_blocks_, block_), at.tiles,
-                                   room.src_plane(next) + (block - item.first_input) * plane_elements,
-                                   room.src_position);
+                                   buffers.src_plane(next) + (block - item.first_input) * plane_elements,
+                                   buffers.src_position);
         for (std::int64_t block = item.first_output; block < item.last_output; ++block)
             for (std::int64_t plane = at.first_plane; plane < at.last_plane; ++plane)
                 transforms_.gradient(
                     diff + regions_.plane_at(plane, block, output_blocks_, block_), at.tiles,
-                    room.diff +
+                    buffers.diff +
                         ((block - item.first_output) * regions_.step_planes + plane - at.first_plane) * plane_elements,
-                    room.diff_position);
-        multiply(item, at, room);
+                    buffers.diff_position);
+        multiply(item, at, buffers);
     }
 }
 
@@ -209,11 +216,14 @@ void WinogradGradient::add_up(std::int64_t output_block, std::int64_t input_bloc
     }
 }
 
-void WinogradGradient::run(Stream stream, View src, View diff_dst, float* diff_weights, float* sums) const {
-    parallel_for(stream, items(),
-                 [&](std::int64_t i) { run_item(src.as<const float>(), diff_dst.as<const float>(), item(i, sums)); });
+void WinogradGradient::run(Stream stream, View src, View diff_dst, float* diff_weights, float* scratch) const {
+    float* const memory = scratch + ranges_ * range_elements();
+    parallel_items(stream, items(), workers_, [&](std::int64_t i, std::int64_t worker) {
+        run_item(src.as<const float>(), diff_dst.as<const float>(), item(i, scratch),
+                 memory + worker * worker_elements());
+    });
     parallel_for(stream, output_blocks_ * input_blocks_,
-                 [&](std::int64_t i) { add_up(i / input_blocks_, i % input_blocks_, sums, diff_weights); });
+                 [&](std::int64_t i) { add_up(i / input_blocks_, i % input_blocks_, scratch, diff_weights); });
 }
 
 }  // namespace iwseg::cpu

@@ -19,11 +19,13 @@ namespace iwseg::cpu {
 /// it. Each item has sums of its own, which are added up in double precision in the items' order.
 class WinogradGradient {
   public:
-    WinogradGradient(const ConvolutionGeometry& geometry, std::int64_t block, Vectors vectors);
+    /// threads: that run() will have; with more, others than so many have nothing to do.
+    WinogradGradient(const ConvolutionGeometry& geometry, std::int64_t block, Vectors vectors, int threads);
 
-    std::int64_t sums_bytes() const;
-    /// diff_weights: the convolution's own (O, C, kernel), overwritten. sums: sums_bytes().
-    void run(Stream stream, View src, View diff_dst, float* diff_weights, float* sums) const;
+    /// Of items' sums and of what each thread has of an item.
+    std::int64_t scratch_bytes() const;
+    /// diff_weights: the convolution's own (O, C, kernel), overwritten.
+    void run(Stream stream, View src, View diff_dst, float* diff_weights, float* scratch) const;
 
   private:
     /// Blocks of channels, from a first to before a last, and steps.
@@ -32,7 +34,7 @@ class WinogradGradient {
         float* sums;  ///< (position, depth, input block, output block, L inputs, L outputs)
     };
     struct Step;
-    struct Room;
+    struct Buffers;
 
     std::int64_t plane_steps() const { return parts_of(regions_.planes(), regions_.step_planes); }
     std::int64_t steps() const { return regions_.count() * plane_steps(); }
@@ -41,9 +43,11 @@ class WinogradGradient {
     std::int64_t range_elements() const;
     Item item(std::int64_t number, float* sums) const;
     Step step(std::int64_t number) const;
-    Room room_of(const Item& item) const;
-    void run_item(const float* src, const float* diff, const Item& item) const;
-    void multiply(const Item& item, const Step& step, const Room& room) const;
+    /// Of all buffers of a thread, whichever item it has.
+    std::int64_t worker_elements() const;
+    Buffers buffers_of(const Item& item, float* memory) const;
+    void run_item(const float* src, const float* diff, const Item& item, float* memory) const;
+    void multiply(const Item& item, const Step& step, const Buffers& buffers) const;
     void add_up(std::int64_t output_block, std::int64_t input_block, const float* sums, float* diff_weights) const;
 
     ConvolutionGeometry geometry_;
@@ -52,7 +56,7 @@ class WinogradGradient {
     WinogradTransforms transforms_;
     std::int64_t input_blocks_, output_blocks_;
     TileRegions regions_;
-    std::int64_t input_parts_, output_parts_, ranges_;
+    std::int64_t input_parts_, output_parts_, ranges_, workers_;
 };
 
 }  // namespace iwseg::cpu

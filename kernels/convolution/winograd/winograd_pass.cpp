@@ -3,8 +3,7 @@
 #include <algorithm>
 
 #include "kernels/convolution/epilogue_block.h"
-#include "kernels/convolution/taps/thread_room.h"
-#include "kernels/cpu/parallel.h"
+#include "kernels/convolution/winograd/worker_items.h"
 
 namespace iwseg::cpu {
 namespace {
@@ -18,7 +17,7 @@ constexpr int kMostBlock = 16;
 
 /// Where a thread has an item's transformed planes, (slot, position, input block, tile, L), and sums, (position, output
 /// block, plane, tile, L).
-struct WinogradPass::Room {
+struct WinogradPass::Buffers {
     float *planes, *sums;
     std::int64_t slots, slot, position;  ///< slots; elements from one to the next
     std::int64_t tiles;                  ///< of a plane: elements
@@ -28,9 +27,11 @@ struct WinogradPass::Room {
     float* sums_of(std::int64_t output_block, std::int64_t plane, std::int64_t step_planes) const {
         return sums + (output_block * step_planes + plane) * tiles;
     }
+    std::int64_t elements() const { return slots * slot + kWinogradPositions * sum_position; }
 };
 
-WinogradPass::WinogradPass(const ConvolutionGeometry& g, std::int64_t block, bool data_gradient, Vectors vectors)
+WinogradPass::WinogradPass(const ConvolutionGeometry& g, std::int64_t block, bool data_gradient, Vectors vectors,
+                           int threads)
     : geometry_(g),
       block_(block),
       data_gradient_(data_gradient),
@@ -44,6 +45,7 @@ WinogradPass::WinogradPass(const ConvolutionGeometry& g, std::int64_t block, boo
     const std::int64_t regions = regions_.count();
     plane_ranges_ = std::min(parts_of(regions_.planes(), regions_.step_planes), parts_of(kEnoughItems, regions));
     output_parts_ = std::min(parts_of(output_blocks_, kLeastBlocks), parts_of(kEnoughItems, regions * plane_ranges_));
+    workers_ = std::min<std::int64_t>(threads, items());
 }
 
 WinogradPass::Item WinogradPass::item(std::int64_t number) const {
@@ -63,12 +65,18 @@ std::int64_t WinogradPass::weights_position() const {
     return vectors_of_position(geometry_.kernel.d * input_blocks_ * output_blocks_ * block_) * block_;
 }
 
-std::int64_t WinogradPass::packed_bytes() const {
-    return kWinogradPositions * weights_position() * static_cast<std::int64_t>(sizeof(float));
+std::int64_t WinogradPass::worker_elements() const {
+    Item largest{.tiles = regions_.tiles(0), .first_plane = 0, .last_plane = 0, .first_block = 0, .last_block = 0};
+    largest.last_block = 2 * parts_of(parts_of(output_blocks_, 2), output_parts_);
+    return buffers_of(largest, nullptr).elements();
+}
+
+std::int64_t WinogradPass::scratch_bytes() const {
+    return (packed_elements() + workers_ * worker_elements()) * static_cast<std::int64_t>(sizeof(float));
 }
 
 /// To (position, pair of output blocks, depth, input, output of the pair).
-void WinogradPass::pack(Stream stream, const float* weights, float* packed) const {
+void WinogradPass::pack(Stream stream, const float* weights, float* scratch) const {
     const std::int64_t taps = geometry_.taps(), depths = geometry_.kernel.d;
     constexpr std::int64_t kArea = 9;
     const std::int64_t of_output = data_gradient_ ? taps : geometry_.src.c * taps;
@@ -84,36 +92,35 @@ void WinogradPass::pack(Stream stream, const float* weights, float* packed) cons
                 plain[(data_gradient_ ? taps - 1 - tap : tap) * block_ + o] = from[tap];
         }
         const std::int64_t wide = together(pair) * block_;
-        float* const to = packed + pair * block_ * depths * all_inputs + input * wide + (block - pair) * block_;
+        float* const to = scratch + pair * block_ * depths * all_inputs + input * wide + (block - pair) * block_;
         for (std::int64_t d = 0; d < depths; ++d)
             transforms_.weights(plain + d * kArea * block_, to + d * all_inputs * wide, weights_position());
     });
 }
 
-WinogradPass::Room WinogradPass::room_of(const Item& item) const {
-    Room room{};
-    room.tiles = item.tiles.count() * block_;
-    room.slots = regions_.step_planes + geometry_.kernel.d - 1;
-    room.position = vectors_of_position(input_blocks_ * item.tiles.count()) * block_;
-    room.slot = kWinogradPositions * room.position;
-    room.sum_position =
+WinogradPass::Buffers WinogradPass::buffers_of(const Item& item, float* memory) const {
+    Buffers buffers{};
+    buffers.tiles = item.tiles.count() * block_;
+    buffers.slots = regions_.step_planes + geometry_.kernel.d - 1;
+    buffers.position = vectors_of_position(input_blocks_ * item.tiles.count()) * block_;
+    buffers.slot = kWinogradPositions * buffers.position;
+    buffers.sum_position =
         vectors_of_position((item.last_block - item.first_block) * regions_.step_planes * item.tiles.count()) * block_;
-    const std::int64_t elements = room.slots * room.slot + kWinogradPositions * room.sum_position;
-    room.planes = reinterpret_cast<float*>(thread_room<2>(elements * static_cast<std::int64_t>(sizeof(float))));
-    room.sums = room.planes + room.slots * room.slot;
-    return room;
+    buffers.planes = memory;
+    buffers.sums = memory + buffers.slots * buffers.slot;
+    return buffers;
 }
 
-void WinogradPass::transform_plane(const Operands& operands, const Item& item, const Room& room,
+void WinogradPass::transform_plane(const Operands& operands, const Item& item, const Buffers& buffers,
                                    std::int64_t plane) const {
-    float* const to = room.plane(plane);
+    float* const to = buffers.plane(plane);
     for (std::int64_t block = 0; block < input_blocks_; ++block)
         transforms_.source(operands.read + regions_.plane_at(plane, block, input_blocks_, block_), item.tiles,
-                           to + block * room.tiles, room.position);
+                           to + block * buffers.tiles, buffers.position);
 }
 
 /// All sums of planes from a first to before a last.
-void WinogradPass::multiply(const Operands& operands, const Item& item, const Room& room, std::int64_t first,
+void WinogradPass::multiply(const Operands& operands, const Item& item, const Buffers& buffers, std::int64_t first,
                             std::int64_t last) const {
     const std::int64_t depths = geometry_.kernel.d, all_inputs = input_blocks_ * block_, tiles = item.tiles.count();
     for (std::int64_t position = 0; position < kWinogradPositions; ++position)
@@ -125,27 +132,27 @@ void WinogradPass::multiply(const Operands& operands, const Item& item, const Ro
             for (std::int64_t plane = first; plane < last; ++plane) {
                 WinogradProductInput input{};
                 input.blocks = input_blocks_;
-                input.src_block = room.tiles;
+                input.src_block = buffers.tiles;
                 const float* src[kWinogradDepths];
                 for (std::int64_t d = 0; d < depths; ++d) {
                     const std::int64_t z = plane % geometry_.src.d + d - depths / 2;
                     if (z < 0 || z >= geometry_.src.d) continue;
-                    src[input.depths] = room.plane(plane + d - depths / 2) + position * room.position;
+                    src[input.depths] = buffers.plane(plane + d - depths / 2) + position * buffers.position;
                     input.weights[input.depths++] = weights + d * all_inputs * blocks * block_;
                 }
-                float* const sums = room.sums_of(block - item.first_block, plane - first, regions_.step_planes) +
-                                    position * room.sum_position;
+                float* const sums = buffers.sums_of(block - item.first_block, plane - first, regions_.step_planes) +
+                                    position * buffers.sum_position;
                 for (std::int64_t g = 0; g < groups; ++g) {
                     const std::int64_t tile = g * tiles / groups, count = (g + 1) * tiles / groups - tile;
                     for (int d = 0; d < input.depths; ++d) input.src[d] = src[d] + tile * block_;
                     winograd_product(vectors_, block_, blocks, static_cast<int>(count))(
-                        input, sums + tile * block_, regions_.step_planes * room.tiles);
+                        input, sums + tile * block_, regions_.step_planes * buffers.tiles);
                 }
             }
         }
 }
 
-void WinogradPass::finish(const Operands& operands, const Item& item, const Room& room, std::int64_t first,
+void WinogradPass::finish(const Operands& operands, const Item& item, const Buffers& buffers, std::int64_t first,
                           std::int64_t last) const {
     for (std::int64_t block = item.first_block; block < item.last_block; ++block) {
         float bias[kMostBlock] = {}, scale[kMostBlock] = {}, shift[kMostBlock] = {};
@@ -164,29 +171,32 @@ void WinogradPass::finish(const Operands& operands, const Item& item, const Room
         for (std::int64_t plane = first; plane < last; ++plane) {
             const std::int64_t at = regions_.plane_at(plane, block, output_blocks_, block_);
             if (operands.form.beside) finish.beside = operands.epilogue.beside.as<float>() + at;
-            transforms_.result(room.sums_of(block - item.first_block, plane - first, regions_.step_planes),
-                               room.sum_position, item.tiles, finish, operands.written + at);
+            transforms_.result(buffers.sums_of(block - item.first_block, plane - first, regions_.step_planes),
+                               buffers.sum_position, item.tiles, finish, operands.written + at);
         }
     }
 }
 
-void WinogradPass::run_item(const Operands& operands, const Item& item) const {
-    const Room room = room_of(item);
+void WinogradPass::run_item(const Operands& operands, const Item& item, float* memory) const {
+    const Buffers buffers = buffers_of(item, memory);
     const std::int64_t around = geometry_.kernel.d / 2;
     std::int64_t next = 0;  // of planes to transform
     for (std::int64_t first = item.first_plane; first < item.last_plane; first += regions_.step_planes) {
         const std::int64_t last = std::min(first + regions_.step_planes, item.last_plane);
         for (next = std::max(next, first - around); next < std::min(last + around, regions_.planes()); ++next)
-            transform_plane(operands, item, room, next);
-        multiply(operands, item, room, first, last);
-        finish(operands, item, room, first, last);
+            transform_plane(operands, item, buffers, next);
+        multiply(operands, item, buffers, first, last);
+        finish(operands, item, buffers, first, last);
     }
 }
 
-void WinogradPass::run(Stream stream, View read, const float* packed, const float* bias, bool accumulate, View written,
+void WinogradPass::run(Stream stream, View read, const float* bias, bool accumulate, View written, float* scratch,
                        const EpilogueForm& form, const Epilogue& epilogue) const {
-    const Operands operands{read.as<const float>(), packed, bias, accumulate, written.as<float>(), form, epilogue};
-    parallel_for(stream, items(), [&](std::int64_t i) { run_item(operands, item(i)); });
+    const Operands operands{read.as<const float>(), scratch, bias, accumulate, written.as<float>(), form, epilogue};
+    float* const memory = scratch + packed_elements();
+    parallel_items(stream, items(), workers_, [&](std::int64_t i, std::int64_t worker) {
+        run_item(operands, item(i), memory + worker * worker_elements());
+    });
 }
 
 }  // namespace iwseg::cpu

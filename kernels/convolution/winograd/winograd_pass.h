@@ -31,13 +31,16 @@ namespace iwseg::cpu {
 /// second or third.
 class WinogradPass {
   public:
-    WinogradPass(const ConvolutionGeometry& geometry, std::int64_t block, bool data_gradient, Vectors vectors);
+    /// threads: that run() will have; with more, others than so many have nothing to do.
+    WinogradPass(const ConvolutionGeometry& geometry, std::int64_t block, bool data_gradient, Vectors vectors,
+                 int threads);
 
-    std::int64_t packed_bytes() const;
-    /// weights: the convolution's own (O, C, kernel).
-    void pack(Stream stream, const float* weights, float* packed) const;
+    /// Of packed weights and of what each thread has of an item.
+    std::int64_t scratch_bytes() const;
+    /// weights: the convolution's own (O, C, kernel), packed into the scratch that run() reads them from.
+    void pack(Stream stream, const float* weights, float* scratch) const;
     /// bias: of the written channels, or null. Accumulates to what lies in `written`.
-    void run(Stream stream, View read, const float* packed, const float* bias, bool accumulate, View written,
+    void run(Stream stream, View read, const float* bias, bool accumulate, View written, float* scratch,
              const EpilogueForm& form = {}, const Epilogue& epilogue = {}) const;
 
   private:
@@ -55,16 +58,19 @@ class WinogradPass {
         WinogradTiles tiles;
         std::int64_t first_plane, last_plane, first_block, last_block;
     };
-    struct Room;
+    struct Buffers;
 
     std::int64_t items() const { return output_parts_ * regions_.count() * plane_ranges_; }
     Item item(std::int64_t number) const;
-    Room room_of(const Item& item) const;
-    void run_item(const Operands& operands, const Item& item) const;
-    void transform_plane(const Operands& operands, const Item& item, const Room& room, std::int64_t plane) const;
-    void multiply(const Operands& operands, const Item& item, const Room& room, std::int64_t first,
+    std::int64_t packed_elements() const { return kWinogradPositions * weights_position(); }
+    /// Of all buffers of a thread, whichever item it has.
+    std::int64_t worker_elements() const;
+    Buffers buffers_of(const Item& item, float* memory) const;
+    void run_item(const Operands& operands, const Item& item, float* memory) const;
+    void transform_plane(const Operands& operands, const Item& item, const Buffers& buffers, std::int64_t plane) const;
+    void multiply(const Operands& operands, const Item& item, const Buffers& buffers, std::int64_t first,
                   std::int64_t last) const;
-    void finish(const Operands& operands, const Item& item, const Room& room, std::int64_t first,
+    void finish(const Operands& operands, const Item& item, const Buffers& buffers, std::int64_t first,
                 std::int64_t last) const;
     /// Blocks of outputs whose weights lie together, from this one on.
     int together(std::int64_t block) const { return block + 1 < output_blocks_ ? 2 : 1; }
@@ -77,7 +83,7 @@ class WinogradPass {
     WinogradTransforms transforms_;
     std::int64_t inputs_, outputs_, input_blocks_, output_blocks_;
     TileRegions regions_;
-    std::int64_t plane_ranges_, output_parts_;
+    std::int64_t plane_ranges_, output_parts_, workers_;
 };
 
 }  // namespace iwseg::cpu
