@@ -19,7 +19,8 @@ constexpr std::int64_t vectors_of_position(std::int64_t vectors) {
 }
 
 /// How tiles of a plane are cut into regions that a step takes: of one plane or, where planes are small, of several,
-/// samples' planes following one another. By shape alone, so that results are the same bytes on any number of threads.
+/// samples' planes following one another. By shape alone, as gradients of weights are summed step by step and are to be
+/// the same bytes on any number of threads.
 struct TileRegions {
     /// Of a step: so many that reading weights is no burden, and few enough for the second cache at few channels.
     static constexpr std::int64_t kStepTiles = 64;

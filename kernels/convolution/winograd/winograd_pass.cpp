@@ -8,9 +8,11 @@
 namespace iwseg::cpu {
 namespace {
 
-/// So many items that threads end at about one time, if need be by blocks of outputs, of which an item has at least so
-/// many: each transforms the source anew.
-constexpr std::int64_t kEnoughItems = 32, kLeastBlocks = 4;
+/// So many items, and for each thread, that threads end at about one time. More cost more: a range of planes transforms
+/// those beside it too, and each part of the outputs' blocks all of the source.
+constexpr std::int64_t kEnoughItems = 32, kItemsOfThread = 4;
+/// Blocks of outputs of an item, at least; the fewer only where there would be fewer items than threads.
+constexpr std::int64_t kLeastBlocks = 4, kFewestBlocks = 2;
 constexpr int kMostBlock = 16;
 
 }  // namespace
@@ -42,9 +44,11 @@ WinogradPass::WinogradPass(const ConvolutionGeometry& g, std::int64_t block, boo
       input_blocks_(parts_of(inputs_, block)),
       output_blocks_(parts_of(outputs_, block)),
       regions_(g.src) {
-    const std::int64_t regions = regions_.count();
-    plane_ranges_ = std::min(parts_of(regions_.planes(), regions_.step_planes), parts_of(kEnoughItems, regions));
-    output_parts_ = std::min(parts_of(output_blocks_, kLeastBlocks), parts_of(kEnoughItems, regions * plane_ranges_));
+    const std::int64_t regions = regions_.count(), wanted = std::max(kEnoughItems, kItemsOfThread * threads);
+    plane_ranges_ = std::min(parts_of(regions_.planes(), regions_.step_planes), parts_of(wanted, regions));
+    const std::int64_t ranges = regions * plane_ranges_;
+    const bool few = ranges * parts_of(output_blocks_, kLeastBlocks) < threads;
+    output_parts_ = std::min(parts_of(output_blocks_, few ? kFewestBlocks : kLeastBlocks), parts_of(wanted, ranges));
     workers_ = std::min<std::int64_t>(threads, items());
 }
 

@@ -23,12 +23,13 @@ namespace iwseg::cpu {
 /// together 13 % at 16 channels, 3 % at 64.
 ///
 /// Bytes: a transformed plane is four times as large as the source's, transformed weights are 1.78 times as large. Work
-/// is cut into items, by shape alone, so that results are the same bytes on any number of threads: a region of tiles of
-/// all planes of a range (samples' planes one after another), and some blocks of outputs. An item goes from step to
-/// step through its planes, some 64 tiles a step. Each plane is transformed once, into a ring. Then, position by
-/// position, all sums are made of what the planes have there: (64, 3 C) x (3 C, O) products, which read a vector of
-/// weights for each 64 multiplications, 1 byte a cycle, from the third cache, and the planes' tiles once from the
-/// second or third.
+/// is cut into items: a region of tiles of all planes of a range (samples' planes one after another), and some blocks
+/// of outputs; more of them for more threads. Which item a result is in changes nothing of how it is summed, so that
+/// results are the same bytes on any number of threads. An item goes from step to step through its planes, some 64
+/// tiles a step. It transforms each plane that it reads once, into a ring; items of neighbouring ranges both transform
+/// the planes between them, and those of other outputs the same planes anew. Then, position by position, all sums are
+/// made of what the planes have there: (64, 3 C) x (3 C, O) products, which read a vector of weights for each 64
+/// multiplications, 1 byte a cycle, from the third cache, and the planes' tiles once from the second or third.
 class WinogradPass {
   public:
     /// threads: that run() will have; with more, others than so many have nothing to do.
