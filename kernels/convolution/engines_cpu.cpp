@@ -30,6 +30,17 @@ bool is_row_convolution(const ConvolutionOptions& options) {
     return operand_type(options) == Type::f32 && row_convolution_works(options);
 }
 
+/// Whether rows are of one voxel, of f32: tiles of 2x2 results are half empty there, and rows' registers nearly so.
+/// Taps were 1.2 to 2 times faster than the next, with 32 channels of 64 x 64 x 1.
+bool has_rows_of_one_voxel(const ConvolutionOptions& options) {
+    return options.src.w == 1 && winograd_convolution_works(options) && tap_convolution_works(options);
+}
+
+/// Whether it is of those that a rule chooses for, pass by pass (make_other_pass).
+bool is_other(const ConvolutionOptions& options) {
+    return !options.is_plain() || has_rows_of_one_voxel(options);
+}
+
 /// The same with each type that can be multiplied here, the one that is taken first.
 std::vector<ConvolutionOptions> by_operands(const ConvolutionOptions& options) {
     std::vector<ConvolutionOptions> all{options};
@@ -114,19 +125,20 @@ class ByPass final : public Convolution {
 /// - gradients of weights, 1.2 to 2.2 times in bf16, which is widened for oneDNN 2.6, whose own is wrong at stride 2
 ///   (16 to 32 channels, kernel 3), and 1.0 to 1.1 times in f32 at stride 1;
 /// - gradients of the source in groups, 1.2 times in f32;
-/// - all passes of bf16 that is widened to f32, up to 1.7 times, since for oneDNN whole tensors are widened first.
+/// - all passes of bf16 that is widened to f32, up to 1.7 times, since for oneDNN whole tensors are widened first;
+/// - all passes of f32 where rows are of one voxel.
 /// In the others oneDNN is ahead, 1.02 to 1.4 times. With blocks of 8, which are for AVX2, some of them it has by its
 /// reference alone.
 bool taps_are_faster(const ConvolutionOptions& options, ConvolutionPass pass) {
     if (!tap_convolution_works(options)) return false;
     const bool bf16 = options.src_type == Type::bf16, widened = bf16 && operand_type(options) == Type::f32;
-    if (widened) return true;
+    if (widened || has_rows_of_one_voxel(options)) return true;
     if (pass == ConvolutionPass::weights) return bf16 || options.stride == 1;
     if (pass == ConvolutionPass::data) return !bf16 && options.groups > 1;
     return !bf16 && !(options.stride == 1) && bytes_of(options.src, Type::f32, options.src_layout) >= 16 << 20;
 }
 
-/// Of another kernel, a stride or groups, for one pass.
+/// Of another kernel, a stride, groups or rows of one voxel, for one pass.
 Made make_other_pass(Stream stream, const ConvolutionOptions& options, ConvolutionPass pass) {
     const ConvolutionPasses passes = passes_of(pass);
     if (taps_are_faster(options, pass)) return make_tap_convolution(options, passes);
@@ -140,11 +152,15 @@ Made make_other_pass(Stream stream, const ConvolutionOptions& options, Convoluti
 }
 
 /// Whether Winograd's transforms pay, as measured on a Zen 4 with AVX-512, and with AVX2 in blocks of 8
-/// (docs/performance.md): 1.3 to 3 times faster than the direct sums, but where there are fewer voxels than make up for
-/// weights of more than 6 MB once transformed, and gradients of weights of a single block of 8 by AVX-512.
+/// (docs/performance.md): 1.3 to 3 times faster than the direct sums, but
+/// - in planes of one row or column, which fill half of a tile of 2x2 results;
+/// - where voxels are too few to make up for arranging weights: transformed these are 16 elements for each pair of
+///   channels and plane of the kernel, so from 6 MB of a 3x3x3 and from 2 MB of a 1x3x3, whose direct sums are shorter
+///   too;
+/// - in gradients of weights of a single block of 8 by AVX-512.
 bool winograd_is_faster(const ConvolutionOptions& options, ConvolutionPass pass) {
     constexpr std::int64_t kFewVoxels = 128, kManyPairs = 1 << 15;
-    if (!winograd_convolution_works(options)) return false;
+    if (!winograd_convolution_works(options) || options.src.h == 1 || options.src.w == 1) return false;
     if (pass == ConvolutionPass::weights && options.dst_channels <= 8 && best_vectors() == Vectors::avx512)
         return false;
     return options.src.n * options.src.voxels() >= kFewVoxels || options.src.c * options.dst_channels < kManyPairs;
@@ -152,8 +168,8 @@ bool winograd_is_faster(const ConvolutionOptions& options, ConvolutionPass pass)
 
 Made make_pass(Stream stream, const ConvolutionOptions& options, ConvolutionPass pass) {
     if (winograd_is_faster(options, pass)) return make_winograd_convolution(stream, options, passes_of(pass));
+    if (is_other(options)) return make_other_pass(stream, options, pass);
     if (is_row_convolution(options)) return make_row_convolution(options, passes_of(pass));
-    if (!options.is_plain()) return make_other_pass(stream, options, pass);
     return make_onednn_convolution(stream, options, passes_of(pass));
 }
 
@@ -167,7 +183,7 @@ std::unique_ptr<Convolution> make_convolution(Stream stream, const ConvolutionOp
     if (winograd_is_faster(options, ConvolutionPass::forward) &&
         (!passes.backward_weights || winograd_is_faster(options, ConvolutionPass::weights)))
         return make_winograd_convolution(stream, options, passes);
-    if (!options.is_plain() || winograd_is_faster(options, ConvolutionPass::forward)) {
+    if (is_other(options) || winograd_is_faster(options, ConvolutionPass::forward)) {
         const auto of = [&](ConvolutionPass pass) { return make_pass(stream, options, pass); };
         return std::make_unique<ByPass>(of(ConvolutionPass::forward),
                                         passes.backward_data ? of(ConvolutionPass::data) : nullptr,
@@ -193,7 +209,7 @@ std::vector<ConvolutionEngine> convolution_engines(Stream stream, const Convolut
         }
     if (engines.empty()) make_onednn_convolution(stream, options, {});  // which says why
     // What is first is tried first.
-    if (!options.is_plain() && !amx_convolution_works(options) && taps_are_faster(options, pass))
+    if (is_other(options) && !amx_convolution_works(options) && taps_are_faster(options, pass))
         std::stable_partition(engines.begin(), engines.end(), [](const ConvolutionEngine& one) {
             return one.name.starts_with("taps") && !one.name.starts_with("taps, AVX2");
         });
