@@ -70,13 +70,13 @@ std::vector<ConvolutionEngine> engines_of(Stream stream, const ConvolutionOption
     } catch (const InputError&) {
         // oneDNN makes none.
     }
-    if (winograd_convolution_works(options))
-        engines.push_back({"winograd", "", [=] { return make_winograd_convolution(stream, options, passes); }});
     const auto taps = [=](Vectors vectors) { return [=] { return make_tap_convolution(options, passes, vectors); }; };
     if (tap_convolution_works(options)) engines.push_back({"taps", "", taps(best_vectors())});
     if (best_vectors() == Vectors::avx512 && operand_type(options) == Type::f32 &&
         tap_convolution_works(options, Vectors::avx2))
         engines.push_back({"taps, AVX2", "", taps(Vectors::avx2)});
+    if (winograd_convolution_works(options))
+        engines.push_back({"winograd", "", [=] { return make_winograd_convolution(stream, options, passes); }});
     for (ConvolutionEngine& one : engines)
         if (options.src_type == Type::bf16)
             one.name += operand_type(options) == Type::bf16 ? ", bf16" : ", bf16 widened";
