@@ -249,9 +249,11 @@ double relative_error(const Array& got, const Array& right) {
 
 TEST_P(WinogradConvolution, IsNearlyAsExactAsTheDirectSums) {
     // Weights as networks begin with, operands of all bits of an f32: normal ones, and what ReLU leaves of them. The
-    // transforms round too, but sums of products are 9 times shorter: measured are 0.6 to 0.9 times the direct sums'
-    // error, and 1.1 to 1.6 times for gradients of weights, whose sums are short here.
-    for (const std::int64_t channels : {16, 48, 320}) {
+    // transforms round too, but sums of products are 9 times shorter. Measured of the direct sums' error in 20 runs:
+    // 0.6 to 1.0 times from 16 channels on, up to 1.1 at 8, 1.4 at 4 and 2.5 at 1; for gradients of weights, whose sums
+    // are short here, up to 2.4 from 16 on, 2.6 at 8 and 3.6 at 1.
+    for (const std::int64_t channels : {1, 4, 8, 16, 48, 320}) {
+        const double allowed = channels < 8 ? 4 : 1.5, allowed_weights = channels < 8 ? 6 : 3.5;
         const ConvolutionOptions o = options({1, channels, 3, 6, 7}, channels > 100 ? 16 : channels);
         for (const bool relu : {false, true}) {
             Operands with = operands(o);
@@ -267,11 +269,11 @@ TEST_P(WinogradConvolution, IsNearlyAsExactAsTheDirectSums) {
             for (const cpu::Vectors v : vectors()) {
                 const Passes direct = run(*cpu::make_tap_convolution(o, {}, v), o, with, stream());
                 const Passes got = run(o, with, v, stream());
-                EXPECT_LT(relative_error(got.dst, right.dst), 1.5 * relative_error(direct.dst, right.dst));
+                EXPECT_LT(relative_error(got.dst, right.dst), allowed * relative_error(direct.dst, right.dst));
                 EXPECT_LT(relative_error(got.diff_src, right.diff_src),
-                          1.5 * relative_error(direct.diff_src, right.diff_src));
+                          allowed * relative_error(direct.diff_src, right.diff_src));
                 EXPECT_LT(relative_error(got.diff_weights, right.diff_weights),
-                          2.5 * relative_error(direct.diff_weights, right.diff_weights));
+                          allowed_weights * relative_error(direct.diff_weights, right.diff_weights));
             }
         }
     }
