@@ -30,9 +30,9 @@ template <int L, int N, int kInputs>
                 for (int n = 0; n < N; ++n) of[n] = *reinterpret_cast<const Lying*>(diff + n * input.diff_block);
 #pragma GCC unroll 16
                 for (int c = 0; c < kInputs; ++c) {
-                    const float number = src[c];
+                    const float element = src[c];
 #pragma GCC unroll 2
-                    for (int n = 0; n < N; ++n) total[c][n] += number * of[n];
+                    for (int n = 0; n < N; ++n) total[c][n] += element * of[n];
                 }
             }
         }

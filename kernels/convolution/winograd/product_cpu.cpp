@@ -6,12 +6,12 @@
 
 #include "kernels/convolution/taps/lying_vector.h"
 
-// A number of the source is read into all lanes and multiplied with the weights of all blocks of outputs: with 28 sums
-// in registers there is a read for every one or two products, which the processor does beside them.
+// An element of the source is read into all lanes and multiplied with the weights of all blocks of outputs: with 28
+// sums in registers there is a read for every one or two products, which the processor does beside them.
 namespace iwseg::cpu {
 namespace {
 
-/// Sums in registers, of 32 or 16, beside weights and a number of the source.
+/// Sums in registers, of 32 or 16, beside weights and an element of the source.
 constexpr int kSumsAvx512 = 28, kSumsAvx2 = 12;
 
 }  // namespace
@@ -42,9 +42,9 @@ template <int L, int N, int T>
                 for (int n = 0; n < N; ++n) of[n] = *reinterpret_cast<const Lying*>(weights + n * L);
 #pragma GCC unroll 28
                 for (int t = 0; t < T; ++t) {
-                    const float number = src[t * L + c];
+                    const float element = src[t * L + c];
 #pragma GCC unroll 2
-                    for (int n = 0; n < N; ++n) total[t][n] += number * of[n];
+                    for (int n = 0; n < N; ++n) total[t][n] += element * of[n];
                 }
             }
     }

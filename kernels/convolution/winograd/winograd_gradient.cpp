@@ -49,7 +49,7 @@ struct WinogradGradient::Buffers {
     float *src, *diff;
     std::int64_t slots, slot, src_position, diff_position;  ///< slots; elements from one to the next
 
-    float* src_plane(std::int64_t number) const { return src + number % slots * slot; }
+    float* src_plane(std::int64_t index) const { return src + index % slots * slot; }
     std::int64_t elements() const { return slots * slot + kWinogradPositions * diff_position; }
 };
 
@@ -83,8 +83,8 @@ std::int64_t WinogradGradient::scratch_bytes() const {
     return (ranges_ * range_elements() + workers_ * worker_elements()) * static_cast<std::int64_t>(sizeof(float));
 }
 
-WinogradGradient::Item WinogradGradient::item(std::int64_t number, float* sums) const {
-    const std::int64_t part = number % (input_parts_ * output_parts_), range = number / (input_parts_ * output_parts_);
+WinogradGradient::Item WinogradGradient::item(std::int64_t index, float* sums) const {
+    const std::int64_t part = index % (input_parts_ * output_parts_), range = index / (input_parts_ * output_parts_);
     Item item{};
     item.first_input = part / output_parts_ * input_blocks_ / input_parts_;
     item.last_input = (part / output_parts_ + 1) * input_blocks_ / input_parts_;
@@ -99,10 +99,10 @@ WinogradGradient::Item WinogradGradient::item(std::int64_t number, float* sums) 
     return item;
 }
 
-WinogradGradient::Step WinogradGradient::step(std::int64_t number) const {
+WinogradGradient::Step WinogradGradient::step(std::int64_t index) const {
     Step step{};
-    step.region = number / plane_steps();
-    step.first_plane = number % plane_steps() * regions_.step_planes;
+    step.region = index / plane_steps();
+    step.first_plane = index % plane_steps() * regions_.step_planes;
     step.last_plane = std::min(step.first_plane + regions_.step_planes, regions_.planes());
     step.tiles = regions_.tiles(step.region);
     return step;
@@ -162,8 +162,8 @@ void WinogradGradient::run_item(const float* src, const float* diff, const Item&
                     (item.last_output - item.first_output) * block_ * block_,
                 0.0f);
     std::int64_t region = -1, next = 0;  // of planes to transform
-    for (std::int64_t number = item.first_step; number < item.last_step; ++number) {
-        const Step at = step(number);
+    for (std::int64_t index = item.first_step; index < item.last_step; ++index) {
+        const Step at = step(index);
         const std::int64_t plane_elements = at.tiles.count() * block_;
         if (at.region != region) region = at.region, next = 0;
         for (next = std::max(next, at.first_plane - around); next < std::min(at.last_plane + around, regions_.planes());

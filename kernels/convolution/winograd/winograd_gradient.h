@@ -41,8 +41,8 @@ class WinogradGradient {
     std::int64_t items() const { return input_parts_ * output_parts_ * ranges_; }
     /// Elements of all sums of a range.
     std::int64_t range_elements() const;
-    Item item(std::int64_t number, float* sums) const;
-    Step step(std::int64_t number) const;
+    Item item(std::int64_t index, float* sums) const;
+    Step step(std::int64_t index) const;
     /// Of all buffers of a thread, whichever item it has.
     std::int64_t worker_elements() const;
     Buffers buffers_of(const Item& item, float* memory) const;

@@ -25,7 +25,7 @@ struct WinogradPass::Buffers {
     std::int64_t tiles;                  ///< of a plane: elements
     std::int64_t sum_position;
 
-    float* plane(std::int64_t number) const { return planes + number % slots * slot; }
+    float* plane(std::int64_t index) const { return planes + index % slots * slot; }
     float* sums_of(std::int64_t output_block, std::int64_t plane, std::int64_t step_planes) const {
         return sums + (output_block * step_planes + plane) * tiles;
     }
@@ -52,12 +52,12 @@ WinogradPass::WinogradPass(const ConvolutionGeometry& g, std::int64_t block, boo
     workers_ = std::min<std::int64_t>(threads, items());
 }
 
-WinogradPass::Item WinogradPass::item(std::int64_t number) const {
+WinogradPass::Item WinogradPass::item(std::int64_t index) const {
     const std::int64_t regions = regions_.count(), planes = regions_.planes();
-    const std::int64_t range = number / regions % plane_ranges_, part = number / regions / plane_ranges_;
+    const std::int64_t range = index / regions % plane_ranges_, part = index / regions / plane_ranges_;
     // Pairs of blocks are not divided, whose weights lie together.
     const std::int64_t pairs = parts_of(output_blocks_, 2);
-    return {.tiles = regions_.tiles(number % regions),
+    return {.tiles = regions_.tiles(index % regions),
             .first_plane = range * planes / plane_ranges_,
             .last_plane = (range + 1) * planes / plane_ranges_,
             .first_block = 2 * (part * pairs / output_parts_),

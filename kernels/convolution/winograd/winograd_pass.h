@@ -62,7 +62,7 @@ class WinogradPass {
     struct Buffers;
 
     std::int64_t items() const { return output_parts_ * regions_.count() * plane_ranges_; }
-    Item item(std::int64_t number) const;
+    Item item(std::int64_t index) const;
     std::int64_t packed_elements() const { return kWinogradPositions * weights_position(); }
     /// Of all buffers of a thread, whichever item it has.
     std::int64_t worker_elements() const;
