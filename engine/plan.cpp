@@ -53,13 +53,10 @@ std::vector<bool> alias_in_place(const std::vector<BufferSpec>& buffers, const s
     return idle;
 }
 
-/// The largest first, each at the lowest place where nothing that lives at the same time lies. Returns the bytes used.
-std::int64_t place(const std::vector<BufferSpec>& buffers, std::vector<Placement>& placements) {
-    std::vector<int> order;
-    for (int t = 0; t < static_cast<int>(buffers.size()); ++t)
-        if (!buffers[t].external && placements[t].root == t && placements[t].last >= placements[t].first)
-            order.push_back(t);
-    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return buffers[a].bytes() > buffers[b].bytes(); });
+/// Places buffers in this order, each at the lowest place where nothing that lives at the same time lies. Returns the
+/// bytes used.
+std::int64_t place_in_order(const std::vector<BufferSpec>& buffers, const std::vector<int>& order,
+                            std::vector<Placement>& placements) {
     std::vector<int> placed;  // by offset
     std::int64_t end = 0;
     for (const int t : order) {
@@ -77,6 +74,43 @@ std::int64_t place(const std::vector<BufferSpec>& buffers, std::vector<Placement
                       t);
     }
     return end;
+}
+
+/// The most that lives at once: no placement uses less.
+std::int64_t most_alive(const std::vector<BufferSpec>& buffers, const std::vector<int>& order,
+                        const std::vector<Placement>& placements) {
+    std::int64_t most = 0;
+    for (const int at : order) {  // what lives is most where something begins
+        std::int64_t alive = 0;
+        for (const int t : order)
+            if (placements[t].first <= placements[at].first && placements[at].first <= placements[t].last)
+                alive += aligned(buffers[t].bytes());
+        most = std::max(most, alive);
+    }
+    return most;
+}
+
+/// The largest first. A gap that is too small by a few bytes can cost a whole tensor then: while more is used than
+/// lives at once, what lies at the end goes first, a few times, and the least is taken. Returns the bytes used.
+std::int64_t place(const std::vector<BufferSpec>& buffers, std::vector<Placement>& placements) {
+    std::vector<int> order;
+    for (int t = 0; t < static_cast<int>(buffers.size()); ++t)
+        if (!buffers[t].external && placements[t].root == t && placements[t].last >= placements[t].first)
+            order.push_back(t);
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return buffers[a].bytes() > buffers[b].bytes(); });
+    const auto end_of = [&](int t) { return placements[t].offset + aligned(buffers[t].bytes()); };
+    const std::int64_t least = most_alive(buffers, order, placements);
+    std::int64_t end = place_in_order(buffers, order, placements);
+    std::vector<int> best = order;
+    constexpr int kTries = 16;
+    for (int i = 0; i < kTries && end > least; ++i) {
+        const auto highest =
+            std::max_element(order.begin(), order.end(), [&](int a, int b) { return end_of(a) < end_of(b); });
+        std::rotate(order.begin(), highest, highest + 1);
+        const std::int64_t other = place_in_order(buffers, order, placements);
+        if (other < end) end = other, best = order;
+    }
+    return place_in_order(buffers, best, placements);
 }
 
 /// A profiler's range, which ends however the work in it does.
