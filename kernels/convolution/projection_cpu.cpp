@@ -19,6 +19,12 @@ IWSEG_VECTOR_CLONES void project_chunk(const T* src, std::int64_t voxels, const 
     }
 }
 
+/// What follows, of one channel: one pointer, as of two the compiler would have to ask whether they overlap.
+IWSEG_VECTOR_CLONES void apply_in_place(ChannelAffine affine, NormActivation activation, float* values,
+                                        std::int64_t count) {
+    for (std::int64_t v = 0; v < count; ++v) values[v] = activation(values[v] * affine.scale + affine.shift);
+}
+
 /// diff_src[v][b] (+)= weights[b] * diff[v]
 template <int B, class T>
 IWSEG_VECTOR_CLONES void spread_chunk(const float* diff, std::int64_t voxels, const float* weights, bool first,
@@ -77,10 +83,9 @@ class Projection final : public Convolution {
                                                    block_weights(weights, o, b).data, to);
                     });
                 if (form.wanted) {
-                    const BlockEpilogue<1> epilogue(form, epilogue_, nullptr, o, options_.dst_channels);
-                    float* const after = form.beside ? epilogue_.beside.as<float>() + (to - dst.as<float>()) : nullptr;
-                    if (after) std::copy_n(to, voxels, after);
-                    finish_with<1, float, false>(epilogue, to, voxels, after ? after : to, nullptr);
+                    float* const after = form.beside ? epilogue_.beside.as<float>() + (to - dst.as<float>()) : to;
+                    if (form.beside) std::copy_n(to, voxels, after);
+                    apply_in_place(ChannelAffine(form, epilogue_, o), form.activation, after, voxels);
                 }
             }
         });
