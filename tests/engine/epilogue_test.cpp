@@ -180,6 +180,21 @@ TEST(Epilogue, OfAWholeNetworkEqualsTheExecutorsPasses) {
     EXPECT_LE(largest_difference(got[0], expected[0]), 2e-5 * largest(expected[0]));
 }
 
+// A result beside the convolution's own lies there while the source does, where a pass comes later: that must not be
+// where most memory is taken. Weights of 16 x 16
+// that carry a normalisation take at most 28 kB of scratch.
+TEST(Epilogue, TakesNoMoreMemoryThanPasses) {
+    constexpr std::int64_t kChangedWeights = 32 << 10;
+    for (const std::vector<int>& widths : {std::vector{16, 16, 16, 16}, std::vector{16, 24, 40, 32}})
+        for (const bool bf16 : {false, true}) {
+            const Build build = [&](Tensor image) { return std::vector{unet(image, {1, 1, widths})}; };
+            const Predicted fused(cpu::backend(), build, {1, 1, 32, 32, 32}, bf16),
+                unfused(apart(), build, {1, 1, 32, 32, 32}, bf16);
+            EXPECT_LT(fused.calls("batch norm forward"), unfused.calls("batch norm forward"));
+            EXPECT_LE(fused.plan->bytes(), unfused.plan->bytes() + kChangedWeights) << bf16;
+        }
+}
+
 // Of f32 in kernels of 3 it is applied with the bits of a pass where both are compiled for the same instructions; else
 // a pass may multiply and add in two steps, which is a rounding of 2^-24 in each of six convolutions.
 TEST(Epilogue, OfKernelsOf3InF32IsTheSameBytesAsAPass) {
