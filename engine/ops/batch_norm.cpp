@@ -39,7 +39,9 @@ class BatchNormOperation final : public Operation {
     std::shared_ptr<const Operation> followed_by(const Operation& next, int operand) const override;
     bool reads_statistics(int) const override { return true; }
     std::optional<Normalisation> normalisation(const Lowering& lowering) const override;
-    std::optional<EpilogueForm> epilogue() const override { return EpilogueForm{true, true, false, activation_}; }
+    std::optional<EpilogueForm> epilogue() const override {
+        return EpilogueForm{.wanted = true, .normalises = true, .activation = activation_};
+    }
     EpilogueOperands epilogue_operands(const Lowering& lowering) const override {
         add_statistics(lowering);
         const auto ready = std::any_cast<SharedNorm>(lowering.state());

@@ -38,6 +38,46 @@ struct ReadyConvolution {
 };
 using SharedConvolution = std::shared_ptr<const ReadyConvolution>;
 
+/// Where a forward pass leaves its results, and what its epilogue is completed with before each.
+struct LoweredEpilogue {
+    bool applied = false;
+    Buffer dst;     ///< the convolution's result or, unless both are wanted, what the epilogue makes of it
+    Buffer beside;  ///< what the epilogue makes of it, where both are wanted
+    EpilogueOperands operands = {};
+
+    void complete(const Plan& plan, Convolution& convolution) const {
+        if (!applied) return;
+        Epilogue epilogue;
+        if (operands.statistics) epilogue.statistics = operands.values(plan), epilogue.weights = operands.weights();
+        if (beside) epilogue.beside = plan[beside];
+        convolution.use_epilogue(epilogue);
+    }
+};
+
+LoweredEpilogue lower_epilogue(const Lowering& lowering, bool applied) {
+    LoweredEpilogue lowered{.applied = applied, .dst = lowering.output(), .beside = {}};
+    if (!applied) return lowered;
+    lowered.operands = lowering.epilogue_operands();
+    (lowering.epilogue()->beside ? lowered.beside : lowered.dst) = lowering.epilogue_output();
+    return lowered;
+}
+
+/// A forward pass without what it runs: what it reads and writes, but for a summand.
+Call forward_call(const Lowering& lowering, const ReadyConvolution& ready, const LoweredEpilogue& epilogue, Buffer src,
+                  Buffer scratch) {
+    Call call{lowering.name() + " forward", "convolution forward", {src}, {scratch, epilogue.dst}, {}};
+    call.operations = ready.operations;
+    if (epilogue.operands.statistics) call.reads.push_back(epilogue.operands.statistics);
+    if (epilogue.beside) call.writes.push_back(epilogue.beside);
+    if (ready.convolution->normalises().forward) call.reads.push_back(ready.normalisation->statistics);
+    if (ready.packed.weights) call.reads.push_back(ready.packed.weights);
+    if (ready.sums) {
+        call.writes.push_back(ready.sums);
+        call.bytes_outside = lowering.program()[ready.sums].bytes();
+    }
+    return call;
+}
+
 /// Inputs: what is convolved and, where it is fused with a sum, what the result is added to.
 class ConvOperation final : public Operation {
   public:
@@ -159,41 +199,17 @@ std::optional<ChannelSums> ConvOperation::channel_sums(const Lowering& lowering)
 void ConvOperation::forward(const Lowering& lowering) const {
     const auto ready = std::any_cast<SharedConvolution>(lowering.state());
     const Buffer scratch = lowering.scratch(ready->convolution->scratch_bytes());
-    const bool normalises = ready->convolution->normalises().forward;
-    const Buffer src = normalises ? ready->normalisation->input : lowering.input(0);
-    Buffer dst = lowering.output();
-    Call call{name() + " forward", "convolution forward", {src}, {scratch}, {}};
-    std::function<void(const Plan&)> use_epilogue = [](const Plan&) {};
-    if (ready->epilogue) {
-        const EpilogueOperands operands = lowering.epilogue_operands();
-        if (operands.statistics) call.reads.push_back(operands.statistics);
-        Buffer beside;
-        if (lowering.epilogue()->beside)
-            call.writes.push_back(beside = lowering.epilogue_output());
-        else
-            dst = lowering.epilogue_output();
-        use_epilogue = [=](const Plan& plan) {
-            Epilogue epilogue;
-            if (operands.statistics) epilogue.statistics = operands.values(plan), epilogue.weights = operands.weights();
-            if (beside) epilogue.beside = plan[beside];
-            ready->convolution->use_epilogue(epilogue);
-        };
-    }
-    call.writes.push_back(dst);
-    if (normalises) call.reads.push_back(ready->normalisation->statistics);
-    call.operations = ready->operations;
-    if (ready->packed.weights) call.reads.push_back(ready->packed.weights);
-    if (ready->sums) {
-        call.writes.push_back(ready->sums);
-        call.bytes_outside = lowering.program()[ready->sums].bytes();
-    }
+    const Buffer src = ready->convolution->normalises().forward ? ready->normalisation->input : lowering.input(0);
+    const LoweredEpilogue epilogue = lower_epilogue(lowering, ready->epilogue);
+    const Buffer dst = epilogue.dst;
+    Call call = forward_call(lowering, *ready, epilogue, src, scratch);
     if (adds_ && ready->convolution->adds_elsewhere()) {
         const Buffer summand = lowering.input(1);
         call.reads.push_back(summand);
         // Neighbours are read of what is normalised on the way: nothing is written there meanwhile.
         if (summand != src) call.in_place = {summand, dst};
         call.run = [=](const Plan& plan) {
-            use_epilogue(plan);
+            epilogue.complete(plan, *ready->convolution);
             ready->at_work(plan).forward_sum(plan.stream(), plan[src], ready->weight_values(), ready->bias_values(),
                                              plan[summand], plan[dst], plan[scratch].data);
         };
@@ -203,7 +219,7 @@ void ConvOperation::forward(const Lowering& lowering) const {
             call.reads.push_back(dst);
         }
         call.run = [=](const Plan& plan) {
-            use_epilogue(plan);
+            epilogue.complete(plan, *ready->convolution);
             ready->at_work(plan).forward(plan.stream(), plan[src], ready->weight_values(), ready->bias_values(),
                                          plan[dst], plan[scratch].data);
         };

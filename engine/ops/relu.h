@@ -17,7 +17,9 @@ class LeakyReluOperation final : public ActivationOperation {
   public:
     LeakyReluOperation(std::string name, float slope);
     float slope() const { return function().slope; }
-    std::optional<EpilogueForm> epilogue() const override { return EpilogueForm{true, false, false, {slope()}}; }
+    std::optional<EpilogueForm> epilogue() const override {
+        return EpilogueForm{.wanted = true, .activation = {slope()}};
+    }
 };
 
 }  // namespace iwseg
