@@ -8,13 +8,6 @@
 namespace iwseg {
 namespace {
 
-SlidingWindowOptions window_of(const Network& network, const GridOptions& grid) {
-    require_usable(grid, "patch", "stride");
-    return {.patch = static_cast<int>(network.padded(grid.patch)),
-            .step = std::max(0.01, static_cast<double>(grid.stride) / static_cast<double>(grid.patch)),
-            .bf16 = grid.bf16};
-}
-
 /// Fills result (V) with what `of` makes of each voxel's logits.
 template <class Of>
 void each_voxel(Stream host, const std::vector<float>& logits, const OutputClasses& classes, std::vector<float>& result,
@@ -33,9 +26,9 @@ void each_voxel(Stream host, const std::vector<float>& logits, const OutputClass
 
 }  // namespace
 
-ClassPredictor::ClassPredictor(const Context& context, const Network& network, const GridOptions& grid,
+ClassPredictor::ClassPredictor(const Context& context, const Network& network, const SlidingWindowOptions& windows,
                                const OutputClasses& classes)
-    : context_(context), classes_(classes), window_(context, network, window_of(network, grid)) {
+    : context_(context), classes_(classes), window_(context, network, windows) {
     if (window_.outputs() != classes.outputs())
         throw InputError("a network of " + std::to_string(window_.outputs()) + " output channels for " +
                          std::to_string(classes.outputs()) +

@@ -19,9 +19,9 @@ struct ClassPrediction {
 /// Gaussian around their centres. Several networks of one kind are averaged by their logits. One thread at a time.
 class ClassPredictor {
   public:
-    /// grid: its patch is made a multiple of what the network takes. Throws InputError on a grid that is not usable,
-    /// and where the network has other output channels than the classes.
-    ClassPredictor(const Context& context, const Network& network, const GridOptions& grid,
+    /// Throws InputError on windows that are not usable, and where the network has other output channels than the
+    /// classes.
+    ClassPredictor(const Context& context, const Network& network, const SlidingWindowOptions& windows,
                    const OutputClasses& classes);
 
     /// As SlidingWindow has them.

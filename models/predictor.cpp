@@ -36,7 +36,7 @@ struct Predictor::State {
         if (settings.classes.values.empty())
             grid.emplace(context, parameters, network, settings.grid);
         else
-            several.emplace(context, network, settings.grid, settings.classes);
+            several.emplace(context, network, windows_of(network, settings.grid), settings.classes);
     }
 
     int channels() const { return in_channels + (settings.mask_channel.empty() ? 0 : 1); }

@@ -93,6 +93,13 @@ struct MirroredRows {
 
 }  // namespace
 
+SlidingWindowOptions windows_of(const Network& network, const GridOptions& grid) {
+    require_usable(grid, "patch", "stride");
+    return {.patch = static_cast<int>(network.padded(grid.patch)),
+            .step = std::max(kLeastStep, static_cast<double>(grid.stride) / static_cast<double>(grid.patch)),
+            .bf16 = grid.bf16};
+}
+
 std::vector<std::int64_t> window_starts(std::int64_t size, std::int64_t patch, double step) {
     if (patch > size) throw std::invalid_argument("window_starts: a patch larger than the axis");
     const auto rest = static_cast<double>(size - patch);

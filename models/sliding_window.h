@@ -24,6 +24,10 @@ struct SlidingWindowOptions {
     bool bf16 = false;
 };
 
+/// The windows of a grid: its patch, made a multiple of what the network takes, and its stride as a share of it. Throws
+/// InputError on a grid that is not usable.
+SlidingWindowOptions windows_of(const Network& network, const GridOptions& grid);
+
 /// Where patches begin along an axis: the first at 0, the last at its end, evenly between, by `step` of the patch apart
 /// at most. Throws std::invalid_argument where the patch is larger than the axis.
 std::vector<std::int64_t> window_starts(std::int64_t size, std::int64_t patch, double step);

@@ -29,7 +29,8 @@ struct PredictArguments {
     std::vector<std::string> cases, save{"mask", "prob", "logit"};
     std::vector<fs::path> input;
     std::optional<std::int64_t> patch, stride;
-    std::optional<double> threshold, min_volume;
+    std::optional<double> threshold, min_volume, step_size;
+    bool mirror = false;
     ModelRun model;
 };
 
@@ -81,6 +82,13 @@ PredictionOptions prediction_options(const PredictArguments& arguments, const Co
                          written_endings());
     options.ending = arguments.ending;
     options.patch = arguments.patch.value_or(config.predict.patch);
+    if (arguments.step_size || arguments.mirror) {
+        if (arguments.stride)
+            throw InputError(
+                "--stride does not go with --step-size and --mirror: these are of nnU-Net's windows, whose "
+                "patches are --step-size of their side apart");
+        options.windows = WindowOptions{arguments.step_size.value_or(WindowOptions{}.step), arguments.mirror};
+    }
     options.stride = arguments.stride  ? *arguments.stride
                      : arguments.patch ? std::min(options.patch, GridOptions::kMostPatch) * 9 / 10  // as 144 is of 160
                                        : config.predict.stride;
@@ -95,8 +103,8 @@ void print_networks(const PredictArguments& arguments, const std::vector<Trained
     if (networks.size() < 2) return;
     std::vector<std::string> names;
     for (const TrainedNetwork& network : networks) names.push_back(network.weights.string());
-    fmt::print("networks {}: their probabilities are averaged, and their logits: {}\n", networks.size(),
-               fmt::join(names, ", "));
+    fmt::print("networks {}: their {} averaged: {}\n", networks.size(),
+               options.windows ? "logits are" : "probabilities, and logits, are", fmt::join(names, ", "));
     if (const std::string note = other_grids(networks); !note.empty() && !arguments.patch)
         fmt::print("note     {}; all are predicted by {}, stride {}\n", note, options.patch, options.stride);
 }
@@ -104,10 +112,10 @@ void print_networks(const PredictArguments& arguments, const std::vector<Trained
 /// Options that mean something to the one kind of network alone are refused with the other, not passed over.
 void require_options(const CLI::App& command, const PredictArguments& arguments) {
     const bool model = !arguments.model.model.empty();
-    const std::vector<std::string> own{"--run",  "--weights",   "--data",       "--config", "--fold",  "--ending",
-                                       "--save", "--threshold", "--min-volume", "--patch",  "--stride"};
-    const std::vector<std::string> of_models{
-        "--folds", "--checkpoint", "--step-size", "--disable-tta", "--save-probabilities", "--precision", "--threads"};
+    const std::vector<std::string> own{"--run",  "--weights",   "--data",       "--config", "--fold",   "--ending",
+                                       "--save", "--threshold", "--min-volume", "--patch",  "--stride", "--mirror"};
+    const std::vector<std::string> of_models{"--folds",     "--checkpoint", "--disable-tta", "--save-probabilities",
+                                             "--precision", "--threads"};
     for (const std::string& name : model ? own : of_models)
         if (command.count(name) > 0)
             throw InputError(name + (model ? " does not go with --model" : " goes with --model"));
@@ -120,6 +128,7 @@ void run_model(const PredictArguments& arguments) {
     run.cases = arguments.cases;
     run.out = arguments.out;
     run.device = arguments.device;
+    run.step_size = arguments.step_size.value_or(run.step_size);
     predict_with_model(run);
 }
 
@@ -147,6 +156,9 @@ void run_predict(const PredictArguments& arguments) {
         if (!network.configured)
             fmt::print("weights  {} says nothing of intensities: scans are taken as they are\n",
                        network.weights.string());
+    if (options.windows)
+        fmt::print("windows  {} voxels along each side, {:g} of that apart, weighted by a Gaussian{}\n", options.patch,
+                   options.windows->step, options.windows->mirror ? ", mirrored along all axes" : "");
     predict_cases(context, networks, found.dataset, found.cases, options);
     fmt::print("written  {}\n", options.out.string());
 }
@@ -200,8 +212,12 @@ void add_predict_command(CLI::App& app) {
         ->type_name("K,K|all");
     command->add_option("--checkpoint", arguments->model.checkpoint, "of --model: which of a fold's files")
         ->type_name("NAME");
-    command->add_option("--step-size", arguments->model.step_size,
-                        "of --model: patches apart, as a share of their side");
+    command->add_option(
+        "--step-size", arguments->step_size,
+        "nnU-Net's windows in place of --stride: patches apart, as a share of their side, weighted by a "
+        "Gaussian (of --model default: 0.5)");
+    command->add_flag("--mirror", arguments->mirror,
+                      "windows, and patches mirrored along all axes too: eight times the work");
     command->add_flag("!--disable-tta", arguments->model.mirror, "of --model: patches are not mirrored");
     command->add_flag("--save-probabilities", arguments->model.probabilities, "of --model: CASE.npz too");
     command->add_option("--precision", arguments->model.precision, "of --model: fp32 or bf16");

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "apps/prediction/ensemble.h"
 #include "apps/prediction/label_file.h"
 #include "apps/prediction/memory_need.h"
 #include "apps/prediction/output_folder.h"
@@ -31,8 +32,7 @@ class ClassRun {
         : context_(context),
           options_(options),
           networks_(networks),
-          predictor_(context, networks.front().architecture,
-                     {options.patch, options.stride, networks.front().config.precision == "bf16"},
+          predictor_(context, networks.front().architecture, windows_of(networks.front(), options),
                      networks.front().classes) {
         for (const TrainedNetwork& network : networks) {
             predictor_.parameters().load(network.weights);

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "apps/config/config_keys.h"
@@ -54,9 +55,29 @@ std::string other_grids(const std::vector<TrainedNetwork>& networks) {
     return "";
 }
 
+SlidingWindowOptions windows_of(const TrainedNetwork& network, const PredictionOptions& options) {
+    SlidingWindowOptions windows =
+        windows_of(network.architecture, {options.patch, options.stride, network.config.precision == "bf16"});
+    if (!options.windows) return windows;
+    windows.step = options.windows->step;
+    if (options.windows->mirror) windows.mirror = {0, 1, 2};
+    return windows;
+}
+
 EnsemblePredictor::EnsemblePredictor(Context& context, const std::vector<TrainedNetwork>& networks,
-                                     const GridOptions& grid)
-    : networks_(networks.size()), predictor_(context, parameters_, networks.front().architecture, grid) {
+                                     const PredictionOptions& options)
+    : networks_(networks.size()) {
+    const TrainedNetwork& first = networks.front();
+    if (options.windows) {
+        window_.emplace(context, first.architecture, windows_of(first, options));
+        for (const TrainedNetwork& network : networks) {
+            window_->parameters().load(network.weights);
+            window_->add_weights();
+        }
+        return;
+    }
+    grid_.emplace(context, parameters_, first.architecture,
+                  GridOptions{options.patch, options.stride, first.config.precision == "bf16"});
     for (const TrainedNetwork& network : networks) {
         parameters_.load(network.weights);
         if (networks_ == 1) return;
@@ -82,17 +103,19 @@ void EnsemblePredictor::use(std::size_t network) {
 }
 
 std::int64_t EnsemblePredictor::patches(std::int64_t d, std::int64_t h, std::int64_t w) const {
-    return predictor_.patches(d, h, w) * static_cast<std::int64_t>(networks_);
+    if (window_) return window_->patches({d, h, w});
+    return grid_->patches(d, h, w) * static_cast<std::int64_t>(networks_);
 }
 
 Prediction EnsemblePredictor::predict(const float* image, std::int64_t d, std::int64_t h, std::int64_t w,
                                       const PatchProgress& progress) {
+    if (window_) return predict_by_windows(image, {d, h, w}, progress);
     Prediction sum;
-    const std::int64_t of_one = predictor_.patches(d, h, w), all = patches(d, h, w);
+    const std::int64_t of_one = grid_->patches(d, h, w), all = patches(d, h, w);
     for (std::size_t i = 0; i < networks_; ++i) {
         use(i);
         const std::int64_t before = of_one * static_cast<std::int64_t>(i);
-        Prediction one = predictor_.predict(image, d, h, w, [&](std::int64_t done, std::int64_t) {
+        Prediction one = grid_->predict(image, d, h, w, [&](std::int64_t done, std::int64_t) {
             if (progress) progress(before + done, all);
         });
         if (i == 0)
@@ -102,6 +125,25 @@ Prediction EnsemblePredictor::predict(const float* image, std::int64_t d, std::i
     }
     if (networks_ > 1) divide(sum, networks_);
     return sum;
+}
+
+Prediction EnsemblePredictor::predict_by_windows(const float* image, const Extent& shape,
+                                                 const PatchProgress& progress) {
+    const std::int64_t plane = shape[1] * shape[2];
+    Prediction made;
+    made.logit.resize(static_cast<std::size_t>(shape[0] * plane));
+    made.probability.resize(made.logit.size());
+    window_->predict(
+        image, shape,
+        [&](std::int64_t d, const float* logits) {
+            for (std::int64_t v = 0; v < plane; ++v) {
+                const auto at = static_cast<std::size_t>(d * plane + v);
+                made.logit[at] = logits[v];
+                made.probability[at] = 1 / (1 + std::exp(-logits[v]));
+            }
+        },
+        progress);
+    return made;
 }
 
 std::vector<Case> cases_not_trained_on(const Dataset& dataset, const std::vector<fs::path>& runs) {

@@ -20,9 +20,9 @@ struct PredictionWork {
     std::string name{};
     std::vector<std::filesystem::path> files{};  ///< of each channel that is read, and of the mask
     std::int64_t channels = 1;                   ///< of the network
-    std::int64_t lasting_bytes = 0;              ///< of the network: GridPredictor::lasting_bytes
-    bool logit = true, packed = true;            ///< written at all; written compressed
-    bool summed = false;                         ///< results of several networks are added up
+    std::int64_t lasting_bytes = 0;    ///< of the network, and of windows their planes: EnsemblePredictor::bytes
+    bool logit = true, packed = true;  ///< written at all; written compressed
+    bool summed = false;               ///< results of several networks are added up
 };
 
 /// What evaluation does with a scan.

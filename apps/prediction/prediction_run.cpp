@@ -62,7 +62,8 @@ void write_prediction(Prediction prediction, const Geometry& geometry, const Pre
 /// What the prediction of a case reads, holds and writes.
 PredictionWork memory_of(const Dataset& dataset, const Case& scan, const PreparationOptions& reading,
                          const PredictionOptions& options, const EnsemblePredictor& predictor) {
-    PredictionWork predicted{.name = scan.name, .lasting_bytes = predictor.lasting_bytes(), .logit = options.logit};
+    PredictionWork predicted{.name = scan.name, .logit = options.logit};
+    predicted.lasting_bytes = predictor.bytes(read_geometry(scan.images.front()).shape);
     for (const fs::path& file : files_to_read(dataset, scan, reading)) predicted.files.push_back(file);
     predicted.channels = static_cast<std::int64_t>(selected_channels(dataset, reading).size());
     predicted.packed = !output_file(options, scan, "mask").string().ends_with(".nii");
@@ -188,7 +189,7 @@ void predict_cases(Context& context, const std::vector<TrainedNetwork>& networks
     const std::vector<Case> left = unfinished(networks, cases, options);
     if (left.empty()) return;
     const OutputFolder folder(options.out, "prediction");
-    EnsemblePredictor predictor(context, networks, {options.patch, options.stride, network.config.precision == "bf16"});
+    EnsemblePredictor predictor(context, networks, options);
     std::vector<MemoryNeed> needs;
     for (const Case& scan : left)
         needs.push_back(prediction_need(memory_of(dataset, scan, reading, options, predictor)));

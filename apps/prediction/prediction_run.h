@@ -33,14 +33,21 @@ struct TrainedNetwork {
 /// metadata, else none. Throws InputError where file and configuration do not fit.
 TrainedNetwork open_network(const std::filesystem::path& weights, const std::optional<std::filesystem::path>& config);
 
+/// Windows as nnU-Net predicts by (models/sliding_window.h): patches count by a Gaussian.
+struct WindowOptions {
+    double step = 0.5;    ///< between patches at most, as a share of their side
+    bool mirror = false;  ///< the mean of the patch mirrored along all combinations of axes: eight times the work
+};
+
 struct PredictionOptions {
     std::filesystem::path out;
     /// Which of CASE_{mask,prob,logit} to write; of several classes the labels CASE and CLASS/CASE_{prob,logit}.
     bool mask = true, probability = true, logit = true;
     std::string ending{};  ///< of their names, which tells the format; empty: that of the scan (prediction_ending)
     std::int64_t patch = 160, stride = 144;
-    MaskOptions masks = {};      ///< what is asked of them beside the networks' operating points
-    bool skip_finished = false;  ///< leave cases alone whose files are there and newer than the weights
+    std::optional<WindowOptions> windows = {};  ///< in place of the stride; of several classes there are always some
+    MaskOptions masks = {};                     ///< what is asked of them beside the networks' operating points
+    bool skip_finished = false;                 ///< leave cases alone whose files are there and newer than the weights
     std::function<bool(const Case&)> is_current = {};  ///< decides in place of that, where files are there
     std::function<void(const Case&)> reading = {};     ///< called before a case's scans are read
     std::function<void(const Case&)> written = {};     ///< called once a case's files are

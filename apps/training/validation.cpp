@@ -124,7 +124,7 @@ Validation::Validation(Context& context, const Dataset& dataset, const Config& c
                                                [&](const Case& scan) { return has_lesion(*scan.label, meaning); });
     with_lesions_ = static_cast<std::size_t>(healthy - cases_.begin());
     if (scheme_.any()) {
-        several_.emplace(context, options.network, grid_of(config), scheme_.output());
+        several_.emplace(context, options.network, windows_of(options.network, grid_of(config)), scheme_.output());
         weights_ = several_->parameters();
     } else {
         predictor_.emplace(context, weights_, options.network, grid_of(config));

@@ -410,8 +410,11 @@ TEST_F(TrainingRun, AnEnsembleIsTheMeanOfItsNetworks) {
 
     // Files of weights are read once: from here on they are not there, and the networks take turns all the same.
     Context context({.device = "cpu", .threads = 1});
-    EnsemblePredictor ensemble(context, networks, {24, 16});
-    EnsemblePredictor single(context, {networks[0]}, {24, 16});
+    PredictionOptions grid;
+    grid.patch = 24;
+    grid.stride = 16;
+    EnsemblePredictor ensemble(context, networks, grid);
+    EnsemblePredictor single(context, {networks[0]}, grid);
     for (const fs::path& run : runs) fs::remove(run / "model.safetensors");
     std::vector<float> image(21 * 26 * 17);
     std::mt19937 random(std::random_device{}());
