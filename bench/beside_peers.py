@@ -4,8 +4,8 @@
 
 Each measurement is a process of its own; a ratio is the peer's time over ours in the same round, and of those the
 median. Peers: PyTorch, OpenVINO, ONNX Runtime, cc3d, SciPy, scikit-image, nibabel, from the Python that runs this and
-from --more-python (Debian's has an older PyTorch). One that is not installed is named as missing. Needs Python 3.9 and
-nothing else.
+from --more-python (Debian's has an older PyTorch). One that is not installed is named as missing, of one that fails its
+last line is printed. Needs Python 3.9 and nothing else.
 """
 import argparse
 import json
@@ -27,18 +27,31 @@ PATCH = 96
 SCAN = ["--shape", "182", "218", "182", "--patch", PATCH, "--stride", "88"]
 
 
-def run_json(command):
+class Failed(Exception):
+    """A command's, with what it said last."""
+
+
+def json_of(command):
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=ENVIRONMENT)
     if done.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))} failed: {done.stderr.strip().splitlines()[-1:]}")
+        said = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise Failed(f"{' '.join(map(str, command))} failed: {said[0]}")
     return json.loads(done.stdout)
+
+
+def run_json(command):
+    """Ours must not fail."""
+    try:
+        return json_of(command)
+    except Failed as failure:
+        sys.exit(str(failure))
 
 
 class Table:
     """Rows of what was measured; a row is printed as soon as it is there."""
 
     def __init__(self, options):
-        self.options, self.rows, self.missing = options, [], []
+        self.options, self.rows, self.said = options, [], []
         self.form = "{:44} {:>10} {:>10} {:>17} {:>9}  {}"
         print(self.form.format("", "iwseg", "peer", "ratio", "target", "peer"))
 
@@ -46,14 +59,21 @@ class Table:
         return run_json([self.options.iwseg, "bench", *arguments, "--json"])
 
     def peer(self, python, *arguments):
-        result = run_json([python, HERE / "peers.py", *arguments])
-        if "missing" in result:
-            name = f"{result['missing']} for {python}"
-            if name not in self.missing:
-                self.missing.append(name)
-                print(f"missing: {name}")
-            return None
-        return result
+        return self.of_peer(python, "peers.py", *arguments)
+
+    def of_peer(self, python, script, *arguments):
+        """What a peer's script prints; None where a package is missing or it failed, which is said once."""
+        try:
+            result = json_of([python, HERE / script, *arguments])
+            said = f"missing: {result['missing']} for {python}" if "missing" in result else None
+        except Failed as failure:
+            said = str(failure)
+        if said is None:
+            return result
+        if said not in self.said:
+            self.said.append(said)
+            print(said, flush=True)
+        return None
 
     def add(self, what, ours, theirs=(), unit="s", target=None, peer=None, **more):
         """ours, theirs: one value a round; target: the least ratio, or the most of our own value."""
@@ -118,11 +138,9 @@ def predictors(table, folder, arguments):
         return {}
     found = {"torch": ["torch_predict", "--oracle", o.oracle]}
     file = pathlib.Path(folder) / "unet.onnx"
-    export = [sys.executable, HERE / "export_network.py", "--oracle", o.oracle, "--patch", PATCH, "--out", file]
-    if file.exists() or subprocess.run([str(part) for part in export], capture_output=True, env=ENVIRONMENT).returncode == 0:
+    export = ["export_network.py", "--oracle", o.oracle, "--patch", PATCH, "--out", file]
+    if file.exists() or table.of_peer(sys.executable, *export) is not None:
         found |= {"openvino": ["openvino_predict", "--onnx", file], "onnxruntime": ["onnxruntime_predict", "--onnx", file]}
-    else:
-        print("missing: onnx, to export the network for OpenVINO and ONNX Runtime")
     return {name: lambda run=run: table.peer(sys.executable, *run, *arguments) for name, run in found.items()}
 
 

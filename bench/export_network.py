@@ -2,9 +2,11 @@
 
     bench/export_network.py --oracle ../shared/reference/unet_torch.py --patch 96 --out unet.onnx
 
-Needs PyTorch and the package onnx.
+Needs PyTorch and the package onnx; prints {"missing": NAME} where a package is not installed, else {}.
 """
 import argparse
+import contextlib
+import json
 import pathlib
 import sys
 import warnings
@@ -19,6 +21,7 @@ def network(oracle, widths):
 
 
 def export(oracle, patch, widths, file):
+    import onnx  # noqa: F401 - else PyTorch says in its own way, or not at all, that it is not there
     import torch
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter that needs no further package
@@ -33,7 +36,13 @@ def main():
     parser.add_argument("--widths", type=int, nargs=4, default=(16, 64, 128, 256))
     parser.add_argument("--out", required=True)
     options = parser.parse_args()
-    export(options.oracle, options.patch, options.widths, options.out)
+    result = {}
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # what the exporter has to say
+            export(options.oracle, options.patch, options.widths, options.out)
+    except ModuleNotFoundError as missing:
+        result = {"missing": missing.name}
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

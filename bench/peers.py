@@ -118,7 +118,59 @@ def torch_loss(options):
             "version": "torch " + torch.__version__}
 
 
-def grid_prediction(options, run):
+class NumpySums:
+    """What patches add up to where they overlap, by as many threads as the peer has: NumPy uses one by itself."""
+
+    def __init__(self, shape, threads):
+        import concurrent.futures
+        import numpy
+        self.numpy, self.slabs = numpy, threads
+        self.pool = concurrent.futures.ThreadPoolExecutor(threads)
+        self.logit, self.probability, self.count = (numpy.zeros(shape, "f4") for _ in range(3))
+
+    def each_slab(self, count, run):
+        bounds = [count * i // self.slabs for i in range(self.slabs + 1)]
+        list(self.pool.map(lambda i: run(slice(bounds[i], bounds[i + 1])), range(self.slabs)))
+
+    def add(self, place, z):
+        numpy, logit, probability, count = self.numpy, *(a[place] for a in (self.logit, self.probability, self.count))
+
+        def slab(part):
+            logit[part] += z[part]
+            sigmoid = numpy.negative(z[part])
+            with numpy.errstate(over="ignore"):
+                numpy.exp(sigmoid, out=sigmoid)
+            sigmoid += 1
+            probability[part] += numpy.reciprocal(sigmoid, out=sigmoid)
+            count[part] += 1
+
+        self.each_slab(len(z), slab)
+
+    def means(self, inside):
+        sums, count = [a[inside] for a in (self.logit, self.probability)], self.count[inside]
+        means = [self.numpy.empty(a.shape, "f4") for a in sums]
+        for a, mean in zip(sums, means):
+            self.each_slab(len(a), lambda part: self.numpy.divide(a[part], count[part], out=mean[part]))
+        return means
+
+
+class TorchSums:
+    """The same by PyTorch."""
+
+    def __init__(self, shape, _):
+        import torch
+        self.logit, self.probability, self.count = (torch.zeros(shape) for _ in range(3))
+
+    def add(self, place, z):
+        self.logit[place] += z
+        self.probability[place] += z.sigmoid()
+        self.count[place] += 1
+
+    def means(self, inside):
+        return [(a / self.count)[inside] for a in (self.logit, self.probability)]
+
+
+def grid_prediction(options, run, sums):
     """The grid of docs/design.md, section 10, on noise: patches are averaged where they overlap. run: logits of a patch."""
     import numpy
     shape, patch, stride = options.shape, options.patch, options.stride
@@ -128,24 +180,21 @@ def grid_prediction(options, run):
     first = [(p - n) // 2 for p, n in zip(padded, shape)]
     inside = tuple(slice(f, f + n) for f, n in zip(first, shape))
     image[0, 0][inside] = numpy.random.default_rng(0).standard_normal(shape, "f4")
-    logit, probability, count = (numpy.zeros(padded, "f4") for _ in range(3))
+    total = sums(padded, options.threads)
     for d in range(0, padded[0] - patch + 1, stride):
         for h in range(0, padded[1] - patch + 1, stride):
             for w in range(0, padded[2] - patch + 1, stride):
                 place = (slice(d, d + patch), slice(h, h + patch), slice(w, w + patch))
-                z = run(image[(..., *place)])[0, 0]
-                logit[place] += z
-                probability[place] += 1 / (1 + numpy.exp(-z))
-                count[place] += 1
-    logit, probability = (logit / count)[inside], (probability / count)[inside]
+                total.add(place, run(image[(..., *place)])[0, 0])
+    total.means(inside)
     return time.perf_counter() - begin
 
 
-def predicted(options, version, run):
+def predicted(options, version, run, sums=NumpySums):
     """Of a whole scan, or one patch where no shape of a scan is given."""
     import numpy
     if options.shape:
-        return {"seconds": grid_prediction(options, run), "version": version}
+        return {"seconds": grid_prediction(options, run, sums), "version": version}
     patch = numpy.random.default_rng(0).standard_normal((1, 1) + 3 * (options.patch,), "f4")
     return {"seconds": median_seconds(lambda: run(patch), options.steps), "version": version}
 
@@ -156,9 +205,9 @@ def torch_predict(options):
 
     def run(patch):
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=options.precision == "bf16"):
-            return net(torch.from_numpy(patch.copy())).float().numpy()
+            return net(torch.from_numpy(patch)).float()
 
-    return predicted(options, "torch " + torch.__version__, run)
+    return predicted(options, "torch " + torch.__version__, run, TorchSums)
 
 
 def openvino_predict(options):
@@ -248,7 +297,7 @@ def main():
     options = parser.parse_args()
     try:
         result = PEERS[options.peer](options)
-    except ImportError as missing:
+    except ModuleNotFoundError as missing:  # another failure to import is one to be seen
         result = {"missing": missing.name}
     result["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps(result))
