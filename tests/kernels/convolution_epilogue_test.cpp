@@ -8,8 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "kernels/convolution/amx/amx_convolution.h"
 #include "kernels/convolution/onednn.h"
 #include "tests/support/convolution_fixture.h"
+#include "tests/support/tile_model.h"
 
 namespace iwseg {
 namespace {
@@ -145,10 +147,14 @@ class ConvolutionEpilogue : public testing::Test {
                             scratch.data());
         return {dst.array(), beside.array(), dst.padding_is_zero() && beside.padding_is_zero()};
     }
-    /// Calls body(engine's name, the convolution) for each that applies the epilogue.
+    /// Calls body(engine's name, the convolution) for each that applies the epilogue, tiles (AMX) by their model.
     template <class Body>
     void each_engine(const Trial& t, Body&& body) {
-        for (const ConvolutionEngine& engine : cpu::convolution_engines({}, t.options, ConvolutionPass::forward)) {
+        auto engines = cpu::convolution_engines({}, t.options, ConvolutionPass::forward);
+        if (cpu::amx_takes(t.options))
+            engines.push_back(
+                {"tiles", "", [&] { return cpu::make_amx_convolution({}, t.options, {}, TileModel::products()); }});
+        for (const ConvolutionEngine& engine : engines) {
             const auto convolution = engine.make();
             if (!convolution->takes_epilogue()) continue;
             SCOPED_TRACE(engine.name + ", " + text_of(t.options));
@@ -192,7 +198,7 @@ TEST_F(ConvolutionEpilogue, EqualsDoublePrecisionByEveryEngine) {
                 if (beside) expect_near(left.beside, expected, 3 * error * largest);
             });
         }
-    std::set<std::string> expected{"oneDNN", "projection"};
+    std::set<std::string> expected{"oneDNN", "projection", "tiles"};
     if (cpu::backend().preferred_layout(16) == Layout::blocked16) expected.insert({"rows", "winograd"});
     for (const std::string& engine : expected) EXPECT_TRUE(engines.count(engine)) << engine << " was not there";
 }
