@@ -29,6 +29,12 @@ std::int32_t written_value(const std::vector<LabelClass>& regions, std::size_t n
     return found;
 }
 
+/// Whether both hold a value, and each one that the other does not.
+bool shares_in_part(const LabelClass& a, const LabelClass& b) {
+    const auto in_b = std::count_if(a.values.begin(), a.values.end(), [&](auto value) { return b.holds(value); });
+    return in_b > 0 && in_b < static_cast<std::ptrdiff_t>(std::min(a.values.size(), b.values.size()));
+}
+
 }  // namespace
 
 ClassScheme::ClassScheme(const std::string& classes, const std::string& regions, const LabelNames& names)
@@ -48,6 +54,13 @@ ClassScheme::ClassScheme(const std::string& classes, const std::string& regions,
                 fmt::format("regions: {} lies within later ones, which leaves nothing of it; expected "
                             "larger regions first",
                             classes_[k].name));
+    for (std::size_t k = 0; k < classes_.size() && regions_; ++k)
+        for (std::size_t j = 0; j < k; ++j)
+            if (shares_in_part(classes_[j], classes_[k]))
+                throw InputError(fmt::format(
+                    "regions: {} and {} share label values, and neither holds all of the other's: no label would say "
+                    "that a voxel is of both; expected regions that lie within each other or apart",
+                    classes_[j].name, classes_[k].name));
     if (outputs() > kMostLossChannels || labels() >= kMostClassLabels)
         throw InputError(fmt::format("{} are {} with {} label values in all; expected at most {} with {}", key,
                                      classes_.size(), values().size(), kMostLossChannels - 1, kMostClassLabels - 1));

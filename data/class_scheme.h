@@ -20,8 +20,8 @@ class ClassScheme {
     ClassScheme() = default;
     /// The keys of a configuration (data/label_classes.h says how they are written), of which one at most is not empty.
     /// Throws InputError, naming the key, as read_label_classes does, where both are given, where classes share a
-    /// value, where a region lies wholly within later ones, which would leave nothing of it, and where there are too
-    /// many.
+    /// value, where a region lies wholly within later ones, which would leave nothing of it, where two overlap and
+    /// neither lies within the other, and where there are too many.
     ClassScheme(const std::string& classes, const std::string& regions, const LabelNames& names);
 
     bool any() const { return !classes_.empty(); }

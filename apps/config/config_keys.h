@@ -93,7 +93,7 @@ void for_each_key(AnyConfig& c, Visitor&& visit) {
             "empty: lesions are of no class; lesions of losses are then those of each class in the patch"));
     visit("regions", c.regions,
           T("names with label values",
-            "the same of classes that may share values, each with a sigmoid, larger ones first: "
+            "the same of classes that lie within each other or apart, each with a sigmoid, larger ones first: "
             "\"whole=1+2+3, core=2+3\""));
     visit("predict.patch", c.predict.patch, T("voxels", "side of the patches that whole scans are predicted by"));
     visit("predict.stride", c.predict.stride, T("voxels", "from patch to patch; where they overlap they are averaged"));

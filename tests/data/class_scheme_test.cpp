@@ -66,6 +66,11 @@ TEST(ClassScheme, SaysWhatOfTheDatasetIsBackground) {
     EXPECT_EQ(ClassScheme("dataset", "", names).sentence(names), "edema=1, rim=2, core=3, scar=5");
 }
 
+TEST(ClassScheme, RegionsThatOverlapInPartAreRefused) {
+    EXPECT_TRUE(says(refusal("", "a=1+2, b=2+3"), "a and b share label values"));
+    EXPECT_EQ(refusal("", "a=1+2+4, b=2+4, c=3"), "");
+}
+
 TEST(ClassScheme, NamesThatResultsHaveAlreadyAreRefused) {
     EXPECT_TRUE(says(refusal("Background=1", ""), "what is of no class"));
     EXPECT_TRUE(says(refusal("metrics.json=1", ""), "a file of results"));
@@ -101,8 +106,6 @@ TEST(ClassScheme, RegionsHoldLabelsInCommonAndAreWrittenAsTheirOwn) {
     EXPECT_EQ(output.values, (std::vector<std::int32_t>{1, 2, 3}));
     EXPECT_EQ(label_of_logits({1, 1, -1}, output.values, true), 2);
     EXPECT_EQ(label_of_logits({-1, -1, -1}, output.values, true), 0);
-    // A region that crosses another is written as what is its alone.
-    EXPECT_EQ(ClassScheme("", "a=1+2, b=2+3", {}).output().values, (std::vector<std::int32_t>{1, 3}));
 }
 
 /// What is written for a voxel is evaluated as the regions that the network marked, where these lie within each other.
