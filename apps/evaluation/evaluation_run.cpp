@@ -43,12 +43,13 @@ Target read_target(const fs::path& file, const LesionLabels& meaning) {
 /// Which files the scores come from, over all cases.
 struct ScoreSources {
     std::size_t masks = 0, derived_logits = 0;
-    std::vector<std::string> without_lesion_value;
+    std::vector<std::string> without_lesion_value, older_labels;
 
     /// one_class: a mask without lesion, but of other labels, is told; of several classes that is nothing unusual.
     void add(const std::string& name, const PredictedScan& scan, bool one_class) {
         masks += scan.is_mask;
         if (scan.only_other_labels && one_class) without_lesion_value.push_back(name);
+        if (scan.older_labels) older_labels.push_back(name);
         derived_logits += !scan.is_mask && scan.logit.empty();
     }
     std::vector<std::string> notes(std::size_t cases) const {
@@ -59,6 +60,10 @@ struct ScoreSources {
         if (derived_logits > 0)
             said.push_back(
                 fmt::format("Logits in {} of {} cases are those of the probabilities.", derived_logits, cases));
+        if (!older_labels.empty())
+            said.push_back(
+                fmt::format("Labels are older than the probabilities beside them, and may be another prediction's: {}.",
+                            some_names(older_labels)));
         if (!without_lesion_value.empty())
             said.push_back(fmt::format(
                 "Masks of {} ({}) hold other labels but none that is lesion: nothing is detected there.",

@@ -131,7 +131,11 @@ PredictedScan read_prediction(const PredictionFiles& files, const PredictionTarg
     PredictedScan scan;
     scan.probability = read_at(files.probability, target);
     require_probabilities(scan.probability, files.probability, "");
-    if (!files.labels.empty()) keep_to_labels(scan, files.labels, target);
+    if (!files.labels.empty()) {
+        keep_to_labels(scan, files.labels, target);
+        std::error_code none;
+        scan.older_labels = fs::last_write_time(files.labels, none) < fs::last_write_time(files.probability, none);
+    }
     if (files.logit.empty()) return scan;
     scan.logit = read_at(files.logit, target);
     require_finite(scan.logit, files.logit);

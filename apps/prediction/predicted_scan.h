@@ -40,6 +40,7 @@ struct PredictedScan {
     std::vector<float> probability;               ///< (D, H, W)
     std::vector<float> logit;                     ///< (D, H, W); empty: to be derived from the probabilities
     float threshold = DetectionRule{}.threshold;  ///< detections have more than that
+    bool older_labels = false;                    ///< the labels beside a probability were written before it
     bool is_mask = false;
     bool only_other_labels = false;  ///< of a mask: values occur that are named, but none of a lesion
 };

@@ -210,6 +210,7 @@ TEST_F(OthersPredictions, LabelsSayWhereAClassIsAndItsProbabilityIsTheScore) {
     const LesionLabels edge({}, {2});
     const PredictedScan scan = read_prediction(*files, {geometry_, folder_ / "labelsTr/s1.nii.gz", edge, true});
     EXPECT_EQ(scan.threshold, 0);
+    EXPECT_TRUE(scan.older_labels) << "the probability was written after them";
     EXPECT_EQ(scan.probability[2], 0) << "probable, but labelled otherwise";
     EXPECT_EQ(scan.probability[60], 0.4f);
     EXPECT_GT(scan.probability[61], 0);
