@@ -14,9 +14,9 @@ void require_same_classes(const std::vector<Experiment>& experiments);
 /// Whether an experiment has been evaluated, in its run folder.
 bool is_evaluated(const std::filesystem::path& run);
 
-/// Of experiments of several classes or regions, those that are evaluated: writes experiments.html, a line for each
-/// class and experiment (apps/report/class_report.h), with classes/CLASS/report.html beside; prints the same line by
-/// line. data: the dataset's folder.
+/// Of experiments of several classes or regions, those that have records of each: writes experiments.html, a line for
+/// each class and experiment (apps/report/class_report.h), with classes/CLASS/report.html beside; prints the same line
+/// by line. data: the dataset's folder.
 void write_class_summary(const std::filesystem::path& data, const std::filesystem::path& out,
                          const std::vector<Experiment>& experiments);
 

@@ -99,10 +99,14 @@ void run_experiments(const ExperimentsOptions& options) {
     {
         const FolderLock lock(options.out);  // another process may have come to its end too
         const Config& config = all.front().config;
-        if (config.classes.empty() && config.regions.empty())
-            write_summary(options.out, all);
-        else
-            write_class_summary(options.data, options.out, all);
+        try {
+            if (config.classes.empty() && config.regions.empty())
+                write_summary(options.out, all);
+            else
+                write_class_summary(options.data, options.out, all);
+        } catch (const std::exception& error) {
+            failures += fmt::format("{}the summary: {}", failures.empty() ? "" : "; ", error.what());
+        }
     }
     if (!failures.empty()) throw std::runtime_error(failures);
 }

@@ -10,6 +10,7 @@
 
 #include "apps/report/report_data.h"
 #include "apps/report/report_page.h"
+#include "apps/report/report_results.h"
 #include "apps/run_folder/run_files.h"
 #include "apps/version.h"
 #include "base/atomic_file.h"
@@ -35,7 +36,7 @@ std::string share_text(double value) {
     return std::isnan(value) ? "-" : fmt::format("{:.3f}", value);
 }
 
-struct Means {
+struct MeansOfRun {
     MeanOfClasses recall, dice, average_recall;
 };
 
@@ -76,7 +77,7 @@ std::size_t name_width(const std::vector<RunForReport>& runs, const std::vector<
 }
 
 /// One run's figures of a class.
-Figures figures_of(const ReportData& data, std::size_t r, Means& means) {
+Figures figures_of(const ReportData& data, std::size_t r, MeansOfRun& means) {
     const ReportRun& run = data.runs[r];
     const double average = run.counts.lesions > 0 ? run.froc.average_recall.value : std::nan("");
     means.recall.add(run.counts.recall());
@@ -93,8 +94,8 @@ std::string write_class_report(const std::filesystem::path& dataset, const std::
                                const std::vector<LabelClass>& classes, const std::filesystem::path& html,
                                const std::string& summary) {
     Lines lines(name_width(runs, classes));
-    std::vector<Means> means(runs.size());
-    std::string title;
+    std::vector<MeansOfRun> means(runs.size());
+    std::string title, differences;
     const RunFiles beside(html.parent_path());
     for (const LabelClass& of : classes) {
         ReportData data = read_report_data(dataset, runs, &of);
@@ -107,6 +108,7 @@ std::string write_class_report(const std::filesystem::path& dataset, const std::
         for (std::size_t r = 0; r < runs.size(); ++r)
             lines.add(of.name, link, fmt::format("{}", fmt::join(of.values, " + ")), runs[r].name, r,
                       figures_of(data, r, means[r]));
+        if (differences.empty()) differences = scan_differences(data);
         title = data.dataset.name.empty() ? data.dataset.folder.filename().string() : data.dataset.name;
     }
     for (std::size_t r = 0; r < runs.size(); ++r)
@@ -115,11 +117,12 @@ std::string write_class_report(const std::filesystem::path& dataset, const std::
     const std::string body = fmt::format(
         "<h1>{}</h1><p class=\"lead\">{} classes, each evaluated lesion by lesion. Lesions of a class are "
         "the connected components of its labels; a class's name leads to its own report.</p><section>"
-        "<h2>Class by class</h2>{}</section><footer>Written by iwseg {}. Not for clinical use.{}</footer>",
-        escape_html(title), classes.size(), html_table(lines.table()), kVersion,
+        "<h2>Class by class</h2>{}{}</section><footer>Written by iwseg {}. Not for clinical use.{}</footer>",
+        escape_html(title), classes.size(), html_table(lines.table()),
+        differences.empty() ? "" : "<p class=\"note\">" + escape_html(differences) + "</p>", kVersion,
         summary.empty() ? "" : fmt::format(R"( <a href="{}">All experiments</a>.)", escape_html(summary)));
     write_text(html, html_page("iwseg: " + title, body));
-    return lines.text();
+    return lines.text() + differences;
 }
 
 }  // namespace iwseg

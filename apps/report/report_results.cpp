@@ -105,7 +105,15 @@ std::vector<ResultLine> result_lines(const ReportData& data) {
     return lines;
 }
 
-/// Whether runs were evaluated on the same scans: only then can their results be compared.
+/// What the lines are of, under the table.
+std::string meaning_of_lines(const ReportData& data) {
+    if (one_rule(data)) return "Detections and masks are the voxels of a probability above 0.5.";
+    return "p > 0.5: detections are of a probability above 0.5, as in the records that evaluate and froc count. " +
+           masks_sentence(data) + " Scan by scan and pictures are of the masks.";
+}
+
+}  // namespace
+
 std::string scan_differences(const ReportData& data) {
     std::vector<const Records*> records;
     std::vector<std::string> names;
@@ -115,15 +123,6 @@ std::string scan_differences(const ReportData& data) {
     }
     return describe_differences(compare_scans(records), names);
 }
-
-/// What the lines are of, under the table.
-std::string meaning_of_lines(const ReportData& data) {
-    if (one_rule(data)) return "Detections and masks are the voxels of a probability above 0.5.";
-    return "p > 0.5: detections are of a probability above 0.5, as in the records that evaluate and froc count. " +
-           masks_sentence(data) + " Scan by scan and pictures are of the masks.";
-}
-
-}  // namespace
 
 std::string masks_sentence(const ReportData& data) {
     std::vector<std::string> rules, named;

@@ -6,6 +6,10 @@
 
 namespace iwseg {
 
+/// Where runs were not evaluated on the same scans and lesions, what differs, in sentences: then their results cannot
+/// be compared.
+std::string scan_differences(const ReportData& data);
+
 /// "Masks are made by probability > 0.35 (iwdl); probability > 0.5 (plain).", plain text: the rule of each run's test
 /// scans, once where it is the same.
 std::string masks_sentence(const ReportData& data);
