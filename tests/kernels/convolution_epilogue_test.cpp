@@ -172,12 +172,22 @@ double largest_of(const Array& array) {
     for (const double value : array.values) most = std::max(most, std::abs(value));
     return most;
 }
+/// What errors are measured by: the largest result, and what its terms can add up to, as where there are few results
+/// all may be sums that cancel. (Weights are drawn so that a sum is about as large as what is read.) Where a channel is
+/// multiplied by a scale above 1, so are its errors.
+double magnitude_of(const Trial& t, const Array& sums, const Array& expected) {
+    double scale = 1;
+    for (std::size_t k = 0; k < t.scale.size() && t.options.epilogue.normalises; ++k)
+        scale = std::max(scale, std::abs(static_cast<double>(t.scale[k]) * t.inverse_deviation[k]));
+    return std::max({largest_of(sums), largest_of(expected), scale * largest_of(t.x)});
+}
+
 void expect_near(const Array& got, const Array& expected, double allowed) {
     for (std::size_t i = 0; i < expected.values.size(); ++i)
         ASSERT_NEAR(got.values[i], expected.values[i], allowed) << "place " << i;
 }
 
-// Of the largest value: f32 sums of some thousand products, 2e-5. bf16: weights are rounded to 2^-9 of themselves, as
+// Of the magnitude: f32 sums of some thousand products, 2e-5. bf16: weights are rounded to 2^-9 of themselves, as
 // is each result, and what is beside is made of sums before they are rounded: 8e-3.
 TEST_F(ConvolutionEpilogue, EqualsDoublePrecisionByEveryEngine) {
     std::set<std::string> engines;
@@ -192,8 +202,7 @@ TEST_F(ConvolutionEpilogue, EqualsDoublePrecisionByEveryEngine) {
                 const Left left = run(convolution, t);
                 EXPECT_TRUE(left.padding_is_zero);
                 const bool beside = t.options.epilogue.beside;
-                // Where a channel is multiplied by a scale above 1, so are its errors.
-                const double largest = std::max(largest_of(sums), largest_of(expected));
+                const double largest = magnitude_of(t, sums, expected);
                 expect_near(left.dst, beside ? sums : expected, error * largest);
                 if (beside) expect_near(left.beside, expected, 3 * error * largest);
             });
