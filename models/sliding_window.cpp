@@ -289,8 +289,10 @@ std::int64_t SlidingWindow::lasting_bytes() const {
 std::int64_t SlidingWindow::bytes(const Extent& extent) const {
     const State& s = *state_;
     const Extent padded = s.padded(extent);
-    return lasting_bytes() + 4 * s.patch[0] * padded[1] * padded[2] * (s.outputs + 1) +  // planes that are added to
-           4 * s.outputs * extent[1] * extent[2];                                        // the one that comes out
+    // In floating point, as headers may lie about the extent.
+    const double plane = static_cast<double>(padded[1]) * static_cast<double>(padded[2]);
+    const double planes = 4.0 * static_cast<double>(s.patch[0] * (s.outputs + 1) + s.outputs) * plane;
+    return static_cast<std::int64_t>(std::min(static_cast<double>(lasting_bytes()) + planes, 1e18));
 }
 
 void SlidingWindow::predict(const float* image, const Extent& extent, const PlaneSink& sink,

@@ -87,6 +87,8 @@ PredictionOptions prediction_options(const PredictArguments& arguments, const Co
             throw InputError(
                 "--stride does not go with --step-size and --mirror: these are of nnU-Net's windows, whose "
                 "patches are --step-size of their side apart");
+        if (const double step = arguments.step_size.value_or(0.5); !(step >= 0.01 && step <= 1))
+            throw InputError(fmt::format("--step-size {:g} is not usable: expected 0.01 to 1", step));
         options.windows = WindowOptions{arguments.step_size.value_or(WindowOptions{}.step), arguments.mirror};
     }
     options.stride = arguments.stride  ? *arguments.stride
@@ -103,10 +105,14 @@ void print_networks(const PredictArguments& arguments, const std::vector<Trained
     if (networks.size() < 2) return;
     std::vector<std::string> names;
     for (const TrainedNetwork& network : networks) names.push_back(network.weights.string());
-    fmt::print("networks {}: their {} averaged: {}\n", networks.size(),
-               options.windows ? "logits are" : "probabilities, and logits, are", fmt::join(names, ", "));
+    fmt::print(
+        "networks {}: their {} averaged: {}\n", networks.size(),
+        options.windows || !networks.front().classes.values.empty() ? "logits are" : "probabilities, and logits, are",
+        fmt::join(names, ", "));
     if (const std::string note = other_grids(networks); !note.empty() && !arguments.patch)
-        fmt::print("note     {}; all are predicted by {}, stride {}\n", note, options.patch, options.stride);
+        fmt::print("note     {}; all are predicted by {}, {}\n", note, options.patch,
+                   options.windows ? fmt::format("{:g} of that apart", options.windows->step)
+                                   : fmt::format("stride {}", options.stride));
 }
 
 /// Options that mean something to the one kind of network alone are refused with the other, not passed over.
@@ -157,8 +163,9 @@ void run_predict(const PredictArguments& arguments) {
             fmt::print("weights  {} says nothing of intensities: scans are taken as they are\n",
                        network.weights.string());
     if (options.windows)
-        fmt::print("windows  {} voxels along each side, {:g} of that apart, weighted by a Gaussian{}\n", options.patch,
-                   options.windows->step, options.windows->mirror ? ", mirrored along all axes" : "");
+        fmt::print("windows  {} voxels along each side, {:g} of that apart, weighted by a Gaussian{}\n",
+                   networks.front().architecture.padded(options.patch), options.windows->step,
+                   options.windows->mirror ? ", mirrored along all axes" : "");
     predict_cases(context, networks, found.dataset, found.cases, options);
     fmt::print("written  {}\n", options.out.string());
 }
