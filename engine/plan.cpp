@@ -163,7 +163,7 @@ std::int64_t Plan::bytes_needed(const Program& program) {
     return place(program.buffers(), placements);
 }
 
-Plan::Plan(const Context& context, Program program)
+Plan::Plan(const Context& context, const Program& program)
     : context_(context), buffers_(program.buffers()), calls_(program.calls()) {
     placements_ = lifetimes(buffers_, calls_);
     const std::vector<bool> idle = alias_in_place(buffers_, calls_, placements_);

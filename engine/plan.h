@@ -31,7 +31,7 @@ struct StepTimes {
 class Plan {
   public:
     /// Throws InputError where the device has less memory than the plan needs.
-    Plan(const Context& context, Program program);
+    Plan(const Context& context, const Program& program);
     ~Plan();
     Plan(const Plan&) = delete;
     Plan& operator=(const Plan&) = delete;

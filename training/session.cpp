@@ -97,7 +97,7 @@ struct TrainingSession::State {
         parameters.place(c.backend(), c.stream(), true);
         optimizer->place(c.backend(), c.stream());
         require_memory(c, o, Plan::bytes_needed(made.program));
-        plan = std::make_unique<Plan>(c, std::move(made.program));
+        plan = std::make_unique<Plan>(c, made.program);
         if (may_cut) upload_scans();
     }
 

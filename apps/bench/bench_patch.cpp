@@ -28,7 +28,7 @@ void bench_patch(const BenchOptions& options) {
     const Buffer input = made[image];
     initialise(context, parameters, 0);
     parameters.place(context.backend(), context.stream(), false);
-    Plan plan(context, std::move(made.program));
+    Plan plan(context, made.program);
     std::vector<float> noise(static_cast<std::size_t>(image.shape().elements()));
     Random random(0, 0, 0, Purpose::phantom);
     for (float& value : noise) value = static_cast<float>(random.normal());

@@ -20,7 +20,7 @@ class StepTimesOnCard : public CudaHost {
                          device.set_zero(context.stream(), plan.data<void>(filled), 256);
                          if (waits) device.synchronise(context.stream());
                      }});
-        return Plan(context, std::move(program)).run_timed();
+        return Plan(context, program).run_timed();
     }
 };
 

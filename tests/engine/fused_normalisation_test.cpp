@@ -82,7 +82,7 @@ class OneConvolution {
         parameters.place(device, context_.stream(), false);
         const Buffer input = made[given], output = made[y];
         for (const Call& call : made.program.calls()) applied_ += call.kind == "batch norm forward";
-        Plan plan(context_, std::move(made.program));
+        Plan plan(context_, made.program);
         std::vector<float> values(static_cast<std::size_t>(shape.elements()));
         std::mt19937 random(2);
         for (float& value : values) value = std::normal_distribution<float>()(random);

@@ -113,7 +113,7 @@ class Graphs : public testing::TestWithParam<TestBackend> {
         const Buffer seen = made[image];
         std::vector<Buffer> values;
         for (const Tensor loss : minimised) values.push_back(made[loss]);
-        Plan plan(*context_, std::move(made.program));
+        Plan plan(*context_, made.program);
         plan.bind(seen, inputs.image());
         plan.run();
         Result result;
@@ -242,7 +242,7 @@ TEST_P(Graphs, WhatIsKeptIsGivenPlainWithoutChangingTheRest) {
             if (keeps) {
                 EXPECT_EQ(made.program[made[middle]].form, Form{});
             }
-            Plan plan(*context_, std::move(made.program));
+            Plan plan(*context_, made.program);
             plan.bind(seen, inputs.image());
             plan.run();
             logits[keeps].resize(4 * 8 * 4);
@@ -267,7 +267,7 @@ TEST_P(Graphs, APlanOwnsWhatItRuns) {
         initialise(context, parameters, seed_);
         logit = made[x];
         const Buffer seen = made[image];
-        plan = std::make_unique<Plan>(context, std::move(made.program));
+        plan = std::make_unique<Plan>(context, made.program);
         plan->bind(seen, inputs->image());
     }
     for (int run = 0; run < 3; ++run) plan->run();
@@ -334,7 +334,7 @@ TEST(GraphErrors, WhatIsNotKeptCannotBeRead) {
     EXPECT_NE(error_of([&] { made[middle]; }).find("not told to keep"), std::string::npos);
     const Buffer seen = made[image];
     const Inputs inputs(context, kShape, 1);
-    Plan plan(context, std::move(made.program));
+    Plan plan(context, made.program);
     plan.bind(seen, inputs.image());
     plan.run();
     std::vector<float> values(4000);

@@ -173,7 +173,7 @@ class OperationTable : public OperationTest {
         parameters.place(device(), context_->stream(), true);
         initialise(*context_, parameters, 1);
         set_parameters(of, parameters);
-        Plan plan(*context_, std::move(made.program));
+        Plan plan(*context_, made.program);
         std::vector<Outcome> outcomes;
         for (int run = 0; run < 2; ++run) {
             plan.run();

@@ -32,7 +32,7 @@ class Trained {
         Program program;
         optimizer->add_calls(program, context_.backend(), [this] { return &step_; });
         optimizer->place(context_.backend(), context_.stream());
-        plan_.emplace(context_, std::move(program));
+        plan_.emplace(context_, program);
     }
 
     float normal() { return std::normal_distribution<float>()(random_); }

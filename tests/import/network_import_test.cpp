@@ -88,7 +88,7 @@ class NetworkImport : public testing::Test {
         Compiled compiled = compile(graph, context, parameters, {.keep = {logit}});
         const Buffer from = compiled[image], to = compiled[logit];
         parameters.load(out_);
-        Plan plan(context, std::move(compiled.program));
+        Plan plan(context, compiled.program);
         std::vector<float> values = turn ? turned(golden_.at("image")) : golden_.at("image").as_f32();
         std::vector<float> result(static_cast<std::size_t>(logit.shape().elements()));
         plan.bind(from, values.data());

@@ -81,7 +81,7 @@ TEST_P(GoldenUnet, EvaluationLogitsEqualTheOriginals) {
     const Buffer image = made[seen], logit = made[logits];
     parameters.load(golden_file(GetParam().name + ".weights.safetensors"));
     parameters.place(device, context_->stream(), false);
-    Plan plan(*context_, std::move(made.program));
+    Plan plan(*context_, made.program);
     const auto bytes = static_cast<std::int64_t>(batch_.image.size() * sizeof(float));
     const DeviceMemory memory(device, bytes);
     device.copy_to_device(context_->stream(), batch_.image.data(), memory.data(), bytes);

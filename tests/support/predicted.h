@@ -49,7 +49,7 @@ struct Predicted {
         parameters.place(backend, context.stream(), false);
         const Buffer bound = made[input];
         for (const Tensor tensor : kept) outputs.push_back(made[tensor]);
-        plan = std::make_unique<Plan>(context, std::move(made.program));
+        plan = std::make_unique<Plan>(context, made.program);
         memory = std::make_unique<DeviceMemory>(backend, shape.elements() * 4);
         plan->bind(bound, memory->data());
     }
