@@ -13,6 +13,7 @@ enum class TermKind : std::uint8_t {
     voxels,          ///< a formula of sums over voxels
     size_weighted,   ///< the same, weighted by lesion size: cat
     lesion_maximum,  ///< the largest probability of each lesion: mil
+    instances,       ///< Dice of each lesion with the detections that reach it: ici
     blobs,           ///< the terms in brackets over each lesion, the others left out: blob(dice + ce)
     regions,         ///< the terms in brackets over the voxels nearest to each lesion: cc(dice + ce)
 };
@@ -25,6 +26,7 @@ struct LossTerm {
     TermKind kind = TermKind::voxels;
     float warmup = 0;                  ///< epochs over which the factor rises from 0, as it is written; 0: it does not
     float warmup_steps = 0;            ///< the same in steps
+    int connectivity = 26;             ///< of the output's components, in terms of kind instances
     std::vector<LossTerm> inner = {};  ///< the terms in brackets, of kind voxels, without weights and warm-ups
 
     bool operator==(const LossTerm&) const = default;
@@ -52,6 +54,7 @@ struct LossOptions {
 
     float focal_alpha = 0.75f, focal_gamma = 2.0f, asl_beta = 1.5f;
     std::int64_t steps_per_epoch = 100;  ///< of warm-ups, which are written in epochs
+    int connectivity = 26;               ///< 6, 18 or 26, of the output's components (ici)
 };
 
 /// Throws InputError naming the nearest known loss or term, or the option that is outside of its range.

@@ -49,6 +49,9 @@ LossProgram::LossProgram(const Loss& loss, const Backend& device, const Shape& l
         else if (term.kind == TermKind::lesion_maximum)
             add({LesionMaximumPass{term.factor, term.warmup_steps}},
                 device.lesion_maximum_scratch_bytes(logit, label_bound_));
+        else if (term.kind == TermKind::instances)
+            add({InstancePass{term.factor, term.warmup_steps, term.connectivity}},
+                device.instance_loss_scratch_bytes(logit, label_bound_, term.connectivity));
     }
 }
 
@@ -94,6 +97,8 @@ void LossProgram::value(Stream stream, const LossInput& input, void* scratch, do
             device_->loss_value(stream, *pass, own, sums, value, write);
         else if (const auto* region_pass = std::get_if<RegionPass>(&step.pass))
             device_->region_loss_value(stream, *region_pass, own, sums, value, write);
+        else if (const auto* instances = std::get_if<InstancePass>(&step.pass))
+            device_->instance_loss_value(stream, *instances, own, sums, value, write);
         else
             device_->lesion_maximum_value(stream, std::get<LesionMaximumPass>(step.pass), own, sums, value, write);
         write = Write::accumulate;
@@ -109,6 +114,8 @@ void LossProgram::gradient(Stream stream, const LossInput& input, const void* sc
             device_->loss_gradient(stream, *pass, own, sums, diff_logit, write);
         else if (const auto* region_pass = std::get_if<RegionPass>(&step.pass))
             device_->region_loss_gradient(stream, *region_pass, own, sums, diff_logit, write);
+        else if (const auto* instances = std::get_if<InstancePass>(&step.pass))
+            device_->instance_loss_gradient(stream, *instances, own, sums, diff_logit, write);
         else
             device_->lesion_maximum_gradient(stream, std::get<LesionMaximumPass>(step.pass), own, sums, diff_logit,
                                              write);

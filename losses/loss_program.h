@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/device/backend.h"
+#include "kernels/loss/instance_loss.h"
 #include "kernels/loss/lesion_maximum.h"
 #include "kernels/loss/loss.h"
 #include "kernels/loss/region_loss.h"
@@ -31,7 +32,7 @@ class LossProgram {
   private:
     enum class Weights : std::uint8_t { as_given, by_size };
     struct Step {
-        std::variant<LossPass, LesionMaximumPass, RegionPass> pass;
+        std::variant<LossPass, LesionMaximumPass, InstancePass, RegionPass> pass;
         Weights weights = Weights::as_given;
         std::int64_t scratch = 0;  ///< where its own begins, bytes
     };

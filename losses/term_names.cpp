@@ -72,6 +72,7 @@ constexpr Row kRows[] = {
      {},
      TermKind::size_weighted},
     {"mil", "", no_formula, {}, TermKind::lesion_maximum},
+    {"ici", "", no_formula, {}, TermKind::instances},
     {"blob", "", no_formula, {}, TermKind::blobs},
     {"cc", "", no_formula, {}, TermKind::regions},
 };
@@ -125,6 +126,7 @@ LossTerm make_term(const Row& row, const std::string& name, bool weighted, const
     if (!given.empty()) numbers = given;
     LossTerm term{published ? name : with_numbers(name, numbers), row.formula(options, numbers.data()), weighted};
     term.kind = row.kind;
+    if (row.kind == TermKind::instances) term.connectivity = options.connectivity;
     return term;
 }
 

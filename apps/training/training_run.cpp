@@ -73,7 +73,7 @@ TrainingOptions training_options(const Config& config, const ClassScheme& classe
     if (classes.any()) options.classes = {classes.channels(), config.connectivity, sampler.options().weight_clip};
     options.loss =
         loss_from_name(config.loss, {static_cast<float>(config.focal_alpha), static_cast<float>(config.focal_gamma),
-                                     static_cast<float>(config.asl_beta), config.steps_per_epoch});
+                                     static_cast<float>(config.asl_beta), config.steps_per_epoch, config.connectivity});
     options.bf16 = config.precision == "bf16";
     options.input = {config.batch, channels, config.patch[0], config.patch[1], config.patch[2]};
     options.optimizer = optimizer_options(config);

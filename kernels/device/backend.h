@@ -22,6 +22,7 @@
 #include "kernels/elementwise/reorder.h"
 #include "kernels/elementwise/softmax.h"
 #include "kernels/loss/class_logits.h"
+#include "kernels/loss/instance_loss.h"
 #include "kernels/loss/lesion_maximum.h"
 #include "kernels/loss/loss.h"
 #include "kernels/loss/region_loss.h"
@@ -53,7 +54,7 @@
     X(max_pool_backward) X(upsample) X(upsample_backward) X(loss_scratch_bytes) X(loss_value) X(loss_gradient) \
     X(lesion_maximum_scratch_bytes) X(lesion_maximum_value) X(lesion_maximum_gradient) X(size_weights) \
     X(region_loss_scratch_bytes) X(region_loss_value) X(region_loss_gradient) X(nearest_lesion_scratch_bytes) \
-    X(nearest_lesion) \
+    X(nearest_lesion) X(instance_loss_scratch_bytes) X(instance_loss_value) X(instance_loss_gradient) \
     X(components_scratch_bytes) X(label_components) X(component_weights_scratch_bytes) X(component_weights) \
     X(inverse_weight_table) X(look_up_weights) X(sgd_update) X(adamw_update) X(accumulate_gradient) X(clip_gradient) \
     X(clip_scratch_bytes) X(average_values) X(take_staged) X(cut_patches) X(extract_patch) \

@@ -20,6 +20,7 @@ const std::vector<std::string> kWritten = {"dice",
                                            "tversky(0.2, 0.8) + wce",
                                            "fl + gdl + unified_focal",
                                            "cat + 0.5*mil",
+                                           "ici",
                                            "blob(dice + ce) + ce",
                                            "cc(dice + ce)"};
 

@@ -79,7 +79,8 @@ TEST(LossNames, WhatCannotBeReadIsSaidInOneSentence) {
     EXPECT_TRUE(says("cat @warmup 0", "a number of epochs was expected")) << refusal("cat @warmup 0");
     EXPECT_TRUE(says("cat @warmpu 5", "'@warmpu 5' stands where")) << refusal("cat @warmpu 5");
     EXPECT_TRUE(says("a(b(c(d(e(f(g))))))", "too deep")) << refusal("a(b(c(d(e(f(g))))))");
-    for (const char* text : {"tversky()", "(dice)", "dice)", "cat(", "@warmup 5", "iwcat", "iwmil", "iwunified_focal"})
+    for (const char* text :
+         {"tversky()", "(dice)", "dice)", "cat(", "@warmup 5", "iwcat", "iwmil", "iwici", "iwunified_focal"})
         EXPECT_NE(refusal(text), "") << "'" << text << "' was taken";
 }
 

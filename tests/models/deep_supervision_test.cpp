@@ -128,8 +128,8 @@ TEST_P(DeepSupervision, EveryTermIsComputedAtEachResolutionAndItsGradientIsThatO
                 }
     batch.stride = 3;
     batch.weights = {0.5f, 3, 2, 0.5f, 2, 4};
-    for (const char* name :
-         {"iwdl", "dice + ce", "iwbce", "fl", "dice + ce + 0.1*cat", "ce + mil", "blob(dice + ce)", "cc(dice + ce)"}) {
+    for (const char* name : {"iwdl", "dice + ce", "iwbce", "fl", "dice + ce + 0.1*cat", "ce + mil", "ce + ici",
+                             "blob(dice + ce)", "cc(dice + ce)"}) {
         SCOPED_TRACE(name);
         Parameters deep, plain;
         TrainingSession with(*context_, deep, options(golden_network().with_heads(), name));
@@ -140,6 +140,7 @@ TEST_P(DeepSupervision, EveryTermIsComputedAtEachResolutionAndItsGradientIsThatO
         EXPECT_TRUE(std::isfinite(loss));
         EXPECT_NE(loss, finest);
         if (GetParam() != TestBackend::cpu) continue;
+        if (std::string(name) == "ce + ici") continue;  // it holds constant what a difference changes
         deep.download();
         const ParameterId head = deep.find("decoder.seg_layers.1.weight");
         const std::vector<float> gradient(deep.gradient(head), deep.gradient(head) + deep[head].elements);

@@ -84,7 +84,12 @@ namespace reference {
 class ClassReference {
   public:
     explicit ClassReference(const ClassBatch& b) : batch_(b), z_(b.logit.begin(), b.logit.end()) {
-        for (int k = 0; k < b.channels.channels; ++k) targets_.push_back(target_of(k));
+        for (int k = 0; k < b.channels.channels; ++k) {
+            targets_.push_back(target_of(k));
+            LossBatch at_first = channel(k);
+            set_detections(at_first, b.shape, 26);
+            targets_.back() = std::move(at_first);
+        }
     }
     std::vector<double>& logits() { return z_; }
 

@@ -14,6 +14,7 @@
 #include "losses/loss_program.h"
 #include "tests/support/backends.h"
 #include "tests/support/kernel_tensor.h"
+#include "tests/support/masks.h"
 #include "tests/support/reference_losses.h"
 
 /// Random batches for losses, their two passes on any backend, and the same in double precision.
@@ -32,6 +33,7 @@ struct Batch {
     std::int64_t stride = 1;
     bool nearest_wanted = false;  ///< by what it is in double precision: that takes long
     float step = -1;              ///< steps done before; below 0: after all warm-ups
+    int connectivity = 26;        ///< of detections
 };
 
 struct Result {
@@ -84,6 +86,21 @@ Result compute(TestBackend backend, const Loss& loss, const Batch& b, Stream thr
     return result;
 }
 
+/// Where p is 1/2 or more at its logits, the components of that, and p where losses hold it constant.
+inline void set_detections(reference::LossBatch& r, const Shape& shape, int connectivity) {
+    const Shape one{1, 1, shape.d, shape.h, shape.w};
+    r.detection.clear(), r.constant_p.clear();
+    for (std::int64_t n = 0; n < shape.n; ++n) {
+        Mask found;
+        for (std::int64_t v = n * one.voxels(); v < (n + 1) * one.voxels(); ++v) {
+            found.push_back(r.t[v] != reference::kNoTruth && r.z[v] >= 0);
+            r.constant_p.push_back(reference::sigmoid(r.z[v]));
+        }
+        const Labels labels = flood_fill(found, one, connectivity);
+        r.detection.insert(r.detection.end(), labels.begin(), labels.end());
+    }
+}
+
 /// Of a loss's definition, in double precision.
 inline reference::LossBatch in_double(const Batch& b) {
     reference::LossBatch r{b.shape.n, {b.logit.begin(), b.logit.end()}, {}, {}, {}, {}, b.step};
@@ -93,6 +110,7 @@ inline reference::LossBatch in_double(const Batch& b) {
         r.lesion.push_back(b.labels[v]);
         r.w.push_back(known ? b.table[v / b.shape.voxels() * b.stride + b.labels[v]] : 0);
     }
+    set_detections(r, b.shape, b.connectivity);
     if (b.nearest_wanted) r.nearest = reference::nearest_lesions(r, {b.shape.d, b.shape.h, b.shape.w});
     return r;
 }

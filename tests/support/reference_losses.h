@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -32,6 +33,9 @@ struct LossBatch {
     std::vector<int> lesion = {};   ///< of each voxel whose t is 1: which lesion of its sample it is part of
     std::vector<int> nearest = {};  ///< of each voxel the lesion that is nearest, for terms over regions
     double step = -1;               ///< steps done before; below 0: after all warm-ups
+    /// Of each voxel which detection it is part of, from 1 on within its sample, and its p where that is a constant.
+    std::vector<int> detection = {};
+    std::vector<double> constant_p = {};
 
     std::int64_t voxels() const { return static_cast<std::int64_t>(z.size()) / samples; }
 };
@@ -206,6 +210,42 @@ inline double lesion_maximum(const LossBatch& b) {
     return least.empty() ? 0 : total / static_cast<double>(least.size());
 }
 
+/// The instance-wise part of ICI, arXiv 2304.06229: each lesion's Dice with the detections that reach it.
+inline double instances(const LossBatch& b) {
+    constexpr double smooth = 1e-5;
+    long double total = 0;  // thousands of lesions, of which a difference changes few
+    double count = 0;
+    for (std::int64_t n = 0; n < b.samples; ++n) {
+        std::map<int, std::set<int>> reached;  // of each lesion
+        double known = 0, all = 0;
+        const auto each = [&](auto visit) {
+            for (std::int64_t v = n * b.voxels(); v < (n + 1) * b.voxels(); ++v)
+                if (b.t[v] != kNoTruth) visit(v);
+        };
+        each([&](std::int64_t v) {
+            ++known, all += sigmoid(b.z[v]);
+            if (b.t[v] != 1) return;
+            std::set<int>& detections = reached[b.lesion[v]];
+            if (b.detection[v] > 0) detections.insert(b.detection[v]);
+        });
+        if (known > 0 && reached.empty()) total += all / (all + smooth), ++count;
+        for (const auto& [lesion, detections] : reached) {
+            long double agreement = 0, found = 0, size = 0;
+            each([&, lesion = lesion, &detections = detections](std::int64_t v) {
+                const bool within = detections.count(b.detection[v]) > 0;
+                if (b.t[v] == 1 && b.lesion[v] == lesion) {
+                    ++size;
+                    if (within) agreement += sigmoid(b.z[v]), found += sigmoid(b.z[v]);
+                } else if (b.t[v] == 0 && within) {
+                    found += sigmoid(b.z[v]) * b.constant_p[v];
+                }
+            });
+            total += 1 - (2 * agreement + smooth) / (found + size + smooth), ++count;
+        }
+    }
+    return count > 0 ? static_cast<double>(total / count) : 0;
+}
+
 /// For each voxel of a sample, which lesion is nearest, by looking at all voxels of all lesions; 0 where there is none.
 /// Of equally near voxels the first in raster order decides. shape: D, H, W.
 inline std::vector<int> nearest_lesions(const LossBatch& b, const std::array<std::int64_t, 3>& shape) {
@@ -268,6 +308,7 @@ inline double term_value(const LossTerm& term, const LossBatch& b) {
     if (term.kind == TermKind::blobs || term.kind == TermKind::regions) return of_regions(term, b);
     if (term.kind == TermKind::size_weighted) return component_adaptive(term.formula, b);
     if (term.kind == TermKind::lesion_maximum) return lesion_maximum(b);
+    if (term.kind == TermKind::instances) return instances(b);
     LossBatch read = b;  // weights count in weighted terms only
     if (!term.weighted) std::fill(read.w.begin(), read.w.end(), 1.0);
     return std::visit([&](const auto& f) { return definition(f, read); }, term.formula);
