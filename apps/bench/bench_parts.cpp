@@ -180,7 +180,7 @@ void bench_loss(const BenchOptions& options) {
                    context.description(), peaks.gigabytes_per_second, "ms", "GB/s", "of peak");
     std::vector<std::string> names = loss_names();
     for (const char* sum : {"dice + ce", "iwdice + iwce", "dice + iwce", "tversky", "focal_tversky", "unified_focal",
-                            "cat", "mil", "dice + ce + 0.1*cat + 0.2*mil", "blob(dice + ce)", "cc(dice + ce)"})
+                            "cat", "mil", "ici", "dice + ce + 0.1*cat + 0.2*mil", "blob(dice + ce)", "cc(dice + ce)"})
         names.emplace_back(sum);
     for (const std::string& name : names) {
         const Loss loss = loss_from_name(name);
