@@ -24,9 +24,10 @@ __global__ void __launch_bounds__(kTableThreads) prelu_kernel(const T* x, Table 
     });
 }
 
-/// diff_x: none, where its gradient is not wanted.
+/// diff_x: none, where its gradient is not wanted. One block a multiprocessor is asked for, as the compiler else spills
+/// a register or two, of some architectures, to have one block more.
 template <class T, int W>
-__global__ void __launch_bounds__(kTableThreads)
+__global__ void __launch_bounds__(kTableThreads, 1)
     prelu_gradient_kernel(const T* x, const T* diff_y, Table table, const float* slopes, T* diff_x, bool accumulate,
                           float* diff_slopes, BlockSums blocks) {
     const Position position = position_of<W>(table);
