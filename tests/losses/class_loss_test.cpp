@@ -55,6 +55,7 @@ class ClassLoss : public testing::TestWithParam<TestBackend> {
         const double expected = r.loss(loss);
         ASSERT_NEAR(found.value, expected, 2e-6 * std::fabs(expected) + 1e-9);
         constexpr double step = 1e-4;
+        std::size_t kinks = 0;
         for (std::size_t i = 0; i < b.logit.size(); ++i) {
             double& z = r.logits()[i];
             const double before = z;
@@ -63,9 +64,16 @@ class ClassLoss : public testing::TestWithParam<TestBackend> {
             z = before - step;
             const double below = r.loss(loss);
             z = before;
+            // Where the largest of a lesion (mil) is another one within the step, there is no gradient to compare with:
+            // the slopes of both sides differ by more than a smooth term's curvature makes of the step.
+            if (std::fabs(above + below - 2 * expected) > 1e-3 * step * largest(found.gradient) + 1e-12) {
+                ++kinks;
+                continue;
+            }
             ASSERT_NEAR(found.gradient[i], (above - below) / (2 * step), 2e-5 * largest(found.gradient) + 1e-10)
                 << "element " << i;
         }
+        ASSERT_LE(kinks, b.logit.size() / 20);
     }
 };
 
