@@ -21,7 +21,8 @@ IWSEG_HOST_DEVICE inline FixedSum fixed_sum(double sum, unsigned& faults) {
         faults |= sum > kMostAtOnce ? kSumIsInfinite : kSumIsNone;
         sum = sum > kMostAtOnce ? kMostAtOnce : 0;
     }
-    return static_cast<FixedSum>(static_cast<long long>(sum * kFixedUnits + 0.5));
+    const double units = sum * kFixedUnits + 0.5;  // the nearest, whatever mode of rounding there is
+    return static_cast<FixedSum>(static_cast<long long>(units));
 }
 IWSEG_HOST_DEVICE inline double of_fixed(FixedSum sum) {
     return static_cast<double>(static_cast<long long>(sum)) / kFixedUnits;
