@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <functional>
 #include <numeric>
+#include <set>
+#include <vector>
 
 #include "engine/plan.h"
 #include "kernels/device/backend.h"
@@ -91,6 +93,9 @@ void PackedWeights::pack(Program& program) const {
 }
 
 void PackedWeights::unpack(Program& program) const {
+    std::set<Buffer> written;
+    for (const Call& call : program.calls()) written.insert(call.writes.begin(), call.writes.end());
+    std::erase_if(arrays_->gradients, [&](const Array& one) { return !written.contains(one.memory); });
     if (arrays_->gradients.empty()) return;
     Call call{"weight gradients unpacked",
               "weight gradients unpacked",

@@ -25,7 +25,7 @@ class PackedWeights {
     PackedBuffers add(Program& program, const WeightForm& form, ParameterId weight, ParameterId bias, bool gradient);
     /// Adds the call that packs all that were added; none, no call.
     void pack(Program& program) const;
-    /// Adds the call that unpacks the gradients.
+    /// Adds the call that unpacks the gradients, of those that a call has written: no loss need depend on a weight.
     void unpack(Program& program) const;
 
   private:

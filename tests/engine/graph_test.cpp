@@ -197,6 +197,32 @@ TEST_P(Graphs, TwoLossesOfOneTensorAreAddedUp) {
     expect_close(two.gradients, twice);
 }
 
+TEST_P(Graphs, AWeightThatNoLossDependsOnHasAGradientOfZero) {
+    const Inputs inputs(*context_, kShape, seed_);
+    Graph graph;
+    const Tensor image = graph.input("image", kShape);
+    const Tensor beside =
+        conv(conv(image, {.channels = 16, .name = "first"}), {.channels = 16, .kernel = {1, 3, 3}, .name = "beside"});
+    const Tensor minimised = loss(small_network(image), kBce, inputs.targets());
+    Parameters parameters;
+    Compiled made =
+        compile(graph, *context_, parameters, {.training = true, .keep = {beside}, .minimise = {minimised}});
+    parameters.place(context_->backend(), context_->stream(), true);
+    initialise(*context_, parameters, seed_);
+    const Buffer seen = made[image];
+    Plan plan(*context_, made.program);
+    plan.bind(seen, inputs.image());
+    plan.run();
+    parameters.download();
+    for (const char* name : {"beside.weight", "a.weight"}) {
+        const ParameterId id = parameters.find(name);
+        const float* const gradient = parameters.gradient(id);
+        const bool zero =
+            std::all_of(gradient, gradient + parameters[id].elements, [](float value) { return value == 0; });
+        EXPECT_EQ(zero, name[0] == 'b') << name;
+    }
+}
+
 // The sum is computed by itself where somebody else reads the convolution's result, and by the convolution where nobody
 // does.
 TEST_P(Graphs, ASumInAConvolutionEqualsASumBesideIt) {
