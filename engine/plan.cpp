@@ -3,10 +3,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <exception>
-#include <numeric>
 #include <stdexcept>
+#include <utility>
 
-#include "base/bytes.h"
 #include "base/error.h"
 #include "kernels/device/backend.h"
 
@@ -14,104 +13,6 @@ namespace iwseg {
 namespace {
 
 constexpr std::uintptr_t kAccessBytes = 16;  ///< that kernels load and store at once
-
-std::vector<Placement> lifetimes(const std::vector<BufferSpec>& buffers, const std::vector<Call>& calls) {
-    std::vector<Placement> placements(buffers.size());
-    for (std::size_t t = 0; t < buffers.size(); ++t)
-        placements[t] = {static_cast<int>(t), static_cast<int>(calls.size()), -1, 0};
-    for (int i = 0; i < static_cast<int>(calls.size()); ++i) {
-        for (const auto* list : {&calls[i].reads, &calls[i].writes})
-            for (const auto [t] : *list) {
-                placements[t].first = std::min(placements[t].first, i);
-                placements[t].last = i;
-            }
-    }
-    for (std::size_t t = 0; t < buffers.size(); ++t)
-        if (buffers[t].output) placements[t].last = static_cast<int>(calls.size());
-    return placements;
-}
-
-int root_of(const std::vector<Placement>& placements, int buffer) {
-    while (placements[buffer].root != buffer) buffer = placements[buffer].root;
-    return buffer;
-}
-
-/// Lets results alias memory that nothing reads any more. Returns which calls have nothing left to do.
-std::vector<bool> alias_in_place(const std::vector<BufferSpec>& buffers, const std::vector<Call>& calls,
-                                 std::vector<Placement>& placements) {
-    std::vector<bool> idle(calls.size(), false);
-    for (int i = 0; i < static_cast<int>(calls.size()); ++i) {
-        if (!calls[i].in_place) continue;
-        const int from = root_of(placements, calls[i].in_place->first.id), to = calls[i].in_place->second.id;
-        const bool free = placements[from].last == i && placements[to].first == i && !buffers[from].external &&
-                          !buffers[to].external && buffers[from].bytes() == buffers[to].bytes();
-        if (!free || from == to) continue;
-        placements[to].root = from;
-        placements[from].last = placements[to].last;
-        idle[i] = calls[i].copies_only;
-    }
-    return idle;
-}
-
-/// Places buffers in this order, each at the lowest place where nothing that lives at the same time lies. Returns the
-/// bytes used.
-std::int64_t place_in_order(const std::vector<BufferSpec>& buffers, const std::vector<int>& order,
-                            std::vector<Placement>& placements) {
-    std::vector<int> placed;  // by offset
-    std::int64_t end = 0;
-    for (const int t : order) {
-        std::int64_t at = 0;
-        const std::int64_t size = aligned(buffers[t].bytes());
-        for (const int other : placed) {
-            if (placements[other].last < placements[t].first || placements[t].last < placements[other].first) continue;
-            if (placements[other].offset >= at + size) break;
-            at = std::max(at, placements[other].offset + aligned(buffers[other].bytes()));
-        }
-        placements[t].offset = at;
-        end = std::max(end, at + size);
-        placed.insert(std::upper_bound(placed.begin(), placed.end(), t,
-                                       [&](int a, int b) { return placements[a].offset < placements[b].offset; }),
-                      t);
-    }
-    return end;
-}
-
-/// The most that lives at once: no placement uses less.
-std::int64_t most_alive(const std::vector<BufferSpec>& buffers, const std::vector<int>& order,
-                        const std::vector<Placement>& placements) {
-    std::int64_t most = 0;
-    for (const int at : order) {  // what lives is most where something begins
-        std::int64_t alive = 0;
-        for (const int t : order)
-            if (placements[t].first <= placements[at].first && placements[at].first <= placements[t].last)
-                alive += aligned(buffers[t].bytes());
-        most = std::max(most, alive);
-    }
-    return most;
-}
-
-/// The largest first. A gap that is too small by a few bytes can cost a whole tensor then: while more is used than
-/// lives at once, what lies at the end goes first, a few times, and the least is taken. Returns the bytes used.
-std::int64_t place(const std::vector<BufferSpec>& buffers, std::vector<Placement>& placements) {
-    std::vector<int> order;
-    for (int t = 0; t < static_cast<int>(buffers.size()); ++t)
-        if (!buffers[t].external && placements[t].root == t && placements[t].last >= placements[t].first)
-            order.push_back(t);
-    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return buffers[a].bytes() > buffers[b].bytes(); });
-    const auto end_of = [&](int t) { return placements[t].offset + aligned(buffers[t].bytes()); };
-    const std::int64_t least = most_alive(buffers, order, placements);
-    std::int64_t end = place_in_order(buffers, order, placements);
-    std::vector<int> best = order;
-    constexpr int kTries = 16;
-    for (int i = 0; i < kTries && end > least; ++i) {
-        const auto highest =
-            std::max_element(order.begin(), order.end(), [&](int a, int b) { return end_of(a) < end_of(b); });
-        std::rotate(order.begin(), highest, highest + 1);
-        const std::int64_t other = place_in_order(buffers, order, placements);
-        if (other < end) end = other, best = order;
-    }
-    return place_in_order(buffers, best, placements);
-}
 
 /// A profiler's range, which ends however the work in it does.
 class Range {
@@ -158,20 +59,16 @@ class Recording {
 }  // namespace
 
 std::int64_t Plan::bytes_needed(const Program& program) {
-    std::vector<Placement> placements = lifetimes(program.buffers(), program.calls());
-    alias_in_place(program.buffers(), program.calls(), placements);
-    return place(program.buffers(), placements);
+    return place(program.buffers(), program.calls()).bytes;
 }
 
 Plan::Plan(const Context& context, const Program& program)
     : context_(context), buffers_(program.buffers()), calls_(program.calls()) {
-    placements_ = lifetimes(buffers_, calls_);
-    const std::vector<bool> idle = alias_in_place(buffers_, calls_, placements_);
-    bytes_ = place(buffers_, placements_);
-    for (std::size_t t = 0; t < buffers_.size(); ++t)
-        placements_[t].offset = placements_[root_of(placements_, static_cast<int>(t))].offset;
+    Arena placed = place(buffers_, calls_);
+    placements_ = std::move(placed.placements);
+    bytes_ = placed.bytes;
     for (std::size_t i = 0; i < calls_.size(); ++i)
-        if (idle[i]) calls_[i].run = nullptr;
+        if (placed.idle[i]) calls_[i].run = nullptr;
     constexpr double kSecondsToQueue = 50e-6;  // a call of one to four launches, each some microseconds
     delay_ = kSecondsToQueue * static_cast<double>(calls_.size());
     bound_.resize(buffers_.size());
@@ -288,13 +185,7 @@ StepTimes Plan::run_timed() {
 }
 
 std::int64_t Plan::live_bytes(int call) const {
-    std::int64_t bytes = 0;
-    for (int t = 0; t < static_cast<int>(buffers_.size()); ++t) {
-        const Placement& placement = placements_[t];
-        if (!buffers_[t].external && placement.root == t && placement.first <= call && call <= placement.last)
-            bytes += buffers_[t].bytes();
-    }
-    return bytes;
+    return iwseg::live_bytes(buffers_, placements_, call);
 }
 
 }  // namespace iwseg

@@ -7,16 +7,10 @@
 
 #include "engine/context.h"
 #include "engine/device_memory.h"
+#include "engine/placement.h"
 #include "engine/program.h"
 
 namespace iwseg {
-
-/// Where each buffer lies and from which call to which it is needed.
-struct Placement {
-    int root = -1;             ///< the buffer that this one aliases, or itself
-    int first = 0, last = -1;  ///< calls; last < first: never used
-    std::int64_t offset = 0;   ///< bytes from the arena's start
-};
 
 /// What each call of a plan took on the device's own clock.
 struct StepTimes {

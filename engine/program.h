@@ -39,6 +39,12 @@ struct BufferSpec {
     std::int64_t bytes() const { return bytes_of(shape, form.type, form.layout); }
 };
 
+/// A buffer that a call puts somewhere into another one.
+struct Share {
+    Buffer part, whole;
+    std::int64_t offset = 0;  ///< bytes of the whole before it
+};
+
 /// One call of kernels, with what it touches: all the plan needs to know about lifetimes.
 struct Call {
     std::string name;  ///< layer and pass, for people
@@ -48,6 +54,9 @@ struct Call {
     std::function<void(const Plan&)> run;
     /// The second may alias the first in place, where nothing reads the first afterwards.
     std::optional<std::pair<Buffer, Buffer>> in_place = {};
+    /// Parts that may be computed where the call would put them, where nothing else reads them afterwards: it does not
+    /// copy what lies there already. Where that is so of all that it reads, nothing is left to do.
+    std::vector<Share> shares = {};
     bool copies_only = false;        ///< nothing is left to do once its result lies where its source lay
     std::int64_t operations = 0;     ///< multiplications and additions of a convolution, for measurements
     std::int64_t bytes_outside = 0;  ///< moved beside the buffers named, for measurements

@@ -1,5 +1,7 @@
 #include "engine/ops/concat.h"
 
+#include <cstdint>
+#include <optional>
 #include <stdexcept>
 
 #include "engine/graph.h"
@@ -28,19 +30,28 @@ class ConcatOperation final : public Operation {
     }
 
     void forward(const Lowering& lowering) const override {
-        std::vector<Buffer> parts;
-        for (std::size_t i = 0; i < parts_; ++i) parts.push_back(lowering.input(static_cast<int>(i)));
         const Buffer y = lowering.output();
+        std::vector<Part> parts;
+        Call call{name_, "concat", {}, {y}, {}};
+        std::int64_t first = 0;
+        for (std::size_t i = 0; i < parts_; ++i) {
+            const Buffer part = lowering.input(static_cast<int>(i));
+            const BufferSpec& spec = lowering.program()[part];
+            parts.push_back({part, first, offset_in(lowering.program()[y], spec, first)});
+            call.reads.push_back(part);
+            if (parts.back().offset) call.shares.push_back({part, y, *parts.back().offset});
+            first += spec.shape.c;
+        }
         // One call, so that nothing else gets memory of the result before all parts lie in it.
-        lowering.add({name_, "concat", parts, {y}, [=](const Plan& plan) {
-                          std::int64_t first = 0;
-                          for (const Buffer part : parts) {
-                              const View from = plan[part];
-                              plan.device().copy_channels(plan.stream(), from, 0, plan[y], first, from.shape.c,
-                                                          Write::overwrite);
-                              first += from.shape.c;
-                          }
-                      }});
+        call.run = [=](const Plan& plan) {
+            for (const Part& part : parts) {
+                const View from = plan[part.buffer];
+                if (part.offset && from.data == plan.data<char>(y) + *part.offset) continue;
+                plan.device().copy_channels(plan.stream(), from, 0, plan[y], part.first, from.shape.c,
+                                            Write::overwrite);
+            }
+        };
+        lowering.add(std::move(call));
     }
 
     void backward(const Lowering& lowering) const override {
@@ -55,6 +66,21 @@ class ConcatOperation final : public Operation {
     }
 
   private:
+    struct Part {
+        Buffer buffer;
+        std::int64_t first;                  ///< of the result's channels
+        std::optional<std::int64_t> offset;  ///< bytes of the result before it, where it lies there in one piece
+    };
+
+    /// Where a part lies in the result, whose channels begin with its own `first`; none where it lies in pieces there.
+    static std::optional<std::int64_t> offset_in(const BufferSpec& whole, const BufferSpec& part, std::int64_t first) {
+        const Layout layout = whole.form.layout;
+        if (whole.shape.n != 1 || layout == Layout::ndhwc || !(part.form == whole.form)) return std::nullopt;
+        const std::int64_t block = block_of(layout, whole.shape.c), end = first + part.shape.c;
+        // Zeros that fill a part's last block are the result's only where they end it.
+        if (first % block != 0 || (end % block != 0 && end != whole.shape.c)) return std::nullopt;
+        return bytes_of({1, first, whole.shape.d, whole.shape.h, whole.shape.w}, whole.form.type, layout);
+    }
     void add_part_gradient(const Lowering& lowering, int number, Buffer diff_y, std::int64_t first,
                            std::int64_t channels) const {
         const auto [diff_x, write] = lowering.input_gradient(number);
