@@ -26,7 +26,7 @@ class ClassPredictor {
 
     /// As SlidingWindow has them.
     Parameters& parameters() { return window_.parameters(); }
-    void add_weights() { window_.add_weights(); }
+    void add_weights(const std::function<void(Parameters&)>& load) { window_.add_weights(load); }
     void use_weights() { window_.use_weights(); }
 
     /// image: (C, D, H, W). Throws NotFinite where a logit is not finite.

@@ -172,6 +172,9 @@ struct SlidingWindow::State {
         return all;
     }
 
+    void keep_weights() { weights.push_back({parameters.values(), parameters.statistics()}); }
+    void use_network(int number);
+    bool mirrors() const { return mirrored.size() > 1; }
     void prepare();
     void extract(const float* scan, const Extent& extent, const Extent& start, unsigned mirror);
     void predict_patch(const float* scan, const Extent& extent, const Extent& start);
@@ -183,10 +186,11 @@ struct SlidingWindow::State {
     std::int64_t outputs = 1;
     Parameters parameters;
     /// Of each network to be averaged: the parameters' values, and what batch normalisations have learned of
-    /// statistics.
+    /// statistics. None of a single one, which is what parameters hold.
     struct Weights {
         std::vector<float> values, statistics;
     };
+    int networks = 0;
     std::vector<Weights> weights;
     Program program;
     Buffer image, logit;
@@ -195,8 +199,18 @@ struct SlidingWindow::State {
     std::vector<unsigned> mirrored;
     std::unique_ptr<Plan> plan;
     std::unique_ptr<DeviceMemory> on_device;
-    std::vector<float> seen, result, sum;  ///< one patch: image, logits, logits added up over its mirror images
+    std::vector<float> seen;         ///< one patch's image, where the device does not read the host's memory
+    std::vector<float> result, sum;  ///< its logits, where it is mirrored, and added up over its mirror images
 };
+
+void SlidingWindow::State::use_network(int number) {
+    if (!weights.empty()) {
+        const Weights& held = weights[static_cast<std::size_t>(number)];
+        std::copy(held.values.begin(), held.values.end(), parameters.values().begin());
+        std::copy(held.statistics.begin(), held.statistics.end(), parameters.statistics().begin());
+    }
+    parameters.upload();
+}
 
 void SlidingWindow::State::prepare() {
     if (plan) return;
@@ -205,18 +219,19 @@ void SlidingWindow::State::prepare() {
     const std::int64_t values = network.in_channels * voxels_of(patch);
     on_device = std::make_unique<DeviceMemory>(context.backend(), 4 * values);
     made->bind(image, on_device->data());
-    seen.resize(static_cast<std::size_t>(values));
-    result.resize(static_cast<std::size_t>(outputs * voxels_of(patch)));
-    sum.resize(result.size());
+    if (!context.backend().host_memory) seen.resize(static_cast<std::size_t>(values));
+    sum.resize(static_cast<std::size_t>(outputs * voxels_of(patch)));
+    if (mirrors()) result.resize(sum.size());
     plan = std::move(made);
 }
 
 /// The patch that begins at a place of the scan, which may lie before it; mirrored.
 void SlidingWindow::State::extract(const float* scan, const Extent& extent, const Extent& start, unsigned mirror) {
     const MirroredRows rows{patch, mirror};
+    auto* const values = seen.empty() ? reinterpret_cast<float*>(on_device->data()) : seen.data();
     cpu::parallel_for(context.host(), network.in_channels * patch[0] * patch[1], [&](std::int64_t i) {
         const std::int64_t c = i / (patch[0] * patch[1]), d = i / patch[1] % patch[0], h = i % patch[1];
-        float* const to = seen.data() + c * voxels_of(patch) + rows.row(d, h);
+        float* const to = values + c * voxels_of(patch) + rows.row(d, h);
         const std::int64_t z = start[0] + d, y = start[1] + h;
         const bool inside = z >= 0 && z < extent[0] && y >= 0 && y < extent[1];
         const float* const from = scan + ((c * extent[0] + z) * extent[1] + y) * extent[2];
@@ -225,18 +240,19 @@ void SlidingWindow::State::extract(const float* scan, const Extent& extent, cons
             to[rows.along(2, w)] = inside && x >= 0 && x < extent[2] ? from[x] : 0;
         }
     });
+    if (!seen.empty())
+        context.backend().copy_to_device(context.stream(), seen.data(), on_device->data(),
+                                         static_cast<std::int64_t>(seen.size()) * 4);
 }
 
 /// Leaves the mean over mirror images in sum.
 void SlidingWindow::State::predict_patch(const float* scan, const Extent& extent, const Extent& start) {
-    const Backend& device = context.backend();
     const std::int64_t voxels = voxels_of(patch);
     for (const unsigned mirror : mirrored) {
         extract(scan, extent, start, mirror);
-        device.copy_to_device(context.stream(), seen.data(), on_device->data(),
-                              static_cast<std::int64_t>(seen.size()) * 4);
         plan->run();
-        plan->read(logit, result.data());
+        plan->read(logit, (mirrors() ? result : sum).data());
+        if (!mirrors()) return;
         const MirroredRows rows{patch, mirror};
         const auto count = static_cast<float>(mirrored.size());
         const bool first = mirror == mirrored.front(), last = mirror == mirrored.back();
@@ -261,13 +277,17 @@ Parameters& SlidingWindow::parameters() {
     return state_->parameters;
 }
 
-void SlidingWindow::add_weights() {
-    state_->weights.push_back({state_->parameters.values(), state_->parameters.statistics()});
+void SlidingWindow::add_weights(const std::function<void(Parameters&)>& load) {
+    State& s = *state_;
+    if (s.networks == 1 && s.weights.empty()) s.keep_weights();
+    load(s.parameters);
+    if (s.networks > 0) s.keep_weights();
+    ++s.networks;
 }
 
 void SlidingWindow::use_weights() {
     state_->weights.clear();
-    add_weights();
+    state_->networks = 1;
 }
 
 int SlidingWindow::outputs() const {
@@ -277,13 +297,14 @@ int SlidingWindow::outputs() const {
 std::int64_t SlidingWindow::patches(const Extent& extent) const {
     const auto starts = state_->starts(extent);
     return static_cast<std::int64_t>(starts[0].size() * starts[1].size() * starts[2].size() * state_->mirrored.size() *
-                                     std::max<std::size_t>(1, state_->weights.size()));
+                                     static_cast<std::size_t>(std::max(1, state_->networks)));
 }
 
 std::int64_t SlidingWindow::lasting_bytes() const {
     const State& s = *state_;
     // The patch as the host has it and as the device does, its logits and their sum over mirror images, its weights.
-    return s.arena_bytes + 4 * (2 * s.network.in_channels + 2 * s.outputs + 1) * voxels_of(s.patch);
+    const std::int64_t images = s.context.backend().host_memory ? 1 : 2, logits = s.mirrors() ? 2 : 1;
+    return s.arena_bytes + 4 * (images * s.network.in_channels + logits * s.outputs + 1) * voxels_of(s.patch);
 }
 
 std::int64_t SlidingWindow::bytes(const Extent& extent) const {
@@ -298,7 +319,7 @@ std::int64_t SlidingWindow::bytes(const Extent& extent) const {
 void SlidingWindow::predict(const float* image, const Extent& extent, const PlaneSink& sink,
                             const PatchProgress& progress) {
     State& s = *state_;
-    if (s.weights.empty()) throw std::logic_error("SlidingWindow: there are no weights to predict with");
+    if (s.networks == 0) throw std::logic_error("SlidingWindow: there are no weights to predict with");
     if (*std::min_element(extent.begin(), extent.end()) < 1)
         throw InputError("a scan without voxels cannot be predicted");
     s.prepare();
@@ -315,10 +336,8 @@ void SlidingWindow::predict(const float* image, const Extent& extent, const Plan
     std::int64_t done = 0;
     for (std::size_t step = 0; step < starts[0].size(); ++step) {
         const std::int64_t z = starts[0][step];
-        for (const State::Weights& network : s.weights) {
-            std::copy(network.values.begin(), network.values.end(), s.parameters.values().begin());
-            std::copy(network.statistics.begin(), network.statistics.end(), s.parameters.statistics().begin());
-            s.parameters.upload();
+        for (int network = 0; network < s.networks; ++network) {
+            s.use_network(network);
             for (const std::int64_t y : starts[1])
                 for (const std::int64_t x : starts[2]) {
                     s.predict_patch(image, extent, {z - before[0], y - before[1], x - before[2]});

@@ -46,11 +46,12 @@ class SlidingWindow {
     SlidingWindow(const Context& context, const Network& network, const SlidingWindowOptions& options);
     ~SlidingWindow();
 
-    /// The network's, zero: what a set of weights is copied from or loaded into.
+    /// The network's, zero. With use_weights(), what is predicted with.
     Parameters& parameters();
-    /// Adds what parameters() holds as one more network to be averaged. At least one is needed to predict.
-    void add_weights();
-    /// The same in place of all that were there before.
+    /// Adds a network to be averaged, whose weights `load` leaves in parameters(). At least one is needed to predict;
+    /// of several each is held beside parameters().
+    void add_weights(const std::function<void(Parameters&)>& load);
+    /// What parameters() holds when a prediction begins is the only network, in place of all that were added.
     void use_weights();
     int outputs() const;
 
@@ -61,7 +62,8 @@ class SlidingWindow {
 
     /// Patches of a scan, mirrored ones and those of each network counted by themselves.
     std::int64_t patches(const Extent& extent) const;
-    /// Bytes that are taken from the first prediction on, whatever the scan: the network's plan and a patch.
+    /// Bytes that are taken from the first prediction on, whatever the scan: the network's plan and a patch with its
+    /// logits, of mirrored patches two of these.
     std::int64_t lasting_bytes() const;
     /// Bytes that a prediction takes, those among them, beside the image and the weights, which are there already.
     std::int64_t bytes(const Extent& extent) const;

@@ -25,10 +25,8 @@ NnunetPredictor::NnunetPredictor(const Context& context, const Model& model, con
       model_(model),
       options_(options),
       window_(context, model.plans.network, window_options(model, options)) {
-    for (const std::filesystem::path& checkpoint : model.checkpoints) {
-        load_weights(checkpoint, window_.parameters());
-        window_.add_weights();
-    }
+    for (const std::filesystem::path& checkpoint : model.checkpoints)
+        window_.add_weights([&](Parameters& network) { load_weights(checkpoint, network); });
 }
 
 Segmentation NnunetPredictor::predict(std::vector<Volume<float>> channels, const PatchProgress& progress) {

@@ -34,10 +34,8 @@ class ClassRun {
           networks_(networks),
           predictor_(context, networks.front().architecture, windows_of(networks.front(), options),
                      networks.front().classes) {
-        for (const TrainedNetwork& network : networks) {
-            predictor_.parameters().load(network.weights);
-            predictor_.add_weights();
-        }
+        for (const TrainedNetwork& network : networks)
+            predictor_.add_weights([&](Parameters& held) { held.load(network.weights); });
     }
 
     bool is_finished(const Case& scan) const {

@@ -70,10 +70,8 @@ EnsemblePredictor::EnsemblePredictor(Context& context, const std::vector<Trained
     const TrainedNetwork& first = networks.front();
     if (options.windows) {
         window_.emplace(context, first.architecture, windows_of(first, options));
-        for (const TrainedNetwork& network : networks) {
-            window_->parameters().load(network.weights);
-            window_->add_weights();
-        }
+        for (const TrainedNetwork& network : networks)
+            window_->add_weights([&](Parameters& held) { held.load(network.weights); });
         return;
     }
     grid_.emplace(context, parameters_, first.architecture,

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <stdexcept>
 
 #include "engine/initialisation.h"
 #include "engine/ops/conv.h"
@@ -77,8 +78,7 @@ TEST_P(SlidingWindowsOn, AreSeamless) {
               SlidingWindowOptions{.patch = {2, 5, 4}, .step = 1, .mirror = {0, 2}},
               SlidingWindowOptions{.patch = {5, 3, 4}, .gaussian = false, .mirror = {2, 1, 0}}}) {
             SlidingWindow window(device, pointwise(), options);
-            initialise(device, window.parameters(), 5);
-            window.add_weights();
+            window.add_weights([&](Parameters& network) { initialise(device, network, 5); });
             const std::vector<float> made = predict(window, extent);
             if (expected.empty()) expected = made;
             // Sums of some ten patches in f32.
@@ -94,15 +94,28 @@ TEST_P(SlidingWindowsOn, AverageNetworks) {
     SlidingWindow both(device, pointwise(), options);
     for (const std::uint64_t seed : {3, 4}) {
         SlidingWindow one(device, pointwise(), options);
-        initialise(device, one.parameters(), seed);
-        one.add_weights();
+        for (SlidingWindow* window : {&one, &both})
+            window->add_weights([&](Parameters& network) { initialise(device, network, seed); });
         alone.push_back(predict(one, {6, 7, 8}));
-        initialise(device, both.parameters(), seed);
-        both.add_weights();
     }
     const std::vector<float> made = predict(both, {6, 7, 8});
     for (std::size_t i = 0; i < made.size(); ++i) ASSERT_NEAR(made[i], (alone[0][i] + alone[1][i]) / 2, 1e-5) << i;
     EXPECT_EQ(both.patches({6, 7, 8}), 2 * 2 * 2 * 5);
+    // One that cannot be loaded leaves those before it as they were.
+    const auto fail = [](Parameters& network) {
+        network.values().assign(network.values().size(), 7.0f);
+        throw std::runtime_error("no such file");
+    };
+    EXPECT_THROW(both.add_weights(fail), std::runtime_error);
+    EXPECT_EQ(predict(both, {6, 7, 8}), made);
+    // What parameters() holds, in place of both; changed there, it is another network.
+    initialise(device, both.parameters(), 3);
+    both.parameters().upload();
+    both.use_weights();
+    EXPECT_EQ(predict(both, {6, 7, 8}), alone[0]);
+    initialise(device, both.parameters(), 4);
+    both.parameters().upload();
+    EXPECT_EQ(predict(both, {6, 7, 8}), alone[1]);
 }
 
 INSTANTIATE_TEST_SUITE_P(On, SlidingWindowsOn, testing::Values(TestBackend::cpu, TestBackend::simt, TestBackend::cuda),
@@ -115,8 +128,7 @@ TEST(SlidingWindows, OfThreeAxesSeeMirroredPatches) {
     const float image[] = {1, 2, 4, 8};
     const auto predict = [&](std::vector<int> mirror) {
         SlidingWindow window(device, shift, {.patch = {1, 1, 4}, .mirror = std::move(mirror)});
-        window.parameters().values() = {0, 0, 1};
-        window.add_weights();
+        window.add_weights([](Parameters& network) { network.values() = {0, 0, 1}; });
         std::vector<float> all;
         window.predict(image, {1, 1, 4}, [&](std::int64_t, const float* logits) { all.assign(logits, logits + 4); });
         return all;

@@ -50,8 +50,7 @@ TEST_P(NnunetPredictions, HaveTheSameLogits) {
         SlidingWindowOptions options{.patch = model.plans.configuration.patch};
         if (mirror) options.mirror = model.notes.mirror;
         SlidingWindow window(context, model.plans.network, options);
-        load_weights(model.checkpoints[0], window.parameters());
-        window.add_weights();
+        window.add_weights([&](Parameters& network) { load_weights(model.checkpoints[0], network); });
         std::vector<float> made(static_cast<std::size_t>(window.outputs() * extent[0] * plane));
         window.predict(image.values.data(), extent, [&](std::int64_t d, const float* logits) {
             for (std::int64_t k = 0; k < window.outputs(); ++k)
