@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "kernels/convolution/onednn.h"
+#include "kernels/convolution/voxel_slabs.h"
 #include "kernels/convolution/weight_gradient.h"
 #include "kernels/cpu/cpu_blocks.h"
 #include "kernels/cpu/onednn_instructions.h"
@@ -413,17 +414,15 @@ Type operand_type(const ConvolutionOptions& options) {
     return native && able && options.dst_layout == Layout::blocked16 ? Type::bf16 : Type::f32;
 }
 
-bool is_projection(const ConvolutionOptions& options) {
-    return options.is_plain() && options.kernel == 1 && options.dst_layout == Layout::ncdhw &&
-           options.dst_type == Type::f32 && options.dst_channels < 8;
-}
-
 std::unique_ptr<Convolution> make_onednn_convolution(Stream stream, const ConvolutionOptions& options,
                                                      ConvolutionPasses passes, bool own_weight_gradient) {
     if (options.dst_layout != options.src_layout && options.src_layout != Layout::ncdhw)
         throw std::invalid_argument(
             "convolution: a plain result of a blocked source is for few channels and a kernel of 1");
     if (!options.is_plain() && !kernel_fits(options)) return nullptr;
+    if (const std::int64_t planes = slab_planes(options, passes))
+        return make_slab_convolution(options, planes,
+                                     make_onednn_convolution(stream, slab_of(options, planes), passes));
     static_cast<void>(onednn_instructions());  // a limit holds only where it is set before oneDNN's first use
     try {
         const OneDnnThreads on(threads_of(stream), OneDnnWork::independent);

@@ -171,6 +171,11 @@ class Projection final : public Convolution {
 
 }  // namespace
 
+bool is_projection(const ConvolutionOptions& options) {
+    return options.is_plain() && options.kernel == 1 && options.dst_layout == Layout::ncdhw &&
+           options.dst_type == Type::f32 && options.dst_channels < 8;
+}
+
 std::unique_ptr<Convolution> make_projection(const ConvolutionOptions& options) {
     if (!options.is_plain() || options.kernel != 1 || options.dst_layout != Layout::ncdhw ||
         options.dst_type != Type::f32)
