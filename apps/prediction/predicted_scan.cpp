@@ -4,13 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <set>
 #include <system_error>
 
 #include "apps/prediction/prediction_files.h"
 #include "base/error.h"
 #include "data/volume/formats.h"
+#include "evaluation/score_by_label.h"
 
 namespace iwseg {
 namespace {
@@ -69,16 +69,13 @@ PredictedScan read_mask_or_probabilities(const fs::path& file, const PredictionT
     return scan;
 }
 
-/// The class is where the labels say so, as they are what a user gets; its probability is a detection's score. Of
-/// several classes the largest may be below 1/2.
 void keep_to_labels(PredictedScan& scan, const fs::path& file, const PredictionTarget& target) {
     PredictionTarget map = target;
     map.of_class = true;
     const PredictedScan labelled = read_mask_or_probabilities(file, map, target.labels);
-    scan.threshold = 0;
+    scan.threshold = kThresholdByLabel;
     for (std::size_t v = 0; v < scan.probability.size(); ++v)
-        scan.probability[v] =
-            labelled.probability[v] > 0 ? std::max(scan.probability[v], std::numeric_limits<float>::min()) : 0;
+        scan.probability[v] = score_by_label(scan.probability[v], labelled.probability[v] > 0);
 }
 
 }  // namespace

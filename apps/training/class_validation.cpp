@@ -1,11 +1,10 @@
 #include "apps/training/class_validation.h"
 
 #include <algorithm>
-#include <limits>
 
-#include "evaluation/froc.h"
 #include "evaluation/instances.h"
 #include "evaluation/metrics.h"
+#include "evaluation/score_by_label.h"
 #include "kernels/device/backend.h"
 
 namespace iwseg {
@@ -25,17 +24,6 @@ std::vector<std::uint8_t> target_of(const PreparedCase& scan, std::uint64_t labe
     return target;
 }
 
-void set_recall(const Records& records, ValidationScore& score) {
-    score.lesions = static_cast<std::int64_t>(lesion_diameters(records, SizeUnit::voxels).size());
-    if (score.lesions == 0) return;
-    FrocOptions options;
-    options.strata = 1;
-    options.draws = 1;  // no interval is wanted
-    const Froc froc = compute_froc(records, options);
-    score.average_recall = froc.average_recall.value;
-    for (const Estimate& at : froc.sensitivity) score.sensitivity.push_back(at.value);
-}
-
 }  // namespace
 
 void ClassSums::add(const PreparedCase& scan, const ClassPrediction& prediction, Stream host) {
@@ -47,11 +35,9 @@ void ClassSums::add(const PreparedCase& scan, const ClassPrediction& prediction,
         const int channel = classes_.channel_of(k);
         const std::vector<std::uint8_t> target = target_of(scan, channels.labels[channel]);
         class_probability(host, prediction.logits, output, channel, probability);
-        // As evaluation does it: the labels say where the class is.
         const LabelClass& of = classes_.classes()[k];
         for (std::size_t v = 0; v < probability.size(); ++v)
-            probability[v] =
-                of.holds(prediction.labels[v]) ? std::max(probability[v], std::numeric_limits<float>::min()) : 0;
+            probability[v] = score_by_label(probability[v], of.holds(prediction.labels[v]));
         const ScanToEvaluate evaluated{.d = d,
                                        .h = h,
                                        .w = w,
@@ -59,7 +45,7 @@ void ClassSums::add(const PreparedCase& scan, const ClassPrediction& prediction,
                                        .probability = probability.data(),
                                        .ignored = scan.ignored.empty() ? nullptr : scan.ignored.data(),
                                        .spacing = scan.geometry.spacing()};
-        const Instances instances = find_instances(evaluated, 0, host);
+        const Instances instances = find_instances(evaluated, kThresholdByLabel, host);
         sums_[k].records[scan.name] = lesion_records(evaluated, instances);
         sums_[k].dice +=
             Overlap{instances.shared_voxels(), instances.lesion_voxels(), instances.detection_voxels()}.dice();
@@ -71,7 +57,7 @@ ValidationScore ClassSums::score() const {
     double recall = 0, recalled = 0;
     for (std::size_t k = 0; k < sums_.size(); ++k) {
         ValidationScore own;
-        set_recall(sums_[k].records, own);
+        own.set_recall(sums_[k].records);
         const auto scans = static_cast<double>(sums_[k].records.size());
         all.classes.push_back({classes_.classes()[k].name, own.lesions, own.average_recall, sums_[k].dice / scans});
         all.scans = static_cast<std::int64_t>(sums_[k].records.size());

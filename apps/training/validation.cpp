@@ -12,7 +12,6 @@
 #include "apps/training/training_run.h"
 #include "data/channel_choice.h"
 #include "data/preparation.h"
-#include "evaluation/froc.h"
 #include "evaluation/instances.h"
 #include "evaluation/metrics.h"
 #include "kernels/components/ignored.h"
@@ -94,17 +93,9 @@ struct Validation::Sums {
         ValidationScore score;
         score.step = step;
         score.scans = static_cast<std::int64_t>(records.size());
-        score.lesions = static_cast<std::int64_t>(lesion_diameters(records, SizeUnit::voxels).size());
         score.dice = dice / scans;
         score.loss = loss / scans;
-        if (score.lesions > 0) {
-            FrocOptions options;
-            options.strata = 1;
-            options.draws = 1;  // no interval is wanted
-            const Froc froc = compute_froc(records, options);
-            score.average_recall = froc.average_recall.value;
-            for (const Estimate& at : froc.sensitivity) score.sensitivity.push_back(at.value);
-        }
+        score.set_recall(records);
         score.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         return score;
     }

@@ -6,10 +6,23 @@
 #include <string>
 #include <tuple>
 
+#include "evaluation/froc.h"
+
 namespace iwseg {
 
 bool ValidationScore::better_than(const ValidationScore& other) const {
     return std::tuple(average_recall.value_or(0), dice) > std::tuple(other.average_recall.value_or(0), other.dice);
+}
+
+void ValidationScore::set_recall(const Records& records) {
+    lesions = static_cast<std::int64_t>(lesion_diameters(records, SizeUnit::voxels).size());
+    if (lesions == 0) return;
+    FrocOptions options;
+    options.strata = 1;
+    options.draws = 1;  // no interval is wanted
+    const Froc froc = compute_froc(records, options);
+    average_recall = froc.average_recall.value;
+    for (const Estimate& at : froc.sensitivity) sensitivity.push_back(at.value);
 }
 
 nlohmann::json validation_line(const ValidationScore& score, std::int64_t epoch, bool best) {

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "evaluation/records.h"
+
 namespace iwseg {
 
 /// What a network made of validation scans after a step. Recall is that of evaluate and froc (protocol corrected).
@@ -29,6 +31,8 @@ struct ValidationScore {
     /// The rule by which one step's weights are better than another's: the larger average recall; of equal ones the
     /// larger Dice.
     bool better_than(const ValidationScore& other) const;
+    /// Sets lesions, average_recall and sensitivity from the records of all scans.
+    void set_recall(const Records& records);
 };
 
 /// The line of log.jsonl: {"step": …, "epoch": …, "validation": {…}, "best": …}; of several classes with
