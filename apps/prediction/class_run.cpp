@@ -3,15 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <optional>
+#include <utility>
 
+#include "apps/prediction/case_loop.h"
 #include "apps/prediction/ensemble.h"
 #include "apps/prediction/label_file.h"
 #include "apps/prediction/memory_need.h"
 #include "apps/prediction/output_folder.h"
 #include "apps/prediction/prediction_files.h"
-#include "apps/terminal/interrupt.h"
-#include "apps/terminal/progress.h"
 #include "base/error.h"
 #include "base/folder.h"
 #include "models/class_predictor.h"
@@ -26,6 +25,33 @@ int first_class(const OutputClasses& classes) {
     return classes.regions ? 0 : 1;
 }
 
+bool wants_logits(const PredictionOptions& options) {
+    return options.probability || options.logit;
+}
+
+std::string ending_of(const Case& scan, const PredictionOptions& options) {
+    return options.ending.empty() ? prediction_ending(scan.images.front()) : options.ending;
+}
+
+fs::path labels_file(const Case& scan, const PredictionOptions& options) {
+    return prediction_file(options.out, scan.name, "", ending_of(scan, options));
+}
+
+fs::path class_file(const Case& scan, const PredictionOptions& options, const std::string& name, const char* what) {
+    return prediction_file(options.out / name, scan.name, what, ending_of(scan, options));
+}
+
+std::vector<fs::path> files_of(const Case& scan, const OutputClasses& classes, const PredictionOptions& options) {
+    std::vector<fs::path> files;
+    if (options.mask) files.push_back(labels_file(scan, options));
+    for (int k = first_class(classes); k < classes.outputs(); ++k) {
+        const std::string& name = classes.names[static_cast<std::size_t>(k)];
+        if (options.probability) files.push_back(class_file(scan, options, name, "prob"));
+        if (options.logit) files.push_back(class_file(scan, options, name, "logit"));
+    }
+    return files;
+}
+
 class ClassRun {
   public:
     ClassRun(Context& context, const std::vector<TrainedNetwork>& networks, const PredictionOptions& options)
@@ -38,19 +64,6 @@ class ClassRun {
             predictor_.add_weights([&](Parameters& held) { held.load(network.weights); });
     }
 
-    bool is_finished(const Case& scan) const {
-        std::vector<fs::path> files;
-        if (options_.mask) files.push_back(labels_file(scan));
-        for (int k = first_class(classes()); k < classes().outputs(); ++k) {
-            if (options_.probability) files.push_back(class_file(scan, k, "prob"));
-            if (options_.logit) files.push_back(class_file(scan, k, "logit"));
-        }
-        for (const fs::path& file : files)
-            for (const TrainedNetwork& network : networks_)
-                if (!(options_.is_current ? fs::exists(file) : is_newer(file, network.weights))) return false;
-        return !options_.is_current || options_.is_current(scan);
-    }
-
     MemoryNeed need_of(const Dataset& dataset, const Case& scan, const PreparationOptions& reading) const {
         const Extent shape = read_geometry(scan.images.front()).shape;
         const std::int64_t voxels = shape[0] * shape[1] * shape[2];
@@ -59,53 +72,38 @@ class ClassRun {
         for (const fs::path& file : files_to_read(dataset, scan, reading))
             of_files = std::max(of_files, reading_bytes(file));
         const std::int64_t image = 4 * channels * voxels, lasting = predictor_.lasting_bytes();
-        const std::int64_t predicting = image + predictor_.bytes(shape, wants_logits());
+        const std::int64_t predicting = image + predictor_.bytes(shape, wants_logits(options_));
         // A probability, and a volume in its file's order and compressed, beside labels and logits.
-        const std::int64_t writing = lasting + 4 * (1 + (wants_logits() ? classes().outputs() + 1 : 0) + 2) * voxels;
+        const std::int64_t writing =
+            lasting + 4 * (1 + (wants_logits(options_) ? classes().outputs() + 1 : 0) + 2) * voxels;
         return {scan.name, shape, std::max({lasting + image + of_files, predicting, writing})};
     }
 
     void predict(const Case& scan, PreparedCase prepared) {
         const Geometry geometry = prepared.geometry;
-        std::optional<Progress> progress;
-        const auto advance = [&](std::int64_t done, std::int64_t all) {
-            if (InterruptGuard::requested()) throw Interrupted("interrupted while predicting " + scan.name);
-            if (!progress) progress.emplace("predict " + scan.name, all, "patches");
-            progress->update(done);
-        };
         ClassPrediction made;
-        try {
-            made = predictor_.predict(prepared.image.data(), geometry.shape, wants_logits(), advance);
-        } catch (const NotFinite& error) {
-            throw InputError(fmt::format("case {} ({}) cannot be predicted: {}", scan.name,
-                                         scan.images.front().string(), error.what()));
-        }
+        with_progress(scan, [&](const PatchProgress& progress) {
+            made = predictor_.predict(prepared.image.data(), geometry.shape, wants_logits(options_), progress);
+        });
         prepared.image = std::vector<float>();  // no longer held while results are written
         const auto write = [&](int channel, const char* what, auto&& compute) {
             Volume<float> volume{geometry, {}};
             compute(context_.host(), made.logits, classes(), channel, volume.voxels);
-            make_folder(class_file(scan, channel, what).parent_path());
-            write_volume(class_file(scan, channel, what), volume);
+            const std::string& name = classes().names[static_cast<std::size_t>(channel)];
+            const fs::path file = class_file(scan, options_, name, what);
+            make_folder(file.parent_path());
+            write_volume(file, volume);
         };
         for (int k = first_class(classes()); k < classes().outputs(); ++k) {
             if (options_.probability) write(k, "prob", class_probability);
             if (options_.logit) write(k, "logit", class_logit);
         }
-        if (options_.mask) write_label_file(labels_file(scan), {geometry, std::move(made.labels)}, classes().values);
+        if (options_.mask)
+            write_label_file(labels_file(scan, options_), {geometry, std::move(made.labels)}, classes().values);
     }
 
   private:
     const OutputClasses& classes() const { return predictor_.classes(); }
-    std::string ending(const Case& scan) const {
-        return options_.ending.empty() ? prediction_ending(scan.images.front()) : options_.ending;
-    }
-    fs::path labels_file(const Case& scan) const { return prediction_file(options_.out, scan.name, "", ending(scan)); }
-    bool wants_logits() const { return options_.probability || options_.logit; }
-    fs::path class_file(const Case& scan, int channel, const char* what) const {
-        return prediction_file(options_.out / classes().names[static_cast<std::size_t>(channel)], scan.name, what,
-                               ending(scan));
-    }
-
     Context& context_;
     const PredictionOptions& options_;
     const std::vector<TrainedNetwork>& networks_;
@@ -129,28 +127,15 @@ void predict_class_cases(Context& context, const std::vector<TrainedNetwork>& ne
         throw InputError(
             "--threshold and --min-volume are of networks of one class; labels of several are those of "
             "the largest probability, regions those above 0.5");
-    ClassRun run(context, networks, options);
-    std::vector<Case> left;
-    for (const Case& scan : cases)
-        if (!options.skip_finished || !run.is_finished(scan)) left.push_back(scan);
+    const OutputClasses& classes = networks.front().classes;
+    const std::vector<Case> left =
+        unfinished(cases, networks, options, [&](const Case& scan) { return files_of(scan, classes, options); });
     if (left.empty()) return;
+    ClassRun run(context, networks, options);
     const OutputFolder folder(options.out, "prediction");
-    std::vector<MemoryNeed> needs;
-    for (const Case& scan : left) needs.push_back(run.need_of(dataset, scan, reading));
-    fmt::print("{}", memory_sentence(needs, "predicting"));
-    const InterruptGuard guard;
-    ReplacedVoxels replaced;
-    for (std::size_t i = 0; i < left.size(); ++i) {
-        if (options.reading) options.reading(left[i]);
-        PreparedCase scan = prepare_case(dataset, left[i], reading);
-        replaced.add(scan);
-        const auto [d, h, w] = scan.geometry.shape;
-        fmt::print("predict  {} ({} of {}), {} x {} x {} voxels\n", scan.name, i + 1, left.size(), d, h, w);
-        std::fflush(stdout);
-        run.predict(left[i], std::move(scan));
-        if (options.written) options.written(left[i]);
-    }
-    fmt::print("{}", replaced.line(reading));
+    predict_one_by_one(dataset, left, options, reading,
+                       {[&](const Case& scan) { return run.need_of(dataset, scan, reading); },
+                        [&](const Case& scan, PreparedCase prepared) { run.predict(scan, std::move(prepared)); }});
 }
 
 }  // namespace iwseg

@@ -5,14 +5,13 @@
 
 #include <algorithm>
 #include <limits>
-#include <optional>
 #include <utility>
 
+#include "apps/prediction/case_loop.h"
 #include "apps/prediction/label_file.h"
 #include "apps/prediction/memory_need.h"
 #include "apps/prediction/output_folder.h"
 #include "apps/terminal/interrupt.h"
-#include "apps/terminal/progress.h"
 #include "base/error.h"
 #include "data/scan_listing.h"
 #include "data/volume/formats.h"
@@ -56,20 +55,6 @@ std::string patches_text(const Model& model, const ModelRun& run) {
     return text + fmt::format(", mirrored along axes {}", fmt::join(model.notes.mirror, ", "));
 }
 
-Segmentation predict_scan(NnunetPredictor& predictor, const Case& scan, std::vector<Volume<float>> channels) {
-    std::optional<Progress> progress;
-    try {
-        return predictor.predict(std::move(channels), [&](std::int64_t done, std::int64_t all) {
-            if (InterruptGuard::requested()) throw Interrupted("interrupted while predicting " + scan.name);
-            if (!progress) progress.emplace("predict " + scan.name, all, "patches");
-            progress->update(done);
-        });
-    } catch (const InputError& error) {
-        throw InputError(
-            fmt::format("case {} ({}) cannot be predicted: {}", scan.name, scan.images.front().string(), error.what()));
-    }
-}
-
 }  // namespace
 
 void predict_with_model(const ModelRun& run) {
@@ -104,13 +89,14 @@ void predict_with_model(const ModelRun& run) {
     for (std::size_t i = 0; i < cases.size(); ++i) {
         const Case& scan = cases[i];
         std::vector<Volume<float>> channels = read_channels(scan, model.dataset.channels.size());
-        const auto [d, h, w] = channels.front().geometry.shape;
-        fmt::print("predict  {} ({} of {}), {} x {} x {} voxels\n", scan.name, i + 1, cases.size(), d, h, w);
-        std::fflush(stdout);
-        const Segmentation made = predict_scan(predictor, scan, std::move(channels));
+        const Extent shape = channels.front().geometry.shape;
+        print_case(scan, i, cases.size(), shape);
+        Segmentation made;
+        with_progress(scan,
+                      [&](const PatchProgress& progress) { made = predictor.predict(std::move(channels), progress); });
         if (run.probabilities)
             nnunet::write_npz(run.out / (scan.name + ".npz"), "probabilities",
-                              {model.dataset.labels.outputs(), w, h, d}, made.probabilities);
+                              {model.dataset.labels.outputs(), shape[2], shape[1], shape[0]}, made.probabilities);
         const nnunet::Labels& known = model.dataset.labels;
         write_label_file(run.out / (scan.name + ending), made.labels,
                          known.has_regions() ? known.region_values : known.values);

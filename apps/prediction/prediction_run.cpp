@@ -8,14 +8,13 @@
 #include <optional>
 #include <system_error>
 
+#include "apps/prediction/case_loop.h"
 #include "apps/prediction/class_run.h"
 #include "apps/prediction/ensemble.h"
 #include "apps/prediction/memory_need.h"
 #include "apps/prediction/output_folder.h"
 #include "apps/prediction/prediction_files.h"
 #include "apps/run_folder/run_files.h"
-#include "apps/terminal/interrupt.h"
-#include "apps/terminal/progress.h"
 #include "apps/training/training_run.h"
 #include "base/atomic_file.h"
 #include "base/error.h"
@@ -35,15 +34,12 @@ fs::path output_file(const PredictionOptions& options, const Case& scan, const c
                            options.ending.empty() ? prediction_ending(scan.images.front()) : options.ending);
 }
 
-bool is_finished(const std::vector<TrainedNetwork>& networks, const PredictionOptions& options, const Case& scan) {
+std::vector<fs::path> files_of(const PredictionOptions& options, const Case& scan) {
+    std::vector<fs::path> files;
     for (const auto& [wanted, what] :
-         {std::pair(options.mask, "mask"), std::pair(options.probability, "prob"), std::pair(options.logit, "logit")}) {
-        const fs::path file = output_file(options, scan, what);
-        const auto newer = [&](const TrainedNetwork& network) { return is_newer(file, network.weights); };
-        if (wanted && !(options.is_current ? fs::exists(file) : std::all_of(networks.begin(), networks.end(), newer)))
-            return false;
-    }
-    return !options.is_current || options.is_current(scan);
+         {std::pair(options.mask, "mask"), std::pair(options.probability, "prob"), std::pair(options.logit, "logit")})
+        if (wanted) files.push_back(output_file(options, scan, what));
+    return files;
 }
 
 void write_prediction(Prediction prediction, const Geometry& geometry, const PredictionOptions& options,
@@ -69,29 +65,6 @@ PredictionWork memory_of(const Dataset& dataset, const Case& scan, const Prepara
     predicted.packed = !output_file(options, scan, "mask").string().ends_with(".nii");
     predicted.summed = predictor.sums();
     return predicted;
-}
-
-/// The scans that are not finished.
-std::vector<Case> unfinished(const std::vector<TrainedNetwork>& networks, const std::vector<Case>& cases,
-                             const PredictionOptions& options) {
-    std::vector<Case> left;
-    for (const Case& scan : cases)
-        if (!options.skip_finished || !is_finished(networks, options, scan)) left.push_back(scan);
-    return left;
-}
-
-Prediction predict_scan(EnsemblePredictor& predictor, const PreparedCase& scan, const fs::path& file) {
-    const auto [d, h, w] = scan.geometry.shape;
-    std::optional<Progress> progress;
-    try {
-        return predictor.predict(scan.image.data(), d, h, w, [&](std::int64_t done, std::int64_t all) {
-            if (InterruptGuard::requested()) throw Interrupted("interrupted while predicting " + scan.name);
-            if (!progress) progress.emplace("predict " + scan.name, all, "patches");
-            progress->update(done);
-        });
-    } catch (const NotFinite& error) {
-        throw InputError(fmt::format("case {} ({}) cannot be predicted: {}", scan.name, file.string(), error.what()));
-    }
 }
 
 /// What the weights' metadata tell of the channels' names; nothing where they do not.
@@ -186,30 +159,25 @@ void predict_cases(Context& context, const std::vector<TrainedNetwork>& networks
     for (const TrainedNetwork& one : networks) points.push_back(one.operating_point);
     const MaskRules rules(points, options.masks);
     if (options.mask) fmt::print("masks    {}\n", rules.sentence());
-    const std::vector<Case> left = unfinished(networks, cases, options);
+    const std::vector<Case> left =
+        unfinished(cases, networks, options, [&](const Case& scan) { return files_of(options, scan); });
     if (left.empty()) return;
     const OutputFolder folder(options.out, "prediction");
     EnsemblePredictor predictor(context, networks, options);
-    std::vector<MemoryNeed> needs;
-    for (const Case& scan : left)
-        needs.push_back(prediction_need(memory_of(dataset, scan, reading, options, predictor)));
-    fmt::print("{}", memory_sentence(needs, "predicting"));
-    const InterruptGuard guard;
-    ReplacedVoxels replaced;
-    for (std::size_t i = 0; i < left.size(); ++i) {
-        if (options.reading) options.reading(left[i]);
-        PreparedCase scan = prepare_case(dataset, left[i], reading);
-        replaced.add(scan);
-        require_channels(network, scan.channels, left[i].images.front().string());
-        const auto [d, h, w] = scan.geometry.shape;
-        fmt::print("predict  {} ({} of {}), {} x {} x {} voxels\n", scan.name, i + 1, left.size(), d, h, w);
-        std::fflush(stdout);
-        Prediction prediction = predict_scan(predictor, scan, left[i].images.front());
-        scan.image = std::vector<float>();  // no longer held while results are written
-        write_prediction(std::move(prediction), scan.geometry, options, rules.of(scan.name), left[i]);
-        if (options.written) options.written(left[i]);
-    }
-    fmt::print("{}", replaced.line(reading));
+    const auto predict = [&](const Case& scan, PreparedCase prepared) {
+        require_channels(network, prepared.channels, scan.images.front().string());
+        const Extent shape = prepared.geometry.shape;
+        Prediction prediction;
+        with_progress(scan, [&](const PatchProgress& progress) {
+            prediction = predictor.predict(prepared.image.data(), shape[0], shape[1], shape[2], progress);
+        });
+        prepared.image = std::vector<float>();  // no longer held while results are written
+        write_prediction(std::move(prediction), prepared.geometry, options, rules.of(scan.name), scan);
+    };
+    const auto need = [&](const Case& scan) {
+        return prediction_need(memory_of(dataset, scan, reading, options, predictor));
+    };
+    predict_one_by_one(dataset, left, options, reading, {need, predict});
 }
 
 std::vector<Case> choose_cases(const Dataset& dataset, const std::vector<std::string>& names,
