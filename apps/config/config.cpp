@@ -104,7 +104,8 @@ toml::table parse(const std::string& text, const std::string& origin) {
 
 bool is_bare_word(const std::string& text) {
     return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
-        return std::isalnum(c) || std::string_view("_-./:+* ").find(static_cast<char>(c)) != std::string_view::npos;
+        return std::isalnum(c) ||
+               std::string_view("_-./:+*@(),= ").find(static_cast<char>(c)) != std::string_view::npos;
     });
 }
 

@@ -78,7 +78,7 @@ struct Config {
 /// Sets the keys that the TOML text names and leaves the others. origin stands for the text in messages. Throws
 /// InputError on bad TOML, on an unknown key (naming the nearest) and on a value of a wrong type.
 void apply_toml(Config& config, const std::string& text, const std::string& origin);
-/// One `key=value` of the command line: a TOML value, a bare word counting as a string.
+/// One `key=value` of the command line: a TOML value, or a string without quotes.
 void apply_setting(Config& config, const std::string& setting);
 
 /// Throws InputError, naming the key, on a value that cannot be used.

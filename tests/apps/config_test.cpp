@@ -185,6 +185,12 @@ TEST(Config, WrongTypeNamesKeyValueAndWhatWasExpected) {
     EXPECT_TRUE(contains(setting_refusal("batch=99999999999"), "batch is 99999999999"));
 }
 
+TEST(Config, SettingsOfTheCommandLineNeedNoQuotes) {
+    const Config config = resolve_config(std::nullopt, {"loss=dice + 0.5*blob(tversky(0.2, 0.8)) @warmup 2"});
+    EXPECT_EQ(config.loss, "dice + 0.5*blob(tversky(0.2, 0.8)) @warmup 2");
+    EXPECT_EQ(resolve_config(std::nullopt, {"classes=edema=1, tumour=2+3"}).classes, "edema=1, tumour=2+3");
+}
+
 TEST(Config, BadTomlNamesFileAndLine) {
     EXPECT_TRUE(text_refusal("batch = 2\nepochs = [\n").starts_with("lesions.toml, line "));
     EXPECT_TRUE(contains(setting_refusal("patch=[8,"), "[8, is not a TOML value"));
