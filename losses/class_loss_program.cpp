@@ -15,27 +15,38 @@ T* part_of(void* scratch, std::int64_t place) {
     return reinterpret_cast<T*>(static_cast<char*>(scratch) + place);
 }
 
+/// Background has a part in the softmax's cross-entropy alone.
 bool is_cross_entropy(const LossTerm& term) {
     return term.kind == TermKind::voxels && !term.weighted &&
            std::holds_alternative<formulas::CrossEntropy>(term.formula);
+}
+
+bool has_term(const LossTerm& term, const ClassChannels& channels, int channel) {
+    return !channels.exclusive || channel > 0 || is_cross_entropy(term);
 }
 
 }  // namespace
 
 Loss loss_of_channel(const Loss& loss, const ClassChannels& channels, int channel) {
     Loss own{loss.name, {}};
-    const bool background = channels.exclusive && channel == 0;
     const auto foreground = static_cast<float>(channels.channels - (channels.exclusive ? 1 : 0));
     for (LossTerm term : loss.terms) {
+        if (!has_term(term, channels, channel)) continue;
         if (channels.exclusive && is_cross_entropy(term))
             term.formula = formulas::ClassEntropy{};
-        else if (background)
-            continue;
         else
             term.factor /= foreground;
         own.terms.push_back(term);
     }
     return own;
+}
+
+std::vector<std::size_t> class_term_places(const Loss& loss, const ClassChannels& channels) {
+    std::vector<std::size_t> places;
+    for (int k = 0; k < channels.channels; ++k)
+        for (std::size_t i = 0; i < loss.terms.size(); ++i)
+            if (has_term(loss.terms[i], channels, k)) places.push_back(i);
+    return places;
 }
 
 ClassLossProgram::ClassLossProgram(const Loss& loss, const ClassLossOptions& options, const Backend& device,
@@ -55,6 +66,7 @@ ClassLossProgram::ClassLossProgram(const Loss& loss, const ClassLossOptions& opt
     for (int k = 0; k < options.channels.channels; ++k) {
         const Loss own = loss_of_channel(loss, options.channels, k);
         programs_.emplace_back();
+        terms_.push_back(own.terms.size());
         reads_labels_.push_back(own.reads_labels());
         if (!own.terms.empty()) programs_.back().emplace(own, device, one_, stride_);
         sums_.push_back(take(own.terms.empty() ? 0 : programs_.back()->scratch_bytes()));
@@ -87,7 +99,7 @@ void ClassLossProgram::find_components(Stream stream, int channel, void* scratch
 }
 
 void ClassLossProgram::value(Stream stream, View logit, const std::int32_t* labels, const float* step, void* scratch,
-                             double* value) const {
+                             double* value, double* terms) const {
     if (!labels) throw std::invalid_argument("a loss of several classes without labels: LossTargets::labels is null");
     device_->split_classes(stream, options_.channels, logit, labels, part_of<float>(scratch, binary_),
                            part_of<std::uint8_t>(scratch, target_));
@@ -97,7 +109,8 @@ void ClassLossProgram::value(Stream stream, View logit, const std::int32_t* labe
         if (!program) continue;
         if (reads_labels_[static_cast<std::size_t>(k)]) find_components(stream, k, scratch);
         program->value(stream, input_of(k, step, scratch), part_of<void>(scratch, sums_[static_cast<std::size_t>(k)]),
-                       value, write);
+                       value, write, terms);
+        if (terms) terms += terms_[static_cast<std::size_t>(k)];
         write = Write::accumulate;
     }
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -17,6 +18,9 @@ namespace iwseg {
 /// channel adds nothing.
 Loss loss_of_channel(const Loss& loss, const ClassChannels& channels, int channel);
 
+/// Of each value that ClassLossProgram::value gives to `terms`, which of the loss's terms it is a part of.
+std::vector<std::size_t> class_term_places(const Loss& loss, const ClassChannels& channels);
+
 /// A loss of several classes or regions: each channel's logit is set against the rest (kernels/loss/class_logits.h),
 /// and the terms of one channel are computed of it, with components of that class alone where they look at lesions.
 class ClassLossProgram {
@@ -27,9 +31,10 @@ class ClassLossProgram {
     /// Of the device's memory, aligned to 16 bytes; what value leaves there, gradient reads.
     std::int64_t scratch_bytes() const { return bytes_; }
     /// labels: (N, D, H, W) of the device, as split_classes takes them; step: as LossInput::step. *value receives the
-    /// loss: f64, memory of the device.
-    void value(Stream stream, View logit, const std::int32_t* labels, const float* step, void* scratch,
-               double* value) const;
+    /// loss: f64, memory of the device. terms: likewise receives what each term of each channel adds to it
+    /// (class_term_places); null: not wanted.
+    void value(Stream stream, View logit, const std::int32_t* labels, const float* step, void* scratch, double* value,
+               double* terms = nullptr) const;
     /// diff_logit: like the logits, receives d loss / d logit, or has it added. Writes to scratch, too.
     void gradient(Stream stream, View logit, const float* step, void* scratch, View diff_logit, Write write) const;
 
@@ -42,6 +47,7 @@ class ClassLossProgram {
     ClassLossOptions options_;
     Shape shape_, one_;                                 ///< of the logits, and of a channel's
     std::vector<std::optional<LossProgram>> programs_;  ///< of each channel
+    std::vector<std::size_t> terms_;                    ///< of each channel, how many
     std::vector<bool> reads_labels_;                    ///< of each channel
     std::int64_t bytes_ = 0, stride_ = 0;
     // Where it lies, bytes: of all channels one after the other, but for `searched_`.

@@ -73,8 +73,8 @@ class LossOperation : public Operation {
 
 class LesionLoss final : public LossOperation {
   public:
-    LesionLoss(std::string name, const Loss& loss, std::shared_ptr<const LossTargets> targets)
-        : LossOperation(std::move(name)), loss_(loss), targets_(std::move(targets)) {}
+    LesionLoss(std::string name, const Loss& loss, std::shared_ptr<const LossTargets> targets, double* terms)
+        : LossOperation(std::move(name)), loss_(loss), targets_(std::move(targets)), terms_(terms) {}
 
     std::vector<Shape> outputs(const std::vector<Shape>& inputs) const override {
         if (inputs.at(0).c != 1)
@@ -90,8 +90,8 @@ class LesionLoss final : public LossOperation {
                              targets->stride, nullptr,         targets->step};
         };
         return {made->scratch_bytes(),
-                [=](Stream stream, View logits, void* scratch, double* value) {
-                    made->value(stream, input(logits), scratch, value);
+                [=, terms = terms_](Stream stream, View logits, void* scratch, double* value) {
+                    made->value(stream, input(logits), scratch, value, Write::overwrite, terms);
                 },
                 [=](Stream stream, View logits, void* scratch, View diff_logits, Write write) {
                     made->gradient(stream, input(logits), scratch, diff_logits, write);
@@ -100,13 +100,14 @@ class LesionLoss final : public LossOperation {
 
     Loss loss_;
     std::shared_ptr<const LossTargets> targets_;
+    double* terms_;
 };
 
 class ClassLoss final : public LossOperation {
   public:
     ClassLoss(std::string name, const Loss& loss, const ClassLossOptions& classes,
-              std::shared_ptr<const LossTargets> targets)
-        : LossOperation(std::move(name)), loss_(loss), classes_(classes), targets_(std::move(targets)) {}
+              std::shared_ptr<const LossTargets> targets, double* terms)
+        : LossOperation(std::move(name)), loss_(loss), classes_(classes), targets_(std::move(targets)), terms_(terms) {}
 
     std::vector<Shape> outputs(const std::vector<Shape>& inputs) const override {
         require_class_logits(classes_.channels, {nullptr, inputs.at(0)}, name().c_str());
@@ -117,8 +118,8 @@ class ClassLoss final : public LossOperation {
     Computed program(const Backend& device, const Shape& logit) const override {
         const auto made = std::make_shared<const ClassLossProgram>(loss_, classes_, device, logit);
         return {made->scratch_bytes(),
-                [=, targets = targets_](Stream stream, View logits, void* scratch, double* value) {
-                    made->value(stream, logits, targets->labels, targets->step, scratch, value);
+                [=, targets = targets_, terms = terms_](Stream stream, View logits, void* scratch, double* value) {
+                    made->value(stream, logits, targets->labels, targets->step, scratch, value, terms);
                 },
                 [=, targets = targets_](Stream stream, View logits, void* scratch, View diff_logits, Write write) {
                     made->gradient(stream, logits, targets->step, scratch, diff_logits, write);
@@ -128,20 +129,21 @@ class ClassLoss final : public LossOperation {
     Loss loss_;
     ClassLossOptions classes_;
     std::shared_ptr<const LossTargets> targets_;
+    double* terms_;
 };
 
 }  // namespace
 
-Tensor loss(Tensor logit, const Loss& loss, const ClassLossOptions& classes,
-            std::shared_ptr<const LossTargets> targets) {
+Tensor loss(Tensor logit, const Loss& loss, const ClassLossOptions& classes, std::shared_ptr<const LossTargets> targets,
+            double* terms) {
     Graph& graph = *logit.graph;
-    auto operation = std::make_shared<ClassLoss>(graph.fresh_name("loss"), loss, classes, std::move(targets));
+    auto operation = std::make_shared<ClassLoss>(graph.fresh_name("loss"), loss, classes, std::move(targets), terms);
     return graph.add_one(std::move(operation), {logit});
 }
 
-Tensor loss(Tensor logit, const Loss& loss, std::shared_ptr<const LossTargets> targets) {
+Tensor loss(Tensor logit, const Loss& loss, std::shared_ptr<const LossTargets> targets, double* terms) {
     Graph& graph = *logit.graph;
-    auto operation = std::make_shared<LesionLoss>(graph.fresh_name("loss"), loss, std::move(targets));
+    auto operation = std::make_shared<LesionLoss>(graph.fresh_name("loss"), loss, std::move(targets), terms);
     return graph.add_one(std::move(operation), {logit});
 }
 

@@ -22,10 +22,11 @@ struct LossTargets {
 };
 
 /// The loss of logits (N, 1, D, H, W), one f64, to be given to CompileOptions::minimise. What `targets` holds is read
-/// at each run. Throws std::invalid_argument on logits of several channels.
-Tensor loss(Tensor logit, const Loss& loss, std::shared_ptr<const LossTargets> targets);
-/// The same of several classes or regions, of logits (N, K, D, H, W).
-Tensor loss(Tensor logit, const Loss& loss, const ClassLossOptions& classes,
-            std::shared_ptr<const LossTargets> targets);
+/// at each run. terms: memory of the device that receives at each run what each term adds to the loss, in its order;
+/// null: not wanted. Throws std::invalid_argument on logits of several channels.
+Tensor loss(Tensor logit, const Loss& loss, std::shared_ptr<const LossTargets> targets, double* terms = nullptr);
+/// The same of several classes or regions, of logits (N, K, D, H, W). terms: those of each channel (class_term_places).
+Tensor loss(Tensor logit, const Loss& loss, const ClassLossOptions& classes, std::shared_ptr<const LossTargets> targets,
+            double* terms = nullptr);
 
 }  // namespace iwseg

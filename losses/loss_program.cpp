@@ -35,6 +35,9 @@ LossProgram::LossProgram(const Loss& loss, const Backend& device, const Shape& l
     : device_(&device), shape_(logit), label_bound_(label_bound > 0 ? label_bound : logit.voxels() + 1) {
     const std::int64_t sums = device.loss_scratch_bytes(logit);
     for (const LossPass& pass : loss_passes(loss)) add({pass}, sums);
+    for (int i = 0; i < static_cast<int>(loss.terms.size()); ++i)
+        for (const LossPass& pass : loss_passes({"", {loss.terms[static_cast<std::size_t>(i)]}}))
+            single_.push_back({pass, Weights::as_given, steps_.front().scratch, i});
     if (has(loss, TermKind::size_weighted))
         size_weights_ = take(logit.n * label_bound_ * static_cast<std::int64_t>(sizeof(float)));
     if (has(loss, TermKind::regions)) {
@@ -42,15 +45,16 @@ LossProgram::LossProgram(const Loss& loss, const Backend& device, const Shape& l
         searched_ = take(device.nearest_lesion_scratch_bytes(logit));
     }
     const std::int64_t region_sums = device.region_loss_scratch_bytes(logit, label_bound_);
-    for (const LossTerm& term : loss.terms) {
-        for (const RegionPass& pass : region_passes(term)) add({pass}, region_sums);
+    for (int i = 0; i < static_cast<int>(loss.terms.size()); ++i) {
+        const LossTerm& term = loss.terms[static_cast<std::size_t>(i)];
+        for (const RegionPass& pass : region_passes(term)) add({pass, Weights::as_given, 0, i}, region_sums);
         if (term.kind == TermKind::size_weighted)
-            add({pass_of<formulas::PatchTversky>(term), Weights::by_size}, sums);
+            add({pass_of<formulas::PatchTversky>(term), Weights::by_size, 0, i}, sums);
         else if (term.kind == TermKind::lesion_maximum)
-            add({LesionMaximumPass{term.factor, term.warmup_steps}},
+            add({LesionMaximumPass{term.factor, term.warmup_steps}, Weights::as_given, 0, i},
                 device.lesion_maximum_scratch_bytes(logit, label_bound_));
         else if (term.kind == TermKind::instances)
-            add({InstancePass{term.factor, term.warmup_steps, term.connectivity}},
+            add({InstancePass{term.factor, term.warmup_steps, term.connectivity}, Weights::as_given, 0, i},
                 device.instance_loss_scratch_bytes(logit, label_bound_, term.connectivity));
     }
 }
@@ -83,24 +87,43 @@ void LossProgram::look_at_lesions(Stream stream, const LossInput& input, void* s
                                 at(scratch, searched_));
 }
 
-void LossProgram::value(Stream stream, const LossInput& input, void* scratch, double* value, Write write) const {
+void LossProgram::compute(Stream stream, const Step& step, const LossInput& input, void* scratch, double* value,
+                          Write write) const {
+    const LossInput own = input_of(step, input, scratch);
+    void* const sums = at(scratch, step.scratch);
+    if (const auto* pass = std::get_if<LossPass>(&step.pass))
+        device_->loss_value(stream, *pass, own, sums, value, write);
+    else if (const auto* region_pass = std::get_if<RegionPass>(&step.pass))
+        device_->region_loss_value(stream, *region_pass, own, sums, value, write);
+    else if (const auto* instances = std::get_if<InstancePass>(&step.pass))
+        device_->instance_loss_value(stream, *instances, own, sums, value, write);
+    else
+        device_->lesion_maximum_value(stream, std::get<LesionMaximumPass>(step.pass), own, sums, value, write);
+}
+
+/// Before the steps themselves, which leave in their scratch what the gradient reads.
+void LossProgram::compute_terms(Stream stream, const LossInput& input, void* scratch, double* terms) const {
+    for (const Step& step : single_) compute(stream, step, input, scratch, terms + step.term, Write::overwrite);
+    int before = kSeveral;
+    for (const Step& step : steps_) {
+        if (step.term == kSeveral) continue;
+        compute(stream, step, input, scratch, terms + step.term,
+                step.term == before ? Write::accumulate : Write::overwrite);
+        before = step.term;
+    }
+}
+
+void LossProgram::value(Stream stream, const LossInput& input, void* scratch, double* value, Write write,
+                        double* terms) const {
     if (input.stride > label_bound_ || !(input.logit.shape == shape_))
         throw std::invalid_argument("a loss of logits of another shape, or of more labels (" +
                                     std::to_string(input.stride) + ") than it was made for (" +
                                     std::to_string(label_bound_) + ")");
     if (size_weights_ >= 0 || nearest_ >= 0) formulas::require_lesion_input(input, "loss");
     look_at_lesions(stream, input, scratch);
+    if (terms) compute_terms(stream, input, scratch, terms);
     for (const Step& step : steps_) {
-        const LossInput own = input_of(step, input, scratch);
-        void* const sums = at(scratch, step.scratch);
-        if (const auto* pass = std::get_if<LossPass>(&step.pass))
-            device_->loss_value(stream, *pass, own, sums, value, write);
-        else if (const auto* region_pass = std::get_if<RegionPass>(&step.pass))
-            device_->region_loss_value(stream, *region_pass, own, sums, value, write);
-        else if (const auto* instances = std::get_if<InstancePass>(&step.pass))
-            device_->instance_loss_value(stream, *instances, own, sums, value, write);
-        else
-            device_->lesion_maximum_value(stream, std::get<LesionMaximumPass>(step.pass), own, sums, value, write);
+        compute(stream, step, input, scratch, value, write);
         write = Write::accumulate;
     }
 }

@@ -10,11 +10,13 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "engine/compile.h"
+#include "engine/device_memory.h"
 #include "engine/device_timer.h"
 #include "engine/graph.h"
 #include "kernels/components/component_weights.h"
 #include "kernels/components/components.h"
 #include "kernels/device/backend.h"
+#include "losses/class_loss_program.h"
 #include "losses/loss_operation.h"
 #include "training/resident_scans.h"
 #include "training/step_inputs.h"
@@ -81,15 +83,18 @@ struct TrainingSession::State {
         const std::vector<Tensor> logits =
             o.network.build_levels ? o.network.build_levels(seen) : std::vector<Tensor>{o.network.build(seen)};
         const std::vector<float> weights = level_weights(logits.size());
+        if (o.loss.terms.size() > 1)
+            make_terms(static_cast<std::size_t>(
+                std::count_if(weights.begin(), weights.end(), [](float weight) { return weight > 0; })));
         std::vector<Tensor> values;
         for (std::size_t i = 0; i < logits.size() && weights[i] > 0; ++i)
             values.push_back(loss_of(logits[i], weights[i] < 1 ? weights[i] * o.loss : o.loss,
-                                     i == 0 ? inputs.targets() : inputs.targets_of(logits[i].shape())));
+                                     i == 0 ? inputs.targets() : inputs.targets_of(logits[i].shape()), terms_of(i)));
         Compiled made = compile(graph, c, p, {true, o.bf16, o.layout, {logits[0]}, values});
         image = made[seen], logit = made[logits[0]];
         for (const Tensor value : values) losses.push_back(made[value]);
-        host_loss = {static_cast<double*>(c.backend().allocate_host(loss_bytes())),
-                     ReleaseHost{&c.backend(), loss_bytes()}};
+        host_loss = {static_cast<double*>(c.backend().allocate_host(host_bytes())),
+                     ReleaseHost{&c.backend(), host_bytes()}};
         const bool may_cut = o.cutting && !c.backend().host_memory && values.size() == 1;
         if (may_cut) inputs.add_cutting(made.program, image, sampling());
         optimizer = std::make_unique<Optimizer>(parameters, o.optimizer);
@@ -101,9 +106,29 @@ struct TrainingSession::State {
         if (may_cut) upload_scans();
     }
 
-    Tensor loss_of(Tensor logits, const Loss& loss, std::shared_ptr<const LossTargets> targets) const {
-        return options.classes ? iwseg::loss(logits, loss, *options.classes, std::move(targets))
-                               : iwseg::loss(logits, loss, std::move(targets));
+    Tensor loss_of(Tensor logits, const Loss& loss, std::shared_ptr<const LossTargets> targets,
+                   double* term_values) const {
+        return options.classes ? iwseg::loss(logits, loss, *options.classes, std::move(targets), term_values)
+                               : iwseg::loss(logits, loss, std::move(targets), term_values);
+    }
+
+    /// Room for what each term adds to each resolution's loss, on the device.
+    void make_terms(std::size_t levels) {
+        std::vector<std::size_t> term_of_value(options.loss.terms.size());
+        std::iota(term_of_value.begin(), term_of_value.end(), std::size_t{0});
+        if (options.classes) term_of_value = class_term_places(options.loss, options.classes->channels);
+        for (const std::size_t term : term_of_value) {
+            // The same may be there twice, with two warm-ups.
+            const std::string& name = options.loss.terms[term].name;
+            const auto known = std::find(term_names.begin(), term_names.end(), name);
+            term_places.push_back(static_cast<std::size_t>(known - term_names.begin()));
+            if (known == term_names.end()) term_names.push_back(name);
+        }
+        terms = std::make_unique<DeviceMemory>(context.backend(),
+                                               static_cast<std::int64_t>(levels * term_places.size() * sizeof(double)));
+    }
+    double* terms_of(std::size_t level) const {
+        return terms ? reinterpret_cast<double*>(terms->data()) + level * term_places.size() : nullptr;
     }
 
     const SamplingOptions& sampling() const {
@@ -130,11 +155,27 @@ struct TrainingSession::State {
         plan->bind(image, inputs.image());
     }
 
-    std::int64_t loss_bytes() const { return static_cast<std::int64_t>(losses.size() * sizeof(double)); }
+    /// Of the losses, then of their terms.
+    std::int64_t host_bytes() const {
+        return static_cast<std::int64_t>(losses.size() * sizeof(double)) + (terms ? terms->bytes() : 0);
+    }
     void copy_loss() {
         for (std::size_t i = 0; i < losses.size(); ++i)
             context.backend().copy_to_host(context.stream(), plan->data<double>(losses[i]), host_loss.get() + i,
                                            sizeof(double));
+        if (terms)
+            context.backend().copy_to_host(context.stream(), terms->data(), host_loss.get() + losses.size(),
+                                           terms->bytes());
+    }
+
+    StepOutcome outcome(double seconds) const {
+        double* const of_terms = host_loss.get() + losses.size();
+        StepOutcome made{std::accumulate(host_loss.get(), of_terms, 0.0), seconds};
+        if (!terms) return made;
+        for (const std::string& name : term_names) made.terms.push_back({name});
+        for (std::size_t i = 0; i < losses.size() * term_places.size(); ++i)
+            made.terms[term_places[i % term_places.size()]].value += of_terms[i];
+        return made;
     }
 
     Context& context;
@@ -142,8 +183,11 @@ struct TrainingSession::State {
     TrainingOptions options;
     std::unique_ptr<ResidentScans> scans;
     StepInputs inputs;
-    std::vector<Buffer> losses;                                   ///< of each resolution that has a weight
-    std::unique_ptr<double, ReleaseHost> host_loss{nullptr, {}};  ///< where the device copies them to by itself
+    std::vector<Buffer> losses;           ///< of each resolution that has a weight
+    std::unique_ptr<DeviceMemory> terms;  ///< what terms add to each of them; null where there is one term
+    std::vector<std::string> term_names;
+    std::vector<std::size_t> term_places;  ///< of each value of a resolution, which of those it is a part of
+    std::unique_ptr<double, ReleaseHost> host_loss{nullptr, {}};  ///< where the device copies all to by itself
     DeviceTimer timer;
     Buffer image, logit;
     std::unique_ptr<Optimizer> optimizer;
@@ -198,7 +242,7 @@ StepOutcome TrainingSession::finish() {
     const double seconds = s.timer.wait();
     s.optimizer->finish();
     s.parameters.set_batches_tracked(s.parameters.batches_tracked() + 1);
-    return {std::accumulate(s.host_loss.get(), s.host_loss.get() + s.losses.size(), 0.0), seconds};
+    return s.outcome(seconds);
 }
 
 double TrainingSession::run() {

@@ -38,8 +38,15 @@ struct TrainingOptions {
     std::optional<std::int64_t> memory_for_scans = {};  ///< bytes; else what is free when the plan is made
 };
 
+/// What a term of the loss, by its name without factor and warm-up, adds to it with both.
+struct TermValue {
+    std::string name;
+    double value = 0;
+};
+
 struct StepOutcome {
-    double loss = 0, seconds = 0;  ///< the time is the device's own
+    double loss = 0, seconds = 0;       ///< the time is the device's own
+    std::vector<TermValue> terms = {};  ///< of a loss of several
 };
 
 /// Network, loss, backward pass and update for one input shape: the plan behind `iwseg train` and `bench step`. A run

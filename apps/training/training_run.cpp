@@ -153,6 +153,14 @@ void print_start(const Context& context, const Dataset& dataset, const Split& sp
     std::fflush(stdout);
 }
 
+/// "terms": {"dice": 0.41, "ce": 0.12}, of a line of log.jsonl; nothing where there is one term.
+std::string terms_text(const std::vector<TermValue>& terms) {
+    std::string text;
+    for (const TermValue& term : terms)
+        text += fmt::format(R"({}"{}": {})", text.empty() ? "" : ", ", term.name, term.value);
+    return text.empty() ? "" : fmt::format(R"("terms": {{{}}}, )", text);
+}
+
 /// What one training holds while it runs.
 class TrainingLoop {
   public:
@@ -258,8 +266,13 @@ class TrainingLoop {
             const StepOutcome one = compute_batch();
             sum.loss += one.loss;
             sum.seconds += one.seconds;
+            if (sum.terms.empty())
+                sum.terms = one.terms;
+            else
+                for (std::size_t i = 0; i < one.terms.size(); ++i) sum.terms[i].value += one.terms[i].value;
         }
         sum.loss /= config_.accumulate;
+        for (TermValue& term : sum.terms) term.value /= config_.accumulate;
         return sum;
     }
 
@@ -267,7 +280,7 @@ class TrainingLoop {
         const double rate = config_.learning_rate_at(done_);
         PatchContent content;
         const Clock::time_point start = Clock::now();
-        const auto [loss, seconds] = compute(content);
+        const auto [loss, seconds, terms] = compute(content);
         // Waiting for data costs only what it lasts longer than the device is at work.
         const double wait = std::clamp(seconds_since(start) - seconds, 0.0, seconds_waited());
         const std::int64_t epoch = done_ / config_.steps_per_epoch;
@@ -277,16 +290,20 @@ class TrainingLoop {
                 fmt::format("the loss is not a number at step {}, with learning_rate {}: try a lower "
                             "one ({})",
                             done_, rate, kept_checkpoint()));
-        log_.append(
-            fmt::format(R"({{"step": {}, "epoch": {}, "loss": {}, "rate": {}, "seconds": {:.6f}, "wait": {:.6f}, )"
-                        R"("lesion_voxels": {}, "components": {}}})",
-                        done_, epoch, loss, rate, seconds, wait, content.lesion_voxels, content.components));
-        events_.add_scalars(done_, {{"loss", static_cast<float>(loss)},
-                                    {"learning_rate", static_cast<float>(rate)},
-                                    {"time/step_seconds", static_cast<float>(seconds)},
-                                    {"time/wait_seconds", static_cast<float>(wait)},
-                                    {"batch/lesion_voxels", static_cast<float>(content.lesion_voxels)},
-                                    {"batch/components", static_cast<float>(content.components)}});
+        log_.append(fmt::format(
+            R"({{"step": {}, "epoch": {}, "loss": {}, {}"rate": {}, "seconds": {:.6f}, "wait": {:.6f}, )"
+            R"("lesion_voxels": {}, "components": {}}})",
+            done_, epoch, loss, terms_text(terms), rate, seconds, wait, content.lesion_voxels, content.components));
+        std::vector<std::pair<std::string, float>> scalars{
+            {"loss", static_cast<float>(loss)},
+            {"learning_rate", static_cast<float>(rate)},
+            {"time/step_seconds", static_cast<float>(seconds)},
+            {"time/wait_seconds", static_cast<float>(wait)},
+            {"batch/lesion_voxels", static_cast<float>(content.lesion_voxels)},
+            {"batch/components", static_cast<float>(content.components)}};
+        for (const TermValue& term : terms)
+            scalars.emplace_back("loss_term/" + term.name, static_cast<float>(term.value));
+        events_.add_scalars(done_, scalars);
         return loss;
     }
 

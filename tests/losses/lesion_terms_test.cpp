@@ -269,6 +269,25 @@ TEST_P(LesionTerms, WarmUpsRiseFromNothingToTheWhole) {
     expect_as_defined("dice + ce @warmup 0.4 + 0.1*cat @warmup 0.5 + mil @warmup 0.2", b, shape.elements());
 }
 
+TEST_P(LesionTerms, EachOfSeveralAddsWhatItWouldBeAlone) {
+    // 1e-6: voxels' terms that share a pass are rounded alike, but may be multiplied and added in one where they are
+    // not.
+    const Loss loss = loss_from_name(
+        "dice + 0.5*ce + iwdice + tversky(0.2, 0.8) @warmup 0.1 + 0.1*cat @warmup 0.2 + 0.2*mil + ici + blob(dice + "
+        "tversky) "
+        "+ 3*cc(ce)");
+    const Shape shape{2, 1, 4, 6, 7};
+    Batch b = lesion_batch(shape, random_lesions(shape, 0.2, 0.1, random_), 26, 2.0, random_);
+    b.step = 5;
+    const Result all = compute(loss, b);
+    ASSERT_EQ(all.terms.size(), loss.terms.size() + 1);  // with the sentinel
+    for (std::size_t i = 0; i < loss.terms.size(); ++i) {
+        const double alone = compute({"", {loss.terms[i]}}, b).value;
+        EXPECT_NEAR(all.terms[i], alone, 1e-6 * std::fabs(alone)) << loss.terms[i].name;
+        EXPECT_NE(alone, 0) << loss.terms[i].name;
+    }
+}
+
 TEST_P(LesionTerms, NoScheduleOfTheThreadsChangesABit) {
     if (GetParam() != TestBackend::simt) GTEST_SKIP() << "schedules are the executor's";
     const Shape shape{2, 1, 4, 8, 20};

@@ -67,7 +67,10 @@ Result compute_classes(TestBackend backend, const Loss& loss, const ClassBatch& 
                                       -7.0);
     const KernelArray<double> value(device, 1, -7.0);
     const View logits{logit.data(), b.shape, type};
-    program.value(stream, logits, labels.data(), nullptr, scratch.data(), value.data());
+    const KernelArray<double> terms(device, static_cast<std::int64_t>(class_term_places(loss, b.channels).size()) + 1,
+                                    -7.0);
+    program.value(stream, logits, labels.data(), nullptr, scratch.data(), value.data(), terms.data());
+    expect_sum(terms.host(), value.host()[0]);
     program.gradient(stream, logits, nullptr, scratch.data(), {gradient.data(), b.shape, type}, write);
     EXPECT_EQ(scratch.host().back(), -7.0) << "wrote past the scratch";
     const std::vector<T> gradients = gradient.host();

@@ -39,6 +39,7 @@ struct Batch {
 struct Result {
     double value;
     std::vector<float> gradient;
+    std::vector<double> terms = {};  ///< what each adds, of several
 };
 
 inline Batch random_batch(const Shape& shape, double spread, std::mt19937& random) {
@@ -53,6 +54,16 @@ inline Batch random_batch(const Shape& shape, double spread, std::mt19937& rando
     }
     for (std::int64_t i = 0; i < shape.n * b.stride; ++i) b.table.push_back(weight(random));
     return b;
+}
+
+/// That what terms add is the value, but for rounding in f64; values end with what lies behind them.
+inline void expect_sum(const std::vector<double>& terms, double value) {
+    double sum = 0, size = 0;
+    for (std::size_t i = 0; i + 1 < terms.size(); ++i) sum += terms[i], size += std::fabs(terms[i]);
+    if (std::isfinite(value)) {
+        EXPECT_NEAR(sum, value, 1e-6 * size + 1e-12);
+    }
+    EXPECT_EQ(terms.back(), -7.0) << "wrote past the terms";
 }
 
 template <class T = float>
@@ -75,13 +86,18 @@ Result compute(TestBackend backend, const Loss& loss, const Batch& b, Stream thr
     const KernelArray<double> scratch(device, program.scratch_bytes() / static_cast<std::int64_t>(sizeof(double)) + 1,
                                       -7.0);
     const KernelArray<double> value(device, 1, -7.0);
-    program.value(stream, input, scratch.data(), value.data());
+    // As a training asks for them: of losses of several terms. They leave what the gradient reads as it is without.
+    const bool several = loss.terms.size() > 1;
+    const KernelArray<double> terms(device, static_cast<std::int64_t>(loss.terms.size()) + 1, -7.0);
+    program.value(stream, input, scratch.data(), value.data(), Write::overwrite, several ? terms.data() : nullptr);
     program.gradient(stream, input, scratch.data(), {gradient.data(), b.shape, type}, Write::overwrite);
     EXPECT_EQ(scratch.host().back(), -7.0) << "wrote past the scratch";
+    if (several) expect_sum(terms.host(), value.host()[0]);
     const std::vector<T> gradients = gradient.host();
     EXPECT_EQ(to_f32(gradients.back()), -7.0f) << "wrote past the gradient";
     Result result{value.host()[0], {}};
     for (std::size_t v = 0; v < b.logit.size(); ++v) result.gradient.push_back(to_f32(gradients[v]));
+    if (several) result.terms = terms.host();
     if (backend == TestBackend::simt) simt::check_sentinels();
     return result;
 }
