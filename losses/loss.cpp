@@ -50,8 +50,9 @@ bool Loss::weighted() const {
     return std::any_of(terms.begin(), terms.end(), [](const LossTerm& term) { return term.weighted; });
 }
 bool Loss::reads_labels() const {
-    return weighted() ||
-           std::any_of(terms.begin(), terms.end(), [](const LossTerm& term) { return term.kind != TermKind::voxels; });
+    return weighted() || std::any_of(terms.begin(), terms.end(), [](const LossTerm& term) {
+               return term.kind != TermKind::voxels && term.kind != TermKind::hardest_voxels;
+           });
 }
 bool Loss::warms_up() const {
     return std::any_of(terms.begin(), terms.end(), [](const LossTerm& term) { return term.warmup_steps > 0; });

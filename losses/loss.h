@@ -11,6 +11,7 @@ namespace iwseg {
 /// What a term is computed over.
 enum class TermKind : std::uint8_t {
     voxels,          ///< a formula of sums over voxels
+    hardest_voxels,  ///< cross-entropy of the hardest of them: topk
     size_weighted,   ///< the same, weighted by lesion size: cat
     lesion_maximum,  ///< the largest probability of each lesion: mil
     instances,       ///< Dice of each lesion with the detections that reach it: ici
@@ -26,6 +27,7 @@ struct LossTerm {
     TermKind kind = TermKind::voxels;
     float warmup = 0;                  ///< epochs over which the factor rises from 0, as it is written; 0: it does not
     float warmup_steps = 0;            ///< the same in steps
+    float percent = 0;                 ///< of the voxels, in terms of kind hardest_voxels
     int connectivity = 26;             ///< of the output's components, in terms of kind instances
     std::vector<LossTerm> inner = {};  ///< the terms in brackets, of kind voxels, without weights and warm-ups
 

@@ -50,6 +50,9 @@ LossProgram::LossProgram(const Loss& loss, const Backend& device, const Shape& l
         for (const RegionPass& pass : region_passes(term)) add({pass, Weights::as_given, 0, i}, region_sums);
         if (term.kind == TermKind::size_weighted)
             add({pass_of<formulas::PatchTversky>(term), Weights::by_size, 0, i}, sums);
+        else if (term.kind == TermKind::hardest_voxels)
+            add({HardestPass{term.percent, term.factor, term.warmup_steps}, Weights::as_given, 0, i},
+                device.hardest_voxels_scratch_bytes(logit));
         else if (term.kind == TermKind::lesion_maximum)
             add({LesionMaximumPass{term.factor, term.warmup_steps}, Weights::as_given, 0, i},
                 device.lesion_maximum_scratch_bytes(logit, label_bound_));
@@ -97,6 +100,8 @@ void LossProgram::compute(Stream stream, const Step& step, const LossInput& inpu
         device_->region_loss_value(stream, *region_pass, own, sums, value, write);
     else if (const auto* instances = std::get_if<InstancePass>(&step.pass))
         device_->instance_loss_value(stream, *instances, own, sums, value, write);
+    else if (const auto* hardest = std::get_if<HardestPass>(&step.pass))
+        device_->hardest_voxels_value(stream, *hardest, own, sums, value, write);
     else
         device_->lesion_maximum_value(stream, std::get<LesionMaximumPass>(step.pass), own, sums, value, write);
 }
@@ -139,6 +144,8 @@ void LossProgram::gradient(Stream stream, const LossInput& input, const void* sc
             device_->region_loss_gradient(stream, *region_pass, own, sums, diff_logit, write);
         else if (const auto* instances = std::get_if<InstancePass>(&step.pass))
             device_->instance_loss_gradient(stream, *instances, own, sums, diff_logit, write);
+        else if (const auto* hardest = std::get_if<HardestPass>(&step.pass))
+            device_->hardest_voxels_gradient(stream, *hardest, own, sums, diff_logit, write);
         else
             device_->lesion_maximum_gradient(stream, std::get<LesionMaximumPass>(step.pass), own, sums, diff_logit,
                                              write);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/device/backend.h"
+#include "kernels/loss/hardest_voxels.h"
 #include "kernels/loss/instance_loss.h"
 #include "kernels/loss/lesion_maximum.h"
 #include "kernels/loss/loss.h"
@@ -33,7 +34,7 @@ class LossProgram {
   private:
     enum class Weights : std::uint8_t { as_given, by_size };
     struct Step {
-        std::variant<LossPass, LesionMaximumPass, InstancePass, RegionPass> pass;
+        std::variant<LossPass, HardestPass, LesionMaximumPass, InstancePass, RegionPass> pass;
         Weights weights = Weights::as_given;
         std::int64_t scratch = 0;  ///< where its own begins, bytes
         int term = kSeveral;       ///< of the loss, that it computes, or a part of

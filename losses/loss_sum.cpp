@@ -72,6 +72,7 @@ class SumReader {
         for (const WrittenTerm& inside : written.inner) {
             const LossTerm& inner = term.inner.emplace_back(term_of(inside));
             const std::string which = "'" + inner.name + "' cannot stand in " + term.name + "'s brackets: ";
+            if (inner.kind == TermKind::hardest_voxels) fail(which + "it is of the voxels of a whole batch");
             if (inner.kind != TermKind::voxels) fail(which + "it is of single lesions itself");
             if (inner.weighted) fail(which + "lesions count alike there, without inverse weights");
             if (inner.warmup > 0) fail(which + "a warm-up is that of " + term.name + " as a whole, after its brackets");

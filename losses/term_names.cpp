@@ -24,6 +24,7 @@ constexpr LossOptions::Range kErrors{1e-3, 100}, kShares{0, 1};
 constexpr Argument kTversky[] = {{"over", 0.3f, kErrors}, {"under", 0.7f, kErrors}};
 constexpr Argument kFocalTversky[] = {
     {"over", 0.3f, kErrors}, {"under", 0.7f, kErrors}, {"gamma", 4.0f / 3, {0.1, 10}}};
+constexpr Argument kTopK[] = {{"percent", 10, {0.01, 100}}};
 constexpr Argument kUnifiedFocal[] = {{"share", 0.5f, kShares}, {"delta", 0.6f, kShares}, {"gamma", 0.5f, {0, 0.99}}};
 
 /// A term's names, the first of which is written.
@@ -66,6 +67,7 @@ constexpr Row kRows[] = {
          return Formula(formulas::UnifiedFocal{n[0], n[1], n[2]});
      },
      kUnifiedFocal},
+    {"topk", "", no_formula, kTopK, TermKind::hardest_voxels},
     {"cat",
      "",
      [](const LossOptions&, const float*) { return Formula(formulas::PatchTversky{}); },
@@ -126,6 +128,7 @@ LossTerm make_term(const Row& row, const std::string& name, bool weighted, const
     if (!given.empty()) numbers = given;
     LossTerm term{published ? name : with_numbers(name, numbers), row.formula(options, numbers.data()), weighted};
     term.kind = row.kind;
+    if (row.kind == TermKind::hardest_voxels) term.percent = numbers.front();
     if (row.kind == TermKind::instances) term.connectivity = options.connectivity;
     return term;
 }

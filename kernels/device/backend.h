@@ -22,6 +22,7 @@
 #include "kernels/elementwise/reorder.h"
 #include "kernels/elementwise/softmax.h"
 #include "kernels/loss/class_logits.h"
+#include "kernels/loss/hardest_voxels.h"
 #include "kernels/loss/instance_loss.h"
 #include "kernels/loss/lesion_maximum.h"
 #include "kernels/loss/loss.h"
@@ -52,6 +53,7 @@
     X(convolution_engines) X(preferred_layout) X(pack_all_weights) X(unpack_all_weights) X(add_bias) X(activate) \
     X(activate_backward) X(max_pool) \
     X(max_pool_backward) X(upsample) X(upsample_backward) X(loss_scratch_bytes) X(loss_value) X(loss_gradient) \
+    X(hardest_voxels_scratch_bytes) X(hardest_voxels_value) X(hardest_voxels_gradient) \
     X(lesion_maximum_scratch_bytes) X(lesion_maximum_value) X(lesion_maximum_gradient) X(size_weights) \
     X(region_loss_scratch_bytes) X(region_loss_value) X(region_loss_gradient) X(nearest_lesion_scratch_bytes) \
     X(nearest_lesion) X(instance_loss_scratch_bytes) X(instance_loss_value) X(instance_loss_gradient) \

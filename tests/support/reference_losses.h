@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <set>
 #include <utility>
@@ -210,6 +211,19 @@ inline double lesion_maximum(const LossBatch& b) {
     return least.empty() ? 0 : total / static_cast<double>(least.size());
 }
 
+/// The mean cross-entropy of so many percent of the known voxels, of all samples together, those of the largest.
+inline double hardest_voxels(const LossBatch& b, double percent) {
+    std::vector<double> errors;
+    for (const LossVoxel& v : known_voxels(b)) errors.push_back(v.error);
+    if (errors.empty()) return 0;
+    std::sort(errors.begin(), errors.end(), std::greater<>());
+    const auto most = static_cast<std::size_t>(static_cast<double>(errors.size()) * percent / 100);
+    errors.resize(std::max<std::size_t>(1, most));
+    double total = 0;
+    for (const double error : errors) total += error;
+    return total / static_cast<double>(errors.size());
+}
+
 /// The instance-wise part of ICI, arXiv 2304.06229: each lesion's Dice with the detections that reach it.
 inline double instances(const LossBatch& b) {
     constexpr double smooth = 1e-5;
@@ -307,6 +321,7 @@ inline double of_regions(const LossTerm& term, const LossBatch& b) {
 inline double term_value(const LossTerm& term, const LossBatch& b) {
     if (term.kind == TermKind::blobs || term.kind == TermKind::regions) return of_regions(term, b);
     if (term.kind == TermKind::size_weighted) return component_adaptive(term.formula, b);
+    if (term.kind == TermKind::hardest_voxels) return hardest_voxels(b, term.percent);
     if (term.kind == TermKind::lesion_maximum) return lesion_maximum(b);
     if (term.kind == TermKind::instances) return instances(b);
     LossBatch read = b;  // weights count in weighted terms only
