@@ -10,6 +10,7 @@
 
 #include "kernels/convolution/amx/amx_convolution.h"
 #include "kernels/convolution/onednn.h"
+#include "kernels/convolution/taps/vectors.h"
 #include "tests/support/convolution_fixture.h"
 #include "tests/support/tile_model.h"
 
@@ -208,6 +209,7 @@ TEST_F(ConvolutionEpilogue, EqualsDoublePrecisionByEveryEngine) {
             });
         }
     std::set<std::string> expected{"oneDNN", "projection", "tiles"};
+    if (cpu::best_vectors() != cpu::Vectors::none) expected.insert("taps");
     if (cpu::backend().preferred_layout(16) == Layout::blocked16) expected.insert({"rows", "winograd"});
     for (const std::string& engine : expected) EXPECT_TRUE(engines.count(engine)) << engine << " was not there";
 }

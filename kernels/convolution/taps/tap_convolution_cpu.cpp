@@ -45,12 +45,15 @@ class TapConvolution final : public Convolution {
                                                   : "");
     }
     std::int64_t scratch_bytes() const override { return rest_at_ + aligned(rest_); }
+    bool takes_epilogue() const override { return options_.epilogue.wanted; }
+    void use_epilogue(const Epilogue& epilogue) override { epilogue_ = epilogue; }
 
     void forward(Stream stream, View src, const float* weights, const float* bias, View dst, void* scratch) override {
         char* const packed = rest(scratch);
         forward_->pack_weights(stream, weights, packed);
-        forward_->run(stream, src, packed, packed + aligned(forward_->packed_weight_bytes()),
-                      options_.bias ? bias : nullptr, options_.write == Write::accumulate, dst);
+        forward_->run(
+            stream, src, packed, packed + aligned(forward_->packed_weight_bytes()),
+            {options_.bias ? bias : nullptr, options_.write == Write::accumulate, options_.epilogue, epilogue_}, dst);
     }
 
     void backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) override {
@@ -58,7 +61,7 @@ class TapConvolution final : public Convolution {
         data_->pack_weights(stream, weights, packed);
         const View blocked{plain_source() ? scratch : diff_src.data, diff_src.shape, diff_src.type,
                            options_.dst_layout};
-        data_->run(stream, diff_dst, packed, packed + aligned(data_->packed_weight_bytes()), nullptr, false, blocked);
+        data_->run(stream, diff_dst, packed, packed + aligned(data_->packed_weight_bytes()), {}, blocked);
         if (plain_source()) reorder(stream, blocked, diff_src);
     }
 
@@ -76,6 +79,7 @@ class TapConvolution final : public Convolution {
     char* rest(void* scratch) const { return static_cast<char*>(scratch) + rest_at_; }
 
     ConvolutionOptions options_;
+    Epilogue epilogue_;
     bool pairs_;
     Vectors vectors_;
     std::optional<TapSums> forward_, data_;

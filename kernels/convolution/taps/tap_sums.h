@@ -13,6 +13,14 @@ namespace iwseg::cpu {
 
 enum class TapDirection : std::uint8_t { result, source_gradient };
 
+/// What becomes of sums: + bias (of all channels, or null), + what lies there where it accumulates, then the epilogue.
+struct TapFinish {
+    const float* bias = nullptr;
+    bool accumulate = false;
+    EpilogueForm form = {};  ///< of results
+    Epilogue epilogue = {};
+};
+
 class TapSums {
   public:
     /// The source of the sums may be of plain channels, for a result; what is written is blocked as options.dst_layout.
@@ -27,10 +35,8 @@ class TapSums {
     std::int64_t packed_source_bytes() const;
     /// weights: those of the convolution, (O, C / groups, kernel); rounded to bf16 where that is the source's type.
     void pack_weights(Stream stream, const float* weights, void* packed) const;
-    /// room: packed_source_bytes(). to = what is summed, + bias (of to's channels) where there is one, + what lies
-    /// there where it accumulates.
-    void run(Stream stream, View from, const void* packed, void* room, const float* bias, bool accumulate,
-             View to) const;
+    /// room: packed_source_bytes(). to = what the finish makes of what is summed.
+    void run(Stream stream, View from, const void* packed, void* room, const TapFinish& finish, View to) const;
 
   private:
     /// A phase along depth and one along height; their positions are cut into bands of rows of a plane.
@@ -62,12 +68,11 @@ class TapSums {
                    std::vector<Tap>& taps) const;
     bool passes_caches(const View& to) const;
     template <int B, class T>
-    void run_item(const Item& item, const View& from, char* copy, const void* packed, const float* bias,
-                  bool accumulate, const View& to) const;
+    void run_item(const Item& item, const View& from, char* copy, const void* packed, const TapFinish& finish,
+                  const View& to) const;
     template <int B, class T>
     void run_chunk(const Item& item, const Source& source, const AxisTaps& width, const Chunk& chunk,
-                   const std::vector<Tap>& taps, const void* packed, const float* bias, bool accumulate,
-                   const View& to) const;
+                   const std::vector<Tap>& taps, const void* packed, const TapFinish& finish, const View& to) const;
 
     ConvolutionOptions options_;
     TapDirection direction_;

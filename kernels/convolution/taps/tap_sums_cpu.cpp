@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "base/bytes.h"
+#include "kernels/convolution/epilogue_block.h"
 #include "kernels/convolution/taps/thread_room.h"
 #include "kernels/cpu/cpu_blocks.h"
 #include "kernels/cpu/vector_clones.h"
@@ -34,8 +36,8 @@ struct Pitches {
 
 /// What becomes of the sums of a block of channels at neighbouring positions.
 template <int B, class T, bool kAccumulate>
-IWSEG_VECTOR_CLONES void finish(const float* sums, std::int64_t positions, const Pitches& pitch, const float* bias,
-                                T* to) {
+IWSEG_VECTOR_CLONES void finish_plain(const float* sums, std::int64_t positions, const Pitches& pitch,
+                                      const float* bias, T* to) {
     for (std::int64_t i = 0; i < positions; ++i, sums += pitch.from, to += pitch.to)
         for (int b = 0; b < B; ++b) {
             const float value = sums[b] + bias[b];
@@ -56,8 +58,28 @@ void fence() {
 }
 #else
 void fence() {}
-constexpr auto finish_past_caches = finish<16, float, false>;
+constexpr auto finish_past_caches = finish_plain<16, float, false>;
 #endif
+
+/// The same and an epilogue after it, of a result, whose positions lie side by side: in whole vectors, beyond the last
+/// position too, so that nothing is left for single elements.
+template <int B, class T, bool kAccumulate>
+IWSEG_VECTOR_CLONES void finish_after(const BlockEpilogue<B>& epilogue, const float* sums, std::int64_t positions,
+                                      std::int64_t pitch, T* to, T* after) {
+    constexpr int kLanes = BlockEpilogue<B>::kLanes;
+    alignas(kCacheLine) float own[(kTapTilePositions * B + kLanes - 1) / kLanes * kLanes] = {};
+    const std::int64_t elements = positions * B;
+    for (std::int64_t i = 0; i < positions; ++i)
+        for (int b = 0; b < B; ++b) {
+            const float value = sums[i * pitch + b] + epilogue.bias[b];
+            own[i * B + b] = kAccumulate ? to_f32(to[i * B + b]) + value : value;
+        }
+    for (std::int64_t i = 0; after && i < elements; ++i) store(to[i], own[i]);
+    for (std::int64_t i = 0; i < elements; i += kLanes)
+        for (int l = 0; l < kLanes; ++l) own[i + l] = epilogue(own[i + l], l);
+    T* const result = after ? after : to;
+    for (std::int64_t i = 0; i < elements; ++i) store(result[i], own[i]);
+}
 
 }  // namespace
 
@@ -317,17 +339,22 @@ bool TapSums::passes_caches(const View& to) const {
 
 template <int B, class T>
 void TapSums::run_chunk(const Item& item, const Source& source, const AxisTaps& width, const Chunk& chunk,
-                        const std::vector<Tap>& taps, const void* packed, const float* bias, bool accumulate,
+                        const std::vector<Tap>& taps, const void* packed, const TapFinish& finish,
                         const View& to) const {
     const std::int64_t size = pairs_ ? 2 : 4, step = item.h->src_step * source.row, wide = chunk.blocks * B;
     const std::int64_t blocks = padded_channels(to.layout, to_.c) / B;
     const std::int64_t first = item.group * output_blocks_ + chunk.first;
     const std::int64_t z = item.plane * item.d->dst_step + item.d->dst_first;
     float bias_of[kTapTileOutputs] = {};
-    for (std::int64_t o = 0; bias && o < wide; ++o)
-        if (const std::int64_t c = first * B + o; c < to_.c) bias_of[o] = bias[c];
-    auto finish_row = accumulate ? finish<B, T, true> : finish<B, T, false>;
-    const bool past = B == 16 && to.type == Type::f32 && !accumulate && passes_caches(to);
+    for (std::int64_t o = 0; finish.bias && o < wide; ++o)
+        if (const std::int64_t c = first * B + o; c < to_.c) bias_of[o] = finish.bias[c];
+    auto finish_row = finish.accumulate ? finish_plain<B, T, true> : finish_plain<B, T, false>;
+    const bool past = B == 16 && to.type == Type::f32 && !finish.accumulate && !finish.form.wanted && passes_caches(to);
+    BlockEpilogue<B> epilogues[kTapTileOutputs / B];
+    for (int b = 0; finish.form.wanted && b < chunk.blocks; ++b)
+        epilogues[b] = BlockEpilogue<B>(finish.form, finish.epilogue, finish.bias, first + b, to_.c);
+    const auto finish_epilogue = finish.accumulate ? finish_after<B, T, true> : finish_after<B, T, false>;
+    T* const beside = finish.form.beside ? finish.epilogue.beside.as<T>() : nullptr;
     if constexpr (B == 16 && std::is_same_v<T, float>)
         if (past) finish_row = finish_past_caches;
     const TapTileKind kind = kind_of(chunk);
@@ -364,8 +391,13 @@ void TapSums::run_chunk(const Item& item, const Source& source, const AxisTaps& 
                     if (const std::int64_t real = to_.c - (first + b) * B; real < B)
                         for (std::int64_t v = r * voxels; v < (r + 1) * voxels; ++v)
                             std::fill(at + v * wide + b * B + real, at + v * wide + (b + 1) * B, 0.0f);
-                    finish_row(at + r * voxels * wide + b * B, voxels, {wide, width.dst_step * B}, bias_of + b * B,
-                               to.as<T>() + (row * to_.w + x * width.dst_step + width.dst_first) * B);
+                    const float* const from = at + r * voxels * wide + b * B;
+                    const std::int64_t place = (row * to_.w + x * width.dst_step + width.dst_first) * B;
+                    if (finish.form.wanted)
+                        finish_epilogue(epilogues[b], from, voxels, wide, to.as<T>() + place,
+                                        beside ? beside + place : nullptr);
+                    else
+                        finish_row(from, voxels, {wide, width.dst_step * B}, bias_of + b * B, to.as<T>() + place);
                 }
         }
     }
@@ -373,8 +405,8 @@ void TapSums::run_chunk(const Item& item, const Source& source, const AxisTaps& 
 }
 
 template <int B, class T>
-void TapSums::run_item(const Item& item, const View& from, char* copy, const void* packed, const float* bias,
-                       bool accumulate, const View& to) const {
+void TapSums::run_item(const Item& item, const View& from, char* copy, const void* packed, const TapFinish& finish,
+                       const View& to) const {
     thread_local std::vector<Tap> taps;
     const Source source = source_of(item, from, copy);
     for (const AxisTaps& width : w_) {
@@ -382,20 +414,19 @@ void TapSums::run_item(const Item& item, const View& from, char* copy, const voi
         for (std::int64_t c = item.first_chunk; c < item.last_chunk; ++c) {
             const Chunk& chunk = chunks_[static_cast<std::size_t>(c)];
             if (chunk.blocks != listed) list_taps(item, source, width, listed = chunk.blocks, taps);
-            run_chunk<B, T>(item, source, width, chunk, taps, packed, bias, accumulate, to);
+            run_chunk<B, T>(item, source, width, chunk, taps, packed, finish, to);
         }
     }
 }
 
-void TapSums::run(Stream stream, View from, const void* packed, void* room, const float* bias, bool accumulate,
-                  View to) const {
+void TapSums::run(Stream stream, View from, const void* packed, void* room, const TapFinish& finish, View to) const {
     char* const copy = static_cast<char*>(room);
     if (reading_ == Reading::copy) pack_all(stream, from, copy);
     with_real(to.type, [&](auto real) {
         with_block(block_, [&](auto width) {
             if constexpr (width > 1)
                 parallel_for(stream, items_, [&](std::int64_t i) {
-                    run_item<width, decltype(real)>(item_at(i), from, copy, packed, bias, accumulate, to);
+                    run_item<width, decltype(real)>(item_at(i), from, copy, packed, finish, to);
                 });
         });
     });
