@@ -25,11 +25,19 @@ if(IWSEG_SANITIZE)
 endif()
 target_compile_options(iwseg_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${iwseg_cxx_flags}>")
 
-# The CMake package file of Debian's oneDNN asks for OpenCL, which the CPU library does not need.
-find_path(ONEDNN_INCLUDE dnnl.hpp REQUIRED)
-find_library(ONEDNN_LIBRARY dnnl REQUIRED)
-add_library(iwseg_onednn INTERFACE)
-target_link_libraries(iwseg_onednn INTERFACE $<BUILD_INTERFACE:${ONEDNN_LIBRARY}> $<INSTALL_INTERFACE:dnnl>)
+# Files that a folder's target does not have: one of those that stand for each other, with oneDNN and without.
+set(iwseg_left_out "(apps/main|kernels/device/no_cuda|kernels/convolution/no_onednn)\\.cpp$")
+set(iwseg_onednn "")
+if(IWSEG_ONEDNN)
+    # The CMake package file of Debian's oneDNN asks for OpenCL, which the CPU library does not need.
+    find_path(ONEDNN_INCLUDE dnnl.hpp REQUIRED)
+    find_library(ONEDNN_LIBRARY dnnl REQUIRED)
+    set(iwseg_onednn iwseg_onednn)
+    add_library(iwseg_onednn INTERFACE)
+    target_link_libraries(iwseg_onednn INTERFACE $<BUILD_INTERFACE:${ONEDNN_LIBRARY}> $<INSTALL_INTERFACE:dnnl>)
+else()
+    set(iwseg_left_out "(apps/main|kernels/device/no_cuda|kernels/convolution/onednn/[a-z_]*)\\.cpp$")
+endif()
 
 # The NIfTI C library that understands NIfTI-1 and NIfTI-2 alike, zlib to read .nii.gz and libdeflate to write it.
 if(IWSEG_APPS)
@@ -66,7 +74,7 @@ function(iwseg_folder name)
         get_target_property(taken iwseg_${other} SOURCES)
         list(REMOVE_ITEM sources ${taken})
     endforeach()
-    list(FILTER sources EXCLUDE REGEX "(apps/main|kernels/device/no_cuda)\\.cpp$")
+    list(FILTER sources EXCLUDE REGEX "${iwseg_left_out}")
     if(NOT sources)
         file(WRITE ${CMAKE_BINARY_DIR}/empty.cpp "")
         set(sources ${CMAKE_BINARY_DIR}/empty.cpp)

@@ -4,9 +4,11 @@ include(cmake/public_headers.cmake)
 include(cmake/pkg_config.cmake)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/iwseg)
-set_target_properties(iwseg_onednn PROPERTIES EXPORT_NAME onednn)
+if(IWSEG_ONEDNN)
+    set_target_properties(iwseg_onednn PROPERTIES EXPORT_NAME onednn)
+endif()
 install(TARGETS iwseg_base iwseg_components iwseg_kernels iwseg_engine iwseg_models iwseg_losses iwseg_training iwseg_c_api
-        iwseg_onednn EXPORT iwseg ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+        ${iwseg_onednn} EXPORT iwseg ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 if(IWSEG_SHARED)
     install(TARGETS iwseg_shared EXPORT iwseg LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 endif()

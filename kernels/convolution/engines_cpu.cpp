@@ -6,7 +6,8 @@
 #include "base/error.h"
 #include "kernels/convolution/amx/amx_convolution.h"
 #include "kernels/convolution/direct.h"
-#include "kernels/convolution/onednn.h"
+#include "kernels/convolution/onednn/onednn.h"
+#include "kernels/convolution/operands.h"
 #include "kernels/convolution/projection.h"
 #include "kernels/convolution/row_convolution.h"
 #include "kernels/convolution/taps/tap_convolution.h"
@@ -20,6 +21,9 @@ void check(const ConvolutionOptions& o) {
     o.check();
     if (o.src_layout != o.dst_layout && o.src_layout != Layout::ncdhw && o.dst_layout != Layout::ncdhw)
         throw std::invalid_argument("convolution: source and result of different blocked layouts");
+    if (o.src_layout != o.dst_layout && o.src_layout != Layout::ncdhw && !is_projection(o))
+        throw std::invalid_argument(
+            "convolution: a plain result of a blocked source is for few channels and a kernel of 1");
 }
 
 ConvolutionPasses passes_of(ConvolutionPass pass) {
@@ -138,10 +142,8 @@ bool taps_are_faster(const ConvolutionOptions& options, ConvolutionPass pass) {
     return !bf16 && !(options.stride == 1) && bytes_of(options.src, Type::f32, options.src_layout) >= 16 << 20;
 }
 
-/// Of another kernel, a stride, groups or rows of one voxel, for one pass.
-Made make_other_pass(Stream stream, const ConvolutionOptions& options, ConvolutionPass pass) {
-    const ConvolutionPasses passes = passes_of(pass);
-    if (taps_are_faster(options, pass)) return make_tap_convolution(options, passes);
+/// What takes any kernel, stride and groups: oneDNN, where it is part of the build and takes it, else our own.
+std::unique_ptr<Convolution> make_any(Stream stream, const ConvolutionOptions& options, ConvolutionPasses passes) {
     try {
         if (auto made = make_onednn_convolution(stream, options, passes)) return made;
     } catch (const InputError&) {
@@ -149,6 +151,12 @@ Made make_other_pass(Stream stream, const ConvolutionOptions& options, Convoluti
     }
     if (tap_convolution_works(options)) return make_tap_convolution(options, passes);
     return make_general_convolution(options, passes);
+}
+
+/// Of another kernel, a stride, groups or rows of one voxel, for one pass.
+Made make_other_pass(Stream stream, const ConvolutionOptions& options, ConvolutionPass pass) {
+    if (taps_are_faster(options, pass)) return make_tap_convolution(options, passes_of(pass));
+    return make_any(stream, options, passes_of(pass));
 }
 
 /// Whether Winograd's transforms pay, as measured on a Zen 4 with AVX-512, and with AVX2 in blocks of 8
@@ -170,7 +178,7 @@ Made make_pass(Stream stream, const ConvolutionOptions& options, ConvolutionPass
     if (winograd_is_faster(options, pass)) return make_winograd_convolution(stream, options, passes_of(pass));
     if (is_other(options)) return make_other_pass(stream, options, pass);
     if (is_row_convolution(options)) return make_row_convolution(options, passes_of(pass));
-    return make_onednn_convolution(stream, options, passes_of(pass));
+    return make_any(stream, options, passes_of(pass));
 }
 
 }  // namespace
@@ -190,7 +198,7 @@ std::unique_ptr<Convolution> make_convolution(Stream stream, const ConvolutionOp
                                         passes.backward_weights ? of(ConvolutionPass::weights) : nullptr);
     }
     if (is_row_convolution(options)) return make_row_convolution(options, passes);
-    return make_onednn_convolution(stream, options, passes);
+    return make_any(stream, options, passes);
 }
 
 std::vector<ConvolutionEngine> convolution_engines(Stream stream, const ConvolutionOptions& options,
@@ -204,7 +212,8 @@ std::vector<ConvolutionEngine> convolution_engines(Stream stream, const Convolut
     if (!is_projection(options) || options.src_layout == options.dst_layout)
         for (const ConvolutionOptions& one : by_operands(options)) {
             for (ConvolutionEngine& engine : engines_of(stream, one, pass)) engines.push_back(std::move(engine));
-            if (one.bf16_operands == options.bf16_operands && !options.is_plain())
+            const bool only = engines.empty() && !has_onednn();
+            if (one.bf16_operands == options.bf16_operands && (only || !options.is_plain()))
                 engines.push_back({"general", "", [=] { return make_general_convolution(options, passes); }});
         }
     if (engines.empty()) make_onednn_convolution(stream, options, {});  // which says why

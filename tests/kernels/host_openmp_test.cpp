@@ -14,8 +14,8 @@
 
 #include "engine/context.h"
 #include "engine/initialisation.h"
-#include "kernels/cpu/imported_symbols.h"
-#include "kernels/cpu/onednn_threads.h"
+#include "kernels/convolution/onednn/imported_symbols.h"
+#include "kernels/convolution/onednn/onednn_threads.h"
 #include "models/unet.h"
 #include "training/session.h"
 

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <string>
 
-#include "kernels/convolution/onednn.h"
+#include "kernels/convolution/operands.h"
 #include "kernels/cpu/thread_pool.h"
 #include "tests/support/convolution_products.h"
 #include "tests/support/operation_forms.h"

@@ -1,6 +1,6 @@
 // 1x1x1 convolutions of bf16 that oneDNN is given slab by slab: the same bytes as all voxels at once, with less
 // scratch.
-#include "kernels/convolution/voxel_slabs.h"
+#include "kernels/convolution/onednn/voxel_slabs.h"
 
 #include <gtest/gtest.h>
 
@@ -11,7 +11,8 @@
 #include <vector>
 
 #include "engine/context.h"
-#include "kernels/convolution/onednn.h"
+#include "kernels/convolution/onednn/onednn.h"
+#include "kernels/convolution/operands.h"
 #include "kernels/device/backend.h"
 
 namespace iwseg {

@@ -5,7 +5,7 @@
 #include <stdexcept>
 
 #include "base/bytes.h"
-#include "kernels/convolution/onednn.h"
+#include "kernels/convolution/operands.h"
 #include "kernels/convolution/taps/tap_sums.h"
 #include "kernels/convolution/taps/weight_gradient.h"
 #include "kernels/elementwise/elementwise.h"

@@ -1,4 +1,4 @@
-#include "kernels/cpu/onednn_threads.h"
+#include "kernels/convolution/onednn/onednn_threads.h"
 
 #include <dlfcn.h>
 
@@ -9,7 +9,7 @@
 #include <string_view>
 #include <utility>
 
-#include "kernels/cpu/imported_symbols.h"
+#include "kernels/convolution/onednn/imported_symbols.h"
 
 namespace iwseg::cpu {
 namespace {

@@ -2,7 +2,7 @@
 #include <dnnl.hpp>
 #include <utility>
 
-#include "kernels/cpu/onednn_instructions.h"
+#include "kernels/convolution/onednn/onednn_instructions.h"
 #include "kernels/device/build_facts.h"
 
 namespace iwseg::cpu {

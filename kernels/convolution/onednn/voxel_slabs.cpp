@@ -1,10 +1,10 @@
-#include "kernels/convolution/voxel_slabs.h"
+#include "kernels/convolution/onednn/voxel_slabs.h"
 
 #include <stdexcept>
 #include <string>
 #include <utility>
 
-#include "kernels/convolution/onednn.h"
+#include "kernels/convolution/operands.h"
 
 namespace iwseg::cpu {
 namespace {

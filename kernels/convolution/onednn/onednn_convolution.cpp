@@ -1,22 +1,20 @@
-#include "kernels/convolution/convolution.h"
-
 #include <algorithm>
 #include <dnnl.hpp>
 #include <initializer_list>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/error.h"
-#include "kernels/convolution/onednn.h"
-#include "kernels/convolution/voxel_slabs.h"
+#include "kernels/convolution/onednn/onednn.h"
+#include "kernels/convolution/onednn/onednn_instructions.h"
+#include "kernels/convolution/onednn/onednn_threads.h"
+#include "kernels/convolution/onednn/voxel_slabs.h"
+#include "kernels/convolution/operands.h"
 #include "kernels/convolution/weight_gradient.h"
 #include "kernels/cpu/cpu_blocks.h"
-#include "kernels/cpu/onednn_instructions.h"
-#include "kernels/cpu/onednn_threads.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/device/bf16.h"
 #include "kernels/elementwise/elementwise.h"
@@ -32,11 +30,6 @@ namespace {
 
 using Descriptor = dnnl::memory::desc;
 using Tag = dnnl::memory::format_tag;
-
-bool processor_has(dnnl::cpu_isa wanted) {
-    const int isa = static_cast<int>(onednn_instructions()), all = static_cast<int>(wanted);
-    return isa == 0 || (isa & all) == all;
-}
 
 dnnl::memory::dims dims_of(const Sides& sides) {
     return {sides.d, sides.h, sides.w};
@@ -405,20 +398,12 @@ bool kernel_fits(const ConvolutionOptions& o) {
 
 }  // namespace
 
-Type operand_type(const ConvolutionOptions& options) {
-    if (options.src_type != Type::bf16) return Type::f32;
-    // Emulated bf16 was measured at a third of the speed of f32 (oneDNN 2.6 on AVX-512 without its bf16 extension).
-    const bool fast = processor_has(dnnl::cpu_isa::avx512_core_bf16), able = processor_has(dnnl::cpu_isa::avx512_core);
-    const bool native =
-        options.bf16_operands == Bf16Operands::native || (options.bf16_operands == Bf16Operands::fastest && fast);
-    return native && able && options.dst_layout == Layout::blocked16 ? Type::bf16 : Type::f32;
+bool has_onednn() {
+    return true;
 }
 
 std::unique_ptr<Convolution> make_onednn_convolution(Stream stream, const ConvolutionOptions& options,
                                                      ConvolutionPasses passes, bool own_weight_gradient) {
-    if (options.dst_layout != options.src_layout && options.src_layout != Layout::ncdhw)
-        throw std::invalid_argument(
-            "convolution: a plain result of a blocked source is for few channels and a kernel of 1");
     if (!options.is_plain() && !kernel_fits(options)) return nullptr;
     if (const std::int64_t planes = slab_planes(options, passes))
         return make_slab_convolution(options, planes,
@@ -437,11 +422,6 @@ std::unique_ptr<Convolution> make_onednn_convolution(Stream stream, const Convol
                          std::to_string(src.h) + " x " + std::to_string(src.w) + " voxels (" + error.what() +
                          "); give a smaller patch");
     }
-}
-
-Layout preferred_layout(std::int64_t narrowest) {
-    if (processor_has(dnnl::cpu_isa::avx512_core) && narrowest > 8) return Layout::blocked16;
-    return processor_has(dnnl::cpu_isa::avx2) ? Layout::blocked8 : Layout::ncdhw;
 }
 
 }  // namespace iwseg::cpu

@@ -1,4 +1,4 @@
-#include "kernels/cpu/imported_symbols.h"
+#include "kernels/convolution/onednn/imported_symbols.h"
 
 #include <elf.h>
 #include <link.h>

@@ -1,6 +1,6 @@
-#include "kernels/cpu/onednn_instructions.h"
+#include "kernels/convolution/onednn/onednn_instructions.h"
 
-#include "kernels/cpu/instruction_set.h"
+#include "kernels/convolution/onednn/onednn.h"
 
 namespace iwseg::cpu {
 namespace {
@@ -31,6 +31,13 @@ dnnl::cpu_isa onednn_instructions() {
         return dnnl::get_effective_cpu_isa();
     }();
     return widest;
+}
+
+bool convolutions_use(InstructionSet wanted) {
+    const dnnl::cpu_isa least =
+        wanted == InstructionSet::avx512 ? dnnl::cpu_isa::avx512_core : same_of_onednn(wanted);  // it knows VNNI apart
+    const int isa = static_cast<int>(onednn_instructions()), all = static_cast<int>(least);
+    return isa == 0 || (isa & all) == all;
 }
 
 }  // namespace iwseg::cpu
