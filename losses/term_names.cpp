@@ -107,6 +107,11 @@ std::string with_numbers(const std::string& name, std::span<const float> numbers
     return name + "(" + text + ")";
 }
 
+/// By the bounds as f32 has them: 0.01 is less than 0.01 in double precision.
+bool holds(const LossOptions::Range& range, float number) {
+    return number >= static_cast<float>(range.low) && number <= static_cast<float>(range.high);
+}
+
 LossTerm make_term(const Row& row, const std::string& name, bool weighted, const LossOptions& options,
                    const std::vector<float>& given) {
     std::vector<float> numbers;
@@ -120,7 +125,7 @@ LossTerm make_term(const Row& row, const std::string& name, bool weighted, const
         throw std::invalid_argument(name + " takes " + std::to_string(numbers.size()) + " numbers, " + expected +
                                     ", as in " + with_numbers(name, numbers));
     for (std::size_t i = 0; i < given.size(); ++i)
-        if (const Argument& a = row.arguments[i]; !a.range.holds(given[i]))
+        if (const Argument& a = row.arguments[i]; !holds(a.range, given[i]))
             throw std::invalid_argument(name + "'s " + std::string(a.name) + " is " + number_text(given[i]) +
                                         ", expected a number from " + number_text(a.range.low) + " to " +
                                         number_text(a.range.high));

@@ -216,6 +216,14 @@ TEST(LossNames, WhatIsNoSumIsAnsweredWithTheNearestTermOrWhatWasExpected) {
         EXPECT_NE(refusal(text), "") << "'" << text << "' was taken";
 }
 
+TEST(LossNames, NumbersMayBeTheirBounds) {
+    for (const char* text :
+         {"topk(0.01)", "topk(100)", "tversky(0.001, 100)", "focal_tversky(1, 1, 0.1)", "unified_focal(0, 1, 0.99)"})
+        EXPECT_EQ(refusal(text), "") << text;
+    for (const char* text : {"topk(0)", "topk(101)", "unified_focal(0, 1, 0.991)"})
+        EXPECT_NE(refusal(text), "") << text;
+}
+
 TEST(LossPasses, TermsThatHaveASumOfTheirOwnAreOnePass) {
     const auto passes = [](const char* text) { return loss_passes(loss_from_name(text)); };
     for (const char* text : {"dice", "ce", "iwdl", "fl", "dice + ce", "iwdice + 2*iwce", "iwdice + ce",
