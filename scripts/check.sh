@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Checks what scripts/test.sh does not: formatting; the libraries without the applications, built by clang, with their tests;
-# all sources as the release preset compiles them, several in one; clang-tidy on changed files. Says how long each took.
-# Installs what is missing from Debian.
+# Checks what scripts/test.sh does not: formatting; the libraries without the applications, built by clang, with their tests,
+# and without oneDNN; all sources as the release preset compiles them, several in one; clang-tidy on changed files. Says how
+# long each took. Installs what is missing from Debian.
 # usage: scripts/check.sh [--all] [BASE]
 #        BASE: the commit that files have changed since; else where this branch left origin/main, or the tenth commit before
 #        this one, or, where the history is shorter, its beginning
@@ -40,11 +40,19 @@ git ls-files -- '*.cpp' '*.h' '*.cu' '*.cuh' | xargs -d '\n' clang-format-14 --d
 begin "libraries without applications, by clang"
 clang=(-D CMAKE_CXX_COMPILER=clang++-14 -D IWSEG_CUDA=OFF -D IWSEG_WERROR=ON)
 # Only whether it compiles, links and runs is asked: -O0 does that soonest.
-cmake --preset debug -B build/library "${clang[@]}" -D CMAKE_CXX_FLAGS_DEBUG=-O0 -D IWSEG_APPS=OFF
+cmake --preset debug -B build/library "${clang[@]}" -D CMAKE_CXX_FLAGS_DEBUG=-O0 -D IWSEG_APPS=OFF -D IWSEG_ONEDNN=ON
 cmake --build build/library
 # Programs that compute much were run by scripts/test.sh, optimised.
 ctest --test-dir build/library --output-on-failure --parallel "$jobs" \
     --label-exclude '^(amx_convolution|amx_network|backends|cuda_backends|cuda_host|fused_normalisation|packed_weights|step_traffic)$'
+
+begin "the same without oneDNN"
+# No flag changes, so that only what stands in its place is compiled, and all is linked anew. The package is installed too.
+cmake -B build/library -D IWSEG_ONEDNN=OFF
+cmake --build build/library
+ctest --test-dir build/library --output-on-failure --parallel "$jobs" \
+    --label-regex '^(convolution_epilogue|epilogue|sliding_window|plan|c_api)$'
+ctest --test-dir build/library --output-on-failure --tests-regex '^examples$'
 
 begin "all sources as the release preset joins them, by clang"
 cmake --preset release -B build/joined "${clang[@]}"
