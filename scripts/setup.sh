@@ -2,6 +2,8 @@
 # Installs what the build needs from Debian's packages; touches nothing, and needs no network, when all is there.
 # usage: scripts/setup.sh                            on Debian 12 or newer, and on Ubuntu 24.04 or newer
 #        scripts/setup.sh --checks                   the same, and what scripts/check.sh needs
+#        scripts/setup.sh --arm                      the same, and what scripts/arm.sh needs: packages of arm64 beside this
+#                                                    machine's
 #        scripts/setup.sh --list fedora|arch|opensuse|conda   prints the command for another system, and installs nothing
 set -euo pipefail
 
@@ -43,8 +45,14 @@ if [[ ${1:-} == --checks ]]; then
     packages+=(clang-14 clang-format-14 clang-tidy-14 libomp-14-dev)
     shift
 fi
+foreign=""
+if [[ ${1:-} == --arm ]]; then
+    packages+=(g++-aarch64-linux-gnu qemu-user libgtest-dev:arm64 libfmt-dev:arm64)
+    foreign=arm64
+    shift
+fi
 if (($#)); then
-    echo "usage: scripts/setup.sh [--checks | --list fedora|arch|opensuse|conda]" >&2
+    echo "usage: scripts/setup.sh [--checks | --arm | --list fedora|arch|opensuse|conda]" >&2
     exit 2
 fi
 
@@ -67,7 +75,7 @@ fi
 missing=()
 for package in "${packages[@]}"; do
     status=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || true)
-    [[ $status == installed ]] || missing+=("$package")
+    [[ $status == installed* ]] || missing+=("$package")  # of two architectures it says so twice
 done
 ((${#missing[@]})) || exit 0
 
@@ -80,5 +88,8 @@ if ((EUID != 0)); then
     as_root=(sudo)
 fi
 echo "Installing from Debian: ${missing[*]}"
+if [[ -n $foreign ]] && ! dpkg --print-foreign-architectures | grep -qx "$foreign"; then
+    "${as_root[@]}" dpkg --add-architecture "$foreign"
+fi
 "${as_root[@]}" apt-get update -qq
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"

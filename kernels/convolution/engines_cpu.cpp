@@ -77,8 +77,8 @@ std::vector<ConvolutionEngine> engines_of(Stream stream, const ConvolutionOption
     const auto taps = [=](Vectors vectors) { return [=] { return make_tap_convolution(options, passes, vectors); }; };
     if (tap_convolution_works(options)) engines.push_back({"taps", "", taps(best_vectors())});
     if (best_vectors() == Vectors::avx512 && operand_type(options) == Type::f32 &&
-        tap_convolution_works(options, Vectors::avx2))
-        engines.push_back({"taps, AVX2", "", taps(Vectors::avx2)});
+        tap_convolution_works(options, Vectors::eight))
+        engines.push_back({"taps, AVX2", "", taps(Vectors::eight)});
     if (winograd_convolution_works(options))
         engines.push_back({"winograd", "", [=] { return make_winograd_convolution(stream, options, passes); }});
     for (ConvolutionEngine& one : engines)

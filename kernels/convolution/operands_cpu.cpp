@@ -17,7 +17,8 @@ Type operand_type(const ConvolutionOptions& options) {
 
 Layout preferred_layout(std::int64_t narrowest) {
     if (convolutions_use(InstructionSet::avx512) && narrowest > 8) return Layout::blocked16;
-    return convolutions_use(InstructionSet::avx2) ? Layout::blocked8 : Layout::ncdhw;
+    const bool eight = convolutions_use(InstructionSet::avx2) || instructions().set == InstructionSet::neon;
+    return eight ? Layout::blocked8 : Layout::ncdhw;
 }
 
 }  // namespace iwseg::cpu

@@ -19,17 +19,21 @@ struct Named {
     const char* key;
     const char* text;
 };
-constexpr std::array<Named, 5> kSets{{{"baseline", "baseline"},
+constexpr std::array<Named, 6> kSets{{{"baseline", "baseline"},
+                                      {"neon", "NEON"},
                                       {"avx2", "AVX2"},
                                       {"avx512", "AVX-512"},
                                       {"avx512_bf16", "AVX-512 with BF16"},
                                       {"amx", "AVX-512 with AMX"}}};
 
-InstructionSet set_named(const std::string& key) {
-    for (std::size_t i = 0; i < kSets.size(); ++i)
-        if (key == kSets[i].key) return static_cast<InstructionSet>(i);
-    throw InputError("the environment's IWSEG_ISA is \"" + key +
-                     "\": expected baseline, avx2, avx512, avx512_bf16 or amx");
+InstructionSet set_named(const std::string& key, bool arm) {
+    for (std::size_t i = 0; i < kSets.size(); ++i) {
+        const auto set = static_cast<InstructionSet>(i);
+        const bool of_this = set == InstructionSet::baseline || (set == InstructionSet::neon) == arm;
+        if (key == kSets[i].key && of_this) return set;
+    }
+    throw InputError("the environment's IWSEG_ISA is \"" + key + "\": expected " +
+                     (arm ? "baseline or neon" : "baseline, avx2, avx512, avx512_bf16 or amx"));
 }
 
 #if defined(__x86_64__) && defined(__linux__)
@@ -73,7 +77,11 @@ ProcessorFeatures this_processor() {
 #else
 
 ProcessorFeatures this_processor() {
-    return {};
+    ProcessorFeatures features;
+#if defined(__aarch64__)
+    features.neon = true;  // part of the architecture
+#endif
+    return features;
 }
 
 #endif
@@ -81,10 +89,11 @@ ProcessorFeatures this_processor() {
 }  // namespace
 
 InstructionChoice choose_instructions(const ProcessorFeatures& features, const char* allowed) {
-    const InstructionSet most = allowed && *allowed ? set_named(allowed) : InstructionSet::amx;
+    const InstructionSet most = allowed && *allowed ? set_named(allowed, features.neon) : InstructionSet::amx;
     InstructionSet has = features.avx512_bf16 ? InstructionSet::avx512_bf16
                          : features.avx512    ? InstructionSet::avx512
                          : features.avx2      ? InstructionSet::avx2
+                         : features.neon      ? InstructionSet::neon
                                               : InstructionSet::baseline;
     std::string refused;
     if (features.tiles && has == InstructionSet::avx512_bf16 && most == InstructionSet::amx) {

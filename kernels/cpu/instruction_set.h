@@ -4,12 +4,12 @@
 #include <string>
 
 /// Which instructions the CPU's kernels may use: what processor and system have, and of that no more than the
-/// environment's IWSEG_ISA (baseline, avx2, avx512, avx512_bf16 or amx) allows. Loops that are compiled several times
-/// over (vector_clones.h) are not held to it: the program's start picks theirs.
+/// environment's IWSEG_ISA (baseline, avx2, avx512, avx512_bf16 or amx; on ARM baseline or neon) allows. Loops that are
+/// compiled several times over (vector_clones.h) are not held to it: the program's start picks theirs.
 namespace iwseg::cpu {
 
-/// Each with all of those before it.
-enum class InstructionSet : std::uint8_t { baseline, avx2, avx512, avx512_bf16, amx };
+/// Each with all of those before it, but for neon, which ARM has and nobody else: there it is the widest.
+enum class InstructionSet : std::uint8_t { baseline, neon, avx2, avx512, avx512_bf16, amx };
 
 /// What a processor says of itself, and the system of it.
 struct ProcessorFeatures {
@@ -18,6 +18,7 @@ struct ProcessorFeatures {
     bool system_keeps_tiles = false;    ///< saves them when threads change
     bool (*ask_for_tiles)() = nullptr;  ///< asks the system for leave to use them, which it may refuse
     bool (*check_tiles)() = nullptr;    ///< whether they compute what they should
+    bool neon = false;                  ///< of ARM
 };
 
 struct InstructionChoice {

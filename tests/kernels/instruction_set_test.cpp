@@ -75,5 +75,17 @@ TEST(InstructionSet, RefusesAnUnknownOneInASentence) {
                       "\": expected baseline, avx2, avx512, avx512_bf16 or amx");
 }
 
+TEST(InstructionSet, OfArmIsNeonOrLess) {
+    ProcessorFeatures arm;
+    arm.neon = true;
+    EXPECT_EQ(choose_instructions(arm, nullptr).text, "NEON");
+    EXPECT_EQ(choose_instructions(arm, "neon").text, "NEON");
+    EXPECT_EQ(choose_instructions(arm, "baseline").text, "baseline (no more is used: IWSEG_ISA is baseline)");
+    EXPECT_EQ(refusal([&] { static_cast<void>(choose_instructions(arm, "avx2")); }),
+              "the environment's IWSEG_ISA is \"avx2\": expected baseline or neon");
+    EXPECT_EQ(refusal([&] { static_cast<void>(choose_instructions(zen4(), "neon")); }),
+              "the environment's IWSEG_ISA is \"neon\": expected baseline, avx2, avx512, avx512_bf16 or amx");
+}
+
 }  // namespace
 }  // namespace iwseg::cpu

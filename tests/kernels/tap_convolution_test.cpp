@@ -24,16 +24,16 @@ class TapConvolution : public OperationTest {
     static std::vector<cpu::Vectors> vectors() {
         switch (cpu::best_vectors()) {
             case cpu::Vectors::avx512:
-                return {cpu::Vectors::avx512, cpu::Vectors::avx2};
-            case cpu::Vectors::avx2:
-                return {cpu::Vectors::avx2};
+                return {cpu::Vectors::avx512, cpu::Vectors::eight};
+            case cpu::Vectors::eight:
+                return {cpu::Vectors::eight};
             default:
                 return {};
         }
     }
     void SetUp() override {
         OperationTest::SetUp();
-        if (vectors().empty()) GTEST_SKIP() << "needs AVX2";
+        if (vectors().empty()) GTEST_SKIP() << "needs AVX2 or NEON";
     }
 
     ConvolutionOptions options(const Shape& src, std::int64_t outputs, const Sides& kernel, const Sides& stride = 1) {
@@ -103,7 +103,7 @@ class TapConvolution : public OperationTest {
             return array;
         };
         for (const cpu::Vectors v : vectors()) {
-            SCOPED_TRACE(v == cpu::Vectors::avx2 ? "AVX2" : "AVX-512");
+            SCOPED_TRACE(name_of(v));
             const Results got = run(o, with, v, stream());
             expect_close(got.dst, dst, tolerance());
             expect_close(got.diff_src, diff_src, tolerance());

@@ -22,14 +22,14 @@ class WinogradConvolution : public OperationTest {
   protected:
     std::vector<cpu::Vectors> vectors() const {
         std::vector<cpu::Vectors> all;
-        for (const cpu::Vectors one : {cpu::Vectors::avx2, cpu::Vectors::avx512})
+        for (const cpu::Vectors one : {cpu::Vectors::eight, cpu::Vectors::avx512})
             if (one <= cpu::best_vectors() && (one == cpu::Vectors::avx512 || GetParam().layout == Layout::blocked8))
                 all.push_back(one);
         return all;
     }
     void SetUp() override {
         OperationTest::SetUp();
-        if (vectors().empty()) GTEST_SKIP() << "needs AVX2, or AVX-512 for blocks of 16";
+        if (vectors().empty()) GTEST_SKIP() << "needs AVX2 or NEON, or AVX-512 for blocks of 16";
     }
 
     ConvolutionOptions options(const Shape& src, std::int64_t outputs, int depth = 3) const {
@@ -161,7 +161,7 @@ class WinogradConvolution : public OperationTest {
                                         << ", depth of the kernel " << o.kernel.d);
         const Operands with = operands(o);
         for (const cpu::Vectors v : vectors()) {
-            SCOPED_TRACE(v == cpu::Vectors::avx2 ? "AVX2" : "AVX-512");
+            SCOPED_TRACE(name_of(v));
             expect_right(o, with, run(o, with, v, stream()));
         }
     }

@@ -9,6 +9,8 @@ dnnl::cpu_isa same_of_onednn(InstructionSet set) {
     switch (set) {
         case InstructionSet::baseline:
             return dnnl::cpu_isa::sse41;
+        case InstructionSet::neon:
+            return dnnl::cpu_isa::all;  // of ARM it has no limits
         case InstructionSet::avx2:
             return dnnl::cpu_isa::avx2;
         case InstructionSet::avx512:

@@ -39,7 +39,7 @@ class TapConvolution final : public Convolution {
     }
 
     std::string implementation() const override {
-        return std::string("taps") + (vectors_ == Vectors::avx2 ? ", AVX2" : "") +
+        return std::string("taps") + (vectors_ == Vectors::eight ? std::string(", ") + name_of(vectors_) : "") +
                (pairs_                            ? ", bf16"
                 : options_.src_type == Type::bf16 ? ", bf16 widened"
                                                   : "");
@@ -103,7 +103,7 @@ std::unique_ptr<Convolution> make_tap_convolution(const ConvolutionOptions& opti
     if (!tap_convolution_works(options, vectors))
         throw std::invalid_argument(
             "tap convolution: expected a result in blocks of channels, a source blocked alike or plain, groups of "
-            "whole blocks or of one channel and a processor with AVX2");
+            "whole blocks or of one channel and a processor with AVX2 or NEON");
     return std::make_unique<TapConvolution>(options, passes, vectors);
 }
 

@@ -53,7 +53,7 @@ TapTile tap_tile(const TapTileKind& kind, TapTileSize size);
 bool tap_pairs_work();
 
 // One file each, for the compiler's sake.
-TapTile tap_tile_avx2(const TapTileKind& kind, TapTileSize size);
+TapTile tap_tile_of_eight(const TapTileKind& kind, TapTileSize size);
 TapTile tap_tile_avx512(const TapTileKind& kind, TapTileSize size);
 TapTile tap_tile_pairs(int outputs, TapTileSize size);
 

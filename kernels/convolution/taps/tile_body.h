@@ -35,14 +35,14 @@ template <int L, int N, int S, int R, int W>
 #pragma GCC unroll 1
         for (int c = 0; c < S; ++c, weights += N * L) {
             V of[N];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
             for (int n = 0; n < N; ++n) of[n] = *reinterpret_cast<const Lying*>(weights + n * L);
 #pragma GCC unroll 4
             for (int r = 0; r < R; ++r)
 #pragma GCC unroll 14
                 for (int w = 0; w < W; ++w) {
                     const float number = src[r * input.row + w * S + c];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
                     for (int n = 0; n < N; ++n) total[r][w][n] += number * of[n];
                 }
         }

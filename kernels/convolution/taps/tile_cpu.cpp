@@ -11,9 +11,16 @@ namespace iwseg::cpu {
 Vectors best_vectors() {
 #if IWSEG_TAPS_ON_X86
     if (row_tiles_work()) return Vectors::avx512;
-    if (may_use(InstructionSet::avx2)) return Vectors::avx2;
+    if (may_use(InstructionSet::avx2)) return Vectors::eight;
+#elif IWSEG_TAPS_OF_EIGHT
+    if (may_use(InstructionSet::neon)) return Vectors::eight;
 #endif
     return Vectors::none;
+}
+
+const char* name_of(Vectors vectors) {
+    if (vectors == Vectors::none) return "none";
+    return vectors == Vectors::avx512 ? "AVX-512" : IWSEG_TAPS_ON_X86 ? "AVX2" : "NEON";
 }
 
 bool tap_pairs_work() {
@@ -21,11 +28,11 @@ bool tap_pairs_work() {
 }
 
 int most_tap_outputs(Vectors vectors) {
-    return vectors == Vectors::avx2 ? 16 : kTapTileOutputs;
+    return vectors == Vectors::eight ? 16 : kTapTileOutputs;
 }
 
 TapTileSize largest_tap_tile(const TapTileKind& kind, std::int64_t width) {
-    const int most = kind.vectors == Vectors::avx2 ? 96 / kind.outputs : kTapTilePositions;
+    const int most = kind.vectors == Vectors::eight ? 96 / kind.outputs : kTapTilePositions;
     // As many rows as fit at the whole width, so that narrow volumes fill the registers too.
     const auto rows = static_cast<int>(std::clamp<std::int64_t>(most / std::max<std::int64_t>(width, 1), 1, 4));
     return {rows, most / rows};
@@ -33,7 +40,7 @@ TapTileSize largest_tap_tile(const TapTileKind& kind, std::int64_t width) {
 
 TapTile tap_tile(const TapTileKind& kind, TapTileSize size) {
     if (kind.pairs) return tap_tile_pairs(kind.outputs, size);
-    return kind.vectors == Vectors::avx512 ? tap_tile_avx512(kind, size) : tap_tile_avx2(kind, size);
+    return kind.vectors == Vectors::avx512 ? tap_tile_avx512(kind, size) : tap_tile_of_eight(kind, size);
 }
 
 }  // namespace iwseg::cpu

@@ -76,8 +76,8 @@ TapWeightGradient::TapWeightGradient(const ConvolutionOptions& options, Vectors 
             packed_row_.start(w_.offset[static_cast<std::size_t>(k)]) / src_block_ % packed_row_.length % 2 != 0;
     lies_packed_ = !pairs && options.src_type == Type::f32 && packed_row_.is_row_of(options.src.w) &&
                    h_.is_inside(options.src.h) && (!mixed_ || d_.is_inside(options.src.d));
-    lanes_ = vectors == Vectors::avx2 ? 8 : block_;
-    wide_ = vectors == Vectors::avx2 || depthwise_ ? lanes_ : 2 * block_;
+    lanes_ = vectors == Vectors::eight ? 8 : block_;
+    wide_ = vectors == Vectors::eight || depthwise_ ? lanes_ : 2 * block_;
     chunks_ = (outputs_ + wide_ - 1) / wide_;
     input_parts_ = src_block_ == 1 ? 1 : (inputs_ + src_block_ - 1) / src_block_;
     list_correlated();

@@ -7,7 +7,7 @@
 
 namespace iwseg::cpu {
 
-#if IWSEG_TAPS_ON_X86
+#if IWSEG_TAPS_OF_EIGHT
 namespace {
 
 template <int L>
@@ -201,20 +201,21 @@ template <int L>
     }
 }
 
-IWSEG_FOR_AVX2 void source_avx2(const float* plane, const WinogradTiles& tiles, float* to, std::int64_t position) {
+IWSEG_FOR_EIGHT void source_of_eight(const float* plane, const WinogradTiles& tiles, float* to, std::int64_t position) {
     source_body<8>(plane, tiles, to, position);
 }
-IWSEG_FOR_AVX2 void result_avx2(const float* sums, std::int64_t position, const WinogradTiles& tiles,
-                                const WinogradFinish& finish, float* plane) {
+IWSEG_FOR_EIGHT void result_of_eight(const float* sums, std::int64_t position, const WinogradTiles& tiles,
+                                     const WinogradFinish& finish, float* plane) {
     result_body<8>(sums, position, tiles, finish, plane);
 }
-IWSEG_FOR_AVX2 void y_avx2(const float* plane, const WinogradTiles& tiles, float* to, std::int64_t position) {
+IWSEG_FOR_EIGHT void y_of_eight(const float* plane, const WinogradTiles& tiles, float* to, std::int64_t position) {
     y_body<8>(plane, tiles, to, position);
 }
-IWSEG_FOR_AVX2 void weights_avx2(const float* weights, float* to, std::int64_t position) {
+IWSEG_FOR_EIGHT void weights_of_eight(const float* weights, float* to, std::int64_t position) {
     weight_body<8>(weights, to, position);
 }
 
+#if IWSEG_TAPS_ON_X86
 template <int L>
 IWSEG_FOR_AVX512 void source_avx512(const float* plane, const WinogradTiles& tiles, float* to, std::int64_t position) {
     source_body<L>(plane, tiles, to, position);
@@ -232,15 +233,19 @@ template <int L>
 IWSEG_FOR_AVX512 void weights_avx512(const float* weights, float* to, std::int64_t position) {
     weight_body<L>(weights, to, position);
 }
+#endif
 
 }  // namespace
 
 WinogradTransforms winograd_transforms(Vectors vectors, std::int64_t block) {
-    if (vectors == Vectors::avx2 && block == 8) return {source_avx2, result_avx2, y_avx2, weights_avx2};
+    if (vectors == Vectors::eight && block == 8)
+        return {source_of_eight, result_of_eight, y_of_eight, weights_of_eight};
+#if IWSEG_TAPS_ON_X86
     if (vectors == Vectors::avx512 && block == 8)
         return {source_avx512<8>, result_avx512<8>, y_avx512<8>, weights_avx512<8>};
     if (vectors == Vectors::avx512 && block == 16)
         return {source_avx512<16>, result_avx512<16>, y_avx512<16>, weights_avx512<16>};
+#endif
     throw std::invalid_argument("winograd_transforms: no such vectors");
 }
 

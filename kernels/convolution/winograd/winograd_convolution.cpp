@@ -34,7 +34,7 @@ class WinogradConvolution final : public Convolution {
     }
 
     std::string implementation() const override {
-        return std::string("winograd") + (vectors_ == Vectors::avx2 ? ", AVX2" : "");
+        return std::string("winograd") + (vectors_ == Vectors::eight ? std::string(", ") + name_of(vectors_) : "");
     }
     std::int64_t scratch_bytes() const override { return aligned(scratch_); }
     bool takes_epilogue() const override { return options_.epilogue.wanted; }
@@ -81,7 +81,7 @@ std::unique_ptr<Convolution> make_winograd_convolution(Stream stream, const Conv
     if (!winograd_convolution_works(options, vectors))
         throw std::invalid_argument(
             "winograd convolution: expected a kernel of 3x3x3 or 1x3x3 at stride 1 in one group, tensors of f32 in "
-            "blocks of channels and a processor with AVX2");
+            "blocks of channels and a processor with AVX2 or NEON");
     return std::make_unique<WinogradConvolution>(options, passes, vectors, thread_count(stream));
 }
 
