@@ -246,7 +246,7 @@ class TrainingLoop {
             return session_.finish();
         }
         StepTimes times;
-        const StepOutcome outcome = session_.run_timed(times);
+        StepOutcome outcome = session_.run_timed(times);
         profile_.add(session_.plan(), times, seconds_waited());
         prepare();
         if (!profile_.wants_more() || done_ + 1 == config_.steps()) {
