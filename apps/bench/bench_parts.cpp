@@ -179,8 +179,9 @@ void bench_loss(const BenchOptions& options) {
         fmt::print("{}\nmeasured here: copying {:.1f} GB/s\n{:>9} {:>7} {:>7}  loss and its gradient\n",
                    context.description(), peaks.gigabytes_per_second, "ms", "GB/s", "of peak");
     std::vector<std::string> names = loss_names();
-    for (const char* sum : {"dice + ce", "iwdice + iwce", "dice + iwce", "tversky", "focal_tversky", "unified_focal",
-                            "cat", "mil", "ici", "dice + ce + 0.1*cat + 0.2*mil", "blob(dice + ce)", "cc(dice + ce)"})
+    for (const char* sum :
+         {"dice + ce", "iwdice + iwce", "dice + iwce", "tversky", "focal_tversky", "unified_focal", "topk", "cat",
+          "mil", "ici", "dice + ce + 0.1*cat + 0.2*mil", "blob(dice + ce)", "cc(dice + ce)"})
         names.emplace_back(sum);
     for (const std::string& name : names) {
         const Loss loss = loss_from_name(name);
