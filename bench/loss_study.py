@@ -4,8 +4,9 @@
         --folds 5 --rates 2 8 32 --out bench/results/loss_study_ms5.json
 
 Trains and predicts by `iwseg run`, which leaves alone what is there, so that a study that was stopped goes on; --processes so many
-at once. --folds: case i of the sorted names is tested on by the networks of fold i modulo that; without it, the configuration's split. Then masks are cut from the probabilities at every threshold of a grid, over all scans of a seed alike, and lesions are counted by
-the rule of docs/evaluation.md ("What counts as a hit"). A seed's recall at so many false positives a scan is linear between the thresholds
+at once. --folds: case i of the sorted names is tested on by the networks of fold i modulo that; without it, the configuration's split. Then
+masks are cut from the probabilities at every threshold of a grid, over all scans of a seed alike, and lesions are counted by the rule of
+docs/evaluation.md ("What counts as a hit"). A seed's recall at so many false positives a scan is linear between the thresholds
 that have fewer and more; a loss's is the mean over its seeds. Intervals (95 %) are of a bootstrap over scans, the same draws for all losses, so
 those of a difference are paired. "small" are the lesions up to the median size of all. Dice (mean over scans) and volume (predicted over true, of
 all scans together) are those of masks at 0.5. Needs Python 3.9, numpy, scipy and nibabel.
@@ -52,10 +53,10 @@ def with_folds(options):
     return folder
 
 
-def train(options, loss, seed):
+def train(options, data, loss, seed):
     folder = options.runs / loss / f"seed_{seed}"
     folder.mkdir(parents=True, exist_ok=True)
-    command = [options.iwseg, "run", "--data", with_folds(options) if options.folds else options.data, "--config", options.config, "--out", folder, "--set", f'loss="{LOSSES[loss]}"',
+    command = [options.iwseg, "run", "--data", data, "--config", options.config, "--out", folder, "--set", f"loss={LOSSES[loss]}",
                "--set", f"seed={seed}"] + (["--fold", "all"] if options.folds else [])
     with open(options.runs / loss / f"seed_{seed}.log", "a") as log:
         if subprocess.run([str(part) for part in command], stdout=log, stderr=log).returncode:
@@ -160,7 +161,7 @@ def summarise(options, runs):
         gain = own - numpy.array(draws[options.losses[0]])
         bounds = lambda values: [round(float(bound), 4) for bound in numpy.nanquantile(values, (0.025, 0.975))]
         row = {"loss": LOSSES[loss], "at": []}
-        for (r, rate), in zip(enumerate(options.rates)):
+        for r, rate in enumerate(options.rates):
             row["at"].append({"false_positives": rate} | {
                 group: {"recall": round(float(table[loss][:, r, g].mean()), 4), "interval": bounds(own[:, r, g]),
                         "seeds": [round(float(value), 4) for value in table[loss][:, r, g]],
@@ -211,9 +212,11 @@ def main():
     parser.add_argument("--measure-only", action="store_true", help="train nothing: what --runs holds is measured")
     parser.add_argument("--out", type=pathlib.Path)
     options = parser.parse_args()
-    # Seed by seed, so that what is there when a study is stopped is whole.
-    with concurrent.futures.ThreadPoolExecutor(options.processes) as pool:
-        options.measure_only or list(pool.map(lambda job: train(options, job[1], job[0]), itertools.product(options.seeds, options.losses)))
+    if not options.measure_only:
+        data = with_folds(options) if options.folds else options.data
+        # Seed by seed, so that what is there when a study is stopped is whole.
+        with concurrent.futures.ThreadPoolExecutor(options.processes) as pool:
+            list(pool.map(lambda job: train(options, data, job[1], job[0]), itertools.product(options.seeds, options.losses)))
     study = summarise(options, measured_runs(options))
     study = {"command": "bench/loss_study.py --config {} --data {} --folds {} --rates {}".format(
         options.config, options.data.name, options.folds, " ".join(f"{rate:g}" for rate in options.rates)), "processor": processor(), "draws": options.draws} | study
