@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <functional>
@@ -7,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "kernels/cpu/thread_pool.h"
 #include "tests/support/loss_fixture.h"
 
 // topk: the mean cross-entropy of the hardest voxels.
@@ -148,27 +146,13 @@ TEST_P(HardestVoxels, Bf16LogitsGiveTheLossOfTheRoundedLogits) {
 TEST_P(HardestVoxels, NoScheduleOfTheThreadsChangesABit) {
     if (GetParam() != TestBackend::simt) GTEST_SKIP() << "schedules are the executor's";
     const Batch b = batch({2, 1, 3, 7, 40}, 2, 0.1);
-    const Loss loss = loss_from_name("topk(25)");
-    const Result first = compute(loss, b);
-    for (std::uint64_t schedule = 1; schedule <= 10; ++schedule) {
-        simt::schedule_by(schedule);
-        const Result again = compute(loss, b);
-        EXPECT_EQ(std::bit_cast<std::uint64_t>(first.value), std::bit_cast<std::uint64_t>(again.value));
-        EXPECT_TRUE(first.gradient == again.gradient);
-    }
-    simt::schedule_by(0);
+    expect_no_schedule_shows(loss_from_name("topk(25)"), b);
 }
 
 TEST(HardestVoxelsOnCpu, AllThreadCountsGiveTheSameBits) {
     std::mt19937 random(std::random_device{}());
     const Batch b = random_batch({2, 1, 20, 37, 41}, 3, random);
-    const Result one = compute(TestBackend::cpu, loss_from_name("topk"), b);
-    for (int threads = 2; threads <= 4; ++threads) {
-        ThreadPool pool(threads);
-        const Result many = compute(TestBackend::cpu, loss_from_name("topk"), b, pool.stream());
-        EXPECT_EQ(std::bit_cast<std::uint64_t>(one.value), std::bit_cast<std::uint64_t>(many.value));
-        EXPECT_TRUE(one.gradient == many.gradient);
-    }
+    expect_no_thread_count_shows(loss_from_name("topk"), b);
 }
 
 INSTANTIATE_TEST_SUITE_P(On, HardestVoxels, testing::Values(TestBackend::cpu, TestBackend::simt, TestBackend::cuda),

@@ -1,13 +1,11 @@
 #include <gtest/gtest.h>
 
-#include <bit>
 #include <cstdint>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "kernels/cpu/thread_pool.h"
 #include "tests/support/golden.h"
 #include "tests/support/lesion_batches.h"
 
@@ -255,14 +253,7 @@ TEST_P(InstanceTerm, TheAuthorsCodeGivesTheSame) {
 TEST_P(InstanceTerm, NoScheduleOfTheThreadsChangesABit) {
     if (GetParam() != TestBackend::simt) GTEST_SKIP() << "schedules are the executor's";
     const Batch b = batch({2, 1, 4, 8, 20}, 0.1, -1, 3.0);
-    const Result first = compute(kIci, b);
-    for (std::uint64_t schedule = 1; schedule <= 10; ++schedule) {
-        simt::schedule_by(schedule);
-        const Result again = compute(kIci, b);
-        EXPECT_EQ(std::bit_cast<std::uint64_t>(first.value), std::bit_cast<std::uint64_t>(again.value));
-        EXPECT_TRUE(first.gradient == again.gradient);
-    }
-    simt::schedule_by(0);
+    expect_no_schedule_shows(kIci, b);
 }
 
 INSTANTIATE_TEST_SUITE_P(On, InstanceTerm, testing::Values(TestBackend::cpu, TestBackend::simt, TestBackend::cuda),
@@ -274,13 +265,7 @@ TEST(InstanceTermOnCpu, AllThreadCountsGiveTheSameBits) {
     Batch b = lesion_batch(shape, random_lesions(shape, 0.02, 0.05, random), 26, 2.0, random);
     for (float& z : b.logit) z -= 3;
     std::fill(b.target.begin() + shape.voxels(), b.target.end(), std::uint8_t{0});  // one sample of each kind
-    const Result one = compute(TestBackend::cpu, kIci, b);
-    for (int threads = 2; threads <= 4; ++threads) {
-        ThreadPool pool(threads);
-        const Result many = compute(TestBackend::cpu, kIci, b, pool.stream());
-        EXPECT_EQ(std::bit_cast<std::uint64_t>(one.value), std::bit_cast<std::uint64_t>(many.value));
-        EXPECT_TRUE(one.gradient == many.gradient);
-    }
+    expect_no_thread_count_shows(kIci, b);
 }
 
 }  // namespace iwseg

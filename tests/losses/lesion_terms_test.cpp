@@ -1,11 +1,9 @@
 #include <gtest/gtest.h>
 
-#include <bit>
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "kernels/cpu/thread_pool.h"
 #include "kernels/loss/lesion_key.h"
 #include "tests/support/lesion_batches.h"
 
@@ -292,15 +290,7 @@ TEST_P(LesionTerms, NoScheduleOfTheThreadsChangesABit) {
     if (GetParam() != TestBackend::simt) GTEST_SKIP() << "schedules are the executor's";
     const Shape shape{2, 1, 4, 8, 20};
     const Batch b = lesion_batch(shape, random_lesions(shape, 0.1, 0.05, random_), 18, 3.0, random_);
-    const Loss loss = loss_from_name("cat + mil + blob(dice + ce) + cc(gdl)");
-    const Result first = compute(loss, b);
-    for (std::uint64_t schedule = 1; schedule <= 10; ++schedule) {
-        simt::schedule_by(schedule);
-        const Result again = compute(loss, b);
-        EXPECT_EQ(std::bit_cast<std::uint64_t>(first.value), std::bit_cast<std::uint64_t>(again.value));
-        EXPECT_TRUE(first.gradient == again.gradient);
-    }
-    simt::schedule_by(0);
+    expect_no_schedule_shows(loss_from_name("cat + mil + blob(dice + ce) + cc(gdl)"), b);
 }
 
 INSTANTIATE_TEST_SUITE_P(On, LesionTerms, testing::Values(TestBackend::cpu, TestBackend::simt, TestBackend::cuda),
@@ -310,15 +300,8 @@ TEST(LesionTermsOnCpu, AllThreadCountsGiveTheSameBits) {
     std::mt19937 random(std::random_device{}());
     const Shape shape{2, 1, 20, 37, 41};
     const Batch b = lesion_batch(shape, random_lesions(shape, 0.03, 0.02, random), 26, 3.0, random);
-    for (const std::string text : {"cat", "mil", "blob(dice + ce)", "cc(dice + ce) + cc(fl)"}) {
-        const Result one = compute(TestBackend::cpu, loss_from_name(text), b);
-        for (int threads = 2; threads <= 4; ++threads) {
-            ThreadPool pool(threads);
-            const Result many = compute(TestBackend::cpu, loss_from_name(text), b, pool.stream());
-            EXPECT_EQ(std::bit_cast<std::uint64_t>(one.value), std::bit_cast<std::uint64_t>(many.value)) << text;
-            EXPECT_TRUE(one.gradient == many.gradient) << text;
-        }
-    }
+    for (const std::string text : {"cat", "mil", "blob(dice + ce)", "cc(dice + ce) + cc(fl)"})
+        expect_no_thread_count_shows(loss_from_name(text), b);
 }
 
 TEST(LesionKey, LargerLogitsAndEarlierVoxelsHaveLargerKeys) {

@@ -2,12 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <random>
 #include <type_traits>
 #include <vector>
 
+#include "kernels/cpu/thread_pool.h"
 #include "kernels/device/bf16.h"
 #include "kernels/loss/loss.h"
 #include "losses/loss.h"
@@ -100,6 +103,31 @@ Result compute(TestBackend backend, const Loss& loss, const Batch& b, Stream thr
     if (several) result.terms = terms.host();
     if (backend == TestBackend::simt) simt::check_sentinels();
     return result;
+}
+
+inline void expect_same_bits(const Result& one, const Result& other) {
+    EXPECT_EQ(std::bit_cast<std::uint64_t>(one.value), std::bit_cast<std::uint64_t>(other.value));
+    EXPECT_TRUE(one.gradient == other.gradient);
+}
+
+/// That whatever order the executor's threads run in does not show.
+inline void expect_no_schedule_shows(const Loss& loss, const Batch& b) {
+    const Result first = compute(TestBackend::simt, loss, b);
+    for (std::uint64_t schedule = 1; schedule <= 10; ++schedule) {
+        simt::schedule_by(schedule);
+        expect_same_bits(first, compute(TestBackend::simt, loss, b));
+    }
+    simt::schedule_by(0);
+}
+
+/// That as many threads as may be give the bits of one.
+inline void expect_no_thread_count_shows(const Loss& loss, const Batch& b) {
+    SCOPED_TRACE(loss.name);
+    const Result one = compute(TestBackend::cpu, loss, b);
+    for (int threads = 2; threads <= 4; ++threads) {
+        ThreadPool pool(threads);
+        expect_same_bits(one, compute(TestBackend::cpu, loss, b, pool.stream()));
+    }
 }
 
 /// Where p is 1/2 or more at its logits, the components of that, and p where losses hold it constant.
