@@ -57,15 +57,29 @@ std::optional<ChannelSums> Lowering::sums_of(int input) const {
     return compiler_.node_state(producer).operation->channel_sums(Lowering(compiler_, producer));
 }
 
-std::optional<Normalisation> Lowering::normalisation_of(int input) const {
+int Lowering::only_for(int input) const {
     const int tensor = compiler_.node_state(node_).inputs.at(static_cast<std::size_t>(input));
-    const Compiler::TensorState& state = compiler_.tensor_state(tensor);
-    if (state.producer < 0 || compiler_.kept(tensor) || compiler_.readers(tensor).size() != 1) return std::nullopt;
-    if (compiler_.node_state(state.producer).applied_before) return std::nullopt;
-    return compiler_.node_state(state.producer).operation->normalisation(Lowering(compiler_, state.producer));
+    const int producer = compiler_.tensor_state(tensor).producer;
+    if (producer < 0 || compiler_.kept(tensor) || compiler_.readers(tensor).size() != 1) return -1;
+    return compiler_.node_state(producer).applied_before ? -1 : producer;
+}
+std::optional<Normalisation> Lowering::normalisation_of(int input) const {
+    const int producer = only_for(input);
+    if (producer < 0) return std::nullopt;
+    return compiler_.node_state(producer).operation->normalisation(Lowering(compiler_, producer));
+}
+std::optional<PlaneMaker> Lowering::planes_of(int input) const {
+    const int producer = only_for(input);
+    if (training() || producer < 0) return std::nullopt;
+    auto made = compiler_.node_state(producer).operation->planes(Lowering(compiler_, producer));
+    if (made) made->tensors.push_back(compiler_.node_state(node_).inputs.at(static_cast<std::size_t>(input)));
+    return made;
 }
 void Lowering::leave_out(int input) const {
     input_of(compiler_, node_, input).left_out = true;
+}
+void Lowering::leave_out(const PlaneMaker& made) const {
+    for (const int tensor : made.tensors) compiler_.tensor_state(tensor).left_out = true;
 }
 bool Lowering::output_wanted() const {
     return !output_of(compiler_, node_, 0).left_out;

@@ -46,8 +46,12 @@ class Lowering {
 
     /// What an input is the normalisation of, where nobody else reads it.
     std::optional<Normalisation> normalisation_of(int input) const;
+    /// In prediction: how an input can be made some planes at a time, where nobody else reads it.
+    std::optional<PlaneMaker> planes_of(int input) const;
     /// Before forward passes: the operation's own does not read the input, of which it has the normalisation.
     void leave_out(int input) const;
+    /// The same of what it makes some planes at a time.
+    void leave_out(const PlaneMaker& made) const;
     /// False where the only reader of the output has left it out.
     bool output_wanted() const;
 
@@ -76,6 +80,9 @@ class Lowering {
     Buffer value(int input) const;
 
   private:
+    /// The node that computes an input which nobody but this one reads; -1: there is none.
+    int only_for(int input) const;
+
     Compiler& compiler_;
     int node_;
 };

@@ -9,7 +9,7 @@
 
 #include "engine/parameter_spec.h"
 #include "engine/program.h"
-#include "kernels/convolution/epilogue.h"
+#include "kernels/convolution/convolution.h"
 #include "kernels/device/view.h"
 #include "kernels/norm/batch_norm.h"
 
@@ -45,6 +45,19 @@ struct Normalisation {
     Buffer input, statistics;
     std::function<BatchNormStatistics(const Plan&)> values;
     std::function<BatchNormWeights()> weights;
+};
+
+/// How the first channels of a tensor can be made some planes at a time, for a convolution that reads it so
+/// (kernels/convolution/convolution.h, MadeChannels).
+struct PlaneMaker {
+    MadeChannels made;
+    Buffer rest;                  ///< the other channels
+    std::vector<Buffer> reads;    ///< of what planes are made
+    std::int64_t operations = 0;  ///< multiplications and additions of all planes
+    /// Once, while the graph is compiled: for so many planes at once. Bytes of scratch that making them takes.
+    std::function<std::int64_t(std::int64_t planes)> prepare;
+    std::function<void(const Plan&, std::int64_t first, View planes, void* scratch)> make;
+    std::vector<int> tensors = {};  ///< of the graph, which are then not computed as a whole
 };
 
 /// What a convolution needs to apply the operation after it to its result (kernels/convolution/epilogue.h). Of one
@@ -87,6 +100,9 @@ class Operation {
 
     /// The prepared operation, where its output is a normalisation with ReLU of its input.
     virtual std::optional<Normalisation> normalisation(const Lowering&) const { return std::nullopt; }
+
+    /// In prediction: how the prepared operation's output can be made some planes at a time.
+    virtual std::optional<PlaneMaker> planes(const Lowering&) const { return std::nullopt; }
 
     /// In prediction: what the operation makes of its only input, element by element, for a convolution before it.
     virtual std::optional<EpilogueForm> epilogue() const { return std::nullopt; }

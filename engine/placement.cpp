@@ -36,17 +36,22 @@ class Sharing {
     Sharing(const std::vector<BufferSpec>& buffers, const std::vector<Call>& calls, Arena& arena)
         : buffers_(buffers), calls_(calls), placements_(arena.placements), idle_(arena.idle) {}
 
-    void run(bool parts) {
+    void run(bool parts, bool over) {
         for (int i = 0; i < static_cast<int>(calls_.size()); ++i) {
             if (calls_[i].in_place) alias(i);
+            if (over && calls_[i].over) lay_over(i);
             if (parts && !calls_[i].shares.empty()) share(i);
         }
     }
 
   private:
-    /// What is read nowhere after the call and of no caller, nor in another's memory already.
-    bool ends_at(int root, int call) const {
-        return placements_[root].last == call && !buffers_[root].external && placements_[root].whole < 0;
+    /// What is read nowhere after the call and of no caller.
+    bool ends_at(int root, int call) const { return placements_[root].last == call && !buffers_[root].external; }
+    /// Whether what is computed later may have the memory, and so live on there: not that of a part for what is put
+    /// together, which is in use by then.
+    bool gives_place(int root) const {
+        const int whole = placements_[root].whole;
+        return whole < 0 || placements_[whole].last <= placements_[root].first;
     }
     bool begins_at(int buffer, int call) const {
         return placements_[buffer].first == call && !buffers_[buffer].external;
@@ -56,9 +61,21 @@ class Sharing {
         const int from = root_of(placements_, calls_[i].in_place->first.id), to = calls_[i].in_place->second.id;
         if (from == to || !ends_at(from, i) || !begins_at(to, i) || buffers_[from].bytes() != buffers_[to].bytes())
             return;
+        if (!gives_place(from)) return;
         placements_[to].root = from;
         placements_[from].last = placements_[to].last;
         idle_[i] = calls_[i].copies_only;
+    }
+
+    void lay_over(int i) {
+        const int from = root_of(placements_, calls_[i].over->first.id), to = calls_[i].over->second.id;
+        if (from == to || !ends_at(from, i) || !begins_at(to, i) || !gives_place(from)) return;
+        if (buffers_[from].bytes() == buffers_[to].bytes()) {
+            placements_[to].root = from;
+            placements_[from].last = placements_[to].last;
+        } else if (buffers_[from].bytes() > buffers_[to].bytes()) {
+            placements_[to].whole = from;  // of which the rest is free from here on
+        }
     }
 
     void share(int i) {
@@ -66,6 +83,7 @@ class Sharing {
         for (const Share& one : calls_[i].shares) {
             const int part = root_of(placements_, one.part.id), whole = one.whole.id;
             if (part == whole || !ends_at(part, i) || !begins_at(whole, i) || one.offset % kCacheLine != 0) continue;
+            if (placements_[part].whole >= 0) continue;
             placements_[part].whole = whole;
             placements_[part].share = one.offset;
             ++shared;
@@ -202,9 +220,9 @@ std::int64_t find_places(const std::vector<BufferSpec>& buffers, int calls, std:
     return place_in_order(best, placements);
 }
 
-Arena arena_of(const std::vector<BufferSpec>& buffers, const std::vector<Call>& calls, bool parts) {
+Arena arena_of(const std::vector<BufferSpec>& buffers, const std::vector<Call>& calls, bool parts, bool over) {
     Arena arena{lifetimes(buffers, calls), std::vector<bool>(calls.size(), false)};
-    Sharing(buffers, calls, arena).run(parts);
+    Sharing(buffers, calls, arena).run(parts, over);
     arena.bytes = find_places(buffers, static_cast<int>(calls.size()), arena.placements);
     for (std::size_t t = 0; t < buffers.size(); ++t)
         arena.placements[t].offset = arena.placements[root_of(arena.placements, static_cast<int>(t))].offset;
@@ -214,10 +232,17 @@ Arena arena_of(const std::vector<BufferSpec>& buffers, const std::vector<Call>& 
 }  // namespace
 
 Arena place(const std::vector<BufferSpec>& buffers, const std::vector<Call>& calls) {
-    Arena copied = arena_of(buffers, calls, false);
-    if (std::all_of(calls.begin(), calls.end(), [](const Call& call) { return call.shares.empty(); })) return copied;
-    Arena shared = arena_of(buffers, calls, true);
-    return shared.bytes <= copied.bytes ? shared : copied;
+    const bool parts = std::any_of(calls.begin(), calls.end(), [](const Call& call) { return !call.shares.empty(); });
+    const bool over = std::any_of(calls.begin(), calls.end(), [](const Call& call) { return call.over.has_value(); });
+    Arena best = arena_of(buffers, calls, false, false);
+    const auto try_with = [&](bool with_parts, bool with_over) {
+        Arena other = arena_of(buffers, calls, with_parts, with_over);
+        if (other.bytes < best.bytes || (other.bytes == best.bytes && !with_over)) best = std::move(other);
+    };
+    if (parts) try_with(true, false);
+    if (over) try_with(false, true);
+    if (parts && over) try_with(true, true);
+    return best;
 }
 
 std::int64_t live_bytes(const std::vector<BufferSpec>& buffers, const std::vector<Placement>& placements, int call) {

@@ -12,8 +12,9 @@ struct Placement {
     int root = -1;             ///< the buffer that this one aliases, or itself
     int first = 0, last = -1;  ///< calls; last < first: never used
     std::int64_t offset = 0;   ///< bytes from the arena's start
-    /// Of a root: the root that it lies in as a part, computed where it is wanted, and how many bytes from its start;
-    /// -1: it lies by itself. It may lie there before the other one is needed: of the rest others have the use.
+    /// Of a root: the root that it lies in as a part, computed where it is wanted or over what was there, and how many
+    /// bytes from its start; -1: it lies by itself. It may lie there before the other one is needed, or after: of the
+    /// rest others have the use.
     int whole = -1;
     std::int64_t share = 0;
 };
@@ -26,8 +27,9 @@ struct Arena {
 };
 
 /// Results alias memory that nothing reads any more, and parts are computed where they are put together
-/// (Call::in_place and Call::shares, which say where both may be). The latter not where that takes more memory: parts
-/// have to lie beside each other from when they are computed on.
+/// (Call::in_place, Call::shares and Call::over, which say where they may be). Parts not where that takes more memory,
+/// as they have to lie beside each other from when they are computed on; what is written over something else, which
+/// takes longer, only where that takes less.
 Arena place(const std::vector<BufferSpec>& buffers, const std::vector<Call>& calls);
 
 /// Bytes of what a call finds in the arena or leaves there.

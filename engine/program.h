@@ -54,6 +54,9 @@ struct Call {
     std::function<void(const Plan&)> run;
     /// The second may alias the first in place, where nothing reads the first afterwards.
     std::optional<std::pair<Buffer, Buffer>> in_place = {};
+    /// The second, of as many bytes or fewer, may begin where the first does, where nothing reads the first afterwards,
+    /// but the call takes longer then: done where the arena gets smaller by it.
+    std::optional<std::pair<Buffer, Buffer>> over = {};
     /// Parts that may be computed where the call would put them, where nothing else reads them afterwards: it does not
     /// copy what lies there already. Where that is so of all that it reads, nothing is left to do.
     std::vector<Share> shares = {};

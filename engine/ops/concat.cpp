@@ -29,7 +29,15 @@ class ConcatOperation final : public Operation {
         return {sum};
     }
 
+    /// Where the first of two parts can be made so, the other one lying as it does.
+    std::optional<PlaneMaker> planes(const Lowering& lowering) const override {
+        auto made = parts_ == 2 ? lowering.planes_of(0) : std::nullopt;
+        if (made) made->rest = lowering.input(1);
+        return made;
+    }
+
     void forward(const Lowering& lowering) const override {
+        if (!lowering.output_wanted()) return;
         const Buffer y = lowering.output();
         std::vector<Part> parts;
         Call call{name_, "concat", {}, {y}, {}};

@@ -22,6 +22,8 @@ struct ReadyConvolution {
     Buffer sums;                                 ///< over the result; none: it leaves none
     std::optional<Normalisation> normalisation;  ///< of the input, which some passes apply on the way
     bool epilogue = false;                       ///< it applies what the next operation makes of the result
+    std::optional<PlaneMaker> made;              ///< of the input's channels, planes that are made while it reads them
+    std::int64_t made_scratch = 0;               ///< bytes that making them takes
     std::int64_t operations = 0;                 ///< multiplications and additions of a pass
 
     /// The convolution, told where its packed weights lie.
@@ -78,6 +80,14 @@ Call forward_call(const Lowering& lowering, const ReadyConvolution& ready, const
     return call;
 }
 
+/// Whether memory is worth going through the source slab by slab of planes: large and deep ones, as slabs lie beside
+/// them meanwhile, with edges that are read twice.
+bool wants_slabs(const Lowering& lowering, const ConvolutionOptions& options) {
+    constexpr std::int64_t kLargeBytes = 16 << 20, kDeep = 32;
+    return !lowering.training() && bytes_of(options.src, options.src_type, options.src_layout) >= kLargeBytes &&
+           (options.kernel.d == 1 || options.src.d >= kDeep);
+}
+
 /// Inputs: what is convolved and, where it is fused with a sum, what the result is added to.
 class ConvOperation final : public Operation {
   public:
@@ -107,6 +117,7 @@ class ConvOperation final : public Operation {
         options.bias = options_.bias;
         return options;
     }
+    void make(const Lowering& lowering, ConvolutionOptions options, ReadyConvolution& ready) const;
     void add_data_gradient(const Lowering& lowering, Buffer diff_dst, Buffer diff_src) const;
 
     ConvOptions options_;
@@ -167,6 +178,7 @@ void ConvOperation::prepare(const Lowering& lowering) const {
     ready->normalisation = lowering.normalisation_of(0);
     options.normalises = ready->normalisation.has_value();
     options.epilogue = lowering.epilogue().value_or(EpilogueForm());
+    options.in_place = wants_slabs(lowering, options);
     options.sums = lowering.statistics_wanted();
     options.deterministic = context.deterministic();
     options.tf32 = context.tf32();
@@ -176,7 +188,7 @@ void ConvOperation::prepare(const Lowering& lowering) const {
     ready->weight = lowering.parameter(0);
     if (options_.bias) ready->bias = lowering.parameter(1);
     ready->operations = 2 * options.dst().elements() * options.inputs() * options.taps();
-    ready->convolution = lowering.device().make_convolution(context.stream(), options, ready->passes);
+    make(lowering, options, *ready);
     ready->packed = lowering.packed_weights().add(lowering.program(), ready->convolution->weight_form(), ready->weight,
                                                   ready->bias, ready->passes.backward_weights);
     if (ready->convolution->normalises().forward) lowering.leave_out(0);
@@ -185,6 +197,26 @@ void ConvOperation::prepare(const Lowering& lowering) const {
     if (const std::int64_t bytes = ready->convolution->sums_bytes(); bytes > 0)
         ready->sums = lowering.program().add_bytes(name() + " sums", bytes);
     lowering.state() = SharedConvolution(std::move(ready));
+}
+
+/// With its input's planes made while it reads them, where both sides can.
+void ConvOperation::make(const Lowering& lowering, ConvolutionOptions options, ReadyConvolution& ready) const {
+    const auto made_of = [&](const ConvolutionOptions& of) {
+        return lowering.device().make_convolution(lowering.context().stream(), of, ready.passes);
+    };
+    if (auto made = options.in_place ? lowering.planes_of(0) : std::nullopt) {
+        ConvolutionOptions reads_planes = options;
+        reads_planes.made = made->made;
+        ready.convolution = made_of(reads_planes);
+        if (const std::int64_t planes = ready.convolution->made_planes(); planes > 0) {
+            ready.made_scratch = made->prepare(planes);
+            made->prepare = nullptr;
+            lowering.leave_out(*made);
+            ready.made = std::move(made);
+            return;
+        }
+    }
+    ready.convolution = made_of(options);
 }
 
 std::optional<ChannelSums> ConvOperation::channel_sums(const Lowering& lowering) const {
@@ -199,10 +231,18 @@ std::optional<ChannelSums> ConvOperation::channel_sums(const Lowering& lowering)
 void ConvOperation::forward(const Lowering& lowering) const {
     const auto ready = std::any_cast<SharedConvolution>(lowering.state());
     const Buffer scratch = lowering.scratch(ready->convolution->scratch_bytes());
-    const Buffer src = ready->convolution->normalises().forward ? ready->normalisation->input : lowering.input(0);
+    const Buffer src = ready->convolution->normalises().forward ? ready->normalisation->input
+                       : ready->made                            ? ready->made->rest
+                                                                : lowering.input(0);
+    const Buffer made_scratch = ready->made ? lowering.scratch(ready->made_scratch) : Buffer();
     const LoweredEpilogue epilogue = lower_epilogue(lowering, ready->epilogue);
     const Buffer dst = epilogue.dst;
     Call call = forward_call(lowering, *ready, epilogue, src, scratch);
+    if (ready->made) {
+        call.reads.insert(call.reads.end(), ready->made->reads.begin(), ready->made->reads.end());
+        call.writes.push_back(made_scratch);
+        call.operations += ready->made->operations;
+    }
     if (adds_ && ready->convolution->adds_elsewhere()) {
         const Buffer summand = lowering.input(1);
         call.reads.push_back(summand);
@@ -218,8 +258,13 @@ void ConvOperation::forward(const Lowering& lowering) const {
             convert(lowering, name() + " summand copied", lowering.input(1), dst);
             call.reads.push_back(dst);
         }
+        if (ready->convolution->works_in_place()) call.over = {src, epilogue.beside ? epilogue.beside : dst};
         call.run = [=](const Plan& plan) {
             epilogue.complete(plan, *ready->convolution);
+            if (ready->made)
+                ready->convolution->use_made([&](std::int64_t first, View planes) {
+                    ready->made->make(plan, first, planes, plan[made_scratch].data);
+                });
             ready->at_work(plan).forward(plan.stream(), plan[src], ready->weight_values(), ready->bias_values(),
                                          plan[dst], plan[scratch].data);
         };

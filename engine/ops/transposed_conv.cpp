@@ -2,6 +2,7 @@
 
 #include <stdexcept>
 
+#include "base/bytes.h"
 #include "engine/graph.h"
 #include "engine/lowering.h"
 #include "engine/ops/pass_gradient.h"
@@ -51,6 +52,7 @@ class TransposedConvOperation final : public Operation {
     Form input_form(const InputForm& input) const override { return input.usual; }
     Form output_form(int, const Form&, const Form& usual) const override { return usual; }
     void prepare(const Lowering& lowering) const override;
+    std::optional<PlaneMaker> planes(const Lowering& lowering) const override;
     void forward(const Lowering& lowering) const override;
     void backward(const Lowering& lowering) const override;
 
@@ -66,6 +68,8 @@ class TransposedConvOperation final : public Operation {
         options.dst_channels = x.c;
         return options;
     }
+    /// All of it, of so many planes of x.
+    ConvolutionOptions convolution_of(const Lowering& lowering, std::int64_t planes) const;
     void add_data_gradient(const Lowering& lowering, Buffer to) const;
 
     TransposedConvOptions options_;
@@ -81,10 +85,12 @@ std::vector<ParameterSpec> TransposedConvOperation::parameters(const std::vector
     return specs;
 }
 
-void TransposedConvOperation::prepare(const Lowering& lowering) const {
+ConvolutionOptions TransposedConvOperation::convolution_of(const Lowering& lowering, std::int64_t planes) const {
     const Context& context = lowering.context();
     const BufferSpec &x = lowering.program()[lowering.input(0)], &y = lowering.program()[lowering.output()];
-    ConvolutionOptions options = described(x.shape);
+    Shape part = x.shape;
+    part.d = planes;
+    ConvolutionOptions options = described(part);
     options.src_layout = y.form.layout;
     options.src_type = y.form.type;
     options.dst_layout = x.form.layout;
@@ -92,6 +98,13 @@ void TransposedConvOperation::prepare(const Lowering& lowering) const {
     options.deterministic = context.deterministic();
     options.tf32 = context.tf32();
     options.plan_file = context.plan_file();
+    return options;
+}
+
+void TransposedConvOperation::prepare(const Lowering& lowering) const {
+    const Context& context = lowering.context();
+    const BufferSpec& x = lowering.program()[lowering.input(0)];
+    const ConvolutionOptions options = convolution_of(lowering, x.shape.d);
     auto ready = std::make_shared<ReadyTransposed>();
     ready->parameters = lowering.parameters();
     ready->weight = lowering.parameter(0);
@@ -103,7 +116,53 @@ void TransposedConvOperation::prepare(const Lowering& lowering) const {
     lowering.state() = SharedTransposed(std::move(ready));
 }
 
+/// Copies planes from..from + to.shape.d of x, whose channels lie in blocks.
+void copy_planes(const Plan& plan, View x, std::int64_t from, View to) {
+    const std::int64_t block = block_of(x.layout, x.shape.c), plane = x.shape.h * x.shape.w * block * bytes_of(x.type);
+    for (std::int64_t b = 0; b * block < x.shape.c; ++b) {
+        const Shape part{1, block, to.shape.d, x.shape.h, x.shape.w};
+        plan.device().copy(plan.stream(), {x.as<char>() + (b * x.shape.d + from) * plane, part, x.type, x.layout},
+                           {to.as<char>() + b * to.shape.d * plane, part, x.type, x.layout});
+    }
+}
+
+/// Where voxels of x each become some of their own, and x lies in blocks of channels of one sample.
+std::optional<PlaneMaker> TransposedConvOperation::planes(const Lowering& lowering) const {
+    const auto ready = std::any_cast<SharedTransposed>(lowering.state());
+    const Buffer x = lowering.input(0);
+    const BufferSpec& spec = lowering.program()[x];
+    const Layout layout = spec.form.layout;
+    const bool blocked = layout == Layout::blocked8 || layout == Layout::blocked16;
+    if (options_.stride || !blocked || spec.shape.n != 1 || ready->packed.weights) return std::nullopt;
+    struct Part {
+        std::shared_ptr<Convolution> convolution;
+        Shape x;
+        std::int64_t bytes = 0;  ///< of x's planes, before its scratch
+    };
+    const auto part = std::make_shared<Part>();
+    const int step = options_.kernel.d;
+    PlaneMaker maker{.made = {options_.channels, step}, .rest = {}, .reads = {x}, .prepare = {}, .make = {}};
+    maker.operations = ready->operations;
+    maker.prepare = [=, this](std::int64_t planes) {
+        part->x = spec.shape;
+        part->x.d = planes / step;
+        part->bytes = aligned(bytes_of(part->x, spec.form.type, layout));
+        part->convolution = lowering.device().make_convolution(lowering.context().stream(),
+                                                               convolution_of(lowering, part->x.d), {true, false});
+        return part->bytes + part->convolution->scratch_bytes();
+    };
+    maker.make = [=, form = spec.form](const Plan& plan, std::int64_t first, View planes, void* scratch) {
+        const View of{scratch, part->x, form.type, form.layout};
+        copy_planes(plan, plan[x], first / step, of);
+        part->convolution->backward_data(plan.stream(), of, ready->parameters.device_value(ready->weight), planes,
+                                         static_cast<char*>(scratch) + part->bytes);
+        if (ready->bias) plan.device().add_bias(plan.stream(), ready->parameters.device_value(ready->bias), planes);
+    };
+    return maker;
+}
+
 void TransposedConvOperation::forward(const Lowering& lowering) const {
+    if (!lowering.output_wanted()) return;
     const auto ready = std::any_cast<SharedTransposed>(lowering.state());
     const Buffer x = lowering.input(0), y = lowering.output();
     const Buffer scratch = lowering.scratch(ready->convolution->scratch_bytes());

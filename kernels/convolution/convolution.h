@@ -19,6 +19,16 @@ namespace iwseg {
 /// processors without them.
 enum class Bf16Operands : std::uint8_t { fastest, native, widened };
 
+/// Channels of a source, the first ones, that need not lie in memory as a whole: a convolution may have their planes
+/// made some at a time while it reads them.
+struct MadeChannels {
+    std::int64_t channels = 0;  ///< 0: none
+    std::int64_t step = 1;      ///< so many planes, or a multiple, are made at once
+};
+
+/// Makes planes of those channels, (1, channels, planes, H, W) of the source's form, from this one on.
+using MakePlanes = std::function<void(std::int64_t first, View planes)>;
+
 /// A convolution, of which geometry.h says what it joins.
 struct ConvolutionOptions : ConvolutionGeometry {
     Layout src_layout = Layout::ncdhw, dst_layout = Layout::ncdhw;
@@ -30,6 +40,8 @@ struct ConvolutionOptions : ConvolutionGeometry {
     /// src is a batch normalisation with ReLU: passes are wanted that read what it is of (Convolution::normalises).
     bool normalises = false;
     EpilogueForm epilogue = {};  ///< of forward passes, where the convolution takes it (Convolution::takes_epilogue)
+    bool in_place = false;       ///< forward passes are wanted that may write over src (Convolution::works_in_place)
+    MadeChannels made = {};      ///< forward passes may ask for these of src (Convolution::made_planes)
     Bf16Operands bf16_operands = Bf16Operands::fastest;
     bool deterministic = true;   ///< on CUDA: two runs give the same bits; off, cuDNN may sum in any order
     bool tf32 = false;           ///< on CUDA: f32 operands may be rounded to 10 bits of fraction
@@ -93,6 +105,13 @@ class Convolution {
     /// has to.
     virtual bool takes_epilogue() const { return false; }
     virtual void use_epilogue(const Epilogue&) {}
+    /// Whether what forward writes, dst or, where the epilogue has two results, the one beside, may begin where src
+    /// does, which is then lost: to the same bits, in more time.
+    virtual bool works_in_place() const { return false; }
+    /// Where this is above 0, forward has options.made's channels made, so many planes at once, by what use_made has
+    /// said before each call; its src is then the other channels. Of the same bits as with all channels in src.
+    virtual std::int64_t made_planes() const { return 0; }
+    virtual void use_made(const MakePlanes&) {}
     virtual void backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) = 0;
     virtual void backward_weights(Stream stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
                                   void* scratch) = 0;

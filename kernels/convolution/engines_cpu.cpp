@@ -108,6 +108,9 @@ class ByPass final : public Convolution {
     }
     bool takes_epilogue() const override { return forward_->takes_epilogue(); }
     void use_epilogue(const Epilogue& epilogue) override { forward_->use_epilogue(epilogue); }
+    bool works_in_place() const override { return forward_->works_in_place(); }
+    std::int64_t made_planes() const override { return forward_->made_planes(); }
+    void use_made(const MakePlanes& make) override { forward_->use_made(make); }
     void forward(Stream stream, View src, const float* weights, const float* bias, View dst, void* scratch) override {
         forward_->forward(stream, src, weights, bias, dst, scratch);
     }

@@ -63,8 +63,10 @@ class DrawnProgram {
     void compute(int number) {
         std::vector<Buffer> reads;
         for (int k = 0; k < 2 && !made_.empty(); ++k) reads.push_back(drawn());
-        const bool in_place = !reads.empty() && below(2);
-        const Buffer to = made(in_place ? size_of(reads[0]) : 16 * (1 + below(4)));
+        const bool in_place = !reads.empty() && below(2), over = !reads.empty() && !in_place && below(2);
+        const Buffer to = made(in_place ? size_of(reads[0])
+                               : over   ? std::max<std::int64_t>(16, size_of(reads[0]) / 32 * 16)
+                                        : 16 * (1 + below(4)));
         Elements values(static_cast<std::size_t>(size_of(to)));
         for (std::size_t i = 0; i < values.size(); ++i)
             values[i] = static_cast<float>(1000 * number) + static_cast<float>(i);
@@ -74,6 +76,7 @@ class DrawnProgram {
                       std::copy(values.begin(), values.end(), plan.data<float>(to));
                   }};
         if (in_place) call.in_place = {reads[0], to};
+        if (over) call.over = {reads[0], to};
         program.add(std::move(call));
     }
 
@@ -131,7 +134,7 @@ void expect_apart(const std::vector<BufferSpec>& buffers, const std::vector<Plac
 
 TEST(Placement, NothingIsOverwrittenThatIsStillRead) {
     const unsigned seed = std::random_device{}();
-    int parts = 0, aliases = 0;
+    int parts = 0, aliases = 0, over = 0;
     std::int64_t alone = 0, together = 0;
     for (unsigned i = 0; i < 300; ++i) {
         SCOPED_TRACE("program " + std::to_string(seed + i));
@@ -151,10 +154,13 @@ TEST(Placement, NothingIsOverwrittenThatIsStillRead) {
             const Placement& p = plan.placements()[static_cast<std::size_t>(b)];
             parts += p.whole >= 0, aliases += p.root != b;
         }
+        for (const Call& call : drawn.program.calls())
+            over += call.over && plan[call.over->first].data == plan[call.over->second].data;
         alone += Plan::bytes_needed(apart(drawn.program)), together += plan.bytes();
     }
     EXPECT_GT(parts, 100);
     EXPECT_GT(aliases, 100);
+    EXPECT_GT(over, 20);
     EXPECT_LT(together, alone);
 }
 
@@ -214,6 +220,44 @@ TEST(Placement, WhatTheCallerKeepsOrGivesIsNoPartOfAnother) {
         EXPECT_LT(arena.placements[part.id].whole, 0);
         EXPECT_FALSE(arena.idle.back());
     }
+}
+
+/// A large tensor, then one of half of it that may be written over its start, then `after` that.
+struct WrittenOver {
+    explicit WrittenOver(std::int64_t after) {
+        const auto call = [&](std::vector<Buffer> reads, Buffer to) {
+            return Call{"call", "", std::move(reads), {to}, [](const Plan&) {}};
+        };
+        const auto buffer = [&](std::int64_t elements) { return program.add(BufferSpec{"t", {1, 1, 1, 1, elements}}); };
+        large = buffer(512), half = buffer(256), next = buffer(256), last = buffer(after);
+        program.add(call({}, large));
+        Call shrinks = call({large}, half), in_place = call({half}, next);
+        shrinks.over = {large, half};
+        in_place.over = {half, next};
+        program.add(std::move(shrinks));
+        program.add(std::move(in_place));
+        program.add(call({next}, last));
+        program.keep(last);
+    }
+    Program program;
+    Buffer large, half, next, last;
+};
+
+TEST(Placement, WhatIsWrittenOverALargerTensorLeavesTheRestFree) {
+    const WrittenOver drawn(256);
+    const Arena arena = place(drawn.program.buffers(), drawn.program.calls());
+    EXPECT_EQ(arena.bytes, 4 * 512);
+    EXPECT_EQ(arena.placements[drawn.half.id].offset, arena.placements[drawn.large.id].offset);
+    EXPECT_EQ(arena.placements[drawn.next.id].offset, arena.placements[drawn.large.id].offset);
+    EXPECT_EQ(arena.placements[drawn.last.id].offset, arena.placements[drawn.large.id].offset + 4 * 256);
+}
+
+TEST(Placement, NothingIsWrittenOverAnotherForNothing) {
+    const WrittenOver drawn(1024);  // more than all before, with what it is made of
+    const Arena arena = place(drawn.program.buffers(), drawn.program.calls());
+    EXPECT_EQ(arena.bytes, 4 * (1024 + 256));
+    EXPECT_EQ(arena.placements[drawn.half.id].whole, -1);
+    EXPECT_NE(arena.placements[drawn.half.id].offset, arena.placements[drawn.large.id].offset);
 }
 
 TEST(Placement, APartThatIsNotAlignedIsCopied) {

@@ -17,6 +17,7 @@ inline Program apart(const Program& program, const Apart& left = {}) {
     for (const BufferSpec& buffer : program.buffers()) made.add(buffer);
     for (Call call : program.calls()) {
         if (!left.in_place) call.in_place.reset();
+        call.over.reset();
         call.shares.clear();
         made.add(std::move(call));
     }

@@ -14,12 +14,21 @@
 namespace iwseg::cpu {
 namespace {
 
+/// In place a plane of the result lies where the source's does, in either's first blocks, and no summand may lie there.
+WinogradSlabs slabs_of(const ConvolutionOptions& o) {
+    if (o.src.n != 1) return {};
+    const bool fits =
+        padded_channels(o.dst_layout, o.dst_channels) <= padded_channels(o.src_layout, o.src.c - o.made.channels);
+    return {.in_place = o.in_place && fits && (o.write == Write::overwrite || o.epilogue.beside), .made = o.made};
+}
+
 class WinogradConvolution final : public Convolution {
   public:
     WinogradConvolution(const ConvolutionOptions& options, ConvolutionPasses passes, Vectors vectors, int threads)
         : options_(options),
           vectors_(vectors),
-          forward_(options, block_of(options.dst_layout, options.dst_channels), false, vectors, threads),
+          slabs_(slabs_of(options)),
+          forward_(options, block_of(options.dst_layout, options.dst_channels), false, vectors, threads, slabs_),
           scratch_(forward_.scratch_bytes()) {
         const std::int64_t block = block_of(options.dst_layout, options.dst_channels);
         if (passes.backward_data) {
@@ -39,11 +48,14 @@ class WinogradConvolution final : public Convolution {
     std::int64_t scratch_bytes() const override { return aligned(scratch_); }
     bool takes_epilogue() const override { return options_.epilogue.wanted; }
     void use_epilogue(const Epilogue& epilogue) override { epilogue_ = epilogue; }
+    bool works_in_place() const override { return slabs_.in_place; }
+    std::int64_t made_planes() const override { return forward_.made_planes(); }
+    void use_made(const MakePlanes& make) override { make_ = make; }
     void forward(Stream stream, View src, const float* weights, const float* bias, View dst, void* scratch) override {
         auto* const memory = static_cast<float*>(scratch);
         forward_.pack(stream, weights, memory);
         forward_.run(stream, src, options_.bias ? bias : nullptr, options_.write == Write::accumulate, dst, memory,
-                     options_.epilogue, epilogue_);
+                     options_.epilogue, epilogue_, make_);
     }
     void backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) override {
         auto* const memory = static_cast<float*>(scratch);
@@ -60,6 +72,8 @@ class WinogradConvolution final : public Convolution {
     ConvolutionOptions options_;
     Epilogue epilogue_;
     Vectors vectors_;
+    WinogradSlabs slabs_;
+    MakePlanes make_;
     WinogradPass forward_;
     std::optional<WinogradPass> data_;
     std::optional<WinogradGradient> weights_;

@@ -14,6 +14,9 @@ constexpr std::int64_t kEnoughItems = 32, kItemsOfThread = 4;
 /// Blocks of outputs of an item, at least; the fewer only where there would be fewer items than threads.
 constexpr std::int64_t kLeastBlocks = 4, kFewestBlocks = 2;
 constexpr int kMostBlock = 16;
+/// No more slabs than these, so that few planes are transformed twice; channels are made where there are at least so
+/// few.
+constexpr std::int64_t kMostSlabs = 16, kFewestSlabs = 4;
 
 }  // namespace
 
@@ -33,7 +36,7 @@ struct WinogradPass::Buffers {
 };
 
 WinogradPass::WinogradPass(const ConvolutionGeometry& g, std::int64_t block, bool data_gradient, Vectors vectors,
-                           int threads)
+                           int threads, const WinogradSlabs& slabs)
     : geometry_(g),
       block_(block),
       data_gradient_(data_gradient),
@@ -50,6 +53,38 @@ WinogradPass::WinogradPass(const ConvolutionGeometry& g, std::int64_t block, boo
     const bool few = ranges * parts_of(output_blocks_, kLeastBlocks) < threads;
     output_parts_ = std::min(parts_of(output_blocks_, few ? kFewestBlocks : kLeastBlocks), parts_of(wanted, ranges));
     workers_ = std::min<std::int64_t>(threads, items());
+    choose_slabs(slabs);
+}
+
+void WinogradPass::choose_slabs(const WinogradSlabs& slabs) {
+    const std::int64_t planes = regions_.planes(), around = geometry_.kernel.d / 2;
+    in_place_ = slabs.in_place;
+    slab_planes_ = parts_of(planes, kMostSlabs);
+    const MadeChannels& made = slabs.made;
+    if (made.channels == 0 || made.channels >= inputs_ || made.channels % block_ != 0 || planes % made.step != 0)
+        return;
+    // What is made of two slabs must hold all planes that results read.
+    std::int64_t count = parts_of(std::max(slab_planes_, 2 * around), made.step) * made.step;
+    while (count < planes && planes % count != 0) count += made.step;
+    if (count * kFewestSlabs > planes) return;
+    made_blocks_ = made.channels / block_;
+    slab_planes_ = count;
+    lag_ = around;
+}
+
+/// Elements of what lies beside the tensors.
+std::int64_t WinogradPass::slab_elements() const {
+    const std::int64_t of_place = (slab_planes_ + lag_) * output_blocks_ + input_blocks_ - made_blocks_;
+    return (in_place_ ? of_place : 0) * plane_elements() + 2 * made_blocks_ * slab_planes_ * plane_elements();
+}
+
+WinogradPass::Slab WinogradPass::slab_in(float* memory, bool over) const {
+    Slab slab;
+    for (float*& made : slab.made) made = memory, memory += made_blocks_ * slab_planes_ * plane_elements();
+    if (!over) return slab;
+    slab.results = memory;
+    slab.before = memory + (slab_planes_ + lag_) * output_blocks_ * plane_elements();
+    return slab;
 }
 
 WinogradPass::Item WinogradPass::item(std::int64_t index) const {
@@ -76,7 +111,8 @@ std::int64_t WinogradPass::worker_elements() const {
 }
 
 std::int64_t WinogradPass::scratch_bytes() const {
-    return (packed_elements() + workers_ * worker_elements()) * static_cast<std::int64_t>(sizeof(float));
+    return (packed_elements() + workers_ * worker_elements() + slab_elements()) *
+           static_cast<std::int64_t>(sizeof(float));
 }
 
 /// To (position, pair of output blocks, depth, input, output of the pair).
@@ -119,8 +155,24 @@ void WinogradPass::transform_plane(const Operands& operands, const Item& item, c
                                    std::int64_t plane) const {
     float* const to = buffers.plane(plane);
     for (std::int64_t block = 0; block < input_blocks_; ++block)
-        transforms_.source(operands.read + regions_.plane_at(plane, block, input_blocks_, block_), item.tiles,
-                           to + block * buffers.tiles, buffers.position);
+        transforms_.source(source_plane(operands, plane, block), item.tiles, to + block * buffers.tiles,
+                           buffers.position);
+}
+
+const float* WinogradPass::source_plane(const Operands& operands, std::int64_t plane, std::int64_t block) const {
+    const Slab& slab = operands.slab;
+    if (block < made_blocks_)
+        return slab.made[plane / slab_planes_ % 2] + (block * slab_planes_ + plane % slab_planes_) * plane_elements();
+    const std::int64_t own = block - made_blocks_;
+    if (slab.before && plane < slab.first) return slab.before + own * plane_elements();
+    return operands.read + regions_.plane_at(plane, own, input_blocks_ - made_blocks_, block_);
+}
+
+float* WinogradPass::result_plane(const Operands& operands, float* result, std::int64_t plane,
+                                  std::int64_t block) const {
+    if (const Slab& slab = operands.slab; result == operands.read)
+        return slab.results + (block * (slab_planes_ + lag_) + plane - slab.first) * plane_elements();
+    return result ? result + regions_.plane_at(plane, block, output_blocks_, block_) : nullptr;
 }
 
 /// All sums of planes from a first to before a last.
@@ -173,10 +225,10 @@ void WinogradPass::finish(const Operands& operands, const Item& item, const Buff
             finish.slope = operands.form.activation.slope;
         }
         for (std::int64_t plane = first; plane < last; ++plane) {
-            const std::int64_t at = regions_.plane_at(plane, block, output_blocks_, block_);
-            if (operands.form.beside) finish.beside = operands.epilogue.beside.as<float>() + at;
+            finish.beside = result_plane(operands, operands.beside, plane, block);
             transforms_.result(buffers.sums_of(block - item.first_block, plane - first, regions_.step_planes),
-                               buffers.sum_position, item.tiles, finish, operands.written + at);
+                               buffers.sum_position, item.tiles, finish,
+                               result_plane(operands, operands.written, plane, block));
         }
     }
 }
@@ -195,11 +247,54 @@ void WinogradPass::run_item(const Operands& operands, const Item& item, float* m
 }
 
 void WinogradPass::run(Stream stream, View read, const float* bias, bool accumulate, View written, float* scratch,
-                       const EpilogueForm& form, const Epilogue& epilogue) const {
-    const Operands operands{read.as<const float>(), scratch, bias, accumulate, written.as<float>(), form, epilogue};
+                       const EpilogueForm& form, const Epilogue& epilogue, const MakePlanes& make) const {
+    float* const beside = form.beside ? epilogue.beside.as<float>() : nullptr;
+    const Operands operands{read.as<const float>(), scratch, bias, accumulate,
+                            written.as<float>(),    beside,  form, epilogue};
+    if (made_blocks_ || operands.read == operands.written || operands.read == beside)
+        return run_slabs(stream, operands, scratch, make);
     float* const memory = scratch + packed_elements();
     parallel_items(stream, items(), workers_, [&](std::int64_t i, std::int64_t worker) {
         run_item(operands, item(i), memory + worker * worker_elements());
+    });
+}
+
+void WinogradPass::run_slabs(Stream stream, Operands operands, float* scratch, const MakePlanes& make) const {
+    float* const memory = scratch + packed_elements();
+    const bool over = operands.read == operands.written || operands.read == operands.beside;
+    Slab& slab = operands.slab = slab_in(memory + workers_ * worker_elements(), over);
+    const std::int64_t planes = regions_.planes(), regions = regions_.count();
+    for (std::int64_t start = 0; start < planes; start += slab_planes_) {
+        const std::int64_t end = std::min(start + slab_planes_, planes);
+        if (made_blocks_) {
+            const Shape made{1, made_blocks_ * block_, slab_planes_, geometry_.src.h, geometry_.src.w};
+            make(start, {slab.made[start / slab_planes_ % 2], made, Type::f32,
+                         block_ == 8 ? Layout::blocked8 : Layout::blocked16});
+        }
+        slab.first = start ? start - lag_ : 0, slab.last = end == planes ? planes : end - lag_;
+        parallel_items(stream, regions * output_parts_, workers_, [&](std::int64_t i, std::int64_t worker) {
+            Item of_slab = item(i % regions + i / regions * regions * plane_ranges_);
+            of_slab.first_plane = slab.first, of_slab.last_plane = slab.last;
+            run_item(operands, of_slab, memory + worker * worker_elements());
+        });
+        if (over) end_slab(stream, operands);
+    }
+}
+
+/// Keeps the source's last plane of the slab, and puts the results where the source lay.
+void WinogradPass::end_slab(Stream stream, const Operands& operands) const {
+    const Slab& slab = operands.slab;
+    float* const over = operands.read == operands.written ? operands.written : operands.beside;
+    const std::int64_t planes = slab.last - slab.first, own_blocks = input_blocks_ - made_blocks_;
+    parallel_for(stream, std::max(own_blocks, output_blocks_) * planes, [&](std::int64_t i) {
+        const std::int64_t block = i / planes, plane = slab.first + i % planes;
+        if (plane + 1 == slab.last && block < own_blocks) {
+            const float* const from = operands.read + regions_.plane_at(plane, block, own_blocks, block_);
+            std::copy_n(from, plane_elements(), slab.before + block * plane_elements());
+        }
+        if (block < output_blocks_)
+            std::copy_n(result_plane(operands, over, plane, block), plane_elements(),
+                        over + regions_.plane_at(plane, block, output_blocks_, block_));
     });
 }
 

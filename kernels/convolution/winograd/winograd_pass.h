@@ -2,8 +2,7 @@
 
 #include <cstdint>
 
-#include "kernels/convolution/epilogue.h"
-#include "kernels/convolution/geometry.h"
+#include "kernels/convolution/convolution.h"
 #include "kernels/convolution/winograd/product.h"
 #include "kernels/convolution/winograd/tile_regions.h"
 #include "kernels/convolution/winograd/transforms.h"
@@ -30,29 +29,52 @@ namespace iwseg::cpu {
 /// the planes between them, and those of other outputs the same planes anew. Then, position by position, all sums are
 /// made of what the planes have there: (64, 3 C) x (3 C, O) products, which read a vector of weights for each 64
 /// multiplications, 1 byte a cycle, from the third cache, and the planes' tiles once from the second or third.
+///
+/// It can go slab by slab of planes, where those at the edges of slabs are transformed twice:
+/// - in place, a result over the source: that result of a slab lies elsewhere until all items have read the source, of
+///   which the last plane is kept for the next. That is one more copy of the result;
+/// - with the source's first channels made on the way: those of two slabs are there at a time.
+struct WinogradSlabs {
+    bool in_place =
+        false;  ///< what is written, or the epilogue's result beside, may begin where that lies which is read
+    MadeChannels made = {};
+};
+
 class WinogradPass {
   public:
-    /// threads: that run() will have; with more, others than so many have nothing to do.
+    /// threads: that run() will have; with more, others than so many have nothing to do. slabs: of one sample; in place
+    /// of as many blocks of channels or more.
     WinogradPass(const ConvolutionGeometry& geometry, std::int64_t block, bool data_gradient, Vectors vectors,
-                 int threads);
+                 int threads, const WinogradSlabs& slabs = {});
 
-    /// Of packed weights and of what each thread has of an item.
+    /// Of packed weights, of what each thread has of an item and of slabs.
     std::int64_t scratch_bytes() const;
+    /// Planes whose first channels are made at once; 0: they are read as the others.
+    std::int64_t made_planes() const { return made_blocks_ ? slab_planes_ : 0; }
     /// weights: the convolution's own (O, C, kernel), packed into the scratch that run() reads them from.
     void pack(Stream stream, const float* weights, float* scratch) const;
     /// bias: of the written channels, or null. Accumulates to what lies in `written`.
     void run(Stream stream, View read, const float* bias, bool accumulate, View written, float* scratch,
-             const EpilogueForm& form = {}, const Epilogue& epilogue = {}) const;
+             const EpilogueForm& form = {}, const Epilogue& epilogue = {}, const MakePlanes& make = {}) const;
 
   private:
+    /// Planes from a first to before a last, and what lies beside the tensors meanwhile. In place: results, (output
+    /// block, plane, H, W, L), and the source's plane before, (input block, H, W, L). Channels that are made: of two
+    /// slabs in turn, (input block, plane, H, W, L).
+    struct Slab {
+        float *results = nullptr, *before = nullptr, *made[2] = {};
+        std::int64_t first = 0, last = 0;
+    };
     struct Operands {
         const float* read;
         const float* packed;
         const float* bias;
         bool accumulate;
         float* written;
+        float* beside;  ///< null, or where the epilogue's result goes
         EpilogueForm form;
         Epilogue epilogue;
+        Slab slab = {};
     };
     /// Ranges are from a first to before a last: planes of all samples, one after another, and blocks of outputs.
     struct Item {
@@ -67,6 +89,15 @@ class WinogradPass {
     /// Of all buffers of a thread, whichever item it has.
     std::int64_t worker_elements() const;
     Buffers buffers_of(const Item& item, float* memory) const;
+    std::int64_t plane_elements() const { return geometry_.src.h * geometry_.src.w * block_; }
+    const float* source_plane(const Operands& operands, std::int64_t plane, std::int64_t block) const;
+    /// Of the result, or that of the epilogue beside; null where there is none.
+    float* result_plane(const Operands& operands, float* result, std::int64_t plane, std::int64_t block) const;
+    void choose_slabs(const WinogradSlabs& slabs);
+    std::int64_t slab_elements() const;
+    Slab slab_in(float* memory, bool over) const;
+    void run_slabs(Stream stream, Operands operands, float* scratch, const MakePlanes& make) const;
+    void end_slab(Stream stream, const Operands& operands) const;
     void run_item(const Operands& operands, const Item& item, float* memory) const;
     void transform_plane(const Operands& operands, const Item& item, const Buffers& buffers, std::int64_t plane) const;
     void multiply(const Operands& operands, const Item& item, const Buffers& buffers, std::int64_t first,
@@ -85,6 +116,11 @@ class WinogradPass {
     std::int64_t inputs_, outputs_, input_blocks_, output_blocks_;
     TileRegions regions_;
     std::int64_t plane_ranges_, output_parts_, workers_;
+    bool in_place_ = false;
+    std::int64_t made_blocks_ = 0;  ///< of inputs
+    std::int64_t slab_planes_ = 0;
+    /// How many planes results are behind those that are made, which a plane of the kernel after the result's reads.
+    std::int64_t lag_ = 0;
 };
 
 }  // namespace iwseg::cpu

@@ -1,0 +1,170 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "kernels/convolution/winograd/winograd_convolution.h"
+#include "tests/support/convolution_products.h"
+#include "tests/support/operation_forms.h"
+#include "tests/support/operation_references.h"
+
+namespace iwseg {
+
+/// What a convolution leaves.
+struct Passes {
+    Array dst, diff_src, diff_weights, diff_bias;
+};
+
+/// Runs Winograd's convolutions for every set of vectors that the processor has, beside double precision.
+class WinogradConvolution : public OperationTest {
+  protected:
+    std::vector<cpu::Vectors> vectors() const {
+        std::vector<cpu::Vectors> all;
+        for (const cpu::Vectors one : {cpu::Vectors::eight, cpu::Vectors::avx512})
+            if (one <= cpu::best_vectors() && (one == cpu::Vectors::avx512 || GetParam().layout == Layout::blocked8))
+                all.push_back(one);
+        return all;
+    }
+    void SetUp() override {
+        OperationTest::SetUp();
+        if (vectors().empty()) GTEST_SKIP() << "needs AVX2 or NEON, or AVX-512 for blocks of 16";
+    }
+
+    ConvolutionOptions options(const Shape& src, std::int64_t outputs, int depth = 3) const {
+        ConvolutionOptions o;
+        o.src = src;
+        o.dst_channels = outputs;
+        o.kernel = {depth, 3, 3};
+        o.src_layout = o.dst_layout = GetParam().layout;
+        return o;
+    }
+    ConvolutionOptions any(const Shape& src, std::int64_t outputs) {
+        ConvolutionOptions o = options(src, outputs, below(0, 2) ? 3 : 1);
+        o.bias = below(0, 1) == 1;
+        o.write = below(0, 1) ? Write::accumulate : Write::overwrite;
+        return o;
+    }
+
+    /// What a convolution is called with, as its definition has it.
+    struct Operands {
+        Array src, before, diff;
+        std::vector<double> weights, bias;
+    };
+    Operands operands(const ConvolutionOptions& o) {
+        return {noise(o.src), noise(o.dst()), noise(o.dst()), noise(o.weight_count()), noise(o.dst_channels)};
+    }
+
+    static Array array_of(const std::vector<float>& values) {
+        Array array({1, 1, 1, 1, static_cast<std::int64_t>(values.size())});
+        array.values = to_doubles(values);
+        return array;
+    }
+
+    /// With weights written to `w`, and scratch as an earlier call left it.
+    Passes run(Convolution& convolution, const ConvolutionOptions& o, const Operands& with, Stream stream,
+               const KernelArray<float>& w, const KernelArray<unsigned char>& work) const {
+        std::copy(with.weights.begin(), with.weights.end(), w.data());
+        const auto b = floats(with.bias);
+        const KernelTensor src = tensor(with.src), dst = tensor(with.before);
+        convolution.forward(stream, src.view(), w.data(), b.data(), dst.view(), work.data());
+        EXPECT_TRUE(dst.padding_is_zero());
+        const KernelTensor diff = tensor(with.diff), diff_src = empty(o.src);
+        convolution.backward_data(stream, diff.view(), w.data(), diff_src.view(), work.data());
+        EXPECT_TRUE(diff_src.padding_is_zero());
+        const KernelArray<float> diff_weights = blank(with.weights.size()), diff_bias = blank(with.bias.size());
+        convolution.backward_weights(stream, src.view(), diff.view(), diff_weights.data(),
+                                     o.bias ? diff_bias.data() : nullptr, work.data());
+        const std::vector<unsigned char> used = work.host();
+        EXPECT_TRUE(std::all_of(used.begin() + convolution.scratch_bytes(), used.end(), [](unsigned char byte) {
+            return byte == 0xFF;
+        })) << "written past the scratch";
+        return {dst.array(), diff_src.array(), array_of(diff_weights.host()), array_of(diff_bias.host())};
+    }
+    Passes run(Convolution& convolution, const ConvolutionOptions& o, const Operands& with, Stream stream) const {
+        return run(convolution, o, with, stream, blank(with.weights.size()), scratch(convolution.scratch_bytes()));
+    }
+    Passes run(const ConvolutionOptions& o, const Operands& with, cpu::Vectors v, Stream stream) const {
+        return run(*cpu::make_winograd_convolution(stream, o, {}, v), o, with, stream);
+    }
+
+    static Passes expected(const ConvolutionOptions& o, const Operands& with) {
+        Passes results{reference::convolution(o, with.src, with.weights, o.bias ? with.bias : std::vector<double>()),
+                       Array(o.src), Array({1, 1, 1, 1, o.weight_count()}), Array({1, 1, 1, 1, o.dst_channels})};
+        for (std::size_t i = 0; o.write == Write::accumulate && i < results.dst.values.size(); ++i)
+            results.dst.values[i] += with.before.values[i];
+        each_product(o, [&](std::int64_t to, std::int64_t from, std::int64_t weight) {
+            const auto i = static_cast<std::size_t>(to), j = static_cast<std::size_t>(from),
+                       k = static_cast<std::size_t>(weight);
+            results.diff_src.values[j] += with.diff.values[i] * with.weights[k];
+            results.diff_weights.values[k] += with.diff.values[i] * with.src.values[j];
+        });
+        reference::each(o.dst(), [&](auto n, auto out, auto d, auto h, auto w) {
+            results.diff_bias.values[static_cast<std::size_t>(out)] += with.diff.at(n, out, d, h, w);
+        });
+        return results;
+    }
+
+    /// How large results of so many products are, of which the transformed sums are made: the largest of one operand
+    /// times the root of the sum of the squares of the other. Not the largest result: where there are few of them all
+    /// may be sums that cancel.
+    struct Magnitudes {
+        double dst, diff_src, diff_weights, diff_bias;
+    };
+    static double largest(const std::vector<double>& values) {
+        double most = 0;
+        for (const double v : values) most = std::max(most, std::abs(v));
+        return most;
+    }
+    static Magnitudes magnitudes(const ConvolutionOptions& o, const Operands& with) {
+        const auto channels = static_cast<std::size_t>(o.src.c), outputs = static_cast<std::size_t>(o.dst_channels),
+                   taps = static_cast<std::size_t>(o.taps());
+        std::vector<double> of_output(outputs), of_input(channels), src(channels), diff(outputs);
+        for (std::size_t i = 0; i < with.weights.size(); ++i) {
+            const double square = with.weights[i] * with.weights[i];
+            of_output[i / taps / channels] += square;
+            of_input[i / taps % channels] += square;
+        }
+        const auto each_square = [](const Array& of, std::vector<double>& sums) {
+            reference::each(of.shape, [&](auto n, auto c, auto d, auto h, auto w) {
+                sums[static_cast<std::size_t>(c)] += of.at(n, c, d, h, w) * of.at(n, c, d, h, w);
+            });
+        };
+        each_square(with.src, src);
+        each_square(with.diff, diff);
+        return {.dst = largest(with.src.values) * std::sqrt(largest(of_output)) + (o.bias ? largest(with.bias) : 0) +
+                       (o.write == Write::accumulate ? largest(with.before.values) : 0),
+                .diff_src = largest(with.diff.values) * std::sqrt(largest(of_input)),
+                .diff_weights = largest(with.diff.values) * std::sqrt(largest(src)),
+                .diff_bias = std::sqrt(largest(diff))};
+    }
+
+    static void expect_within(const Array& got, const Array& right, double allowed) {
+        for (std::size_t i = 0; i < right.values.size(); ++i)
+            ASSERT_NEAR(got.values[i], right.values[i], allowed) << "element " << i;
+    }
+    /// An f32 is off by 6e-8 of itself, as is each sum on the way. A result is a sum of 9 of the transformed sums,
+    /// whose elements are each up to twice as large as a direct sum's. Measured are up to 7e-7.
+    static void expect_right(const ConvolutionOptions& o, const Operands& with, const Passes& got) {
+        const Passes right = expected(o, with);
+        const Magnitudes of = magnitudes(o, with);
+        constexpr double kAllowed = 4e-6;
+        expect_within(got.dst, right.dst, kAllowed * of.dst);
+        expect_within(got.diff_src, right.diff_src, kAllowed * of.diff_src);
+        expect_within(got.diff_weights, right.diff_weights, kAllowed * of.diff_weights);
+        if (o.bias) expect_within(got.diff_bias, right.diff_bias, kAllowed * of.diff_bias);
+    }
+    void expect_right(const ConvolutionOptions& o) {
+        SCOPED_TRACE(testing::Message() << o.src.n << " x " << o.src.c << " to " << o.dst_channels
+                                        << " channels, shape " << o.src.d << " " << o.src.h << " " << o.src.w
+                                        << ", depth of the kernel " << o.kernel.d);
+        const Operands with = operands(o);
+        for (const cpu::Vectors v : vectors()) {
+            SCOPED_TRACE(name_of(v));
+            expect_right(o, with, run(o, with, v, stream()));
+        }
+    }
+};
+
+}  // namespace iwseg
