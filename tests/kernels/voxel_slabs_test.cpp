@@ -56,12 +56,14 @@ class VoxelSlabs : public testing::Test {
         Words dst;
         std::int64_t scratch;
     };
-    Left run(bool slabs, int threads, Words src, Words dst) {
+    Left run(bool slabs, int threads, Words src, Words dst, bool over = false) {
+        options_.in_place = over;
         Context context({.device = "cpu", .threads = threads});
         // Asked for a gradient too, oneDNN is given all at once.
         const auto convolution = cpu::make_onednn_convolution(context.stream(), options_,
                                                               {.backward_data = !slabs, .backward_weights = false});
         EXPECT_EQ(convolution->implementation().find("slabs") != std::string::npos, slabs);
+        EXPECT_EQ(convolution->works_in_place(), over);
         if (options_.epilogue.wanted) {
             EXPECT_TRUE(convolution->takes_epilogue());
             Epilogue epilogue;
@@ -72,9 +74,9 @@ class VoxelSlabs : public testing::Test {
         std::vector<char> scratch(static_cast<std::size_t>(convolution->scratch_bytes() + 64));
         convolution->forward(context.stream(), {src.data(), options_.src, Type::bf16, Layout::blocked16},
                              weights_.data(), options_.bias ? bias_.data() : nullptr,
-                             {dst.data(), options_.dst(), Type::bf16, Layout::blocked16},
+                             {over ? src.data() : dst.data(), options_.dst(), Type::bf16, Layout::blocked16},
                              scratch.data() + (64 - reinterpret_cast<std::uintptr_t>(scratch.data()) % 64) % 64);
-        return {std::move(dst), convolution->scratch_bytes()};
+        return {std::move(over ? src : dst), convolution->scratch_bytes()};
     }
 
     unsigned seed_;
@@ -105,6 +107,9 @@ TEST_F(VoxelSlabs, LeaveTheBytesOfAllAtOnceWithLessScratch) {
         const Left whole = run(false, 2, src, dst), slabs = run(true, 2, src, dst), alone = run(true, 1, src, dst);
         EXPECT_TRUE(slabs.dst == whole.dst);
         EXPECT_TRUE(slabs.dst == alone.dst);
+        if (options_.write == Write::overwrite) {
+            EXPECT_TRUE(run(true, 2, src, dst, true).dst == whole.dst) << "over its source";
+        }
         EXPECT_NE(whole.dst, dst);
         EXPECT_LT(2 * slabs.scratch, whole.scratch);
     }

@@ -1,10 +1,13 @@
 #include "kernels/convolution/onednn/voxel_slabs.h"
 
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
 
+#include "base/bytes.h"
 #include "kernels/convolution/operands.h"
+#include "kernels/elementwise/elementwise.h"
 
 namespace iwseg::cpu {
 namespace {
@@ -15,18 +18,26 @@ class SlabConvolution final : public Convolution {
         : slab_(std::move(slab)),
           count_(options.src.n * options.src.d / planes),
           src_(slab_of(options, planes).src),
-          dst_(slab_of(options, planes).dst()) {}
+          dst_(slab_of(options, planes).dst()),
+          in_place_(options.in_place && (options.write == Write::overwrite || options.epilogue.beside)),
+          result_bytes_(in_place_ ? aligned(bytes_of(dst_, options.dst_type, options.dst_layout)) : 0) {}
 
     std::string implementation() const override { return slab_->implementation() + ", in slabs"; }
-    std::int64_t scratch_bytes() const override { return slab_->scratch_bytes(); }
+    std::int64_t scratch_bytes() const override { return result_bytes_ + slab_->scratch_bytes(); }
+    bool works_in_place() const override { return in_place_; }
     bool takes_epilogue() const override { return slab_->takes_epilogue(); }
     void use_epilogue(const Epilogue& epilogue) override { epilogue_ = epilogue; }
     void forward(Stream stream, View src, const float* weights, const float* bias, View dst, void* scratch) override {
         for (std::int64_t i = 0; i < count_; ++i) {
+            View to = part(dst, dst_, i);
             Epilogue epilogue = epilogue_;
             if (epilogue.beside.data) epilogue.beside = part(epilogue.beside, dst_, i);
+            std::optional<View> over;  // what lies over the source
+            for (View* const result : {&to, &epilogue.beside})
+                if (result->data == part(src, src_, i).data) over = *result, result->data = scratch;
             slab_->use_epilogue(epilogue);
-            slab_->forward(stream, part(src, src_, i), weights, bias, part(dst, dst_, i), scratch);
+            slab_->forward(stream, part(src, src_, i), weights, bias, to, static_cast<char*>(scratch) + result_bytes_);
+            if (over) copy(stream, {scratch, dst_, over->type, over->layout}, *over);
         }
     }
     void backward_data(Stream, View, const float*, View, void*) override { refuse(); }
@@ -42,6 +53,8 @@ class SlabConvolution final : public Convolution {
     std::unique_ptr<Convolution> slab_;
     std::int64_t count_;
     Shape src_, dst_;
+    bool in_place_;
+    std::int64_t result_bytes_;  ///< of a slab, in place
     Epilogue epilogue_;
 };
 
@@ -51,8 +64,10 @@ std::int64_t slab_planes(const ConvolutionOptions& options, ConvolutionPasses pa
     constexpr std::int64_t kLeast = 1 << 20, kMost = 1 << 22;  // bytes in f32: what a pass costs beside, and caches
     const bool one_block = options.src_layout == Layout::blocked16 && options.dst_layout == Layout::blocked16 &&
                            options.src.c <= 16 && options.dst_channels <= 16;
-    if (!options.is_plain() || options.kernel != 1 || !one_block || options.src_type != Type::bf16 ||
-        options.dst_type != Type::bf16 || operand_type(options) != Type::bf16 || passes.backward_data ||
+    const bool bf16 = options.src_type == Type::bf16 && options.dst_type == Type::bf16 &&
+                      operand_type(options) == Type::bf16,
+               in_place = options.in_place && options.src_type == options.dst_type;
+    if (!options.is_plain() || options.kernel != 1 || !one_block || !(bf16 || in_place) || passes.backward_data ||
         passes.backward_weights)
         return 0;
     const auto bytes = [&](std::int64_t planes) {
