@@ -49,15 +49,39 @@ IWSEG_VECTOR_CLONES void chunk_moments(const T* x, std::int64_t voxels, double* 
     }
 }
 
+/// Calls of(element, lane), which computes y's element by a channel's factors, repeated over the lanes. Results of all
+/// lanes are held beside the tensors before they are stored: y may be what they are computed of, and where it is, g++
+/// makes no vector code of a loop that stores one by one.
+template <int B, class T, class Of>
+[[gnu::always_inline]] inline void store_by_lanes(std::int64_t voxels, T* y, Of&& of) {
+    const std::int64_t elements = voxels * B, whole = elements / kLanes * kLanes;
+    for (std::int64_t i = 0; i < whole; i += kLanes) {
+        float results[kLanes];
+        for (int l = 0; l < kLanes; ++l) results[l] = of(i + l, l);
+        for (int l = 0; l < kLanes; ++l) store(y[i + l], results[l]);
+    }
+    for (std::int64_t i = whole; i < elements; ++i) store(y[i], of(i, static_cast<int>(i - whole)));
+}
+
+/// A block's factors, again and again over the lanes.
+template <int B>
+struct LaneFactors {
+    float of[kLanes];
+
+    explicit LaneFactors(const float* factors) {
+        for (int l = 0; l < kLanes; ++l) of[l] = factors[l % B];
+    }
+};
+
 template <int B, class T, bool kLeaky>
 IWSEG_VECTOR_CLONES void apply_affine(const T* x, std::int64_t voxels, const float* scale, const float* shift,
                                       float slope, T* y) {
-    for (std::int64_t v = 0; v < voxels; ++v)
-        for (int b = 0; b < B; ++b) {
-            const float value = to_f32(x[v * B + b]) * scale[b] + shift[b];
-            // A NaN passes through, as in max(value, 0) it would not.
-            store(y[v * B + b], value < 0.0f ? (kLeaky ? slope * value : 0.0f) : value);
-        }
+    const LaneFactors<B> scales(scale), shifts(shift);
+    store_by_lanes<B>(voxels, y, [&](std::int64_t i, int l) {
+        const float value = to_f32(x[i]) * scales.of[l] + shifts.of[l];
+        // A NaN passes through, as in max(value, 0) it would not.
+        return value < 0.0f ? (kLeaky ? slope * value : 0.0f) : value;
+    });
 }
 
 /// Asks for the slope once: where each element asks, g++ makes no vector code of the loop.
@@ -97,15 +121,14 @@ template <int B, class T, bool kAccumulate>
 IWSEG_VECTOR_CLONES void chunk_gradient(const T* x, const T* diff_y, std::int64_t voxels, const float* scale,
                                         const float* shift, const float* factor, const float* offset, float slope,
                                         T* diff_x) {
-    for (std::int64_t v = 0; v < voxels; ++v)
-        for (int b = 0; b < B; ++b) {
-            const std::int64_t i = v * B + b;
-            const float value = to_f32(x[i]), given = to_f32(diff_y[i]);
-            const float low = slope > 0.0f ? slope * given : 0.0f;
-            const float g = value * scale[b] + shift[b] > 0.0f ? given : low;
-            const float d = scale[b] * g + (factor[b] * value + offset[b]);
-            store(diff_x[i], kAccumulate ? to_f32(diff_x[i]) + d : d);
-        }
+    const LaneFactors<B> scales(scale), shifts(shift), factors(factor), offsets(offset);
+    store_by_lanes<B>(voxels, diff_x, [&](std::int64_t i, int l) {
+        const float value = to_f32(x[i]), given = to_f32(diff_y[i]);
+        const float low = slope > 0.0f ? slope * given : 0.0f;
+        const float g = value * scales.of[l] + shifts.of[l] > 0.0f ? given : low;
+        const float d = scales.of[l] * g + (factors.of[l] * value + offsets.of[l]);
+        return kAccumulate ? to_f32(diff_x[i]) + d : d;
+    });
 }
 
 /// Runs body(row, block of channels, first voxel, voxels, chunk) over all chunks, in parallel.
