@@ -3,7 +3,8 @@
     bench/beside_peers.py --iwseg build/release/bin/iwseg --shared ../shared --out bench/results/cpu.json [--only step]
 
 Each measurement is a process of its own; a ratio is the peer's time over ours in the same round, and of those the
-median. Peers: PyTorch, OpenVINO, ONNX Runtime, cc3d, SciPy, scikit-image, nibabel, from the Python that runs this and
+median. With --isa avx2 all are kept to AVX2, those that can be: iwseg by IWSEG_ISA, PyTorch and OpenVINO, whose
+convolutions are oneDNN's, by ONEDNN_MAX_CPU_ISA and ATEN_CPU_CAPABILITY, in fp32 alone. Peers: PyTorch, OpenVINO, ONNX Runtime, cc3d, SciPy, scikit-image, nibabel, from the Python that runs this and
 from --more-python (Debian's has an older PyTorch). One that is not installed is named as missing, of one that fails its
 last line is printed. Needs Python 3.9 and nothing else.
 """
@@ -22,6 +23,7 @@ import time
 HERE = pathlib.Path(__file__).parent
 # Each program waits as it does by itself.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+ISA = {"avx2": {"IWSEG_ISA": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}}
 STEP = ["--patch", "64", "--batch", "2"]
 PATCH = 96
 SCAN = ["--shape", "182", "218", "182", "--patch", PATCH, "--stride", "88"]
@@ -104,10 +106,12 @@ class Table:
 
 def step(table):
     o = table.options
-    for precision, target, memory_target in (("fp32", 1 / 0.55, 1 / 0.40), ("bf16", 1 / 0.50, 1 / 0.35)):
+    precisions = (("fp32", 1 / 0.55, 1 / 0.40), ("bf16", 1 / 0.50, 1 / 0.35))
+    for precision, target, memory_target in (("fp32", 1 / 0.65, 1 / 0.40),) if o.isa else precisions:
         arguments = [*STEP, "--precision", precision, "--steps", o.steps]
         for python in o.pythons:
-            torch = (lambda: run_json([python, o.oracle, *arguments])) if o.oracle and table.peer(python, "torch_import") else None
+            has_torch = o.oracle and table.peer(python, "torch_import")
+            torch = (lambda: run_json([python, o.oracle, *arguments])) if has_torch else None
             a, b = table.rounds(lambda: table.ours("step", *arguments), torch)
             name = "torch " + b[0]["torch"] if b else None
             table.add(f"training step, 2 x 64^3, {precision}", [r["step_seconds_median"] for r in a],
@@ -147,10 +151,10 @@ def predictors(table, folder, arguments):
 def beside_predictors(table, what, name, arguments, rounds):
     """Ours, by `bench NAME`, beside each peer, all in turn; ONNX Runtime computes in fp32 alone."""
     with tempfile.TemporaryDirectory() as folder:
-        for precision in ("fp32", "bf16"):
+        for precision in ("fp32",) if table.options.isa else ("fp32", "bf16"):
             given = [*arguments, "--precision", precision]
             peers = predictors(table, folder, given)
-            if precision == "bf16":
+            if precision == "bf16" or table.options.isa:  # it takes what the processor has
                 peers.pop("onnxruntime", None)
             ours, theirs = [], {peer: [] for peer in peers}
             for _ in range(rounds):
@@ -328,8 +332,10 @@ def main():
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS), help="some of the measurements")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--isa", choices=ISA, help="the instructions that all are kept to, for step, predict and patch")
     parser.add_argument("--out", type=pathlib.Path)
     options = parser.parse_args()
+    ENVIRONMENT.update(ISA.get(options.isa, {}))
     shared = options.shared if options.shared and options.shared.is_dir() else None
     options.pythons = [sys.executable, *options.more_python]
     options.oracle = shared / "reference/unet_torch.py" if shared else None
@@ -341,7 +347,7 @@ def main():
         print("no --shared: without its oracle and scans, PyTorch and real masks are left out")
     if shutil.which("nproc") and os.getloadavg()[0] > 0.5:
         print(f"note: the machine is busy (load {os.getloadavg()[0]:.1f})")
-    device = subprocess.run([options.iwseg, "info"], capture_output=True, text=True).stdout
+    device = subprocess.run([options.iwseg, "info"], capture_output=True, text=True, env=ENVIRONMENT).stdout
     device = next((line.split(None, 2)[2] for line in device.splitlines() if line.startswith("computes")), platform.processor())
     print(device)
     table = Table(options)
