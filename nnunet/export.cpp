@@ -69,26 +69,28 @@ void LabelWriter::add_result(std::int64_t d) {
 void LabelWriter::decide(const float* logits, std::int64_t d) {
     const Extent& cropped = placement_.cropped;
     const Extent strides = placement_.strides();
+    const std::int64_t origin = placement_.origin();
     const std::int64_t plane = cropped[1] * cropped[2], voxels = static_cast<std::int64_t>(labels_of_scan_.size());
-    // Where a voxel of the file's array (i, j, k) lies in nnU-Net's, (k, j, i).
-    Extent file{};
-    for (std::size_t a = 0; a < 3; ++a) file[static_cast<std::size_t>(placement_.source_axes[a])] = placement_.scan[a];
+    const Extent sides = placement_.array_sides(), of_array{sides[1] * sides[2], sides[2], 1};
+    const auto steps_along = [&](const Extent& steps, std::int64_t h, std::int64_t w) {
+        return (placement_.first[0] + d) * steps[0] + (placement_.first[1] + h) * steps[1] +
+               (placement_.first[2] + w) * steps[2];
+    };
+    Extent array_strides{};
+    for (std::size_t a = 0; a < 3; ++a) array_strides[a] = of_array[static_cast<std::size_t>(placement_.transpose[a])];
     const bool regions = labels_.has_regions();
     cpu::parallel_for(host_, cropped[1], [&](std::int64_t h) {
         std::vector<float> values(static_cast<std::size_t>(labels_.outputs()));
         for (std::int64_t w = 0; w < cropped[2]; ++w) {
             for (std::size_t k = 0; k < values.size(); ++k)
                 values[k] = logits[static_cast<std::int64_t>(k) * plane + h * cropped[2] + w];
-            const std::int64_t place = (placement_.first[0] + d) * strides[0] + (placement_.first[1] + h) * strides[1] +
-                                       (placement_.first[2] + w) * strides[2];
-            labels_of_scan_[static_cast<std::size_t>(place)] =
+            labels_of_scan_[static_cast<std::size_t>(origin + steps_along(strides, h, w))] =
                 label_of_logits(values, regions ? labels_.region_values : labels_.values, regions);
             if (probabilities_.empty()) continue;
             to_class_probabilities(values, regions);
-            const std::int64_t i = place / (file[1] * file[2]), j = place / file[2] % file[1], k = place % file[2];
+            const std::int64_t in_array = steps_along(array_strides, h, w);
             for (std::size_t c = 0; c < values.size(); ++c)
-                probabilities_[c * static_cast<std::size_t>(voxels) +
-                               static_cast<std::size_t>((k * file[1] + j) * file[0] + i)] = values[c];
+                probabilities_[c * static_cast<std::size_t>(voxels) + static_cast<std::size_t>(in_array)] = values[c];
         }
     });
 }

@@ -23,7 +23,7 @@ class LabelWriter {
 
     /// Labels of the whole scan in the order of a Volume's voxels, 0 outside of the crop.
     std::vector<std::int32_t>& labels() { return labels_of_scan_; }
-    /// (K, voxels of the scan), in the order of nnU-Net's arrays, (z, y, x) of the file; softmax of classes that
+    /// (K, voxels of the scan), in the order of nnU-Net's arrays (Placement::array_sides); softmax of classes that
     /// exclude each other, of which outside of the crop the first is 1; sigmoid of regions, 0 there.
     std::vector<float>& probabilities() { return probabilities_; }
 

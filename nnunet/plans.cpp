@@ -104,6 +104,16 @@ void require_class(const Keys& keys, const std::string& key, const std::vector<s
         keys.refuse(key, fmt::format("{}: others are not supported", fmt::join(known, " or ")));
 }
 
+/// Plans from before there was the key have no reader that changes a scan's orientation.
+std::optional<OrientationRule> read_orientation(const Keys& plans) {
+    const char* const key = "image_reader_writer";
+    require_class(plans, key, {"SimpleITKIO", "NibabelIO", "SimpleITKIOWithReorient", "NibabelIOWithReorient"});
+    const std::string reader = plans.contains(key) ? plans.text(key) : "";
+    if (reader == "SimpleITKIOWithReorient") return OrientationRule::itk;
+    if (reader == "NibabelIOWithReorient") return OrientationRule::nibabel;
+    return std::nullopt;
+}
+
 Configuration read_configuration(const Keys& keys, const std::string& name, std::size_t channels) {
     require_class(keys, "preprocessor_name", {"DefaultPreprocessor"});
     if (keys.contains("previous_stage"))
@@ -149,12 +159,11 @@ Plans read_plans(const std::filesystem::path& file, const std::string& configura
         throw InputError(
             fmt::format("{} has no configuration {}; it has {}", file.string(), configuration, fmt::join(names, ", ")));
     }
-    // Readers that turn a scan about before the network sees it (NibabelIOWithReorient) would need it turned here too.
-    require_class(plans, "image_reader_writer", {"SimpleITKIO", "NibabelIO"});
     require_class(plans, "label_manager", {"LabelManager"});
     const Json merged = with_inherited(configurations, configuration);
     const Keys keys(merged, file.string(), configurations.way_to(configuration));
     Plans read;
+    read.to_ras = read_orientation(plans);
     read.transpose_forward = read_transpose(plans, "transpose_forward");
     const std::array<int, 3> transpose_backward = read_transpose(plans, "transpose_backward");
     for (std::size_t a = 0; a < 3; ++a)

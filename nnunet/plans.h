@@ -7,13 +7,14 @@
 #include <string>
 #include <vector>
 
+#include "data/volume/orientation.h"
 #include "kernels/device/view.h"
 #include "models/network.h"
 
 namespace iwseg::nnunet {
 
 // What nnU-Net v2 writes beside its weights, plans.json and dataset.json, as far as predicting needs it. Arrays are
-// nnU-Net's: (z, y, x), the axes k, j, i of a NIfTI file.
+// nnU-Net's: (z, y, x), the axes k, j, i of a NIfTI file or of its RAS form.
 
 /// What is done to a channel's intensities.
 enum class Normalisation : std::uint8_t { ct, zscore, none, rescale_to_0_1, rgb_to_0_1 };
@@ -41,6 +42,7 @@ struct Configuration {
 };
 
 struct Plans {
+    std::optional<OrientationRule> to_ras;          ///< scans are read in their RAS form; none: as they lie in files
     std::array<int, 3> transpose_forward{0, 1, 2};  ///< transpose_backward undoes it, or the plan is refused
     std::vector<IntensityProperties> intensities;   ///< a channel each
     Configuration configuration;

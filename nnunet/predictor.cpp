@@ -36,7 +36,7 @@ Segmentation NnunetPredictor::predict(std::vector<Volume<float>> channels, const
     window_.predict(
         scan.image.data(), scan.placement.resampled, [&](std::int64_t, const float* logits) { writer.add(logits); },
         progress);
-    return {{geometry, std::move(writer.labels())}, std::move(writer.probabilities())};
+    return {{geometry, std::move(writer.labels())}, std::move(writer.probabilities()), scan.placement.array_sides()};
 }
 
 Placement NnunetPredictor::whole(const Geometry& geometry) const {

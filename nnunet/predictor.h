@@ -23,6 +23,7 @@ struct PredictorOptions {
 struct Segmentation {
     Volume<std::int32_t> labels;
     std::vector<float> probabilities;  ///< as LabelWriter has them; empty where they were not asked for
+    Extent array_sides{};              ///< of each class's probabilities, as nnU-Net's arrays
 };
 
 /// nnU-Net's own prediction of whole scans, of one model's folds together. One thread at a time.

@@ -22,13 +22,6 @@ std::int64_t voxels_of(const Extent& extent) {
     return extent[0] * extent[1] * extent[2];
 }
 
-/// nnU-Net's arrays are (z, y, x), axes k, j, i of the file; the plan transposes them.
-std::array<int, 3> source_axes_of(const Plans& plans) {
-    std::array<int, 3> axes{};
-    for (std::size_t a = 0; a < 3; ++a) axes[a] = 2 - plans.transpose_forward[a];
-    return axes;
-}
-
 /// mm a voxel along i, j, k, as ITK and nibabel tell nnU-Net: of NIfTI the header's pixdim. That of an oblique affine
 /// differs in the eighth digit, and extents and the choice of axes are rounded by it.
 std::array<double, 3> spacing_of(const Geometry& geometry) {
@@ -40,12 +33,28 @@ std::array<double, 3> spacing_of(const Geometry& geometry) {
     return spacing;
 }
 
+/// What nibabel tells of a scan whose RAS form it has made: of the affine, in f32.
+std::array<double, 3> spacing_of_ras(const Geometry& geometry) {
+    std::array<double, 3> spacing = geometry.spacing();
+    for (double& mm : spacing) mm = static_cast<float>(mm);
+    return spacing;
+}
+
+/// ITK takes a NIfTI file that claims no frame for one whose first axes run to the left and to the back.
+Orientation orientation_in_file(const Geometry& geometry, OrientationRule rule) {
+    if (rule == OrientationRule::itk && geometry.nifti && !geometry.nifti->is_claimed())
+        return {{0, 1, 2}, {true, true, false}};
+    return orientation_of(geometry.affine, rule);
+}
+
 /// Calls body(row, place): rows of a part of the scan along its last axis, and where each begins in the file's array.
 template <class Body>
-void each_row(Stream host, const Extent& first, const Extent& part, const Extent& strides, Body&& body) {
+void each_row(Stream host, const Placement& placement, const Extent& first, const Extent& part, Body&& body) {
+    const Extent strides = placement.strides();
+    const std::int64_t origin = placement.origin();
     cpu::parallel_for(host, part[0] * part[1], [&](std::int64_t row) {
         const std::int64_t d = first[0] + row / part[1], h = first[1] + row % part[1];
-        body(row, d * strides[0] + h * strides[1] + first[2] * strides[2]);
+        body(row, origin + d * strides[0] + h * strides[1] + first[2] * strides[2]);
     });
 }
 
@@ -59,7 +68,7 @@ void crop(Stream host, const std::vector<Volume<float>>& channels, Placement& pl
     };
     const Extent& scan = placement.scan;
     std::vector<Bounds> along(static_cast<std::size_t>(scan[0] * scan[1]));
-    each_row(host, {0, 0, 0}, scan, strides, [&](std::int64_t row, std::int64_t place) {
+    each_row(host, placement, {0, 0, 0}, scan, [&](std::int64_t row, std::int64_t place) {
         for (const Volume<float>& channel : channels)
             for (std::int64_t w = 0; w < scan[2]; ++w)
                 if (channel.voxels[static_cast<std::size_t>(place + w * strides[2])] != 0)
@@ -85,7 +94,7 @@ std::vector<std::uint8_t> filled_mask(Stream host, const std::vector<Volume<floa
                                       const Placement& placement) {
     const Extent strides = placement.strides(), &part = placement.cropped;
     std::vector<std::uint8_t> zero(static_cast<std::size_t>(voxels_of(part)));
-    each_row(host, placement.first, part, strides, [&](std::int64_t row, std::int64_t place) {
+    each_row(host, placement, placement.first, part, [&](std::int64_t row, std::int64_t place) {
         for (std::int64_t w = 0; w < part[2]; ++w) {
             bool all = true;
             for (const Volume<float>& channel : channels)
@@ -114,7 +123,7 @@ std::vector<std::uint8_t> filled_mask(Stream host, const std::vector<Volume<floa
 std::vector<float> cropped(Stream host, const Volume<float>& channel, const Placement& placement) {
     const Extent strides = placement.strides(), &part = placement.cropped;
     std::vector<float> image(static_cast<std::size_t>(voxels_of(part)));
-    each_row(host, placement.first, part, strides, [&](std::int64_t row, std::int64_t place) {
+    each_row(host, placement, placement.first, part, [&](std::int64_t row, std::int64_t place) {
         for (std::int64_t w = 0; w < part[2]; ++w)
             image[static_cast<std::size_t>(row * part[2] + w)] =
                 channel.voxels[static_cast<std::size_t>(place + w * strides[2])];
@@ -171,21 +180,42 @@ void normalise(std::vector<float>& image, Normalisation how, const IntensityProp
 
 }  // namespace
 
+std::size_t Placement::source_axis(std::size_t axis) const {
+    return static_cast<std::size_t>(orientation.axes[static_cast<std::size_t>(2 - transpose[axis])]);
+}
+
 Extent Placement::strides() const {
     Extent file{};  // sides along i, j, k
-    for (std::size_t a = 0; a < 3; ++a) file[static_cast<std::size_t>(source_axes[a])] = scan[a];
+    for (std::size_t a = 0; a < 3; ++a) file[source_axis(a)] = scan[a];
     const Extent of_file{file[1] * file[2], file[2], 1};
     Extent made{};
-    for (std::size_t a = 0; a < 3; ++a) made[a] = of_file[static_cast<std::size_t>(source_axes[a])];
+    for (std::size_t a = 0; a < 3; ++a)
+        made[a] = of_file[source_axis(a)] * (orientation.reversed[static_cast<std::size_t>(2 - transpose[a])] ? -1 : 1);
     return made;
+}
+
+std::int64_t Placement::origin() const {
+    const Extent step = strides();
+    std::int64_t place = 0;
+    for (std::size_t a = 0; a < 3; ++a)
+        if (step[a] < 0) place -= step[a] * (scan[a] - 1);
+    return place;
+}
+
+Extent Placement::array_sides() const {
+    Extent sides{};
+    for (std::size_t a = 0; a < 3; ++a) sides[static_cast<std::size_t>(transpose[a])] = scan[a];
+    return sides;
 }
 
 Placement placement_of(const Geometry& geometry, const Plans& plans) {
     Placement made;
-    made.source_axes = source_axes_of(plans);
-    const std::array<double, 3> spacing = spacing_of(geometry);
+    made.transpose = plans.transpose_forward;
+    if (plans.to_ras) made.orientation = orientation_in_file(geometry, *plans.to_ras);
+    const bool of_nibabel = plans.to_ras == OrientationRule::nibabel && !made.orientation.is_ras();
+    const std::array<double, 3> spacing = of_nibabel ? spacing_of_ras(geometry) : spacing_of(geometry);
     for (std::size_t a = 0; a < 3; ++a) {
-        const auto source = static_cast<std::size_t>(made.source_axes[a]);
+        const std::size_t source = made.source_axis(a);
         made.scan[a] = geometry.shape[source];
         made.spacing[a] = spacing[source];
     }

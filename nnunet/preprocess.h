@@ -10,14 +10,23 @@
 
 namespace iwseg::nnunet {
 
-/// Where an image that a network sees lies in its scan. Axes are those of nnU-Net's arrays, transposed by the plan.
+/// Where an image that a network sees lies in its scan. Axes are those of nnU-Net's arrays, transposed by the plan; the
+/// arrays are (z, y, x) of the file or, for readers that want it so, of its RAS form. The scan itself stays as it is.
 struct Placement {
     Extent scan{}, first{}, cropped{}, resampled{};  ///< voxels of the scan, before the crop, of it, of what is seen
     std::array<double, 3> spacing{};                 ///< mm a voxel of the scan
-    std::array<int, 3> source_axes{};                ///< which axis of the file (i, j, k) each is
+    Orientation orientation{};                       ///< what x, y, z of the arrays are of the file's i, j, k
+    std::array<int, 3> transpose{0, 1, 2};           ///< which axis of the arrays each is
 
-    /// How many voxels of the file's array (Volume) lie between neighbours along each of these axes.
+    /// Which axis of the file (i, j, k) one of these is.
+    std::size_t source_axis(std::size_t axis) const;
+    /// How many voxels of the file's array (Volume) lie between neighbours along each of these axes: below 0 where the
+    /// file's axis is reversed.
     Extent strides() const;
+    /// Where the first voxel along all of these axes lies in the file's array.
+    std::int64_t origin() const;
+    /// The sides of nnU-Net's arrays before the plan transposes them: those of probabilities that it writes.
+    Extent array_sides() const;
 };
 
 constexpr std::int64_t kMostImageSide = 1 << 16;  ///< voxels of an image at a model's spacing

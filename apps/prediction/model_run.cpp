@@ -95,8 +95,10 @@ void predict_with_model(const ModelRun& run) {
         with_progress(scan,
                       [&](const PatchProgress& progress) { made = predictor.predict(std::move(channels), progress); });
         if (run.probabilities)
-            nnunet::write_npz(run.out / (scan.name + ".npz"), "probabilities",
-                              {model.dataset.labels.outputs(), shape[2], shape[1], shape[0]}, made.probabilities);
+            nnunet::write_npz(
+                run.out / (scan.name + ".npz"), "probabilities",
+                {model.dataset.labels.outputs(), made.array_sides[0], made.array_sides[1], made.array_sides[2]},
+                made.probabilities);
         const nnunet::Labels& known = model.dataset.labels;
         write_label_file(run.out / (scan.name + ending), made.labels,
                          known.has_regions() ? known.region_values : known.values);

@@ -12,12 +12,12 @@ namespace {
 Placement placement(const std::array<int, 3>& transpose) {
     const Extent scan{4, 5, 6}, first{1, 2, 0}, cropped{2, 3, 4};
     Placement made;
+    made.transpose = transpose;
     for (std::size_t a = 0; a < 3; ++a) {
-        const int source = 2 - transpose[a];
-        made.source_axes[a] = source;
-        made.scan[a] = scan[static_cast<std::size_t>(source)];
-        made.first[a] = first[static_cast<std::size_t>(source)];
-        made.cropped[a] = made.resampled[a] = cropped[static_cast<std::size_t>(source)];
+        const std::size_t source = made.source_axis(a);
+        made.scan[a] = scan[source];
+        made.first[a] = first[source];
+        made.cropped[a] = made.resampled[a] = cropped[source];
         made.spacing[a] = 1;
     }
     return made;
@@ -37,8 +37,7 @@ void add_planes(LabelWriter& writer, const Placement& where, const std::vector<E
         std::vector<float> logits(static_cast<std::size_t>(plane) * voxels.size(), -2.0f);
         for (std::size_t k = 0; k < voxels.size(); ++k) {
             Extent at{};
-            for (std::size_t a = 0; a < 3; ++a)
-                at[a] = voxels[k][static_cast<std::size_t>(where.source_axes[a])] - where.first[a];
+            for (std::size_t a = 0; a < 3; ++a) at[a] = voxels[k][where.source_axis(a)] - where.first[a];
             if (at[0] == d)
                 logits[k * static_cast<std::size_t>(plane) +
                        static_cast<std::size_t>(at[1] * where.resampled[2] + at[2])] = 3;
@@ -93,7 +92,7 @@ TEST(NnunetLabels, OfFinerAndCoarserPlanesAreThoseOfTheScansGrid) {
     const Labels labels{{"background", "a"}, {}, {0, 1}};
     for (const std::int64_t planes : {1, 2, 3, 5, 8, 13}) {
         Placement where;
-        where.source_axes = {0, 1, 2};
+        where.transpose = {2, 1, 0};
         where.scan = where.cropped = {5, 1, 1};
         where.resampled = {planes, 1, 1};
         where.spacing = {1, 1, 1};

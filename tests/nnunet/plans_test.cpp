@@ -140,8 +140,9 @@ TEST_F(NnunetPlans, InheritFromOtherConfigurations) {
 
 TEST_F(NnunetPlans, ThatAreNotSupportedAreSaidInOneSentence) {
     EXPECT_TRUE(says(refused([] {}, "2d"), "2d is of 2 dimensions"));
-    EXPECT_TRUE(says(refused([&] { plans_["image_reader_writer"] = "NibabelIOWithReorient"; }),
-                     "SimpleITKIO or NibabelIO: others are not supported"));
+    EXPECT_TRUE(says(refused([&] { plans_["image_reader_writer"] = "Tiff3DIO"; }),
+                     "SimpleITKIO or NibabelIO or SimpleITKIOWithReorient or NibabelIOWithReorient: others are not "
+                     "supported"));
     EXPECT_TRUE(says(refused([&] { configuration()["preprocessor_name"] = "Own"; }), "DefaultPreprocessor"));
     EXPECT_TRUE(says(refused([&] { plans_["label_manager"] = "Own"; }), "LabelManager"));
     EXPECT_TRUE(says(refused([&] { configuration()["previous_stage"] = "3d_lowres"; }), "a cascade"));
