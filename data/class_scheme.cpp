@@ -18,12 +18,18 @@ std::ptrdiff_t holders(const std::vector<LabelClass>& regions, std::int32_t valu
     return std::count_if(regions.begin(), regions.end(), [&](const LabelClass& one) { return one.holds(value); });
 }
 
+/// Whether the region holds the value, and no later one does, which voxels of that value would be of, too.
+bool is_own(const std::vector<LabelClass>& regions, std::size_t nth, std::int32_t value) {
+    const auto later = regions.begin() + static_cast<std::ptrdiff_t>(nth) + 1;
+    return regions[nth].holds(value) &&
+           std::none_of(later, regions.end(), [&](const LabelClass& one) { return one.holds(value); });
+}
+
 /// What a region is written as; 0 where all its values are later regions', too.
 std::int32_t written_value(const std::vector<LabelClass>& regions, std::size_t nth) {
     std::int32_t found = 0;
     for (const std::int32_t value : regions[nth].values) {
-        const auto later = regions.begin() + static_cast<std::ptrdiff_t>(nth) + 1;
-        if (std::any_of(later, regions.end(), [&](const LabelClass& one) { return one.holds(value); })) continue;
+        if (!is_own(regions, nth, value)) continue;
         if (found == 0 || holders(regions, value) < holders(regions, found)) found = value;
     }
     return found;
@@ -48,12 +54,23 @@ ClassScheme::ClassScheme(const std::string& classes, const std::string& regions,
     classes_ = read_label_classes(regions_ ? regions : classes, names, key);
     if (const std::string shared = shared_value(classes_); !regions_ && !shared.empty())
         throw InputError(fmt::format("classes: {}; expected classes that share no value, or the key regions", shared));
-    for (std::size_t k = 0; k < classes_.size() && regions_; ++k)
-        if (written_value(classes_, k) == 0)
+    for (std::size_t k = 0; k < classes_.size(); ++k) {
+        written_.push_back(regions_ ? written_value(classes_, k) : classes_[k].values.front());
+        if (written_.back() == 0)
             throw InputError(
                 fmt::format("regions: {} lies within later ones, which leaves nothing of it; expected "
                             "larger regions first",
                             classes_[k].name));
+    }
+    if (regions_ && are_of_dataset(regions) && !names.region_values.empty()) {
+        written_ = names.region_values;
+        for (std::size_t k = 0; k < classes_.size(); ++k)
+            if (!is_own(classes_, k, written_[k]))
+                throw InputError(fmt::format(
+                    "{}: regions_class_order = [{}] writes {} as {}, expected a label value of it that no later "
+                    "region holds",
+                    names.file.string(), fmt::join(written_, ", "), classes_[k].name, written_[k]));
+    }
     for (std::size_t k = 0; k < classes_.size() && regions_; ++k)
         for (std::size_t j = 0; j < k; ++j)
             if (shares_in_part(classes_[j], classes_[k]))
@@ -139,7 +156,7 @@ OutputClasses ClassScheme::output() const {
     }
     for (std::size_t k = 0; k < classes_.size(); ++k) {
         made.names.push_back(classes_[k].name);
-        made.values.push_back(regions_ ? written_value(classes_, k) : classes_[k].values.front());
+        made.values.push_back(written_[k]);
     }
     return made;
 }

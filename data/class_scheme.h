@@ -21,7 +21,8 @@ class ClassScheme {
     /// The keys of a configuration (data/label_classes.h says how they are written), of which one at most is not empty.
     /// Throws InputError, naming the key, as read_label_classes does, where both are given, where classes share a
     /// value, where a region lies wholly within later ones, which would leave nothing of it, where two overlap and
-    /// neither lies within the other, and where there are too many.
+    /// neither lies within the other, where regions_class_order gives a region a value that is not its own, and where
+    /// there are too many.
     ClassScheme(const std::string& classes, const std::string& regions, const LabelNames& names);
 
     bool any() const { return !classes_.empty(); }
@@ -43,14 +44,15 @@ class ClassScheme {
     ClassChannels channels() const;
     /// "edema=1, tumour=2+3; 4 (necrosis) counts as background": and what the dataset names beside them.
     std::string sentence(const LabelNames& names) const;
-    /// Each class is written as its smallest value; each region as that of its values that the fewest regions hold, and
-    /// no later one.
+    /// Each class is written as its smallest value; each region as regions_class_order says where regions are the
+    /// dataset's and it has one, else as that of its values that the fewest regions hold, and no later one.
     OutputClasses output() const;
 
   private:
     std::int32_t label_of(std::int32_t value) const;
 
     std::vector<LabelClass> classes_;
+    std::vector<std::int32_t> written_;  ///< a label value for each class
     bool regions_ = false;
 };
 

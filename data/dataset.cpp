@@ -143,7 +143,8 @@ const Case& Dataset::find(const std::string& case_name) const {
 Dataset open_dataset(const path& folder) {
     require_folder(folder, "dataset folder");
     const path file = description_file(folder);
-    const json description = read_json(file);
+    const nlohmann::ordered_json in_order = read_ordered_json(file);
+    const json description = in_order;
     if (!description.is_object()) throw InputError(file.string() + " must be a JSON object");
     Dataset dataset;
     dataset.folder = folder;
@@ -151,7 +152,7 @@ Dataset open_dataset(const path& folder) {
     const path plain = folder.has_filename() ? folder : folder.parent_path();
     dataset.name = name.is_string() ? name.get<std::string>() : plain.filename().string();
     dataset.channels = read_channels(description, file);
-    dataset.label_names = read_label_names(description, file);
+    dataset.label_names = read_label_names(in_order, file);
     dataset.lesion_counts = read_lesion_counts(description, file);
     list_cases(dataset, description, file);
     if (dataset.cases.empty() && dataset.test_cases.empty())

@@ -72,17 +72,16 @@ void require_values(const LabelClass& one, const LabelNames& names, const std::s
 }
 
 std::vector<LabelClass> classes_of_dataset(const LabelNames& names, const std::string& origin) {
-    std::vector<LabelClass> classes;
-    for (const LabelClass& one : names.classes)
-        if (lower_case(one.name) != "background" && one.values != std::vector<std::int32_t>{0}) classes.push_back(one);
+    std::vector<LabelClass> classes = names.classes_without_background();
     if (classes.empty())
         throw InputError(
             fmt::format("{} asks for the classes of the dataset, which names none; expected them as in \"edema=1, "
                         "tumour=2+3\"",
                         origin));
-    std::sort(classes.begin(), classes.end(), [](const LabelClass& a, const LabelClass& b) {
-        return a.values.size() != b.values.size() ? a.values.size() > b.values.size() : a.values < b.values;
-    });
+    if (names.region_values.empty())
+        std::sort(classes.begin(), classes.end(), [](const LabelClass& a, const LabelClass& b) {
+            return a.values.size() != b.values.size() ? a.values.size() > b.values.size() : a.values < b.values;
+        });
     return classes;
 }
 
@@ -92,10 +91,14 @@ bool LabelClass::holds(std::int32_t value) const {
     return std::binary_search(values.begin(), values.end(), value);
 }
 
+bool are_of_dataset(const std::string& text) {
+    return without_spaces_around(text) == "dataset";
+}
+
 std::vector<LabelClass> read_label_classes(const std::string& text, const LabelNames& names,
                                            const std::string& origin) {
     std::vector<LabelClass> classes;
-    if (without_spaces_around(text) == "dataset") {
+    if (are_of_dataset(text)) {
         classes = classes_of_dataset(names, origin);
     } else {
         const InputError wrong(

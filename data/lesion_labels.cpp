@@ -14,9 +14,9 @@
 namespace iwseg {
 namespace {
 
-using nlohmann::json;
+using nlohmann::ordered_json;
 
-std::optional<std::int32_t> whole_number(const json& value) {
+std::optional<std::int32_t> whole_number(const ordered_json& value) {
     if (!value.is_number_integer()) return std::nullopt;
     // Above INT64_MAX, which is_number_unsigned tells, get would wrap.
     if (value.is_number_unsigned() && value.get<std::uint64_t>() > INT32_MAX) return std::nullopt;
@@ -38,7 +38,7 @@ class NameReader {
     NameReader(LabelNames& names, InputError wrong) : names_(names), wrong_(std::move(wrong)) {}
 
     /// {"lesion": 1}, {"whole": [1, 2]} or {"1": "lesion"}.
-    void read(const std::string& key, const json& value) {
+    void read(const std::string& key, const ordered_json& value) {
         if (value.is_string()) {
             const std::optional<std::int32_t> number = whole_number(key);
             if (!number) throw wrong_;
@@ -52,7 +52,7 @@ class NameReader {
         if (!value.is_array() || value.empty() || lower_case(key) == "ignore") throw wrong_;
         names_.regions.push_back(key);
         std::vector<std::int32_t> values;
-        for (const json& one : value) {
+        for (const ordered_json& one : value) {
             const std::optional<std::int32_t> number = whole_number(one);
             if (!number) throw wrong_;
             add(key, *number);
@@ -82,13 +82,36 @@ class NameReader {
     InputError wrong_;
 };
 
+std::vector<std::int32_t> read_region_values(const ordered_json& description, const LabelNames& names) {
+    const ordered_json listed = description.value("regions_class_order", ordered_json());
+    if (listed.is_null()) return {};
+    std::vector<std::string> regions;
+    for (const LabelClass& one : names.classes_without_background()) regions.push_back(one.name);
+    std::vector<std::int32_t> values;
+    for (const ordered_json& one : listed)
+        if (const std::optional<std::int32_t> number = whole_number(one)) values.push_back(*number);
+    if (!listed.is_array() || values.size() != listed.size() || values.size() != regions.size())
+        throw InputError(
+            fmt::format("{}: regions_class_order = {} is not usable: expected a whole number for each of the {} "
+                        "regions ({})",
+                        names.file.string(), listed.dump(), regions.size(), fmt::join(regions, ", ")));
+    return values;
+}
+
 }  // namespace
 
-LabelNames read_label_names(const json& description, const std::filesystem::path& file) {
+std::vector<LabelClass> LabelNames::classes_without_background() const {
+    std::vector<LabelClass> left;
+    for (const LabelClass& one : classes)
+        if (lower_case(one.name) != "background" && one.values != std::vector<std::int32_t>{0}) left.push_back(one);
+    return left;
+}
+
+LabelNames read_label_names(const ordered_json& description, const std::filesystem::path& file) {
     LabelNames names;
     names.file = file;
     if (!description.contains("labels")) return names;
-    const json& labels = description["labels"];
+    const ordered_json& labels = description["labels"];
     const InputError wrong(
         fmt::format("{} must name its labels by whole numbers, as in \"labels\": "
                     "{{\"background\": 0, \"lesion\": 1, \"ignore\": 2}}",
@@ -102,6 +125,7 @@ LabelNames read_label_names(const json& description, const std::filesystem::path
     if (names.ignore && names.names.contains(*names.ignore))
         throw InputError(fmt::format("{} gives the value {} both to {} and to ignore", file.string(), *names.ignore,
                                      names.names[*names.ignore]));
+    if (!names.regions.empty()) names.region_values = read_region_values(description, names);
     return names;
 }
 

@@ -20,12 +20,18 @@ struct LabelNames {
     std::filesystem::path file;                 ///< dataset.json
     std::map<std::int32_t, std::string> names;  ///< of every named value but that of ignore; empty: nothing is named
     std::vector<std::string> regions;           ///< names that stand for several values
-    std::vector<LabelClass> classes;            ///< each name with its values, but that of ignore
+    std::vector<LabelClass> classes;            ///< each name with its values, but that of ignore; as the file has them
+    /// regions_class_order, where there are regions: what the classes without background are written as, later ones
+    /// over earlier ones. Empty: it is not there.
+    std::vector<std::int32_t> region_values;
     std::optional<std::int32_t> ignore;
+
+    std::vector<LabelClass> classes_without_background() const;
 };
 
-/// Throws InputError where "labels" is there but of another form.
-LabelNames read_label_names(const nlohmann::json& description, const std::filesystem::path& file);
+/// description: its keys in the order of the file, which is that of nnU-Net's regions. Throws InputError where "labels"
+/// or, with regions, "regions_class_order" is there but of another form, or that has not a value for each region.
+LabelNames read_label_names(const nlohmann::ordered_json& description, const std::filesystem::path& file);
 
 /// Which voxels of a label file are what.
 struct LabelMask {

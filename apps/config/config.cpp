@@ -233,7 +233,7 @@ void check_config(const Config& c) {
     require(c.labels.empty() || (c.classes.empty() && c.regions.empty()), "labels", written(c.labels),
             "classes and regions say which values are lesion");
     // Those that the dataset names are checked when it is there.
-    if (c.classes != "dataset" && c.regions != "dataset") ClassScheme(c.classes, c.regions, {});
+    if (!are_of_dataset(c.classes) && !are_of_dataset(c.regions)) ClassScheme(c.classes, c.regions, {});
     require(c.split == Split{} || !c.split.train.empty(), "split.train", "[]",
             "a split needs at least one case to train");
     require_within("fold", c.fold, 0, 1'000'000);

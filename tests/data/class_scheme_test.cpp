@@ -18,7 +18,7 @@ namespace iwseg {
 namespace {
 
 LabelNames named(const std::string& labels) {
-    return read_label_names(nlohmann::json{{"labels", nlohmann::json::parse(labels)}}, "dataset.json");
+    return read_label_names(nlohmann::ordered_json{{"labels", nlohmann::ordered_json::parse(labels)}}, "dataset.json");
 }
 
 std::string refusal(const std::string& classes, const std::string& regions) {
@@ -106,6 +106,42 @@ TEST(ClassScheme, RegionsHoldLabelsInCommonAndAreWrittenAsTheirOwn) {
     EXPECT_EQ(output.values, (std::vector<std::int32_t>{1, 2, 3}));
     EXPECT_EQ(label_of_logits({1, 1, -1}, output.values, true), 2);
     EXPECT_EQ(label_of_logits({-1, -1, -1}, output.values, true), 0);
+}
+
+/// nnU-Net's regions are in the order of dataset.json, and its regions_class_order is by that.
+TEST(ClassScheme, RegionsOfADatasetAreWrittenInItsOrder) {
+    const auto named = [](const std::string& order) {
+        return read_label_names(
+            nlohmann::ordered_json::parse(
+                R"({"labels": {"background": 0, "whole": [1, 2, 4, 5], "enhancing": [4, 5], "core": [2],
+                                            "ignore": 6}, "regions_class_order": )" +
+                order + "}"),
+            "dataset.json");
+    };
+    const LabelNames names = named("[1, 5, 2]");
+    const ClassScheme scheme("", "dataset", names);
+    EXPECT_EQ(label_classes_text(scheme.classes()), "whole=1+2+4+5, enhancing=4+5, core=2");
+    const OutputClasses output = scheme.output();
+    EXPECT_EQ(output.names, (std::vector<std::string>{"whole", "enhancing", "core"}));
+    EXPECT_EQ(output.values, (std::vector<std::int32_t>{1, 5, 2}));
+    EXPECT_EQ(label_of_logits({1, 1, -1}, output.values, true), 5);
+    EXPECT_EQ(label_of_logits({1, 1, 1}, output.values, true), 2) << "later regions over earlier ones";
+    EXPECT_EQ(ClassScheme("", "whole=1+2+4+5, enhancing=4+5", names).output().values, (std::vector<std::int32_t>{1, 4}))
+        << "those that the configuration names are not the dataset's";
+    EXPECT_EQ(ClassScheme("", "dataset", named("null")).output().values, (std::vector<std::int32_t>{1, 4, 2}));
+    const auto refused = [&](const std::string& order) {
+        try {
+            ClassScheme("", "dataset", named(order));
+        } catch (const InputError& error) {
+            return std::string(error.what());
+        }
+        return std::string();
+    };
+    EXPECT_TRUE(says(refused("[1, 5]"), "for each of the 3 regions (whole, enhancing, core)")) << refused("[1, 5]");
+    EXPECT_TRUE(says(refused("[1, 5, 2.5]"), "regions_class_order = [1,5,2.5]"));
+    EXPECT_TRUE(says(refused("5"), "regions_class_order = 5"));
+    EXPECT_TRUE(says(refused("[4, 5, 2]"), "writes whole as 4, expected")) << refused("[4, 5, 2]");
+    EXPECT_TRUE(says(refused("[1, 2, 5]"), "writes enhancing as 2, expected"));
 }
 
 /// What is written for a voxel is evaluated as the regions that the network marked, where these lie within each other.

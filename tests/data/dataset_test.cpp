@@ -74,6 +74,15 @@ class DatasetFolder : public testing::Test {
     std::mt19937 random_{seed_};
 };
 
+TEST_F(DatasetFolder, RegionsAreInTheOrderOfItsFile) {
+    describe(R"({"channel_names": {"0": "FLAIR", "1": "T1"}, "file_ending": ".nii", "regions_class_order": [1, 3, 2],
+                 "labels": {"background": 0, "whole": [1, 2, 3], "rim": [3], "core": [2]}})");
+    add_case("a");
+    const LabelNames names = open_dataset(folder_).label_names;
+    EXPECT_EQ(label_classes_text(read_label_classes("dataset", names, "regions")), "whole=1+2+3, rim=3, core=2");
+    EXPECT_EQ(names.region_values, (std::vector<std::int32_t>{1, 3, 2}));
+}
+
 TEST_F(DatasetFolder, CasesChannelsAndLabelsAreListedByName) {
     describe();
     for (const char* name : {"b", "a", "c"}) add_case(name);

@@ -11,7 +11,7 @@ namespace iwseg {
 namespace {
 
 LabelNames named(const std::string& labels) {
-    return read_label_names(nlohmann::json{{"labels", nlohmann::json::parse(labels)}}, "dataset.json");
+    return read_label_names(nlohmann::ordered_json{{"labels", nlohmann::ordered_json::parse(labels)}}, "dataset.json");
 }
 
 std::string refusal(const std::string& text, const LabelNames& names = {}) {

@@ -16,7 +16,7 @@ namespace {
 using Bytes = std::vector<std::uint8_t>;
 
 LabelNames names(const std::string& labels) {
-    return read_label_names(nlohmann::json::parse(labels.empty() ? "{}" : "{\"labels\": " + labels + "}"),
+    return read_label_names(nlohmann::ordered_json::parse(labels.empty() ? "{}" : "{\"labels\": " + labels + "}"),
                             "dataset.json");
 }
 
@@ -65,7 +65,7 @@ TEST(LesionLabels, RegionsCountByTheirValues) {
     const LabelMask found = mask(meaning, {0, 1, 2, 3, 4});
     EXPECT_EQ(found.lesion, (Bytes{0, 1, 1, 1, 0}));
     EXPECT_EQ(found.ignored, (Bytes{0, 0, 0, 0, 1}));
-    EXPECT_TRUE(says(meaning.sentence(), "regions (core, whole) count by their values")) << meaning.sentence();
+    EXPECT_TRUE(says(meaning.sentence(), "regions (whole, core) count by their values")) << meaning.sentence();
     EXPECT_TRUE(says(meaning.sentence(), "4 is ignored")) << meaning.sentence();
 }
 

@@ -90,6 +90,12 @@ TEST_F(NnunetPlans, OfRegions) {
     EXPECT_EQ(read.configuration.normalise_nonzero, (std::vector<bool>{true, true}));
     dataset_json_["labels"]["ignore"] = 3;
     EXPECT_EQ(dataset().labels.outputs(), 2) << "voxels to ignore are no class";
+    // In the order in which the labels are written, not that of their names.
+    dataset_json_["labels"] = Json::parse(R"({"background": 0, "whole": [1, 2, 3], "enhancing": 3, "core": [2, 3]})");
+    dataset_json_["regions_class_order"] = {1, 3, 2};
+    EXPECT_EQ(dataset().labels.names, (std::vector<std::string>{"whole", "enhancing", "core"}));
+    EXPECT_EQ(dataset().labels.region_values, (std::vector<std::int32_t>{1, 3, 2}));
+    dataset_json_["labels"].erase("core");
     dataset_json_["regions_class_order"] = {1};
     EXPECT_TRUE(says(refusal([&] { dataset(); }), "a value for each of the 2 regions"));
     dataset_json_.erase("regions_class_order");
