@@ -79,8 +79,9 @@ def make(folder, options):
                 "init_args": {"plans": planned, "configuration": "3d_fullres", "fold": 0, "dataset_json": dataset}},
                model / "fold_0" / "checkpoint_final.pth")
     coarse = numpy.random.default_rng(1).normal(0, 200, [side // 8 + 1 for side in options.shape])
-    scan = numpy.kron(coarse, numpy.ones((8, 8, 8)))[tuple(slice(side) for side in options.shape)].astype(numpy.int16)
-    nibabel.save(nibabel.Nifti1Image(scan, numpy.diag([-1.0, -1, 1, 1])), folder / "scans" / "scan_0000.nii.gz")
+    scan = numpy.kron(coarse.astype(numpy.int16), numpy.ones((8, 8, 8), numpy.int16))[tuple(slice(side) for side in options.shape)]
+    x, y, z = options.spacing
+    nibabel.save(nibabel.Nifti1Image(scan, numpy.diag([-x, -y, z, 1])), folder / "scans" / "scan_0000.nii.gz")
     alone = network_of(folder, False).eval()
     alone.load_state_dict(network.state_dict(), strict=False)
     image = torch.zeros(1, 1, *[options.patch] * 3)
@@ -149,6 +150,7 @@ def main():
     parser.add_argument("--python", default=sys.executable, help="with nnunetv2")
     parser.add_argument("--out", type=pathlib.Path)
     parser.add_argument("--shape", type=int, nargs=3, default=[256, 256, 150])
+    parser.add_argument("--spacing", type=float, nargs=3, default=[1.0, 1, 1], help="of the scan, in mm; the model's is 1")
     parser.add_argument("--patch", type=int, default=128)
     parser.add_argument("--features", type=int, nargs="+", default=[32, 64, 128, 256, 320, 320])
     parser.add_argument("--mirror", action="store_true", help="eight times the work")
@@ -166,7 +168,7 @@ def main():
         parser.error("--iwseg is needed")
     with tempfile.TemporaryDirectory() as work:
         folder = pathlib.Path(work)
-        sizes = ["--shape", *options.shape, "--patch", options.patch, "--features", *options.features, "--threads", options.threads]
+        sizes = ["--shape", *options.shape, "--spacing", *options.spacing, "--patch", options.patch, "--features", *options.features, "--threads", options.threads]
         timed([options.python, __file__, "--make", folder, *sizes])
         tta = [] if options.mirror else ["--disable_tta"]
         ours = {precision: [options.iwseg, "predict", "--model", folder / "model", "-i", folder / "scans", "-o", folder / f"ours_{precision}",
@@ -176,7 +178,8 @@ def main():
                   "-o", folder / "nnunet", "-f", 0, "-device", "cpu", "-npp", 1, "-nps", 1, "--disable_progress_bar", *tta]
         quiet = dict(ENVIRONMENT, nnUNet_raw=work, nnUNet_preprocessed=work, nnUNet_results=work, CUDA_VISIBLE_DEVICES="", nnUNet_compile="f")
         peers = options.only or ["nnunet", "onnxruntime", "openvino_fp32", "openvino_bf16"]
-        along = [1 if side <= options.patch else -(-(side - options.patch) // (options.patch // 2)) + 1 for side in options.shape]
+        seen = [round(side * mm) for side, mm in zip(options.shape, options.spacing)]
+        along = [1 if side <= options.patch else -(-(side - options.patch) // (options.patch // 2)) + 1 for side in seen]
         windows = along[0] * along[1] * along[2] * (8 if options.mirror else 1)
         print(f"{windows} windows of {options.patch}^3, features {options.features}, {options.threads} threads")
         rows, labels = [], {}
@@ -210,7 +213,7 @@ def main():
             model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
             options.out.write_text(json.dumps({
                 "command": "bench/nnunet.py", "processor": model[1] if model else platform.machine(), "threads": options.threads,
-                "shape": options.shape, "patch": options.patch, "features": options.features, "mirror": options.mirror, "windows": windows,
+                "shape": options.shape, "spacing": options.spacing, "patch": options.patch, "features": options.features, "mirror": options.mirror, "windows": windows,
                 "equal_labels": labels,
                 "rounds": [{name: {"seconds": seconds, "peak_bytes": peak} for name, (seconds, peak) in row.items()} for row in rows]},
                 indent=1) + "\n")

@@ -178,6 +178,8 @@ struct SlidingWindow::State {
     void prepare();
     void extract(const float* scan, const Extent& extent, const Extent& start, unsigned mirror);
     void predict_patch(const float* scan, const Extent& extent, const Extent& start);
+    void add_weights_of_row(const std::array<std::vector<std::int64_t>, 3>& all, std::int64_t z, std::int64_t y,
+                            std::vector<float>& row) const;
 
     Context context;
     Network network;
@@ -268,6 +270,22 @@ void SlidingWindow::State::predict_patch(const float* scan, const Extent& extent
     }
 }
 
+/// The patches' weights along a row (z, y) of the padded scan, added up in the order in which the patches are. They are
+/// the same for every class and cost what it costs to add them patch by patch, but no volume.
+void SlidingWindow::State::add_weights_of_row(const std::array<std::vector<std::int64_t>, 3>& all, std::int64_t z,
+                                              std::int64_t y, std::vector<float>& row) const {
+    for (const std::int64_t d : all[0]) {
+        if (z < d || z >= d + patch[0]) continue;
+        for (int nth = 0; nth < networks; ++nth)
+            for (const std::int64_t h : all[1]) {
+                if (y < h || y >= h + patch[1]) continue;
+                const float* const of_patch = importance.data() + ((z - d) * patch[1] + y - h) * patch[2];
+                for (const std::int64_t w : all[2])
+                    for (std::int64_t i = 0; i < patch[2]; ++i) row[static_cast<std::size_t>(w + i)] += of_patch[i];
+            }
+    }
+}
+
 SlidingWindow::SlidingWindow(const Context& context, const Network& network, const SlidingWindowOptions& options)
     : state_(std::make_unique<State>(context, network, options)) {}
 
@@ -312,7 +330,7 @@ std::int64_t SlidingWindow::bytes(const Extent& extent) const {
     const Extent padded = s.padded(extent);
     // In floating point, as headers may lie about the extent.
     const double plane = static_cast<double>(padded[1]) * static_cast<double>(padded[2]);
-    const double planes = 4.0 * static_cast<double>(s.patch[0] * (s.outputs + 1) + s.outputs) * plane;
+    const double planes = 4.0 * static_cast<double>(s.patch[0] * s.outputs + s.outputs) * plane;
     return static_cast<std::int64_t>(std::min(static_cast<double>(lasting_bytes()) + planes, 1e18));
 }
 
@@ -328,9 +346,9 @@ void SlidingWindow::predict(const float* image, const Extent& extent, const Plan
     Extent before{};  // voxels of padding
     for (std::size_t a = 0; a < 3; ++a) before[a] = (padded[a] - extent[a]) / 2;
     const Stream host = s.context.host();
-    // patch[0] planes from the start of the patches that are being added, a plane (K, H, W) and its weights (H, W).
-    const std::int64_t plane = padded[1] * padded[2], ring = patch[0] * plane;
-    std::vector<float> sums(static_cast<std::size_t>(ring * s.outputs)), weights(static_cast<std::size_t>(ring));
+    // patch[0] planes (K, H, W) from the start of the patches that are being added.
+    const std::int64_t plane = padded[1] * padded[2];
+    std::vector<float> sums(static_cast<std::size_t>(patch[0] * plane * s.outputs));
     std::vector<float> out(static_cast<std::size_t>(s.outputs * extent[1] * extent[2]));
     const std::int64_t all = patches(extent);
     std::int64_t done = 0;
@@ -344,8 +362,6 @@ void SlidingWindow::predict(const float* image, const Extent& extent, const Plan
                     cpu::parallel_for(host, patch[0] * patch[1], [&](std::int64_t row) {
                         const std::int64_t d = row / patch[1], h = row % patch[1], at = (y + h) * padded[2] + x;
                         const float* const importance = s.importance.data() + row * patch[2];
-                        float* const weight = weights.data() + d * plane + at;
-                        for (std::int64_t w = 0; w < patch[2]; ++w) weight[w] += importance[w];
                         for (std::int64_t k = 0; k < s.outputs; ++k) {
                             const float* const logits = s.sum.data() + ((k * patch[0] + d) * patch[1] + h) * patch[2];
                             float* const to = sums.data() + (d * s.outputs + k) * plane + at;
@@ -361,14 +377,17 @@ void SlidingWindow::predict(const float* image, const Extent& extent, const Plan
         for (std::int64_t d = 0; d < next - z; ++d) {
             const std::int64_t of_scan = z + d - before[0];
             if (of_scan < 0 || of_scan >= extent[0]) continue;
-            for (std::int64_t k = 0; k < s.outputs; ++k)
-                for (std::int64_t h = 0; h < extent[1]; ++h) {
-                    const std::int64_t at = (h + before[1]) * padded[2] + before[2];
-                    const float* const sum = sums.data() + (d * s.outputs + k) * plane + at;
-                    const float* const weight = weights.data() + d * plane + at;
+            cpu::parallel_for(host, extent[1], [&](std::int64_t h) {
+                std::vector<float> weights(static_cast<std::size_t>(padded[2]));
+                s.add_weights_of_row(starts, z + d, h + before[1], weights);
+                const float* const weight = weights.data() + before[2];
+                for (std::int64_t k = 0; k < s.outputs; ++k) {
+                    const float* const sum =
+                        sums.data() + (d * s.outputs + k) * plane + (h + before[1]) * padded[2] + before[2];
                     float* const to = out.data() + (k * extent[1] + h) * extent[2];
                     for (std::int64_t w = 0; w < extent[2]; ++w) to[w] = sum[w] / weight[w];
                 }
+            });
             const auto bad = std::find_if(out.begin(), out.end(), [](float x) { return !std::isfinite(x); });
             if (bad != out.end())
                 throw NotFinite("the network gives a logit of " + std::to_string(*bad) + " in plane " +
@@ -377,12 +396,8 @@ void SlidingWindow::predict(const float* image, const Extent& extent, const Plan
             sink(of_scan, out.data());
         }
         const std::int64_t kept = patch[0] - (next - z);
-        const auto move_up = [&](std::vector<float>& values, std::int64_t per_plane) {
-            std::copy(values.end() - kept * per_plane, values.end(), values.begin());
-            std::fill(values.begin() + kept * per_plane, values.end(), 0.0f);
-        };
-        move_up(sums, plane * s.outputs);
-        move_up(weights, plane);
+        std::copy(sums.end() - kept * plane * s.outputs, sums.end(), sums.begin());
+        std::fill(sums.begin() + kept * plane * s.outputs, sums.end(), 0.0f);
     }
 }
 

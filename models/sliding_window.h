@@ -37,8 +37,8 @@ std::vector<std::int64_t> window_starts(std::int64_t size, std::int64_t patch, d
 std::vector<float> gaussian_importance(const Sides& patch);
 
 /// Predicts scans of any size by overlapping windows: logits are added up by the patches' weights, and come out plane
-/// by plane as soon as no later patch covers them, so that memory is bounded by patch.d planes, whatever the scan's
-/// depth and the number of classes. A scan smaller than a patch is padded with 0 on both sides, one more at the end
+/// by plane as soon as no later patch covers them, so that memory is bounded by patch.d planes of each class, whatever
+/// the scan's depth. A scan smaller than a patch is padded with 0 on both sides, one more at the end
 /// where the number is odd. Several networks of one kind, as folds, are averaged. One thread at a time.
 class SlidingWindow {
   public:
