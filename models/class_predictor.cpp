@@ -41,7 +41,7 @@ ClassPrediction ClassPredictor::predict(const float* image, const Extent& extent
     const std::int64_t plane = extent[1] * extent[2], voxels = extent[0] * plane;
     const auto outputs = static_cast<std::size_t>(classes_.outputs());
     ClassPrediction made;
-    made.labels.resize(static_cast<std::size_t>(voxels));
+    made.labels = LabelMap(voxels, classes_.values);
     if (logits) made.logits.resize(outputs * static_cast<std::size_t>(voxels));
     const auto decide = [&](std::int64_t d, const float* of_plane) {
         cpu::parallel_ranges(context_.host(), plane, [&](std::int64_t first, std::int64_t last) {
@@ -49,8 +49,8 @@ ClassPrediction ClassPredictor::predict(const float* image, const Extent& extent
             for (std::int64_t v = first; v < last; ++v) {
                 for (std::size_t k = 0; k < outputs; ++k)
                     values[k] = of_plane[static_cast<std::int64_t>(k) * plane + v];
-                made.labels[static_cast<std::size_t>(d * plane + v)] =
-                    label_of_logits(values, classes_.values, classes_.regions);
+                made.labels.set(static_cast<std::size_t>(d * plane + v),
+                                label_of_logits(values, classes_.values, classes_.regions));
                 for (std::size_t k = 0; k < outputs && logits; ++k)
                     made.logits[k * static_cast<std::size_t>(voxels) + static_cast<std::size_t>(d * plane + v)] =
                         values[k];
@@ -62,7 +62,8 @@ ClassPrediction ClassPredictor::predict(const float* image, const Extent& extent
 }
 
 std::int64_t ClassPredictor::bytes(const Extent& extent, bool logits) const {
-    return window_.bytes(extent) + 4 * (1 + (logits ? classes_.outputs() : 0)) * extent[0] * extent[1] * extent[2];
+    const std::int64_t a_voxel = LabelMap::bytes_a_voxel(classes_.values) + (logits ? 4 * classes_.outputs() : 0);
+    return window_.bytes(extent) + a_voxel * extent[0] * extent[1] * extent[2];
 }
 
 void class_probability(Stream host, const std::vector<float>& logits, const OutputClasses& classes, int channel,

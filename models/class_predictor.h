@@ -5,14 +5,15 @@
 #include <vector>
 
 #include "models/class_decision.h"
+#include "models/label_map.h"
 #include "models/sliding_window.h"
 
 namespace iwseg {
 
 /// What a network of several classes or regions makes of a scan.
 struct ClassPrediction {
-    std::vector<std::int32_t> labels;  ///< (D, H, W)
-    std::vector<float> logits;         ///< (K, D, H, W), where they were asked for
+    LabelMap labels;            ///< (D, H, W)
+    std::vector<float> logits;  ///< (K, D, H, W), where they were asked for
 };
 
 /// Predicts label maps of whole scans by overlapping windows (models/sliding_window.h), their patches counting by a

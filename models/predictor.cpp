@@ -136,7 +136,7 @@ std::vector<std::int32_t> Predictor::labels(std::span<const float> image, const 
         throw InputError("a network of one class predicts probabilities, no labels of several: call predict()");
     const std::vector<float> prepared =
         state_->prepare(image, static_cast<std::size_t>(shape[0] * shape[1] * shape[2]));
-    return state_->several->predict(prepared.data(), shape, false, progress).labels;
+    return state_->several->predict(prepared.data(), shape, false, progress).labels.as_i32();
 }
 
 std::vector<std::uint8_t> Predictor::mask(std::span<const float> probability, const Extent& shape,

@@ -20,17 +20,18 @@ LabelWriter::LabelWriter(Stream host, const Placement& placement, const Plans& p
     const auto plane = outputs * static_cast<std::size_t>(placement.cropped[1] * placement.cropped[2]);
     previous_.resize(plane), current_.resize(plane), result_.resize(plane);
     between_.resize(outputs * static_cast<std::size_t>(placement.cropped[1] * placement.resampled[2]));
-    labels_of_scan_.resize(voxels);
+    labels_of_scan_ = LabelMap(static_cast<std::int64_t>(voxels), labels.written());
     if (!probabilities) return;
     probabilities_.resize(outputs * voxels);
     if (!labels.has_regions()) std::fill_n(probabilities_.begin(), voxels, 1.0f);
 }
 
-std::int64_t LabelWriter::bytes(const Placement& placement, int outputs, bool probabilities) {
+std::int64_t LabelWriter::bytes(const Placement& placement, const Labels& labels, bool probabilities) {
+    const std::int64_t outputs = labels.outputs();
     const std::int64_t voxels = placement.scan[0] * placement.scan[1] * placement.scan[2];
     // As they are, as a file's bytes, and twice as an archive, which noise makes no smaller.
     constexpr std::int64_t kOfProbabilities = 4;
-    return 4 * voxels * (1 + (probabilities ? kOfProbabilities * outputs : 0)) +
+    return voxels * (LabelMap::bytes_a_voxel(labels.written()) + (probabilities ? 4 * kOfProbabilities * outputs : 0)) +
            4 * outputs * placement.cropped[1] * (3 * placement.cropped[2] + placement.resampled[2]);
 }
 
@@ -84,8 +85,8 @@ void LabelWriter::decide(const float* logits, std::int64_t d) {
         for (std::int64_t w = 0; w < cropped[2]; ++w) {
             for (std::size_t k = 0; k < values.size(); ++k)
                 values[k] = logits[static_cast<std::int64_t>(k) * plane + h * cropped[2] + w];
-            labels_of_scan_[static_cast<std::size_t>(origin + steps_along(strides, h, w))] =
-                label_of_logits(values, regions ? labels_.region_values : labels_.values, regions);
+            labels_of_scan_.set(static_cast<std::size_t>(origin + steps_along(strides, h, w)),
+                                label_of_logits(values, labels_.written(), regions));
             if (probabilities_.empty()) continue;
             to_class_probabilities(values, regions);
             const std::int64_t in_array = steps_along(array_strides, h, w);

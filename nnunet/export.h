@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/device/declare.h"
+#include "models/label_map.h"
 #include "nnunet/plans.h"
 #include "nnunet/preprocess.h"
 #include "nnunet/resample.h"
@@ -22,12 +23,12 @@ class LabelWriter {
     void add(const float* logits);
 
     /// Labels of the whole scan in the order of a Volume's voxels, 0 outside of the crop.
-    std::vector<std::int32_t>& labels() { return labels_of_scan_; }
+    LabelMap& labels() { return labels_of_scan_; }
     /// (K, voxels of the scan), in the order of nnU-Net's arrays (Placement::array_sides); softmax of classes that
     /// exclude each other, of which outside of the crop the first is 1; sigmoid of regions, 0 there.
     std::vector<float>& probabilities() { return probabilities_; }
 
-    static std::int64_t bytes(const Placement& placement, int outputs, bool probabilities);
+    static std::int64_t bytes(const Placement& placement, const Labels& labels, bool probabilities);
 
   private:
     void add_result(std::int64_t d);
@@ -39,7 +40,7 @@ class LabelWriter {
     std::vector<ResampledAxis> axes_;
     std::int64_t added_ = 0, written_ = 0;  ///< planes of logits, and of results
     std::vector<float> previous_, current_, between_, result_;
-    std::vector<std::int32_t> labels_of_scan_;
+    LabelMap labels_of_scan_;
     std::vector<float> probabilities_;
 };
 

@@ -60,6 +60,8 @@ struct Labels {
     /// Where classes exclude each other: the label of each.
     std::vector<std::int32_t> values;
 
+    /// Every value that voxels may receive, beside 0 where there are regions: an output's each.
+    const std::vector<std::int32_t>& written() const { return has_regions() ? region_values : values; }
     bool has_regions() const { return !region_values.empty(); }
     int outputs() const { return static_cast<int>(names.size()); }
 };

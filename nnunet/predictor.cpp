@@ -36,7 +36,7 @@ Segmentation NnunetPredictor::predict(std::vector<Volume<float>> channels, const
     window_.predict(
         scan.image.data(), scan.placement.resampled, [&](std::int64_t, const float* logits) { writer.add(logits); },
         progress);
-    return {{geometry, std::move(writer.labels())}, std::move(writer.probabilities()), scan.placement.array_sides()};
+    return {geometry, std::move(writer.labels()), std::move(writer.probabilities()), scan.placement.array_sides()};
 }
 
 Placement NnunetPredictor::whole(const Geometry& geometry) const {
@@ -58,9 +58,8 @@ std::int64_t NnunetPredictor::bytes(const Geometry& geometry) const {
     // What the network takes stays from the first scan on.
     const std::int64_t preparing =
         window_.lasting_bytes() + 4 * channels * geometry.voxels() + preprocessing_bytes(placement, model_.plans);
-    const std::int64_t predicting =
-        image + window_.bytes(placement.resampled) +
-        LabelWriter::bytes(placement, model_.dataset.labels.outputs(), options_.probabilities);
+    const std::int64_t predicting = image + window_.bytes(placement.resampled) +
+                                    LabelWriter::bytes(placement, model_.dataset.labels, options_.probabilities);
     return std::max(preparing, predicting);
 }
 

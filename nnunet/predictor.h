@@ -5,6 +5,7 @@
 
 #include "data/volume/volume.h"
 #include "engine/context.h"
+#include "models/label_map.h"
 #include "models/sliding_window.h"
 #include "nnunet/model.h"
 #include "nnunet/preprocess.h"
@@ -21,7 +22,8 @@ struct PredictorOptions {
 
 /// What a scan's prediction is.
 struct Segmentation {
-    Volume<std::int32_t> labels;
+    Geometry geometry;                 ///< of the scan
+    LabelMap labels;                   ///< in the order of a Volume's voxels
     std::vector<float> probabilities;  ///< as LabelWriter has them; empty where they were not asked for
     Extent array_sides{};              ///< of each class's probabilities, as nnU-Net's arrays
 };

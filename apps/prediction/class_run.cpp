@@ -73,9 +73,10 @@ class ClassRun {
             of_files = std::max(of_files, reading_bytes(file));
         const std::int64_t image = 4 * channels * voxels, lasting = predictor_.lasting_bytes();
         const std::int64_t predicting = image + predictor_.bytes(shape, wants_logits(options_));
-        // A probability, and a volume in its file's order and compressed, beside labels and logits.
+        // A probability beside labels and logits, or the labels alone, in the file's order too and compressed.
+        const std::int64_t of_labels = LabelMap::bytes_a_voxel(classes().values);
         const std::int64_t writing =
-            lasting + 4 * (1 + (wants_logits(options_) ? classes().outputs() + 1 : 0) + 2) * voxels;
+            lasting + (wants_logits(options_) ? 4 * (classes().outputs() + 3) + of_labels : 3 * of_labels) * voxels;
         return {scan.name, shape, std::max({lasting + image + of_files, predicting, writing})};
     }
 
@@ -98,8 +99,7 @@ class ClassRun {
             if (options_.probability) write(k, "prob", class_probability);
             if (options_.logit) write(k, "logit", class_logit);
         }
-        if (options_.mask)
-            write_label_file(labels_file(scan, options_), {geometry, std::move(made.labels)}, classes().values);
+        if (options_.mask) write_label_file(labels_file(scan, options_), geometry, std::move(made.labels));
     }
 
   private:

@@ -99,9 +99,7 @@ void predict_with_model(const ModelRun& run) {
                 run.out / (scan.name + ".npz"), "probabilities",
                 {model.dataset.labels.outputs(), made.array_sides[0], made.array_sides[1], made.array_sides[2]},
                 made.probabilities);
-        const nnunet::Labels& known = model.dataset.labels;
-        write_label_file(run.out / (scan.name + ending), made.labels,
-                         known.has_regions() ? known.region_values : known.values);
+        write_label_file(run.out / (scan.name + ending), made.geometry, std::move(made.labels));
     }
     fmt::print("written  {}\n", run.out.string());
 }

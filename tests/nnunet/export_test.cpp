@@ -59,7 +59,7 @@ TEST(NnunetLabels, LieWhereTheirVoxelsDo) {
         std::vector<std::int32_t> expected(4 * 5 * 6);
         expected[place({2, 4, 3})] = 1;
         expected[place({1, 3, 2})] = 2;
-        EXPECT_EQ(writer.labels(), expected) << transpose[0] << transpose[1] << transpose[2];
+        EXPECT_EQ(writer.labels().as_i32(), expected) << transpose[0] << transpose[1] << transpose[2];
         // In the order of nnU-Net's arrays, (k, j, i) of the file.
         const auto probability = [&](std::size_t label, std::size_t i, std::size_t j, std::size_t k) {
             return writer.probabilities()[label * 120 + (k * 5 + j) * 4 + i];
@@ -113,7 +113,7 @@ TEST(NnunetLabels, OfFinerAndCoarserPlanesAreThoseOfTheScansGrid) {
             const double t = at - std::floor(at);
             expected.push_back((1 - t) * value(std::floor(at)) + t * value(std::floor(at) + 1) > 0);
         }
-        EXPECT_EQ(writer.labels(), expected) << planes << " planes";
+        EXPECT_EQ(writer.labels().as_i32(), expected) << planes << " planes";
     }
 }
 

@@ -108,7 +108,7 @@ TEST_P(ScansOfAReader, HaveTheirLabelsWhereTheFileHasTheVoxels) {
                 }
                 writer.add(logits.data());
             }
-            ASSERT_EQ(writer.labels(), expected) << "scan " << nth;
+            ASSERT_EQ(writer.labels().as_i32(), expected) << "scan " << nth;
             // Probabilities stay as the reader's array lies: nnU-Net writes them without it.
             for (std::size_t v = 0; v < kVoxels; ++v)
                 ASSERT_NEAR(writer.probabilities()[static_cast<std::size_t>(image[v]) * kVoxels + v], 1, 1e-6);
