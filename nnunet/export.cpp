@@ -29,9 +29,7 @@ LabelWriter::LabelWriter(Stream host, const Placement& placement, const Plans& p
 std::int64_t LabelWriter::bytes(const Placement& placement, const Labels& labels, bool probabilities) {
     const std::int64_t outputs = labels.outputs();
     const std::int64_t voxels = placement.scan[0] * placement.scan[1] * placement.scan[2];
-    // As they are, as a file's bytes, and twice as an archive, which noise makes no smaller.
-    constexpr std::int64_t kOfProbabilities = 4;
-    return voxels * (LabelMap::bytes_a_voxel(labels.written()) + (probabilities ? 4 * kOfProbabilities * outputs : 0)) +
+    return voxels * (LabelMap::bytes_a_voxel(labels.written()) + (probabilities ? 4 * outputs : 0)) +
            4 * outputs * placement.cropped[1] * (3 * placement.cropped[2] + placement.resampled[2]);
 }
 

@@ -28,6 +28,7 @@ class LabelWriter {
     /// exclude each other, of which outside of the crop the first is 1; sigmoid of regions, 0 there.
     std::vector<float>& probabilities() { return probabilities_; }
 
+    /// What a writer holds, in bytes.
     static std::int64_t bytes(const Placement& placement, const Labels& labels, bool probabilities);
 
   private:

@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 #include <zip.h>
 
+#include <cstddef>
 #include <cstring>
+#include <iterator>
+#include <span>
 #include <stdexcept>
 
 #include "base/atomic_file.h"
@@ -29,23 +32,28 @@ void write_npz(const std::filesystem::path& file, const std::string& name, const
     const auto require = [&](bool done) {
         if (!done) throw std::runtime_error("libzip could not pack " + file.string());
     };
-    std::string array = npy_header(shape);
-    array.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+    std::string header = npy_header(shape);
     zip_source_t* const memory = zip_source_buffer_create(nullptr, 0, 1, nullptr);
     require(memory);
     zip_source_keep(memory);  // it is read once the archive is closed
     zip_t* const archive = zip_open_from_source(memory, ZIP_TRUNCATE, nullptr);
     require(archive);
-    zip_source_t* const content = zip_source_buffer(archive, array.data(), array.size(), 0);
+    // Read where they lie; libzip takes what it does not change through pointers to what it could.
+    zip_buffer_fragment_t parts[] = {
+        {reinterpret_cast<zip_uint8_t*>(header.data()), header.size()},
+        {reinterpret_cast<zip_uint8_t*>(const_cast<float*>(values.data())), values.size() * sizeof(float)}};
+    zip_source_t* const content = zip_source_buffer_fragment(archive, parts, std::size(parts), 0);
+    require(content);
     require(zip_file_add(archive, (name + ".npy").c_str(), content, 0) >= 0 && zip_close(archive) == 0);
-    zip_stat_t stat;
-    require(zip_source_stat(memory, &stat) == 0 && zip_source_open(memory) == 0);
-    std::vector<std::byte> packed(stat.size);
-    require(zip_source_read(memory, packed.data(), packed.size()) == static_cast<zip_int64_t>(packed.size()));
+    require(zip_source_open(memory) == 0);
+    AtomicFile out(file);
+    std::vector<std::byte> packed(std::size_t{1} << 20);
+    zip_int64_t count = 0;
+    while ((count = zip_source_read(memory, packed.data(), packed.size())) > 0)
+        out.write(std::span(packed).first(static_cast<std::size_t>(count)));
+    require(count == 0);
     zip_source_close(memory);
     zip_source_free(memory);
-    AtomicFile out(file);
-    out.write(packed);
     out.commit();
 }
 

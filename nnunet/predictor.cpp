@@ -51,16 +51,21 @@ std::int64_t NnunetPredictor::patches(const Geometry& geometry) const {
     return window_.patches(whole(geometry).resampled);
 }
 
-std::int64_t NnunetPredictor::bytes(const Geometry& geometry) const {
+std::int64_t NnunetPredictor::bytes(const Geometry& geometry, bool later) const {
     const Placement placement = whole(geometry);
+    const Labels& labels = model_.dataset.labels;
     const auto channels = static_cast<std::int64_t>(model_.dataset.channels.size());
     const std::int64_t image = 4 * channels * placement.resampled[0] * placement.resampled[1] * placement.resampled[2];
-    // What the network takes stays from the first scan on.
-    const std::int64_t preparing =
-        window_.lasting_bytes() + 4 * channels * geometry.voxels() + preprocessing_bytes(placement, model_.plans);
-    const std::int64_t predicting = image + window_.bytes(placement.resampled) +
-                                    LabelWriter::bytes(placement, model_.dataset.labels, options_.probabilities);
-    return std::max(preparing, predicting);
+    const std::int64_t preparing = preprocessing_bytes(placement, model_.plans) + (later ? lasting_bytes() : 0);
+    const std::int64_t predicting =
+        image + window_.bytes(placement.resampled) + LabelWriter::bytes(placement, labels, options_.probabilities);
+    // Labels as they are, in their file's order and packed; before them probabilities as they are and packed, which
+    // noise makes no smaller.
+    const std::int64_t of_labels = LabelMap::bytes_a_voxel(labels.written()),
+                       of_probabilities = options_.probabilities ? 4 * labels.outputs() : 0;
+    const std::int64_t writing = lasting_bytes() + geometry.voxels() * (of_labels + of_probabilities +
+                                                                        std::max(2 * of_labels, of_probabilities));
+    return std::max({preparing, predicting, writing});
 }
 
 }  // namespace iwseg::nnunet

@@ -38,10 +38,12 @@ class NnunetPredictor {
     /// Throws InputError as preprocess does, NotFinite where the network's result is not.
     Segmentation predict(std::vector<Volume<float>> channels, const PatchProgress& progress = {});
 
-    /// Peak memory of a scan's prediction, in bytes, by its header alone: its channels, what is made of them, the
-    /// network without its weights, which are there already, planes of logits, labels, probabilities as they are and
-    /// packed. A bound: a scan may be cropped.
-    std::int64_t bytes(const Geometry& geometry) const;
+    /// Peak memory of a scan from its channels to its files, in bytes, by its header alone, beside the weights, which
+    /// are there already: of preprocessing, of predicting, and of writing labels, and probabilities where they are
+    /// kept. A bound: a scan may be cropped. later: others were predicted before, whose network is there still.
+    std::int64_t bytes(const Geometry& geometry, bool later) const;
+    /// What is taken from the first scan on.
+    std::int64_t lasting_bytes() const { return window_.lasting_bytes(); }
     /// Patches of a scan that is not cropped, mirrored ones and those of each fold counted by themselves.
     std::int64_t patches(const Geometry& geometry) const;
 

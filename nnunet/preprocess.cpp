@@ -248,7 +248,8 @@ Preprocessed preprocess(Stream host, std::vector<Volume<float>> channels, const 
     const std::vector<std::uint8_t> mask = std::find(masked.begin(), masked.end(), true) != masked.end()
                                                ? filled_mask(host, channels, placement)
                                                : std::vector<std::uint8_t>();
-    made.image.reserve(static_cast<std::size_t>(voxels_of(placement.resampled)) * channels.size());
+    if (channels.size() > 1)  // of one its image becomes the result
+        made.image.reserve(static_cast<std::size_t>(voxels_of(placement.resampled)) * channels.size());
     for (std::size_t c = 0; c < channels.size(); ++c) {
         std::vector<float> image = cropped(host, channels[c], placement);
         channels[c].voxels = std::vector<float>();
@@ -256,20 +257,30 @@ Preprocessed preprocess(Stream host, std::vector<Volume<float>> channels, const 
         normalise(image, configuration.normalisations[c], plans.intensities[c],
                   zscore_of_mask ? mask : std::vector<std::uint8_t>(), c);
         image = resample(host, std::move(image), placement.cropped, placement.resampled, orders);
-        made.image.insert(made.image.end(), image.begin(), image.end());
+        if (channels.size() == 1)
+            made.image = std::move(image);
+        else
+            made.image.insert(made.image.end(), image.begin(), image.end());
     }
     return made;
 }
 
 std::int64_t preprocessing_bytes(const Placement& placement, const Plans& plans) {
-    // Between axes there are two images of the larger sides; a mask needs labels beside.
-    const Extent &scan = placement.scan, &seen = placement.resampled;
-    std::int64_t between = 1;
-    for (std::size_t a = 0; a < 3; ++a) between *= std::max(scan[a], seen[a]);
+    const std::int64_t scan = voxels_of(placement.scan), seen = 4 * voxels_of(placement.resampled);
+    const std::int64_t resampling =
+        resampling_bytes(placement.scan, placement.resampled,
+                         axis_orders(plans.configuration.of_images, placement.spacing, plans.configuration.spacing));
     const auto& masked = plans.configuration.normalise_nonzero;
+    const auto channels = static_cast<std::int64_t>(masked.size());
     const bool has_mask = std::find(masked.begin(), masked.end(), true) != masked.end();
-    return 4 * static_cast<std::int64_t>(masked.size()) * voxels_of(seen) + 8 * between +
-           (has_mask ? 6 : 0) * voxels_of(scan);
+    // What is 0, its components and the mask, beside all channels; then the mask stays.
+    std::int64_t most = has_mask ? (4 * channels + 6) * scan : 0;
+    for (std::int64_t c = 0; c < channels; ++c) {
+        // A channel is copied and freed, resampled, and copied behind those before it.
+        const std::int64_t held = 4 * (channels - c - 1) * scan + c * seen + (has_mask ? scan : 0);
+        most = std::max(most, held + std::max({8 * scan, resampling, channels > 1 ? 2 * seen : seen}));
+    }
+    return most;
 }
 
 }  // namespace iwseg::nnunet

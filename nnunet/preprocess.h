@@ -44,7 +44,8 @@ Preprocessed preprocess(Stream host, std::vector<Volume<float>> channels, const 
 /// Where a scan lies that is not cropped and not resampled yet.
 Placement placement_of(const Geometry& geometry, const Plans& plans);
 
-/// Peak memory that preprocess takes beside its arguments, in bytes, for a scan of that placement: a bound.
+/// Memory that preprocess takes at its peak, its arguments and its result included, in bytes, for a scan of that
+/// placement: a bound, as less of it may be seen.
 std::int64_t preprocessing_bytes(const Placement& placement, const Plans& plans);
 
 }  // namespace iwseg::nnunet

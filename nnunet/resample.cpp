@@ -113,6 +113,19 @@ void keep_within(Stream stream, const std::vector<Bounds>& bounds, const Extent&
     });
 }
 
+/// Calls body(axis) for each axis whose side changes, in the order in which they are resampled: rows first, which lie
+/// together, and last the one that is resampled by itself, after `planes_are_done`.
+template <class Body, class Done>
+void each_changed_axis(const Extent& from, const Extent& to, int separate, Body&& body, Done&& planes_are_done) {
+    const auto changes = [&](int axis) {
+        return from[static_cast<std::size_t>(axis)] != to[static_cast<std::size_t>(axis)];
+    };
+    for (int axis = 2; axis >= 0; --axis)
+        if (axis != separate && changes(axis)) body(axis);
+    planes_are_done();
+    if (separate >= 0 && changes(separate)) body(separate);
+}
+
 }  // namespace
 
 ResampledAxis::ResampledAxis(std::int64_t from, std::int64_t to, int order) : from_(from), order_(order) {
@@ -173,6 +186,18 @@ Extent resampled_extent(const Extent& extent, const std::array<double, 3>& from_
     return to;
 }
 
+std::int64_t resampling_bytes(const Extent& from, const Extent& to, const AxisOrders& orders) {
+    Extent extent = from;
+    std::int64_t most = product(from, 0, 3);
+    const auto count = [&](int axis) {
+        const std::int64_t before = product(extent, 0, 3);
+        extent[static_cast<std::size_t>(axis)] = to[static_cast<std::size_t>(axis)];
+        most = std::max(most, before + product(extent, 0, 3));
+    };
+    each_changed_axis(from, to, orders.separate, count, [] {});
+    return 4 * most;
+}
+
 std::vector<float> resample(Stream stream, std::vector<float> image, const Extent& from, const Extent& to,
                             const AxisOrders& orders) {
     if (from == to) return image;
@@ -180,7 +205,6 @@ std::vector<float> resample(Stream stream, std::vector<float> image, const Exten
     Extent extent = from;
     const auto resample_axis = [&](int axis) {
         const auto a = static_cast<std::size_t>(axis);
-        if (from[a] == to[a]) return;
         const ResampledAxis along(from[a], to[a], orders.orders[a]);
         const std::int64_t outer = product(extent, 0, axis), inner = product(extent, axis + 1, 3);
         extent[a] = to[a];
@@ -188,10 +212,8 @@ std::vector<float> resample(Stream stream, std::vector<float> image, const Exten
         along.run(stream, image.data(), outer, inner, result.data());
         image = std::move(result);
     };
-    for (int axis = 2; axis >= 0; --axis)
-        if (axis != orders.separate) resample_axis(axis);
-    keep_within(stream, bounds, extent, orders.separate, image);
-    if (orders.separate >= 0) resample_axis(orders.separate);
+    each_changed_axis(from, to, orders.separate, resample_axis,
+                      [&] { keep_within(stream, bounds, extent, orders.separate, image); });
     return image;
 }
 

@@ -55,4 +55,7 @@ Extent resampled_extent(const Extent& extent, const std::array<double, 3>& from_
 std::vector<float> resample(Stream stream, std::vector<float> image, const Extent& from, const Extent& to,
                             const AxisOrders& orders);
 
+/// Memory that resample takes at its peak, its image and its result included, in bytes.
+std::int64_t resampling_bytes(const Extent& from, const Extent& to, const AxisOrders& orders);
+
 }  // namespace iwseg::nnunet

@@ -80,9 +80,12 @@ void predict_with_model(const ModelRun& run) {
     std::vector<MemoryNeed> needs;
     for (const Case& scan : cases) {
         const Geometry geometry = read_geometry(scan.images.front());
+        const bool later = !needs.empty();
         // A packed file is inflated beside the channels that were read before it.
-        needs.push_back({scan.name, geometry.shape,
-                         predictor.bytes(geometry) + reading_bytes(scan.images.front()) - 4 * geometry.voxels()});
+        const std::int64_t before = 4 * (std::ssize(model.dataset.channels) - 1) * geometry.voxels();
+        const std::int64_t reading =
+            before + reading_bytes(scan.images.front()) + (later ? predictor.lasting_bytes() : 0);
+        needs.push_back({scan.name, geometry.shape, std::max(reading, predictor.bytes(geometry, later))});
     }
     fmt::print("{}", memory_sentence(needs, "predicting"));
     const InterruptGuard guard;

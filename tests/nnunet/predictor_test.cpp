@@ -2,10 +2,12 @@
 #include "nnunet/predictor.h"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 
 #include "tests/nnunet/npz.h"
 #include "tests/support/golden.h"
@@ -164,6 +166,50 @@ TEST_F(NnunetModels, OfAnotherNetworkThanTheirPlansAreRefused) {
     const std::string sentence = refusal([&] { NnunetPredictor(context, model, {}); });
     EXPECT_TRUE(says(sentence, "checkpoint_final.pth")) << sentence;
     EXPECT_TRUE(says(sentence, "which the network of plans.json does not have")) << sentence;
+}
+
+/// The most memory that the process has held since the last call, in bytes; 0 where the system does not tell.
+std::int64_t peak_memory_since_last() {
+    std::int64_t kilobytes = 0;
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);)
+        if (line.starts_with("VmHWM:")) kilobytes = std::stoll(line.substr(6));
+    std::ofstream reset("/proc/self/clear_refs");
+    reset << "5" << std::flush;
+    return reset ? kilobytes * 1024 : 0;
+}
+
+TEST_F(NnunetModels, TakeTheMemoryThatTheyName) {
+#ifdef __SANITIZE_ADDRESS__
+    GTEST_SKIP() << "the sanitizer's own memory counts";
+#endif
+    ::mallopt(M_MMAP_THRESHOLD, 1 << 20);  // blocks are given back at once, as those of larger scans always are
+    const Model model = open_model(folder_);
+    const Context context({.device = "cpu", .threads = 2});
+    for (const double finer : {1.0, 0.6, 1.5}) {
+        // Large against what a process takes at any time.
+        Volume<float> image;
+        image.geometry.shape = {170, 140, 150};
+        for (std::size_t a = 0; a < 3; ++a) {
+            const double mm = model.plans.configuration.spacing[2 - a] * (a == 1 ? finer : 1);
+            image.geometry.affine[a][a] = mm;
+        }
+        image.voxels.assign(static_cast<std::size_t>(image.geometry.voxels()), 1.0f);
+        NnunetPredictor predictor(context, model, {.step = 1, .mirror = false});
+        const std::int64_t named = predictor.bytes(image.geometry, false);
+        std::vector<Volume<float>> channels;
+        channels.push_back(std::move(image));
+        if (peak_memory_since_last() == 0) GTEST_SKIP() << "the system does not tell the peak";
+        const std::int64_t before = peak_memory_since_last() - 4 * channels[0].geometry.voxels();
+        const Segmentation made = predictor.predict(std::move(channels));
+        const std::int64_t taken = peak_memory_since_last() - before;
+        // Threads' buffers, and what the allocator keeps.
+        constexpr std::int64_t beside = 4'000'000;
+        EXPECT_LE(taken, named + beside) << finer;
+        EXPECT_GE(taken, named - named / 8) << finer;
+        RecordProperty("taken_" + std::to_string(finer), std::to_string(taken));
+        RecordProperty("named_" + std::to_string(finer), std::to_string(named));
+    }
 }
 
 }  // namespace
