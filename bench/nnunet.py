@@ -10,6 +10,7 @@ ratios are of the same round, medians of them. Run it on a quiet machine. Needs 
 """
 import argparse
 import json
+import math
 import os
 import pathlib
 import platform
@@ -125,7 +126,7 @@ def window(folder, options):
 
 
 def timed(command, environment=None):
-    """Seconds of a command and its peak: of its processes the largest."""
+    """Seconds of a command, its peak (of its processes the largest), and what it printed."""
     start = time.perf_counter()
     child = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                              env=environment or ENVIRONMENT)
@@ -134,7 +135,13 @@ def timed(command, environment=None):
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))} failed: {text.strip().splitlines()[-3:]}")
-    return time.perf_counter() - start, usage.ru_maxrss * 1024
+    return time.perf_counter() - start, usage.ru_maxrss * 1024, text
+
+
+def stated_bytes(text):
+    """The memory that iwseg says beforehand it will take: "memory   1.31 GB in all"."""
+    value, unit = re.search(r"^memory +([0-9.]+) (MB|GB) in all", text, re.MULTILINE).groups()
+    return round(float(value) * {"MB": 1e6, "GB": 1e9}[unit])
 
 
 AGREEMENT = """
@@ -156,7 +163,9 @@ def main():
     parser.add_argument("--mirror", action="store_true", help="eight times the work")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--only", nargs="+", help="of nnunet, onnxruntime, openvino_fp32, openvino_bf16")
+    parser.add_argument("--only", nargs="*", help="of nnunet, onnxruntime, openvino_fp32, openvino_bf16; nothing: iwseg alone")
+    parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"])
+    parser.add_argument("--step-size", type=float, default=0.5, help="of windows, as a share of their side")
     parser.add_argument("--window", help=argparse.SUPPRESS)
     parser.add_argument("--make", type=pathlib.Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -172,32 +181,37 @@ def main():
         timed([options.python, __file__, "--make", folder, *sizes])
         tta = [] if options.mirror else ["--disable_tta"]
         ours = {precision: [options.iwseg, "predict", "--model", folder / "model", "-i", folder / "scans", "-o", folder / f"ours_{precision}",
-                            "--precision", precision, "--threads", options.threads, "--device", "cpu", *(["--disable-tta"] if tta else [])]
-                for precision in ("fp32", "bf16")}
+                            "--precision", precision, "--threads", options.threads, "--step-size", options.step_size, "--device", "cpu",
+                            *(["--disable-tta"] if tta else [])]
+                for precision in options.precisions}
         nnunet = [pathlib.Path(options.python).parent / "nnUNetv2_predict_from_modelfolder", "-m", folder / "model", "-i", folder / "scans",
-                  "-o", folder / "nnunet", "-f", 0, "-device", "cpu", "-npp", 1, "-nps", 1, "--disable_progress_bar", *tta]
+                  "-o", folder / "nnunet", "-f", 0, "-device", "cpu", "-npp", 1, "-nps", 1, "-step_size", options.step_size, "--disable_progress_bar", *tta]
         quiet = dict(ENVIRONMENT, nnUNet_raw=work, nnUNet_preprocessed=work, nnUNet_results=work, CUDA_VISIBLE_DEVICES="", nnUNet_compile="f")
-        peers = options.only or ["nnunet", "onnxruntime", "openvino_fp32", "openvino_bf16"]
+        peers = ["nnunet", "onnxruntime", "openvino_fp32", "openvino_bf16"] if options.only is None else options.only
         seen = [round(side * mm) for side, mm in zip(options.shape, options.spacing)]
-        along = [1 if side <= options.patch else -(-(side - options.patch) // (options.patch // 2)) + 1 for side in seen]
+        along = [1 if side <= options.patch else math.ceil((side - options.patch) / (options.patch * options.step_size)) + 1 for side in seen]
         windows = along[0] * along[1] * along[2] * (8 if options.mirror else 1)
         print(f"{windows} windows of {options.patch}^3, features {options.features}, {options.threads} threads")
-        rows, labels = [], {}
+        rows, labels, stated = [], {}, {}
         for _ in range(options.rounds):
             row = {}
             for precision, command in ours.items():
                 for old in (folder / f"ours_{precision}").glob("*"):
                     old.unlink()
-                row[f"iwseg_{precision}"] = timed(command)
+                *row[f"iwseg_{precision}"], text = timed(command)
+                stated[precision] = stated_bytes(text)
             for peer in peers:
                 if peer == "nnunet":
-                    row[peer] = timed(nnunet, quiet)
+                    row[peer] = timed(nnunet, quiet)[:2]
                 else:
                     said = json.loads(subprocess.run([options.python, __file__, "--window", peer, "--make", str(folder), *map(str, sizes)],
                                                      capture_output=True, text=True, check=True).stdout)
                     row[peer] = (said["seconds"] * windows, said["peak_bytes"])
             rows.append(row)
             print("  ".join(f"{name} {seconds:.1f} s {peak / 1e9:.2f} GB" for name, (seconds, peak) in row.items()), flush=True)
+        for precision, named in stated.items():
+            peak = max(row[f"iwseg_{precision}"][1] for row in rows)
+            print(f"iwseg {precision} says {named / 1e9:.2f} GB, takes {peak / 1e9:.2f}")
         if "nnunet" in peers:
             for precision in ours:
                 labels[precision] = float(subprocess.run([options.python, "-c", AGREEMENT, folder / f"ours_{precision}" / "scan.nii.gz",
@@ -214,7 +228,7 @@ def main():
             options.out.write_text(json.dumps({
                 "command": "bench/nnunet.py", "processor": model[1] if model else platform.machine(), "threads": options.threads,
                 "shape": options.shape, "spacing": options.spacing, "patch": options.patch, "features": options.features, "mirror": options.mirror, "windows": windows,
-                "equal_labels": labels,
+                "step_size": options.step_size, "equal_labels": labels, "stated_bytes": stated,
                 "rounds": [{name: {"seconds": seconds, "peak_bytes": peak} for name, (seconds, peak) in row.items()} for row in rows]},
                 indent=1) + "\n")
 
