@@ -4,8 +4,8 @@
 
 Each measurement is a process of its own; a ratio is the peer's time over ours in the same round, and of those the
 median. With --isa avx2 all are kept to AVX2, those that can be: iwseg by IWSEG_ISA, PyTorch and OpenVINO, whose
-convolutions are oneDNN's, by ONEDNN_MAX_CPU_ISA and ATEN_CPU_CAPABILITY, in fp32 alone. Peers: PyTorch, OpenVINO, ONNX Runtime, cc3d, SciPy, scikit-image, nibabel, from the Python that runs this and
-from --more-python (Debian's has an older PyTorch). One that is not installed is named as missing, of one that fails its
+convolutions are oneDNN's, by ONEDNN_MAX_CPU_ISA and ATEN_CPU_CAPABILITY, in fp32 alone. Peers: PyTorch, OpenVINO,
+ONNX Runtime, cc3d, SciPy, scikit-image, nibabel, from the Python that runs this and from --more-python (Debian's has an older PyTorch). One that is not installed is named as missing, of one that fails its
 last line is printed. Needs Python 3.9 and nothing else.
 """
 import argparse

@@ -1,5 +1,6 @@
 #include "engine/lowering.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "engine/compiler.h"
@@ -67,6 +68,12 @@ std::optional<Normalisation> Lowering::normalisation_of(int input) const {
     const int producer = only_for(input);
     if (producer < 0) return std::nullopt;
     return compiler_.node_state(producer).operation->normalisation(Lowering(compiler_, producer));
+}
+bool Lowering::wanted_later(int input) const {
+    const int tensor = compiler_.node_state(node_).inputs.at(static_cast<std::size_t>(input));
+    if (compiler_.tensor_state(tensor).producer < 0 || compiler_.kept(tensor)) return true;
+    const auto readers = compiler_.readers(tensor);
+    return std::any_of(readers.begin(), readers.end(), [&](const auto& reader) { return reader.first > node_; });
 }
 std::optional<PlaneMaker> Lowering::planes_of(int input) const {
     const int producer = only_for(input);

@@ -46,6 +46,8 @@ class Lowering {
 
     /// What an input is the normalisation of, where nobody else reads it.
     std::optional<Normalisation> normalisation_of(int input) const;
+    /// Whether an input is kept, the caller's, or read by an operation after this one.
+    bool wanted_later(int input) const;
     /// In prediction: how an input can be made some planes at a time, where nobody else reads it.
     std::optional<PlaneMaker> planes_of(int input) const;
     /// Before forward passes: the operation's own does not read the input, of which it has the normalisation.

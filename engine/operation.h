@@ -50,12 +50,14 @@ struct Normalisation {
 /// How the first channels of a tensor can be made some planes at a time, for a convolution that reads it so
 /// (kernels/convolution/convolution.h, MadeChannels).
 struct PlaneMaker {
-    MadeChannels made;
+    MadeChannels made;            ///< how many, and of how many planes at once
     Buffer rest;                  ///< the other channels
     std::vector<Buffer> reads;    ///< of what planes are made
     std::int64_t operations = 0;  ///< multiplications and additions of all planes
     /// Once, while the graph is compiled: for so many planes at once. Bytes of scratch that making them takes.
     std::function<std::int64_t(std::int64_t planes)> prepare;
+    /// In each run: these planes, from a first, of the tensor's form, in a call that reads `reads` and writes
+    /// `scratch`.
     std::function<void(const Plan&, std::int64_t first, View planes, void* scratch)> make;
     std::vector<int> tensors = {};  ///< of the graph, which are then not computed as a whole
 };

@@ -67,6 +67,7 @@ class Sharing {
         idle_[i] = calls_[i].copies_only;
     }
 
+    /// Where both are of the same size the second is the first's memory from here on, else a part of it.
     void lay_over(int i) {
         const int from = root_of(placements_, calls_[i].over->first.id), to = calls_[i].over->second.id;
         if (from == to || !ends_at(from, i) || !begins_at(to, i) || !gives_place(from)) return;
@@ -240,8 +241,8 @@ Arena place(const std::vector<BufferSpec>& buffers, const std::vector<Call>& cal
         if (other.bytes < best.bytes || (other.bytes == best.bytes && !with_over)) best = std::move(other);
     };
     if (parts) try_with(true, false);
-    if (over) try_with(false, true);
     if (parts && over) try_with(true, true);
+    if (over) try_with(false, true);
     return best;
 }
 

@@ -29,7 +29,7 @@ struct Arena {
 /// Results alias memory that nothing reads any more, and parts are computed where they are put together
 /// (Call::in_place, Call::shares and Call::over, which say where they may be). Parts not where that takes more memory,
 /// as they have to lie beside each other from when they are computed on; what is written over something else, which
-/// takes longer, only where that takes less.
+/// takes longer, only where that takes less: then all that can be.
 Arena place(const std::vector<BufferSpec>& buffers, const std::vector<Call>& calls);
 
 /// Bytes of what a call finds in the arena or leaves there.

@@ -32,7 +32,8 @@ class ConcatOperation final : public Operation {
     /// Where the first of two parts can be made so, the other one lying as it does.
     std::optional<PlaneMaker> planes(const Lowering& lowering) const override {
         auto made = parts_ == 2 ? lowering.planes_of(0) : std::nullopt;
-        if (made) made->rest = lowering.input(1);
+        if (!made || made->rest) return std::nullopt;  // of a concatenation before, the rest would be two tensors
+        made->rest = lowering.input(1);
         return made;
     }
 

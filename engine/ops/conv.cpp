@@ -80,13 +80,36 @@ Call forward_call(const Lowering& lowering, const ReadyConvolution& ready, const
     return call;
 }
 
-/// Whether memory is worth going through the source slab by slab of planes: large and deep ones, as slabs lie beside
-/// them meanwhile, with edges that are read twice.
+/// Whether memory is worth going through the source slab by slab of planes: of large ones, and of deep ones, as slabs
+/// lie beside them meanwhile and, but of a kernel of one plane, have edges that are read twice. 1x1x1 goes by voxels.
 bool wants_slabs(const Lowering& lowering, const ConvolutionOptions& options) {
-    constexpr std::int64_t kLargeBytes = 16 << 20, kDeep = 32;
+    constexpr std::int64_t kLargeBytes = 16 << 20, kDeep = 32, kSomeSlabs = 8;
+    const std::int64_t planes = options.kernel == 1 ? 1 : options.kernel.d == 1 ? kSomeSlabs : kDeep;
     return !lowering.training() && bytes_of(options.src, options.src_type, options.src_layout) >= kLargeBytes &&
-           (options.kernel.d == 1 || options.src.d >= kDeep);
+           options.src.d >= planes;
 }
+
+/// While it lives, a convolution has planes made as it asks for them, where it does.
+class MakingPlanes {
+  public:
+    MakingPlanes(const ReadyConvolution& ready, const Plan& plan, Buffer scratch)
+        : ready_(ready), plan_(plan), scratch_(scratch) {
+        if (ready.made)  // one pointer, for which a std::function allocates nothing
+            ready.convolution->use_made([this](std::int64_t first, View planes) {
+                ready_.made->make(plan_, first, planes, plan_[scratch_].data);
+            });
+    }
+    ~MakingPlanes() {
+        if (ready_.made) ready_.convolution->use_made({});
+    }
+    MakingPlanes(const MakingPlanes&) = delete;
+    MakingPlanes& operator=(const MakingPlanes&) = delete;
+
+  private:
+    const ReadyConvolution& ready_;
+    const Plan& plan_;
+    Buffer scratch_;
+};
 
 /// Inputs: what is convolved and, where it is fused with a sum, what the result is added to.
 class ConvOperation final : public Operation {
@@ -178,7 +201,7 @@ void ConvOperation::prepare(const Lowering& lowering) const {
     ready->normalisation = lowering.normalisation_of(0);
     options.normalises = ready->normalisation.has_value();
     options.epilogue = lowering.epilogue().value_or(EpilogueForm());
-    options.in_place = wants_slabs(lowering, options);
+    options.in_place = wants_slabs(lowering, options) && !lowering.wanted_later(0);
     options.sums = lowering.statistics_wanted();
     options.deterministic = context.deterministic();
     options.tf32 = context.tf32();
@@ -243,7 +266,7 @@ void ConvOperation::forward(const Lowering& lowering) const {
         call.writes.push_back(made_scratch);
         call.operations += ready->made->operations;
     }
-    if (adds_ && ready->convolution->adds_elsewhere()) {
+    if (adds_ && !ready->made && ready->convolution->adds_elsewhere()) {
         const Buffer summand = lowering.input(1);
         call.reads.push_back(summand);
         // Neighbours are read of what is normalised on the way: nothing is written there meanwhile.
@@ -261,10 +284,7 @@ void ConvOperation::forward(const Lowering& lowering) const {
         if (ready->convolution->works_in_place()) call.over = {src, epilogue.beside ? epilogue.beside : dst};
         call.run = [=](const Plan& plan) {
             epilogue.complete(plan, *ready->convolution);
-            if (ready->made)
-                ready->convolution->use_made([&](std::int64_t first, View planes) {
-                    ready->made->make(plan, first, planes, plan[made_scratch].data);
-                });
+            const MakingPlanes making{*ready, plan, made_scratch};
             ready->at_work(plan).forward(plan.stream(), plan[src], ready->weight_values(), ready->bias_values(),
                                          plan[dst], plan[scratch].data);
         };

@@ -97,15 +97,15 @@ IWSEG_VECTOR_CLONES void chunk_gradient_sums(const T* x, const T* diff_y, std::i
                                              const float* shift, const float* mean, float slope, double* sum,
                                              double* product) {
     const std::int64_t elements = voxels * B, whole = elements / kLanes * kLanes;
-    float sums[kLanes] = {}, products[kLanes] = {}, scales[kLanes], shifts[kLanes], means[kLanes];
-    for (int l = 0; l < kLanes; ++l) scales[l] = scale[l % B], shifts[l] = shift[l % B], means[l] = mean[l % B];
+    const LaneFactors<B> scales(scale), shifts(shift), means(mean);
+    float sums[kLanes] = {}, products[kLanes] = {};
     const auto add = [&](std::int64_t i, int l) {
         // Both are loaded whatever the ReLU let through, so that neither waits for the other.
         const float value = to_f32(x[i]), given = to_f32(diff_y[i]);
         const float low = slope > 0.0f ? slope * given : 0.0f;
-        const float g = value * scales[l] + shifts[l] > 0.0f ? given : low;
+        const float g = value * scales.of[l] + shifts.of[l] > 0.0f ? given : low;
         sums[l] += g;
-        products[l] += g * (value - means[l]);
+        products[l] += g * (value - means.of[l]);
     };
     for (std::int64_t i = 0; i < whole; i += kLanes)
         for (int l = 0; l < kLanes; ++l) add(i + l, l);

@@ -65,7 +65,7 @@ class DrawnProgram {
         for (int k = 0; k < 2 && !made_.empty(); ++k) reads.push_back(drawn());
         const bool in_place = !reads.empty() && below(2), over = !reads.empty() && !in_place && below(2);
         const Buffer to = made(in_place ? size_of(reads[0])
-                               : over   ? std::max<std::int64_t>(16, size_of(reads[0]) / 32 * 16)
+                               : over   ? std::max<std::int64_t>(16, size_of(reads[0]) / (16 << below(2)) * 16)
                                         : 16 * (1 + below(4)));
         Elements values(static_cast<std::size_t>(size_of(to)));
         for (std::size_t i = 0; i < values.size(); ++i)
@@ -250,6 +250,24 @@ TEST(Placement, WhatIsWrittenOverALargerTensorLeavesTheRestFree) {
     EXPECT_EQ(arena.placements[drawn.half.id].offset, arena.placements[drawn.large.id].offset);
     EXPECT_EQ(arena.placements[drawn.next.id].offset, arena.placements[drawn.large.id].offset);
     EXPECT_EQ(arena.placements[drawn.last.id].offset, arena.placements[drawn.large.id].offset + 4 * 256);
+}
+
+TEST(Placement, PartsAreNotCopiedBecauseSomethingElseIsWrittenOver) {
+    // Two parts of no weight beside tensors that set the arena's size.
+    WrittenOver drawn(256);
+    Buffer parts[2];
+    for (Buffer& part : parts) {
+        part = drawn.program.add(BufferSpec{"part", {1, 1, 1, 1, 16}});
+        drawn.program.add(Call{"call", "", {drawn.last}, {part}, [](const Plan&) {}});
+    }
+    const Buffer both = drawn.program.add(BufferSpec{"both", {1, 1, 1, 1, 32}});
+    Call join{"join", "", {parts[0], parts[1]}, {both}, [](const Plan&) {}};
+    join.shares = {{parts[0], both, 0}, {parts[1], both, 64}};
+    drawn.program.add(std::move(join));
+    drawn.program.keep(both);
+    const Arena arena = place(drawn.program.buffers(), drawn.program.calls());
+    EXPECT_EQ(arena.placements[drawn.half.id].whole, drawn.large.id);
+    EXPECT_TRUE(arena.idle.back());
 }
 
 TEST(Placement, NothingIsWrittenOverAnotherForNothing) {

@@ -1,5 +1,5 @@
-// 1x1x1 convolutions of bf16 that oneDNN is given slab by slab: the same bytes as all voxels at once, with less
-// scratch.
+// 1x1x1 convolutions that oneDNN is given slab by slab: the same bytes as all voxels at once, of bf16 with less
+// scratch, and over their source.
 #include "kernels/convolution/onednn/voxel_slabs.h"
 
 #include <gtest/gtest.h>
@@ -113,6 +113,27 @@ TEST_F(VoxelSlabs, LeaveTheBytesOfAllAtOnceWithLessScratch) {
         EXPECT_NE(whole.dst, dst);
         EXPECT_LT(2 * slabs.scratch, whole.scratch);
     }
+}
+
+TEST_F(VoxelSlabs, OfF32LeaveTheSameBytesOverTheirSource) {
+    options_.src_type = options_.dst_type = Type::f32;
+    EXPECT_EQ(cpu::slab_planes(options_, {false, false}), 0);
+    weights_ = drawn_values(options_.weight_count());
+    const std::vector<float> given = drawn_values(options_.src.elements());
+    Context context({.device = "cpu", .threads = 2});
+    const auto run = [&](bool over) {
+        options_.in_place = over;
+        const auto convolution = cpu::make_onednn_convolution(context.stream(), options_, {false, false});
+        EXPECT_EQ(convolution->works_in_place(), over);
+        std::vector<float> src = given, dst(static_cast<std::size_t>(options_.dst().elements()));
+        std::vector<char> scratch(static_cast<std::size_t>(convolution->scratch_bytes() + 64));
+        convolution->forward(context.stream(), {src.data(), options_.src, Type::f32, Layout::blocked16},
+                             weights_.data(), nullptr,
+                             {over ? src.data() : dst.data(), options_.dst(), Type::f32, Layout::blocked16},
+                             scratch.data() + (64 - reinterpret_cast<std::uintptr_t>(scratch.data()) % 64) % 64);
+        return over ? src : dst;
+    };
+    EXPECT_TRUE(run(true) == run(false));
 }
 
 TEST_F(VoxelSlabs, AreOfEqualPlanesWithinTheCaches) {

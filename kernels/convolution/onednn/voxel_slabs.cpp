@@ -19,7 +19,8 @@ class SlabConvolution final : public Convolution {
           count_(options.src.n * options.src.d / planes),
           src_(slab_of(options, planes).src),
           dst_(slab_of(options, planes).dst()),
-          in_place_(options.in_place && (options.write == Write::overwrite || options.epilogue.beside)),
+          in_place_(options.in_place &&
+                    (options.write == Write::overwrite || (options.epilogue.beside && slab_->takes_epilogue()))),
           result_bytes_(in_place_ ? aligned(bytes_of(dst_, options.dst_type, options.dst_layout)) : 0) {}
 
     std::string implementation() const override { return slab_->implementation() + ", in slabs"; }

@@ -74,7 +74,8 @@ void WinogradPass::choose_slabs(const WinogradSlabs& slabs) {
 
 /// Elements of what lies beside the tensors.
 std::int64_t WinogradPass::slab_elements() const {
-    const std::int64_t of_place = (slab_planes_ + lag_) * output_blocks_ + input_blocks_ - made_blocks_;
+    const std::int64_t kept_blocks = geometry_.kernel.d > 1 ? input_blocks_ - made_blocks_ : 0;
+    const std::int64_t of_place = (slab_planes_ + lag_) * output_blocks_ + kept_blocks;
     return (in_place_ ? of_place : 0) * plane_elements() + 2 * made_blocks_ * slab_planes_ * plane_elements();
 }
 
@@ -83,7 +84,7 @@ WinogradPass::Slab WinogradPass::slab_in(float* memory, bool over) const {
     for (float*& made : slab.made) made = memory, memory += made_blocks_ * slab_planes_ * plane_elements();
     if (!over) return slab;
     slab.results = memory;
-    slab.before = memory + (slab_planes_ + lag_) * output_blocks_ * plane_elements();
+    if (geometry_.kernel.d > 1) slab.before = memory + (slab_planes_ + lag_) * output_blocks_ * plane_elements();
     return slab;
 }
 
@@ -264,6 +265,8 @@ void WinogradPass::run_slabs(Stream stream, Operands operands, float* scratch, c
     const bool over = operands.read == operands.written || operands.read == operands.beside;
     Slab& slab = operands.slab = slab_in(memory + workers_ * worker_elements(), over);
     const std::int64_t planes = regions_.planes(), regions = regions_.count();
+    // Items of all a slab's planes, and of a range of them where these are fewer than threads.
+    const std::int64_t whole = regions * output_parts_, ranges = std::min(slab_planes_, parts_of(workers_, whole));
     for (std::int64_t start = 0; start < planes; start += slab_planes_) {
         const std::int64_t end = std::min(start + slab_planes_, planes);
         if (made_blocks_) {
@@ -272,9 +275,12 @@ void WinogradPass::run_slabs(Stream stream, Operands operands, float* scratch, c
                          block_ == 8 ? Layout::blocked8 : Layout::blocked16});
         }
         slab.first = start ? start - lag_ : 0, slab.last = end == planes ? planes : end - lag_;
-        parallel_items(stream, regions * output_parts_, workers_, [&](std::int64_t i, std::int64_t worker) {
-            Item of_slab = item(i % regions + i / regions * regions * plane_ranges_);
-            of_slab.first_plane = slab.first, of_slab.last_plane = slab.last;
+        const std::int64_t count = slab.last - slab.first;
+        parallel_items(stream, whole * ranges, workers_, [&](std::int64_t i, std::int64_t worker) {
+            const std::int64_t range = i / whole, part = i % whole / regions;
+            Item of_slab = item(i % regions + part * regions * plane_ranges_);
+            of_slab.first_plane = slab.first + range * count / ranges;
+            of_slab.last_plane = slab.first + (range + 1) * count / ranges;
             run_item(operands, of_slab, memory + worker * worker_elements());
         });
         if (over) end_slab(stream, operands);
@@ -288,7 +294,7 @@ void WinogradPass::end_slab(Stream stream, const Operands& operands) const {
     const std::int64_t planes = slab.last - slab.first, own_blocks = input_blocks_ - made_blocks_;
     parallel_for(stream, std::max(own_blocks, output_blocks_) * planes, [&](std::int64_t i) {
         const std::int64_t block = i / planes, plane = slab.first + i % planes;
-        if (plane + 1 == slab.last && block < own_blocks) {
+        if (slab.before && plane + 1 == slab.last && block < own_blocks) {
             const float* const from = operands.read + regions_.plane_at(plane, block, own_blocks, block_);
             std::copy_n(from, plane_elements(), slab.before + block * plane_elements());
         }

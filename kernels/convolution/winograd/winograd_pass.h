@@ -10,6 +10,16 @@
 
 namespace iwseg::cpu {
 
+/// Slab by slab of planes a pass can go through a tensor of one sample, where those at the edges of slabs are
+/// transformed twice.
+struct WinogradSlabs {
+    /// What is written, or the epilogue's result beside, may begin where that lies which is read, of as many blocks of
+    /// channels or more: that result of a slab lies elsewhere until all items have read the source, of which the last
+    /// plane is kept for the next slab. That is one more copy of the result.
+    bool in_place = false;
+    MadeChannels made = {};  ///< of the source, on the way: of two slabs at a time
+};
+
 /// A pass of a 3x3x3 or 1x3x3 convolution that writes a tensor, by Winograd's F(2x2, 3x3) over height and width:
 /// forward, or the gradient of its source, which is the same with the kernel mirrored and channels exchanged. Both
 /// tensors are of f32 in blocks of L channels. The taps of depth are summed as they are.
@@ -29,21 +39,9 @@ namespace iwseg::cpu {
 /// the planes between them, and those of other outputs the same planes anew. Then, position by position, all sums are
 /// made of what the planes have there: (64, 3 C) x (3 C, O) products, which read a vector of weights for each 64
 /// multiplications, 1 byte a cycle, from the third cache, and the planes' tiles once from the second or third.
-///
-/// It can go slab by slab of planes, where those at the edges of slabs are transformed twice:
-/// - in place, a result over the source: that result of a slab lies elsewhere until all items have read the source, of
-///   which the last plane is kept for the next. That is one more copy of the result;
-/// - with the source's first channels made on the way: those of two slabs are there at a time.
-struct WinogradSlabs {
-    bool in_place =
-        false;  ///< what is written, or the epilogue's result beside, may begin where that lies which is read
-    MadeChannels made = {};
-};
-
 class WinogradPass {
   public:
-    /// threads: that run() will have; with more, others than so many have nothing to do. slabs: of one sample; in place
-    /// of as many blocks of channels or more.
+    /// threads: that run() will have; with more, others than so many have nothing to do.
     WinogradPass(const ConvolutionGeometry& geometry, std::int64_t block, bool data_gradient, Vectors vectors,
                  int threads, const WinogradSlabs& slabs = {});
 
