@@ -44,6 +44,7 @@ bool is_bf16(const BenchOptions& options);
 /// What the device can do, measured here: the ceilings that a kernel's figures are a share of.
 struct Peaks {
     double gigabytes_per_second = 0, gflop_per_second = 0;
+    std::string arithmetic;  ///< what the latter was measured by: "f32 by FMA of AVX2"
 };
 Peaks measure_peaks(const Context& context, bool bf16);
 

@@ -51,6 +51,7 @@ void bench_patch(const BenchOptions& options) {
                                                   {"peak_bytes", peak},
                                                   {"copy_gigabytes_per_second", peaks.gigabytes_per_second},
                                                   {"peak_gflop_per_second", peaks.gflop_per_second},
+                                                  {"arithmetic", peaks.arithmetic},
                                                   {"kernels", json_of(kernels, peaks)}}
                                .dump());
         return;

@@ -185,6 +185,7 @@ void bench_kernels(const BenchOptions& options) {
                                                   {"precision", options.precision},
                                                   {"copy_gigabytes_per_second", peaks.gigabytes_per_second},
                                                   {"peak_gflop_per_second", peaks.gflop_per_second},
+                                                  {"arithmetic", peaks.arithmetic},
                                                   {"step_seconds", seconds_of(kernels)},
                                                   {"kernels", json_of(kernels, peaks)}}
                                .dump());

@@ -60,8 +60,8 @@ void print_kernels(const Context& context, std::vector<KernelTime> kernels, cons
     const double total = seconds_of(kernels);
     std::stable_sort(kernels.begin(), kernels.end(),
                      [](const auto& a, const auto& b) { return a.seconds > b.seconds; });
-    fmt::print("{}\nmeasured here: copying {:.1f} GB/s, arithmetic {:.0f} GFLOP/s\n", context.description(),
-               peaks.gigabytes_per_second, peaks.gflop_per_second);
+    fmt::print("{}\nmeasured here: copying {:.1f} GB/s, arithmetic {:.0f} GFLOP/s ({})\n", context.description(),
+               peaks.gigabytes_per_second, peaks.gflop_per_second, peaks.arithmetic);
     fmt::print("{:>9} {:>6} {:>9} {:>7} {:>7}  kernel\n", "ms", "share", "GFLOP/s", "GB/s", "of peak");
     for (const KernelTime& k : kernels)
         fmt::print("{:9.3f} {:5.1f}% {:>9} {:7.1f} {:6.0f}%  {}\n", k.seconds * 1e3, 100 * k.seconds / total,
