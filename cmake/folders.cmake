@@ -51,15 +51,6 @@ if(IWSEG_APPS)
     target_link_libraries(iwseg_nifti INTERFACE ${NIFTI2_LIBRARY} ${ZNZ_LIBRARY} ZLIB::ZLIB ${DEFLATE_LIBRARY})
 endif()
 
-# Checkpoints of PyTorch's are zip archives. libzip's own package file asks for its tools.
-if(IWSEG_APPS)
-    find_path(LIBZIP_INCLUDE zip.h REQUIRED)
-    find_library(LIBZIP_LIBRARY zip REQUIRED)
-    add_library(iwseg_zip INTERFACE)
-    target_include_directories(iwseg_zip SYSTEM INTERFACE ${LIBZIP_INCLUDE})
-    target_link_libraries(iwseg_zip INTERFACE ${LIBZIP_LIBRARY})
-endif()
-
 # iwseg_folder(NAME [FILES pattern...] [EXCEPT folder] [USES folder...] [LINK library...]): the static library iwseg_NAME
 # (iwseg::NAME) from NAME/*.cpp, or from the files given, without those that another library has already.
 function(iwseg_folder name)

@@ -1,7 +1,5 @@
 #include "import/torch_checkpoint.h"
 
-#include <zip.h>
-
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -9,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "import/zip_archive.h"
 
 namespace iwseg {
 namespace {
@@ -61,63 +60,44 @@ void gather(const PickledTensor& tensor, const std::byte* from, std::size_t size
 /// The zip archive. All its names begin with the folder that torch.save puts them into.
 class TorchCheckpoint::Archive {
   public:
-    explicit Archive(const std::filesystem::path& file) : file_(file.string()) {
-        if (!std::filesystem::is_regular_file(file)) throw InputError("no file " + file_);
-        int error = 0;
-        zip_ = zip_open(file_.c_str(), ZIP_RDONLY, &error);
-        if (!zip_ && begins_as_pickle(file))
-            throw InputError(file_ + " is of the format before PyTorch 1.6: load it there and save it again");
-        if (!zip_) throw InputError(file_ + " is no file of torch.save's, or damaged: it is no zip archive");
-        for (zip_int64_t i = 0; i < zip_get_num_entries(zip_, 0); ++i) {
-            const char* name = zip_get_name(zip_, static_cast<zip_uint64_t>(i), 0);
-            const std::string text = name ? name : "";
-            if (const std::size_t slash = text.find("/data.pkl");
-                slash != std::string::npos && slash + 9 == text.size())
-                folder_ = text.substr(0, slash + 1);
-        }
-        if (folder_.empty()) {
-            zip_discard(zip_);
-            throw InputError(file_ + " is no file of torch.save's: its archive has no data.pkl");
-        }
+    explicit Archive(const std::filesystem::path& file) : file_(file.string()), zip_(opened(file)) {
+        for (const auto& [name, entry] : zip_.entries())
+            if (const std::size_t slash = name.find("/data.pkl");
+                slash != std::string::npos && slash + 9 == name.size())
+                folder_ = name.substr(0, slash + 1);
+        if (folder_.empty()) throw InputError(file_ + " is no file of torch.save's: its archive has no data.pkl");
     }
-    ~Archive() { zip_discard(zip_); }
-    Archive(const Archive&) = delete;
-    Archive& operator=(const Archive&) = delete;
 
     const std::string& file() const { return file_; }
-    bool contains(const std::string& name) const { return zip_name_locate(zip_, (folder_ + name).c_str(), 0) >= 0; }
+    bool contains(const std::string& name) const { return zip_.entries().contains(folder_ + name); }
 
     /// A file of the archive, which must have so many bytes; -1: at most kMostPickleBytes.
     std::vector<std::byte> read(const std::string& name, std::int64_t expected) const {
         const std::string refusal = file_ + " is damaged: " + name;
-        zip_stat_t stat;
-        if (zip_stat(zip_, (folder_ + name).c_str(), 0, &stat) != 0) throw InputError(refusal + " is missing");
-        if (!(stat.valid & ZIP_STAT_SIZE) ||
-            (expected < 0 ? stat.size > kMostPickleBytes : stat.size != static_cast<std::uint64_t>(expected)))
-            throw InputError(refusal + " has " + std::to_string(stat.size) + " bytes" +
+        const auto found = zip_.entries().find(folder_ + name);
+        if (found == zip_.entries().end()) throw InputError(refusal + " is missing");
+        const ZipArchive::Entry& entry = found->second;
+        if (expected < 0 ? entry.bytes > kMostPickleBytes : entry.bytes != static_cast<std::uint64_t>(expected))
+            throw InputError(refusal + " has " + std::to_string(entry.bytes) + " bytes" +
                              (expected < 0 ? "" : ", expected " + std::to_string(expected)));
         // torch.save stores all as it is: so what is promised lies there, and no small file asks for much memory.
-        if (stat.comp_method != ZIP_CM_STORE)
-            throw InputError(refusal + " is compressed, which torch.save does not do");
-        if (stat.size > std::filesystem::file_size(file_)) throw InputError(refusal + " is larger than the whole file");
-        zip_file_t* const entry = zip_fopen(zip_, (folder_ + name).c_str(), 0);
-        if (!entry) throw InputError(refusal + " cannot be opened");
-        std::vector<std::byte> bytes(stat.size);
-        std::size_t done = 0;
-        zip_int64_t got = 1;
-        while (done < bytes.size() && (got = zip_fread(entry, bytes.data() + done, bytes.size() - done)) > 0)
-            done += static_cast<std::size_t>(got);
-        // The checksum is compared where the end is read.
-        std::byte beyond;
-        const bool whole = done == bytes.size() && zip_fread(entry, &beyond, 1) == 0;
-        zip_fclose(entry);
-        if (!whole) throw InputError(refusal + " ends in the middle, or is not what its checksum says");
-        return bytes;
+        if (!entry.stored()) throw InputError(refusal + " is compressed, which torch.save does not do");
+        if (entry.bytes > std::filesystem::file_size(file_))
+            throw InputError(refusal + " is larger than the whole file");
+        return zip_.read(folder_ + name);
     }
 
   private:
+    /// The file, where it can be an archive: what else a checkpoint may be is told apart before.
+    static const std::filesystem::path& opened(const std::filesystem::path& file) {
+        if (!std::filesystem::is_regular_file(file)) throw InputError("no file " + file.string());
+        if (begins_as_pickle(file))
+            throw InputError(file.string() + " is of the format before PyTorch 1.6: load it there and save it again");
+        return file;
+    }
+
     std::string file_, folder_;
-    zip_t* zip_ = nullptr;
+    ZipArchive zip_;
 };
 
 TorchCheckpoint::TorchCheckpoint(const std::filesystem::path& file) : archive_(std::make_unique<Archive>(file)) {

@@ -10,7 +10,7 @@ set -euo pipefail
 packages=(
     build-essential cmake ninja-build
     libdnnl-dev libnifti2-dev libfmt-dev libcli11-dev libtomlplusplus-dev nlohmann-json3-dev
-    zlib1g-dev libdeflate-dev libzip-dev libpng-dev libpugixml-dev libgtest-dev
+    zlib1g-dev libdeflate-dev libpng-dev libpugixml-dev libgtest-dev
     pkgconf python3  # for the tests of what is installed
 )
 
@@ -19,16 +19,16 @@ list_for() {
     case $1 in
         fedora)
             echo "dnf install gcc-c++ cmake ninja-build onednn-devel fmt-devel cli11-devel tomlplusplus-devel json-devel" \
-                "zlib-devel libdeflate-devel libzip-devel libpng-devel pugixml-devel gtest-devel nifticlib-devel" ;;
+                "zlib-devel libdeflate-devel libpng-devel pugixml-devel gtest-devel nifticlib-devel" ;;
         arch)
             echo "pacman -S base-devel cmake ninja onednn fmt cli11 tomlplusplus nlohmann-json zlib libdeflate" \
-                "libzip libpng pugixml gtest   # and nifticlib from the AUR" ;;
+                "libpng pugixml gtest   # and nifticlib from the AUR" ;;
         opensuse)
             echo "zypper install gcc-c++ cmake ninja onednn-devel fmt-devel cli11-devel tomlplusplus-devel" \
-                "nlohmann_json-devel zlib-devel libdeflate-devel libzip-devel libpng16-devel pugixml-devel gtest nifticlib-devel" ;;
+                "nlohmann_json-devel zlib-devel libdeflate-devel libpng16-devel pugixml-devel gtest nifticlib-devel" ;;
         conda)
             echo "conda install -c conda-forge cxx-compiler cmake ninja onednn fmt cli11 tomlplusplus nlohmann_json zlib" \
-                "libdeflate libzip libpng pugixml gtest" ;;
+                "libdeflate libpng pugixml gtest" ;;
         *)
             echo "setup.sh: no list for $1: expected fedora, arch, opensuse or conda" >&2
             exit 2 ;;

@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 #include <unistd.h>
-#include <zip.h>
 
 #include <cmath>
 #include <cstring>
@@ -12,9 +11,11 @@
 #include <string>
 #include <vector>
 
+#include "base/atomic_file.h"
 #include "engine/compile.h"
 #include "engine/initialisation.h"
 #include "engine/plan.h"
+#include "import/zip_archive.h"
 #include "models/networks.h"
 #include "models/prediction_settings.h"
 #include "models/unet.h"
@@ -32,12 +33,9 @@ using std::filesystem::path;
 void save_state(const path& file, const std::vector<std::pair<std::string, std::vector<float>>>& arrays,
                 const std::vector<std::vector<std::int64_t>>& shapes) {
     using namespace pickle_files;
-    std::filesystem::remove(file);
-    zip_t* const zip = zip_open(file.c_str(), ZIP_CREATE, nullptr);
+    std::vector<ZipContent> contents;
     const auto add = [&](const std::string& name, const void* data, std::size_t bytes) {
-        zip_source_t* const source = zip_source_buffer(zip, data, bytes, 0);
-        const zip_int64_t index = zip_file_add(zip, ("archive/" + name).c_str(), source, 0);
-        zip_set_file_compression(zip, static_cast<zip_uint64_t>(index), ZIP_CM_STORE, 0);
+        contents.push_back({"archive/" + name, {{static_cast<const char*>(data), bytes}}});
     };
     std::string items;
     for (std::size_t i = 0; i < arrays.size(); ++i) {
@@ -53,7 +51,9 @@ void save_state(const path& file, const std::vector<std::pair<std::string, std::
     }
     const std::string all = pickle(dictionary(items));
     add("data.pkl", all.data(), all.size());
-    ASSERT_EQ(zip_close(zip), 0);
+    AtomicFile out(file);
+    write_zip(contents, [&](std::string_view bytes) { out.write(std::as_bytes(std::span(bytes))); });
+    out.commit();
 }
 
 class NetworkImport : public testing::Test {

@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 #include <unistd.h>
-#include <zip.h>
 
 #include <cstring>
 #include <fstream>
@@ -11,9 +10,11 @@
 #include <string>
 
 #include "base/atomic_file.h"
+#include "import/zip_archive.h"
 #include "tests/import/pickle_files.h"
 #include "tests/support/golden.h"
 #include "tests/support/refusal.h"
+#include "tests/support/zip_text.h"
 
 namespace iwseg {
 namespace {
@@ -27,15 +28,12 @@ class TorchCheckpoints : public testing::Test {
 
     /// An archive of these files, as they are or deflated.
     const path& archive(const std::map<std::string, std::string>& files, bool deflated = false) {
-        std::filesystem::remove(file_);
-        zip_t* const zip = zip_open(file_.c_str(), ZIP_CREATE, nullptr);
-        for (const auto& [name, content] : files) {
-            zip_source_t* const source = zip_source_buffer(zip, content.data(), content.size(), 0);
-            const zip_int64_t index = zip_file_add(zip, ("weights/" + name).c_str(), source, 0);
-            zip_set_file_compression(zip, static_cast<zip_uint64_t>(index), deflated ? ZIP_CM_DEFLATE : ZIP_CM_STORE,
-                                     0);
-        }
-        EXPECT_EQ(zip_close(zip), 0);
+        std::vector<ZipContent> contents;
+        for (const auto& [name, content] : files) contents.push_back({"weights/" + name, {content}, deflated});
+        return packed(contents);
+    }
+    const path& packed(const std::vector<ZipContent>& contents) {
+        write(zip_text(contents));
         return file_;
     }
     const path& with(const std::string& value, const std::string& storage) {

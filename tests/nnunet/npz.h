@@ -1,13 +1,13 @@
 #pragma once
 
-#include <zip.h>
-
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <stdexcept>
 #include <string>
 #include <vector>
+
+#include "import/zip_archive.h"
 
 namespace iwseg {
 
@@ -17,19 +17,11 @@ struct NumpyArray {
     std::vector<float> values;
 };
 
-/// Throws std::runtime_error where the file has none of that name, or of another type or order.
+/// Throws where the file has none of that name, or of another type or order.
 inline NumpyArray read_npz(const std::filesystem::path& file, const std::string& name) {
-    zip_t* const zip = zip_open(file.c_str(), ZIP_RDONLY, nullptr);
-    if (!zip) throw std::runtime_error("cannot open " + file.string());
-    zip_stat_t stat;
     const std::string entry = name + ".npy";
-    if (zip_stat(zip, entry.c_str(), 0, &stat) != 0) throw std::runtime_error(file.string() + " has no " + entry);
-    std::string bytes(stat.size, '\0');
-    zip_file_t* const in = zip_fopen(zip, entry.c_str(), 0);
-    if (zip_fread(in, bytes.data(), bytes.size()) != static_cast<zip_int64_t>(bytes.size()))
-        throw std::runtime_error("cannot read " + entry);
-    zip_fclose(in);
-    zip_discard(zip);
+    const std::vector<std::byte> read = ZipArchive(file).read(entry);
+    const std::string bytes(reinterpret_cast<const char*>(read.data()), read.size());
     // Version 1: six letters, version, two bytes of the header's length, the header as a Python dictionary.
     const std::size_t length = static_cast<unsigned char>(bytes[8]) | static_cast<unsigned char>(bytes[9]) << 8;
     const std::string header = bytes.substr(10, length);
