@@ -1,13 +1,16 @@
 #include "kernels/loss/loss.h"
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
+#include <type_traits>
 #include <variant>
 
 #include "kernels/cpu/cpu_blocks.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/vector_clones.h"
 #include "kernels/loss/loss_pass.h"
+#include "kernels/loss/store_gradients.h"
 
 // loss_value sums the formula's terms, and leaves the coefficients of each sample in scratch; loss_gradient evaluates
 // the gradient. Sums are over fixed chunks of voxels, joined in order: the thread count does not show.
@@ -20,18 +23,28 @@ constexpr int kRow = kMostSums + 1;  ///< what is kept of a chunk: its sums, and
 constexpr int kPiece = 64;           ///< voxels held in cache between the loops of a pass
 constexpr int kTogether = 16;        ///< pieces whose terms are added in f32, before they are in double
 
-/// Where one chunk of voxels of one sample lies.
-template <class T>
-struct Chunk {
-    const T* logit;
+/// Where voxels of one sample lie, as f32: those of a chunk, or a copy of its last ones.
+struct Voxels {
+    const float* logit;
     const std::uint8_t* target;
     const std::int32_t* labels;  ///< or null
     const float* weights;        ///< of the sample
-    std::int64_t voxels;
-    bool ignoring;  ///< some of the voxels are ignored
+    bool ignoring;               ///< some of the chunk's are ignored
+
+    Voxels from(std::int64_t first) const {
+        return {logit ? logit + first : nullptr, target + first, labels ? labels + first : nullptr, weights, ignoring};
+    }
 };
 
-/// A few voxels as f32. Those after the chunk's end do not count.
+/// One chunk of voxels of one sample.
+template <class T>
+struct Chunk {
+    const T* logit;
+    Voxels rest;  ///< all but the logits
+    std::int64_t voxels;
+};
+
+/// A few voxels as f32.
 struct Piece {
     float z[kPiece], t[kPiece], w[kPiece];
 
@@ -44,9 +57,9 @@ struct Piece {
 };
 
 /// Few pieces hold ignored voxels: these are set right afterwards. Returns how many there are.
-[[gnu::noinline]] std::int64_t leave_out_ignored(const std::uint8_t* target, std::int64_t count, Piece& piece) {
+[[gnu::noinline]] std::int64_t leave_out_ignored(const std::uint8_t* target, Piece& piece) {
     std::int64_t ignored = 0;
-    for (int i = 0; i < static_cast<int>(count); ++i) {
+    for (int i = 0; i < kPiece; ++i) {
         if (target[i] != kIgnored) continue;
         piece.set(i, formulas::kUncounted);
         ++ignored;
@@ -54,39 +67,20 @@ struct Piece {
     return ignored;
 }
 
-/// Returns how many of the voxels are ignored.
-template <class T>
-[[gnu::always_inline]] inline std::int64_t load_some(const Chunk<T>& chunk, std::int64_t first, std::int64_t count,
-                                                     Piece& piece) {
-    for (std::int64_t i = 0; i < count; ++i) piece.z[i] = to_f32(chunk.logit[first + i]);
-    for (std::int64_t i = 0; i < count; ++i) piece.t[i] = chunk.target[first + i];
-    const float background = chunk.labels ? chunk.weights[0] : 1.0f;
-    for (std::int64_t i = 0; i < count; ++i) piece.w[i] = background;
-    if (!chunk.labels && !chunk.ignoring) return 0;
+/// Returns how many of the voxels are ignored. Loops are of a constant length: half the time of those that count.
+[[gnu::always_inline]] inline std::int64_t load(const Voxels& voxels, Piece& piece) {
+    for (int i = 0; i < kPiece; ++i) piece.z[i] = voxels.logit[i];
+    for (int i = 0; i < kPiece; ++i) piece.t[i] = voxels.target[i];
+    const float background = voxels.labels ? voxels.weights[0] : 1.0f;
+    for (int i = 0; i < kPiece; ++i) piece.w[i] = background;
+    if (!voxels.labels && !voxels.ignoring) return 0;
     unsigned met = 0;  // most pieces are background, and need no labels
-    for (std::int64_t i = 0; i < count; ++i) met |= chunk.target[first + i];
+    for (int i = 0; i < kPiece; ++i) met |= voxels.target[i];
     if (met == 0) return 0;
-    if (chunk.labels)
-        for (std::int64_t i = 0; i < count; ++i)  // by masking: a condition would keep the loop from being vector code
-            piece.w[i] = chunk.weights[chunk.labels[first + i] & -std::int32_t{chunk.target[first + i] == 1}];
-    return met == 1 ? 0 : leave_out_ignored(chunk.target + first, count, piece);
-}
-
-/// A whole piece's loops are of a constant length: half the time of those that count.
-template <class T>
-[[gnu::always_inline]] inline std::int64_t load(const Chunk<T>& chunk, std::int64_t first, std::int64_t count,
-                                                Piece& piece) {
-    if (count == kPiece) return load_some(chunk, first, kPiece, piece);
-    for (int i = static_cast<int>(count); i < kPiece; ++i) piece.set(i, formulas::kUncounted);
-    return load_some(chunk, first, count, piece);
-}
-
-template <class T>
-[[gnu::always_inline]] inline void store_some(const float* values, std::int64_t count, T* to, Write write) {
-    if (write == Write::overwrite)
-        for (std::int64_t i = 0; i < count; ++i) store(to[i], values[i]);
-    else
-        for (std::int64_t i = 0; i < count; ++i) store(to[i], to_f32(to[i]) + values[i]);
+    if (voxels.labels)
+        for (int i = 0; i < kPiece; ++i)  // by masking: a condition would keep the loop from being vector code
+            piece.w[i] = voxels.weights[voxels.labels[i] & -std::int32_t{voxels.target[i] == 1}];
+    return met == 1 ? 0 : leave_out_ignored(voxels.target, piece);
 }
 
 template <class F>
@@ -101,21 +95,85 @@ template <class F>
         for (int i = 0; i < kPiece; ++i) sums[k][i] += terms[k][i];
 }
 
+// What is compiled for each formula, and that for three instruction sets, takes whole pieces of f32 alone: other types
+// and the last voxels of a chunk are copied before. Two megabytes of a program were their product.
+
+/// Adds the terms of some pieces; returns how many of their voxels are ignored.
+template <class F>
+IWSEG_VECTOR_CLONES std::int64_t sum_pieces(const Voxels& voxels, int pieces, const F& formula,
+                                            double (*lanes)[kPiece]) {
+    Piece piece;
+    float few[F::kSums][kPiece] = {};
+    std::int64_t ignored = 0;
+    for (int p = 0; p < pieces; ++p) {
+        ignored += load(voxels.from(p * kPiece), piece);
+        add_terms(piece, formula, few);
+    }
+    for (int k = 0; k < F::kSums; ++k)
+        for (int i = 0; i < kPiece; ++i) lanes[k][i] += few[k][i];
+    return ignored;
+}
+
+template <class F>
+IWSEG_VECTOR_CLONES void gradients_of_pieces(const Voxels& voxels, int pieces, const F& formula,
+                                             const float* coefficients, float* gradients) {
+    Piece piece;
+    float gradient[kPiece];
+    for (int p = 0; p < pieces; ++p) {
+        load(voxels.from(p * kPiece), piece);
+        for (int i = 0; i < kPiece; ++i) gradient[i] = formula.gradient(piece.at(i), sigmoid(piece.z[i]), coefficients);
+        for (int i = 0; i < kPiece; ++i) gradients[p * kPiece + i] = gradient[i];
+    }
+}
+
+template <class T>
+IWSEG_VECTOR_CLONES void widen(const T* from, std::int64_t count, float* to) {
+    for (std::int64_t i = 0; i < count; ++i) to[i] = to_f32(from[i]);
+}
+
+/// So many voxels of a chunk, filled up to whole pieces by ignored ones.
+struct Copied {
+    float logit[kTogether * kPiece];
+    std::uint8_t target[kTogether * kPiece];
+    std::int32_t labels[kTogether * kPiece];
+    std::int64_t added = 0;  ///< voxels that fill up
+
+    /// The voxels from the first on, as they lie where that can be.
+    template <class T>
+    Voxels of(const Chunk<T>& chunk, std::int64_t first, std::int64_t count) {
+        Voxels voxels = chunk.rest.from(first);
+        const std::int64_t whole = (count + kPiece - 1) / kPiece * kPiece;
+        added = whole - count;
+        if constexpr (std::is_same_v<T, float>) {
+            voxels.logit = chunk.logit + first;
+            if (added == 0) return voxels;
+        }
+        widen(chunk.logit + first, count, logit);
+        voxels.logit = logit;
+        if (added == 0) return voxels;
+        std::copy_n(voxels.target, count, target);
+        if (voxels.labels) std::copy_n(voxels.labels, count, labels);
+        std::fill(logit + count, logit + whole, 0.0f);
+        std::fill(target + count, target + whole, kIgnored);
+        std::fill(labels + count, labels + whole, 0);
+        return {logit, target, voxels.labels ? labels : nullptr, voxels.weights, true};
+    }
+};
+
+constexpr std::int64_t kAtOnce = kTogether * kPiece;
+int pieces_in(std::int64_t voxels) {
+    return static_cast<int>((voxels + kPiece - 1) / kPiece);
+}
+
 /// row: kRow elements of the chunk.
 template <class F, class T>
-IWSEG_VECTOR_CLONES void sum_chunk(const Chunk<T>& chunk, const F& formula, double* row) {
+void sum_chunk(const Chunk<T>& chunk, const F& formula, double* row) {
     double lanes[F::kSums][kPiece] = {};
-    Piece piece;
+    Copied copied;
     std::int64_t ignored = 0;
-    for (std::int64_t begin = 0; begin < chunk.voxels; begin += kTogether * kPiece) {
-        const std::int64_t end = std::min(begin + kTogether * kPiece, chunk.voxels);
-        float few[F::kSums][kPiece] = {};
-        for (std::int64_t first = begin; first < end; first += kPiece) {
-            ignored += load(chunk, first, std::min<std::int64_t>(kPiece, end - first), piece);
-            add_terms(piece, formula, few);
-        }
-        for (int k = 0; k < F::kSums; ++k)
-            for (int i = 0; i < kPiece; ++i) lanes[k][i] += few[k][i];
+    for (std::int64_t first = 0; first < chunk.voxels; first += kAtOnce) {
+        const std::int64_t count = std::min(kAtOnce, chunk.voxels - first);
+        ignored += sum_pieces(copied.of(chunk, first, count), pieces_in(count), formula, lanes) - copied.added;
     }
     for (int k = 0; k < F::kSums; ++k) {
         row[k] = 0;
@@ -125,18 +183,19 @@ IWSEG_VECTOR_CLONES void sum_chunk(const Chunk<T>& chunk, const F& formula, doub
 }
 
 template <class F, class T>
-IWSEG_VECTOR_CLONES void gradient_of_chunk(const Chunk<T>& chunk, const F& formula, const float* coefficients,
-                                           T* diff_logit, Write write) {
-    Piece piece;
-    float gradient[kPiece];
-    for (std::int64_t first = 0; first < chunk.voxels; first += kPiece) {
-        const std::int64_t count = std::min<std::int64_t>(kPiece, chunk.voxels - first);
-        load(chunk, first, count, piece);
-        for (int i = 0; i < kPiece; ++i) gradient[i] = formula.gradient(piece.at(i), sigmoid(piece.z[i]), coefficients);
-        if (count == kPiece)
-            store_some(gradient, kPiece, diff_logit + first, write);
-        else
-            store_some(gradient, count, diff_logit + first, write);
+void gradient_of_chunk(const Chunk<T>& chunk, const F& formula, const float* coefficients, T* diff_logit, Write write) {
+    Copied copied;
+    float gradients[kAtOnce];
+    for (std::int64_t first = 0; first < chunk.voxels; first += kAtOnce) {
+        const std::int64_t count = std::min(kAtOnce, chunk.voxels - first);
+        const Voxels voxels = copied.of(chunk, first, count);
+        if constexpr (std::is_same_v<T, float>)
+            if (write == Write::overwrite && copied.added == 0) {
+                gradients_of_pieces(voxels, pieces_in(count), formula, coefficients, diff_logit + first);
+                continue;
+            }
+        gradients_of_pieces(voxels, pieces_in(count), formula, coefficients, gradients);
+        store_gradients(gradients, count, diff_logit + first, write);
     }
 }
 
@@ -144,12 +203,11 @@ template <class T>
 Chunk<T> chunk_of(const LossInput& input, const std::int32_t* labels, std::int64_t n, std::int64_t chunk) {
     const std::int64_t voxels = input.logit.shape.voxels(), first = chunk * chunk_voxels(1), at = n * voxels + first;
     const std::int64_t count = std::min(chunk_voxels(1), voxels - first);
+    const bool ignoring = std::memchr(input.target + at, kIgnored, static_cast<std::size_t>(count)) != nullptr;
     return {input.logit.as<const T>() + at,
-            input.target + at,
-            labels ? labels + at : nullptr,
-            labels ? input.weights + n * input.stride : nullptr,
-            count,
-            std::memchr(input.target + at, kIgnored, static_cast<std::size_t>(count)) != nullptr};
+            {nullptr, input.target + at, labels ? labels + at : nullptr,
+             labels ? input.weights + n * input.stride : nullptr, ignoring},
+            count};
 }
 
 /// Scratch: the coefficients of each sample, then the rows of each chunk.

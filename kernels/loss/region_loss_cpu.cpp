@@ -9,6 +9,7 @@
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/vector_clones.h"
 #include "kernels/loss/region_sums.h"
+#include "kernels/loss/store_gradients.h"
 
 // Chunks of voxels, in pieces that stay in cache. A piece of one region, as most are, is vector code; in others voxels
 // are added up one by one, as far as the region is the same.
@@ -18,7 +19,8 @@ namespace {
 using formulas::FixedSum, formulas::kMostRegionCoefficients, formulas::kMostRegionSums, formulas::kRegionRow,
     formulas::RegionMap, formulas::RegionSample, formulas::RegionTable, formulas::Voxel;
 
-constexpr int kPiece = 64;
+constexpr int kPiece = 64;     ///< voxels held in cache between the loops of a pass
+constexpr int kTogether = 16;  ///< pieces loaded at once
 
 /// One chunk of voxels of one sample: [first, first + voxels) of the batch.
 template <class T>
@@ -32,15 +34,17 @@ struct Chunk {
 struct Piece {
     float z[kPiece], t[kPiece], w[kPiece];
     std::int32_t region[kPiece];
+    int count;  ///< before the chunk's end
     bool one_region;
 
     Voxel at(int i) const { return {z[i], t[i], w[i]}; }
 };
 
 template <class T>
-[[gnu::always_inline]] inline int load(const Chunk<T>& chunk, std::int64_t begin, Piece& piece) {
+[[gnu::always_inline]] inline void load_piece(const Chunk<T>& chunk, std::int64_t begin, Piece& piece) {
     const int count = static_cast<int>(std::min<std::int64_t>(kPiece, chunk.voxels - begin));
     const std::int64_t from = chunk.first + begin;
+    piece.count = count;
     piece.one_region = count == kPiece;
     for (int i = 0; i < kPiece; ++i) {
         const std::int64_t v = from + std::min(i, count - 1);
@@ -52,7 +56,15 @@ template <class T>
         piece.region[i] = chunk.map(v);
         piece.one_region &= piece.region[i] == piece.region[0];
     }
-    return count;
+}
+
+/// Loads as many pieces from `begin` on as there are, and returns how many. What depends on the tensor's type does not
+/// depend on the formula, and the other way round: each is compiled for three instruction sets.
+template <class T>
+IWSEG_VECTOR_CLONES int load(const Chunk<T>& chunk, std::int64_t begin, Piece* pieces) {
+    int p = 0;
+    for (; p < kTogether && begin < chunk.voxels; ++p, begin += kPiece) load_piece(chunk, begin, pieces[p]);
+    return p;
 }
 
 /// Sums of a region that go on from voxel to voxel.
@@ -76,13 +88,12 @@ struct Run {
     }
 };
 
-template <class F, class T>
-IWSEG_VECTOR_CLONES void sum_chunk(const Chunk<T>& chunk, const F& formula, FixedSum* rows, unsigned& faults) {
-    Piece piece;
+template <class F>
+IWSEG_VECTOR_CLONES void sum_pieces(const Piece* pieces, int there, const F& formula, Run<F>& run, FixedSum* rows,
+                                    unsigned& faults) {
     float terms[F::kSums][kPiece];
-    Run<F> run;
-    for (std::int64_t begin = 0; begin < chunk.voxels; begin += kPiece) {
-        const int count = load(chunk, begin, piece);
+    for (const Piece* at = pieces; at != pieces + there; ++at) {
+        const Piece& piece = *at;
         for (int i = 0; i < kPiece; ++i) {
             float of_voxel[F::kSums];
             formula.terms(piece.at(i), sigmoid(piece.z[i]), of_voxel);
@@ -101,7 +112,7 @@ IWSEG_VECTOR_CLONES void sum_chunk(const Chunk<T>& chunk, const F& formula, Fixe
             }
             continue;
         }
-        for (int i = 0; i < count; ++i) {
+        for (int i = 0; i < piece.count; ++i) {
             if (piece.w[i] == 0) continue;
             if (piece.region[i] != run.region) run.end(rows, faults);
             run.region = piece.region[i];
@@ -109,16 +120,24 @@ IWSEG_VECTOR_CLONES void sum_chunk(const Chunk<T>& chunk, const F& formula, Fixe
             for (int k = 0; k < F::kSums; ++k) run.sums[k] += terms[k][i];
         }
     }
-    run.end(rows, faults);
 }
 
 template <class F, class T>
-IWSEG_VECTOR_CLONES void gradient_of_chunk(const Chunk<T>& chunk, const F& formula, const float* coefficients,
-                                           float scale, T* diff_logit, Write write) {
-    Piece piece;
-    float gradient[kPiece], c[F::kCoefficients];
-    for (std::int64_t begin = 0; begin < chunk.voxels; begin += kPiece) {
-        const int count = load(chunk, begin, piece);
+void sum_chunk(const Chunk<T>& chunk, const F& formula, FixedSum* rows, unsigned& faults) {
+    Piece pieces[kTogether];
+    Run<F> run;
+    for (std::int64_t begin = 0; begin < chunk.voxels; begin += kTogether * kPiece)
+        sum_pieces(pieces, load(chunk, begin, pieces), formula, run, rows, faults);
+    run.end(rows, faults);
+}
+
+template <class F>
+IWSEG_VECTOR_CLONES void gradients_of_pieces(const Piece* pieces, int there, const F& formula,
+                                             const float* coefficients, float scale, float (*gradients)[kPiece]) {
+    float c[F::kCoefficients];
+    for (int p = 0; p < there; ++p) {
+        const Piece& piece = pieces[p];
+        float gradient[kPiece];
         const auto take = [&](int i) {
             for (int k = 0; k < F::kCoefficients; ++k)
                 c[k] =
@@ -128,15 +147,23 @@ IWSEG_VECTOR_CLONES void gradient_of_chunk(const Chunk<T>& chunk, const F& formu
         if (piece.one_region)
             for (int i = 0; i < kPiece; ++i) gradient[i] = formula.gradient(piece.at(i), sigmoid(piece.z[i]), c);
         else
-            for (int i = 0; i < count; ++i) {
+            for (int i = 0; i < piece.count; ++i) {
                 if (i > 0 && piece.region[i] != piece.region[i - 1]) take(i);
                 gradient[i] = formula.gradient(piece.at(i), sigmoid(piece.z[i]), c);
             }
-        T* const to = diff_logit + chunk.first + begin;
-        if (write == Write::overwrite)
-            for (int i = 0; i < count; ++i) store(to[i], gradient[i]);
-        else
-            for (int i = 0; i < count; ++i) store(to[i], to_f32(to[i]) + gradient[i]);
+        std::memcpy(gradients[p], gradient, static_cast<std::size_t>(piece.count) * sizeof(float));
+    }
+}
+
+template <class F, class T>
+void gradient_of_chunk(const Chunk<T>& chunk, const F& formula, const float* coefficients, float scale, T* diff_logit,
+                       Write write) {
+    Piece pieces[kTogether];
+    float gradients[kTogether][kPiece];
+    for (std::int64_t begin = 0; begin < chunk.voxels; begin += kTogether * kPiece) {
+        gradients_of_pieces(pieces, load(chunk, begin, pieces), formula, coefficients, scale, gradients);
+        store_gradients(gradients[0], std::min<std::int64_t>(kTogether * kPiece, chunk.voxels - begin),
+                        diff_logit + chunk.first + begin, write);
     }
 }
 
