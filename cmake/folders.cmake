@@ -13,6 +13,8 @@ check_cxx_compiler_flag(-mprefer-vector-width=512 IWSEG_HAS_WHOLE_VECTORS)
 if(IWSEG_HAS_WHOLE_VECTORS)
     list(APPEND iwseg_cxx_flags -mprefer-vector-width=512)
 endif()
+# A program holds only those functions that something calls.
+target_link_options(iwseg_flags INTERFACE LINKER:--gc-sections)
 if(IWSEG_WERROR)
     list(APPEND iwseg_cxx_flags -Werror)
 endif()
@@ -24,6 +26,25 @@ if(IWSEG_SANITIZE)
     target_compile_definitions(iwseg_flags INTERFACE IWSEG_SANITIZED=1)
 endif()
 target_compile_options(iwseg_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${iwseg_cxx_flags}>")
+
+# The C library stays the system's. Debian has no static library of fmt, but all of it in headers.
+set(iwseg_fmt fmt::fmt)
+set(iwseg_pugixml pugixml::pugixml)
+if(IWSEG_STATIC)
+    if(IWSEG_ONEDNN OR IWSEG_HAS_CUDA)
+        message(FATAL_ERROR "IWSEG_STATIC=ON needs IWSEG_ONEDNN=OFF and IWSEG_CUDA=OFF: those libraries come as shared ones")
+    endif()
+    set(CMAKE_FIND_LIBRARY_SUFFIXES .a)
+    target_link_options(iwseg_flags INTERFACE -static-libstdc++ -static-libgcc)
+    # Addresses that the loader fills in take a few bits each in place of 24 bytes: with glibc 2.36 and newer.
+    include(CheckLinkerFlag)
+    check_linker_flag(CXX LINKER:-z,pack-relative-relocs IWSEG_HAS_RELR)
+    if(IWSEG_HAS_RELR)
+        target_link_options(iwseg_flags INTERFACE LINKER:-z,pack-relative-relocs)
+    endif()
+    set(iwseg_fmt fmt::fmt-header-only)
+    set(iwseg_pugixml pugixml::static)
+endif()
 
 # Files that a folder's target does not have: one of those that stand for each other, with oneDNN and without.
 set(iwseg_left_out "(apps/main|kernels/device/no_cuda|kernels/convolution/no_onednn)\\.cpp$")
@@ -51,10 +72,11 @@ if(IWSEG_APPS)
     target_link_libraries(iwseg_nifti INTERFACE ${NIFTI2_LIBRARY} ${ZNZ_LIBRARY} ZLIB::ZLIB ${DEFLATE_LIBRARY})
 endif()
 
-# iwseg_folder(NAME [FILES pattern...] [EXCEPT folder] [USES folder...] [LINK library...]): the static library iwseg_NAME
-# (iwseg::NAME) from NAME/*.cpp, or from the files given, without those that another library has already.
+# iwseg_folder(NAME [FILES pattern...] [EXCEPT folder] [USES folder...] [LINK library...] [RELEASE flag]): the static library
+# iwseg_NAME (iwseg::NAME) from NAME/*.cpp, or from the files given, without those that another library has already. RELEASE:
+# what a release build optimises by; -Os where no loop over voxels is, as it takes half the bytes.
 function(iwseg_folder name)
-    cmake_parse_arguments(ARG "" "" "FILES;EXCEPT;USES;LINK" ${ARGN})
+    cmake_parse_arguments(ARG "" "RELEASE" "FILES;EXCEPT;USES;LINK" ${ARGN})
     if(ARG_FILES)
         list(TRANSFORM ARG_FILES PREPEND ${PROJECT_SOURCE_DIR}/)
         file(GLOB sources CONFIGURE_DEPENDS ${ARG_FILES})
@@ -75,9 +97,21 @@ function(iwseg_folder name)
     target_include_directories(iwseg_${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
                                $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
     target_compile_features(iwseg_${name} PUBLIC cxx_std_20)
+    if(ARG_RELEASE)
+        target_compile_options(iwseg_${name} PRIVATE
+            "$<$<AND:$<CONFIG:Release>,$<COMPILE_LANGUAGE:CXX>>:${ARG_RELEASE};-ffunction-sections;-fdata-sections>")
+    endif()
     foreach(used ${ARG_USES})
         target_link_libraries(iwseg_${name} PUBLIC iwseg_${used})
     endforeach()
     target_link_libraries(iwseg_${name} PRIVATE $<BUILD_INTERFACE:iwseg_flags> ${ARG_LINK})
     set_target_properties(iwseg_${name} PROPERTIES EXPORT_NAME ${name})
+endfunction()
+
+# iwseg_optimise(PATTERNS flag...): what a release build optimises files by that differ from the rest of their library.
+function(iwseg_optimise patterns)
+    list(TRANSFORM patterns PREPEND ${PROJECT_SOURCE_DIR}/)
+    file(GLOB files CONFIGURE_DEPENDS ${patterns})
+    list(JOIN ARGN "$<SEMICOLON>" flags)
+    set_property(SOURCE ${files} APPEND PROPERTY COMPILE_OPTIONS "$<$<CONFIG:Release>:${flags}>")
 endfunction()
