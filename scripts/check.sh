@@ -43,8 +43,10 @@ clang=(-D CMAKE_CXX_COMPILER=clang++-14 -D IWSEG_CUDA=OFF -D IWSEG_WERROR=ON)
 cmake --preset debug -B build/library "${clang[@]}" -D CMAKE_CXX_FLAGS_DEBUG=-O0 -D IWSEG_APPS=OFF -D IWSEG_ONEDNN=ON
 cmake --build build/library
 # Programs that compute much were run by scripts/test.sh, optimised.
+computing='amx_convolution|amx_network|backends|cuda_backends|cuda_host|fused_normalisation|packed_weights|plane_slabs'
+computing+='|step_traffic|winograd_slabs'
 ctest --test-dir build/library --output-on-failure --parallel "$jobs" \
-    --label-exclude '^(amx_convolution|amx_network|backends|cuda_backends|cuda_host|fused_normalisation|packed_weights|step_traffic)$'
+    --label-exclude "^($computing)\$"
 
 begin "the same without oneDNN"
 # No flag changes, so that only what stands in its place is compiled, and all is linked anew. The package is installed too.

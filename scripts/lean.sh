@@ -7,8 +7,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scripts/setup.sh
 most=8000000 failed=0
-# Files one by one: a size that hangs on how they are joined says little.
-cmake --preset release -B build/lean -D CMAKE_UNITY_BUILD=OFF -D IWSEG_STATIC=ON -D IWSEG_ONEDNN=OFF -D IWSEG_CUDA=OFF \
+cmake --preset release -B build/lean -D IWSEG_STATIC=ON -D IWSEG_ONEDNN=OFF -D IWSEG_CUDA=OFF \
     -D IWSEG_TESTS=OFF >/dev/null
 cmake --build build/lean --target iwseg
 cmake --install build/lean --prefix build/lean/installed --strip >/dev/null

@@ -16,6 +16,8 @@ namespace {
 
 /// Independent sums side by side: a multiple of every block, wide enough to hide the latency of an addition.
 constexpr int kLanes = 64;
+/// Results side by side, where nothing waits for the one before: a multiple of every block, and a whole vector.
+constexpr int kStoredLanes = 16;
 
 template <int B, class T>
 IWSEG_VECTOR_CLONES void chunk_moments(const T* x, std::int64_t voxels, double* mean, double* squares) {
@@ -54,13 +56,18 @@ IWSEG_VECTOR_CLONES void chunk_moments(const T* x, std::int64_t voxels, double* 
 /// makes no vector code of a loop that stores one by one.
 template <int B, class T, class Of>
 [[gnu::always_inline]] inline void store_by_lanes(std::int64_t voxels, T* y, Of&& of) {
-    const std::int64_t elements = voxels * B, whole = elements / kLanes * kLanes;
-    for (std::int64_t i = 0; i < whole; i += kLanes) {
-        float results[kLanes];
-        for (int l = 0; l < kLanes; ++l) results[l] = of(i + l, l);
-        for (int l = 0; l < kLanes; ++l) store(y[i + l], results[l]);
+    const std::int64_t elements = voxels * B, whole = elements / kStoredLanes * kStoredLanes;
+    for (std::int64_t i = 0; i < whole; i += kStoredLanes) {
+        float results[kStoredLanes];
+        for (int l = 0; l < kStoredLanes; ++l) results[l] = of(i + l, l);
+        for (int l = 0; l < kStoredLanes; ++l) store(y[i + l], results[l]);
     }
-    for (std::int64_t i = whole; i < elements; ++i) store(y[i], of(i, static_cast<int>(i - whole)));
+    if constexpr (B < kStoredLanes)
+#pragma GCC unroll 1
+        for (std::int64_t i = whole; i < elements; ++i) {
+            asm volatile("");  // no vectors for so few: they were most of the code
+            store(y[i], of(i, static_cast<int>(i - whole)));
+        }
 }
 
 /// A block's factors, again and again over the lanes.
