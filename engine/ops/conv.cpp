@@ -140,7 +140,7 @@ class ConvOperation final : public Operation {
         options.bias = options_.bias;
         return options;
     }
-    void make(const Lowering& lowering, ConvolutionOptions options, ReadyConvolution& ready) const;
+    void make(const Lowering& lowering, const ConvolutionOptions& options, ReadyConvolution& ready) const;
     void add_data_gradient(const Lowering& lowering, Buffer diff_dst, Buffer diff_src) const;
 
     ConvOptions options_;
@@ -223,7 +223,7 @@ void ConvOperation::prepare(const Lowering& lowering) const {
 }
 
 /// With its input's planes made while it reads them, where both sides can.
-void ConvOperation::make(const Lowering& lowering, ConvolutionOptions options, ReadyConvolution& ready) const {
+void ConvOperation::make(const Lowering& lowering, const ConvolutionOptions& options, ReadyConvolution& ready) const {
     const auto made_of = [&](const ConvolutionOptions& of) {
         return lowering.device().make_convolution(lowering.context().stream(), of, ready.passes);
     };
