@@ -45,7 +45,7 @@ class LabelMap {
         return std::visit([&](const auto& voxels) -> std::int32_t { return voxels[voxel]; }, voxels_);
     }
     void set(std::size_t voxel, std::int32_t label) {
-        std::visit([&](auto& voxels) { store(label, voxels[voxel]); }, voxels_);
+        std::visit([&]<class T>(std::vector<T>& voxels) { voxels[voxel] = static_cast<T>(label); }, voxels_);
     }
 
     /// The vector of the map's type, which is given away.
@@ -56,11 +56,6 @@ class LabelMap {
     }
 
   private:
-    template <class T>
-    static void store(std::int32_t label, T& voxel) {
-        voxel = static_cast<T>(label);
-    }
-
     Voxels voxels_;
 };
 

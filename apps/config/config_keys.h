@@ -95,8 +95,7 @@ void for_each_key(AnyConfig& c, Visitor&& visit) {
           T("names with label values",
             "the same of classes that lie within each other or apart, each with a sigmoid, larger ones first: "
             "\"whole=1+2+3, core=2+3\", or \"dataset\", in the order of dataset.json where it has a "
-            "regions_class_order, which "
-            "says then what each is written as"));
+            "regions_class_order, which says then what each is written as"));
     visit("predict.patch", c.predict.patch, T("voxels", "side of the patches that whole scans are predicted by"));
     visit("predict.stride", c.predict.stride, T("voxels", "from patch to patch; where they overlap they are averaged"));
     visit("augment.flip", c.augment.flip, T("true or false", "mirror patches along each axis with probability 1/2"));

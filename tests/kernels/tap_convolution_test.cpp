@@ -7,8 +7,8 @@
 
 #include "kernels/convolution/operands.h"
 #include "kernels/cpu/thread_pool.h"
+#include "tests/support/convolution_operands.h"
 #include "tests/support/convolution_products.h"
-#include "tests/support/operation_forms.h"
 #include "tests/support/operation_references.h"
 
 namespace iwseg {
@@ -19,7 +19,7 @@ struct Results {
     Array dst, diff_src;
 };
 
-class TapConvolution : public OperationTest {
+class TapConvolution : public ConvolutionPassTest {
   protected:
     static std::vector<cpu::Vectors> vectors() {
         switch (cpu::best_vectors()) {
@@ -32,7 +32,7 @@ class TapConvolution : public OperationTest {
         }
     }
     void SetUp() override {
-        OperationTest::SetUp();
+        ConvolutionPassTest::SetUp();
         if (vectors().empty()) GTEST_SKIP() << "needs AVX2 or NEON";
     }
 
@@ -45,15 +45,6 @@ class TapConvolution : public OperationTest {
         o.src_layout = o.dst_layout = GetParam().layout;
         o.src_type = o.dst_type = GetParam().type;
         return o;
-    }
-
-    /// What a convolution is called with, as its definition has it.
-    struct Operands {
-        Array src, before, diff;
-        std::vector<double> weights, bias;
-    };
-    Operands operands(const ConvolutionOptions& o) {
-        return {noise(o.src), noise(o.dst()), noise(o.dst()), noise(o.weight_count()), noise(o.dst_channels)};
     }
 
     Results run(const ConvolutionOptions& o, const Operands& with, cpu::Vectors vectors, Stream stream) {

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "kernels/convolution/winograd/winograd_convolution.h"
+#include "tests/support/convolution_operands.h"
 #include "tests/support/convolution_products.h"
-#include "tests/support/operation_forms.h"
 #include "tests/support/operation_references.h"
 
 namespace iwseg {
@@ -18,7 +18,7 @@ struct Passes {
 };
 
 /// Runs Winograd's convolutions for every set of vectors that the processor has, beside double precision.
-class WinogradConvolution : public OperationTest {
+class WinogradConvolution : public ConvolutionPassTest {
   protected:
     std::vector<cpu::Vectors> vectors() const {
         std::vector<cpu::Vectors> all;
@@ -28,7 +28,7 @@ class WinogradConvolution : public OperationTest {
         return all;
     }
     void SetUp() override {
-        OperationTest::SetUp();
+        ConvolutionPassTest::SetUp();
         if (vectors().empty()) GTEST_SKIP() << "needs AVX2 or NEON, or AVX-512 for blocks of 16";
     }
 
@@ -45,15 +45,6 @@ class WinogradConvolution : public OperationTest {
         o.bias = below(0, 1) == 1;
         o.write = below(0, 1) ? Write::accumulate : Write::overwrite;
         return o;
-    }
-
-    /// What a convolution is called with, as its definition has it.
-    struct Operands {
-        Array src, before, diff;
-        std::vector<double> weights, bias;
-    };
-    Operands operands(const ConvolutionOptions& o) {
-        return {noise(o.src), noise(o.dst()), noise(o.dst()), noise(o.weight_count()), noise(o.dst_channels)};
     }
 
     static Array array_of(const std::vector<float>& values) {
