@@ -8,6 +8,7 @@
 #include "engine/ops/concat.h"
 #include "engine/ops/conv.h"
 #include "engine/ops/transposed_conv.h"
+#include "models/network_kind.h"
 #include "models/unet_stages.h"
 
 namespace iwseg {
@@ -124,5 +125,15 @@ Network monai_unet_of_weights(const std::string& file, std::map<std::string, std
     if (metadata) *metadata = std::move(own);
     return monai_unet(o);
 }
+
+constinit const NetworkKind network_kinds::monai_unet{
+    .array = "model.0.conv.unit0.conv.weight",
+    .or_array = "model.0.conv.weight",
+    .make =
+        [](int in_channels, const std::vector<int>& widths, int out_channels) {
+            return iwseg::monai_unet({.in_channels = in_channels, .out_channels = out_channels, .widths = widths});
+        },
+    .of_weights = monai_unet_of_weights,
+};
 
 }  // namespace iwseg

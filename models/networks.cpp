@@ -1,6 +1,7 @@
 #include "models/networks.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <iterator>
 #include <stdexcept>
@@ -10,50 +11,19 @@
 #include "engine/graph.h"
 #include "engine/safetensors.h"
 #include "engine/stored_parameter.h"
-#include "models/monai_unet.h"
-#include "models/plain_unet.h"
-#include "models/residual_encoder_unet.h"
-#include "models/segresnet.h"
-#include "models/unet.h"
+#include "models/network_kind.h"
 
 namespace iwseg {
 namespace {
 
-struct Kind {
+struct Row {
     const char* name;
-    const char* array;     ///< that each of its weights files holds, and no other network's
-    const char* or_array;  ///< or this one; none
-    Network (*make)(int in_channels, const std::vector<int>& widths, int out_channels);
-    Network (*of_weights)(const std::string& file, std::map<std::string, std::string>* metadata);
+    const NetworkKind& kind;
 };
 
-constexpr Kind kKinds[] = {
-    {"unet", "0.0.weight", nullptr,
-     [](int in_channels, const std::vector<int>& widths, int out_channels) {
-         return unet({.in_channels = in_channels, .out_channels = out_channels, .widths = widths});
-     },
-     unet_of_weights},
-    {"plain_unet", "encoder.stages.0.0.convs.0.conv.weight", nullptr,
-     [](int in_channels, const std::vector<int>& widths, int out_channels) {
-         return plain_unet({.in_channels = in_channels, .out_channels = out_channels, .widths = widths});
-     },
-     plain_unet_of_weights},
-    {"residual_encoder_unet", "encoder.stem.convs.0.conv.weight", nullptr,
-     [](int in_channels, const std::vector<int>& widths, int out_channels) {
-         return residual_encoder_unet({.in_channels = in_channels, .out_channels = out_channels, .widths = widths});
-     },
-     residual_encoder_unet_of_weights},
-    {"monai_unet", "model.0.conv.unit0.conv.weight", "model.0.conv.weight",
-     [](int in_channels, const std::vector<int>& widths, int out_channels) {
-         return monai_unet({.in_channels = in_channels, .out_channels = out_channels, .widths = widths});
-     },
-     monai_unet_of_weights},
-    {"segresnet", "convInit.conv.weight", nullptr,
-     [](int in_channels, const std::vector<int>& widths, int out_channels) {
-         return segresnet(in_channels, widths, out_channels);
-     },
-     segresnet_of_weights},
-};
+#define IWSEG_NETWORK_ROW(name) {#name, network_kinds::name},
+constexpr Row kRows[] = {IWSEG_NETWORKS(IWSEG_NETWORK_ROW)};
+#undef IWSEG_NETWORK_ROW
 
 /// A network is counted and sized by some of its file's shapes. Before memory is taken for all of them, each array is
 /// held to the network's: a small file can ask for no more than what it has. Arrays of one side follow from those.
@@ -72,15 +42,25 @@ void require_shapes(const Network& network, const std::map<std::string, StoredTe
 const std::vector<std::string>& network_names() {
     static const std::vector<std::string> names = [] {
         std::vector<std::string> all;
-        for (const Kind& kind : kKinds) all.emplace_back(kind.name);
+        for (const Row& row : kRows) all.emplace_back(row.name);
         return all;
     }();
     return names;
 }
 
+const std::string& network_choices() {
+    static const std::string choices = [] {
+        const std::vector<std::string>& names = network_names();
+        std::string all = names.front();
+        for (std::size_t i = 1; i < names.size(); ++i) all += (i + 1 < names.size() ? ", " : " or ") + names[i];
+        return all;
+    }();
+    return choices;
+}
+
 Network make_network(const std::string& name, int in_channels, const std::vector<int>& widths, int out_channels) {
-    for (const Kind& kind : kKinds)
-        if (name == kind.name) return kind.make(in_channels, widths, out_channels);
+    for (const Row& row : kRows)
+        if (name == row.name) return row.kind.make(in_channels, widths, out_channels);
     std::string all;
     for (const std::string& known : network_names()) all += (all.empty() ? "" : ", ") + known;
     const std::string nearest = nearest_name(name, network_names());
@@ -90,16 +70,16 @@ Network make_network(const std::string& name, int in_channels, const std::vector
 
 Network network_of_weights(const std::string& file, std::map<std::string, std::string>* metadata) {
     const auto stored = read_safetensors_header(file);
-    const auto* const kind = std::find_if(std::begin(kKinds), std::end(kKinds), [&](const Kind& one) {
-        return stored.contains(one.array) || (one.or_array && stored.contains(one.or_array));
+    const auto* const row = std::find_if(std::begin(kRows), std::end(kRows), [&](const Row& one) {
+        return stored.contains(one.kind.array) || (one.kind.or_array && stored.contains(one.kind.or_array));
     });
-    if (kind != std::end(kKinds)) {
+    if (row != std::end(kRows)) {
         // Networks' own sentences name no file.
         const auto named = [&](const std::string& what) {
             return InputError(what.find(file) == std::string::npos ? file + ": " + what : what);
         };
         try {
-            Network network = kind->of_weights(file, metadata);
+            Network network = row->kind.of_weights(file, metadata);
             require_shapes(network, stored, file);
             return network;
         } catch (const InputError& error) {
@@ -109,8 +89,8 @@ Network network_of_weights(const std::string& file, std::map<std::string, std::s
         }
     }
     std::string wanted;
-    for (const Kind& one : kKinds)
-        wanted += (wanted.empty() ? "" : ", or ") + std::string(one.array) + " (" + one.name + ")";
+    for (const Row& one : kRows)
+        wanted += (wanted.empty() ? "" : ", or ") + std::string(one.kind.array) + " (" + one.name + ")";
     throw InputError(file + " does not hold the weights of a network that is known: expected an array " + wanted);
 }
 

@@ -6,10 +6,12 @@
 
 #include "models/network.h"
 
-// The networks that configurations choose from by name. A new one is a file and a row of the table in networks.cpp.
+// The networks that configurations choose from by name (models/network_kind.h).
 namespace iwseg {
 
 const std::vector<std::string>& network_names();
+/// All of them, as in "unet, plain_unet or segresnet".
+const std::string& network_choices();
 
 /// Throws InputError naming the nearest known one, and where the network does not take that many widths.
 Network make_network(const std::string& name, int in_channels, const std::vector<int>& widths, int out_channels = 1);

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "models/network_kind.h"
 #include "models/unet_stages.h"
 
 namespace iwseg {
@@ -60,5 +61,14 @@ Network plain_unet_of_weights(const std::string& file, std::map<std::string, std
     const Network network = plain_unet(options);
     return stages.heads ? network.with_heads() : network;
 }
+
+constinit const NetworkKind network_kinds::plain_unet{
+    .array = "encoder.stages.0.0.convs.0.conv.weight",
+    .make =
+        [](int in_channels, const std::vector<int>& widths, int out_channels) {
+            return iwseg::plain_unet({.in_channels = in_channels, .out_channels = out_channels, .widths = widths});
+        },
+    .of_weights = plain_unet_of_weights,
+};
 
 }  // namespace iwseg

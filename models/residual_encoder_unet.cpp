@@ -6,6 +6,7 @@
 #include "engine/ops/average_pool.h"
 #include "engine/ops/instance_norm.h"
 #include "engine/ops/relu.h"
+#include "models/network_kind.h"
 #include "models/unet_stages.h"
 
 namespace iwseg {
@@ -90,5 +91,15 @@ Network residual_encoder_unet_of_weights(const std::string& file, std::map<std::
     const Network network = residual_encoder_unet(options);
     return stages.heads ? network.with_heads() : network;
 }
+
+constinit const NetworkKind network_kinds::residual_encoder_unet{
+    .array = "encoder.stem.convs.0.conv.weight",
+    .make =
+        [](int in_channels, const std::vector<int>& widths, int out_channels) {
+            return iwseg::residual_encoder_unet(
+                {.in_channels = in_channels, .out_channels = out_channels, .widths = widths});
+        },
+    .of_weights = residual_encoder_unet_of_weights,
+};
 
 }  // namespace iwseg

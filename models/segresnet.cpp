@@ -8,6 +8,7 @@
 #include "engine/ops/conv.h"
 #include "engine/ops/transposed_conv.h"
 #include "engine/ops/upsample.h"
+#include "models/network_kind.h"
 #include "models/unet_stages.h"
 
 namespace iwseg {
@@ -132,5 +133,11 @@ Network segresnet_of_weights(const std::string& file, std::map<std::string, std:
     if (metadata) *metadata = std::move(own);
     return segresnet(o);
 }
+
+constinit const NetworkKind network_kinds::segresnet{
+    .array = "convInit.conv.weight",
+    .make = iwseg::segresnet,
+    .of_weights = segresnet_of_weights,
+};
 
 }  // namespace iwseg

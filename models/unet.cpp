@@ -9,6 +9,7 @@
 #include "engine/ops/upsample.h"
 #include "engine/safetensors.h"
 #include "models/blocks.h"
+#include "models/network_kind.h"
 
 namespace iwseg {
 namespace {
@@ -84,5 +85,14 @@ Network unet_of_weights(const std::string& file, std::map<std::string, std::stri
                       side("1.bridge.0.conv_path.0.layer.weight", 0)};
     return unet(options);
 }
+
+constinit const NetworkKind network_kinds::unet{
+    .array = "0.0.weight",
+    .make =
+        [](int in_channels, const std::vector<int>& widths, int out_channels) {
+            return iwseg::unet({.in_channels = in_channels, .out_channels = out_channels, .widths = widths});
+        },
+    .of_weights = unet_of_weights,
+};
 
 }  // namespace iwseg

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "apps/config/config.h"
+#include "models/networks.h"
 
 namespace iwseg {
 
@@ -15,6 +17,8 @@ struct KeyText {
     consteval KeyText(const char* unit_or_values, const char* what) : unit(unit_or_values), meaning(what) {
         if (*unit == '\0' || *meaning == '\0') throw "a key needs a unit and a meaning";
     }
+    /// Of values that a table lists, which lives as long as the program.
+    KeyText(const std::string& values, const char* what) : unit(values.c_str()), meaning(what) {}
 };
 
 /// The one list of keys: reading, writing, comparing and the documents all walk it. visit(name, value, KeyText).
@@ -33,7 +37,7 @@ void for_each_key(AnyConfig& c, Visitor&& visit) {
     visit("asl_beta", c.asl_beta, T("ratio", "of asl and iwasl: how much more a missed voxel counts than a false one"));
     visit("precision", c.precision, T("fp32 or bf16", "of activations and convolutions; weights and sums are fp32"));
     visit("network", c.network,
-          T("unet, plain_unet, residual_encoder_unet, monai_unet or segresnet",
+          T(network_choices(),
             "the study's residual U-Net, one as nnU-Net plans them (plain, or as its ResEnc presets have it), or "
             "MONAI's"));
     visit("widths", c.widths,
