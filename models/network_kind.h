@@ -13,7 +13,8 @@
     ROW(plain_unet)            \
     ROW(residual_encoder_unet) \
     ROW(monai_unet)            \
-    ROW(segresnet)
+    ROW(segresnet)             \
+    ROW(basic_unet)
 
 namespace iwseg {
 

@@ -42,7 +42,8 @@ void for_each_key(AnyConfig& c, Visitor&& visit) {
             "MONAI's"));
     visit("widths", c.widths,
           T("channels",
-            "of the network's levels, four of unet, two or more of the others; time and memory grow with them"));
+            "of the network's levels, four of unet, six of basic_unet (MONAI's features), two or more of the others; "
+            "time and memory grow with them"));
     visit("deep_supervision", c.deep_supervision,
           T("true or false",
             "of nnU-Net's two networks: the loss is computed at each resolution of the decoder but the "

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/NETWORK.safetensors: a small U-Net of PyTorch's modules, named as nnU-Net names them, before and
-after three steps of SGD on the binary cross-entropy, with logits and gradients of the first.
+"""Writes tests/golden/NETWORK.safetensors: a small U-Net of PyTorch's modules, named as nnU-Net names them, or MONAI's
+BasicUNet, before and after three steps of SGD on the binary cross-entropy, with logits and gradients of the first.
 
     tests/models/unet_golden.py plain_unet|residual_encoder_unet tests/golden      (PyTorch and NumPy installed)
+    tests/models/unet_golden.py basic_unet tests/golden                            (and MONAI 1.6)
 """
 import json
 import struct
@@ -119,17 +120,26 @@ class Unet(nn.Module):
         return self.decoder.seg_layers[-1](x)
 
 
+def basic_unet():
+    from monai.networks.nets import BasicUNet
+    return BasicUNet(3, 1, 1, features=(2, 3, 2, 2, 3, 2))
+
+
 NETWORKS = {
     "plain_unet": lambda: Unet(PlainEncoder((3, 5, 6)), Decoder((3, 5, 6), 2)),
     "residual_encoder_unet": lambda: Unet(ResidualEncoder((3, 5, 5), (1, 2, 2)), Decoder((3, 5, 5), 1)),
+    "basic_unet": basic_unet,
 }
+SHAPES = {"basic_unet": (1, 1, 16, 16, 48)}  # of the image; its sides are halved four times
+TYPES = {"float32": "F32", "float16": "F16", "uint8": "U8"}
 
 
 def write(path, arrays):
     header, data = {}, b""
     for name, array in arrays.items():
-        array = numpy.ascontiguousarray(array, dtype="<f4")
-        header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [len(data), len(data) + array.nbytes]}
+        array = numpy.ascontiguousarray(array)
+        header[name] = {"dtype": TYPES[str(array.dtype)], "shape": list(array.shape),
+                        "data_offsets": [len(data), len(data) + array.nbytes]}
         data += array.tobytes()
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
@@ -142,10 +152,14 @@ def main():
     torch.set_num_threads(1)
     network = NETWORKS[sys.argv[1]]()
     for name, parameter in network.named_parameters():  # norms that do something
-        if ".norm." in name:
+        if ".norm." in name or ".adn.N." in name:
             nn.init.normal_(parameter, 1.0 if name.endswith("weight") else 0.0, 0.3)
-    image, target = torch.randn(2, 2, 4, 8, 12), (torch.rand(2, 1, 4, 8, 12) < 0.3).float()
+    shape = SHAPES.get(sys.argv[1], (2, 2, 4, 8, 12))
+    image, target = torch.randn(shape), (torch.rand(shape[0], 1, *shape[2:]) < 0.3).float()
     arrays = {"image": image, "target": target}
+    if sys.argv[1] in SHAPES:  # a larger image is kept in fewer bytes
+        arrays = {"image": image.half(), "target": target.byte()}
+        image = arrays["image"].float()
     used = lambda: {n: p for n, p in network.named_parameters() if not n.startswith("decoder.seg_layers.0.")}
     arrays.update({"before." + n: p.detach().clone() for n, p in used().items()})
     optimizer = torch.optim.SGD(used().values(), lr=0.1, momentum=0.9, nesterov=True)
