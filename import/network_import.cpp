@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <set>
 #include <system_error>
@@ -195,8 +197,30 @@ Imported write_network(Found found, const path& checkpoint, const path& out,
             static_cast<int>(network.widths.size())};
 }
 
+/// One of MONAI's, by an array that no other has.
+enum class MonaiNetwork : unsigned char { unet, segresnet, basic_unet };
+
+MonaiNetwork monai_network_of(const Found& found) {
+    if (found.arrays.contains("convInit.conv.weight")) return MonaiNetwork::segresnet;
+    return found.arrays.contains("conv_0.conv_0.conv.weight") ? MonaiNetwork::basic_unet : MonaiNetwork::unet;
+}
+
+/// What MONAI makes a network of where nothing else is asked for; a UNet without learned slopes is taken for one of
+/// ReLU.
+MonaiStyle usual_style(MonaiNetwork network) {
+    switch (network) {
+        case MonaiNetwork::segresnet:
+            return {.norm = MonaiStyle::Norm::group, .activation = MonaiStyle::Activation::relu};
+        case MonaiNetwork::basic_unet:
+            return {.activation = MonaiStyle::Activation::leaky_relu, .slope = 0.1f};
+        case MonaiNetwork::unet:
+            break;
+    }
+    return {.activation = MonaiStyle::Activation::relu};
+}
+
 /// Throws InputError where the networks in the file are not what is supported.
-void require_supported(const Found& found, bool segresnet, const std::string& file) {
+void require_supported(const Found& found, MonaiNetwork network, const std::string& file) {
     if (found.arrays.contains("vae_down.0.weight") || found.arrays.contains("vae_fc1.weight"))
         throw InputError(file + " is a SegResNetVAE's, whose autoencoder is not supported: import a SegResNet");
     for (const char* mode : {"pixelshuffle", "deconvgroup"})
@@ -204,9 +228,16 @@ void require_supported(const Found& found, bool segresnet, const std::string& fi
             if (name.starts_with(std::string("up_samples.0.1.") + mode + "."))
                 throw InputError(file + " upsamples by " + mode +
                                  ", which is not supported: deconv and nontrainable are");
+    for (const std::string& name : found.names) {
+        const std::string above = "upcat_1.upsample.";
+        if (!name.starts_with(above) || name.starts_with(above + "deconv.")) continue;
+        const std::string part = name.substr(above.size(), name.find('.', above.size()) - above.size());
+        throw InputError(file + " upsamples by " + (part == "preconv" ? "nontrainable" : part) +
+                         ", which is not supported in a BasicUNet: deconv is");
+    }
     std::set<std::string> activated;
     for (const std::string& name : found.names) {
-        if (segresnet && (name.starts_with("act_mod.") || name.ends_with(".act.weight")))
+        if (network == MonaiNetwork::segresnet && (name.starts_with("act_mod.") || name.ends_with(".act.weight")))
             throw InputError(file +
                              " is a SegResNet with learned slopes of a prelu, which are not supported: expected "
                              "relu or leaky_relu");
@@ -223,8 +254,13 @@ void require_supported(const Found& found, bool segresnet, const std::string& fi
     }
 }
 
+std::string text_of(float value) {
+    char text[32];
+    return {text, std::to_chars(text, std::end(text), value).ptr};
+}
+
 /// What the file and the options say of all layers; what neither says is added to `assumed`.
-MonaiStyle style_of(const Found& found, bool segresnet, const std::string& file, const ImportOptions& options,
+MonaiStyle style_of(const Found& found, MonaiNetwork network, const std::string& file, const ImportOptions& options,
                     std::vector<std::string>& assumed) {
     using Norm = MonaiStyle::Norm;
     using Activation = MonaiStyle::Activation;
@@ -235,8 +271,12 @@ MonaiStyle style_of(const Found& found, bool segresnet, const std::string& file,
     const auto refuse = [&](const std::string& flag, const std::string& why) {
         throw InputError(flag + " does not apply to " + file + ": " + why);
     };
-    MonaiStyle style{.strides = options.strides};
-    if (segresnet && !style.strides.empty()) refuse("--strides", "it holds a SegResNet, whose levels halve");
+    const bool segresnet = network == MonaiNetwork::segresnet, unet = network == MonaiNetwork::unet;
+    MonaiStyle style = usual_style(network);
+    style.strides = options.strides;
+    if (!unet && !style.strides.empty())
+        refuse("--strides",
+               std::string("it holds a ") + (segresnet ? "SegResNet" : "BasicUNet") + ", whose levels halve");
     if (options.from_zyx.value_or(false))
         for (Sides& s : style.strides) std::swap(s.d, s.w);
     if (!options.from_zyx) assumed.push_back("axes x, y, z");
@@ -245,28 +285,29 @@ MonaiStyle style_of(const Found& found, bool segresnet, const std::string& file,
         refuse("--activation", "it has learned slopes, so that its activation is prelu");
     if (!slopes && options.activation == Activation::prelu)
         refuse("--activation", "it has no learned slopes of a prelu, expected relu or leaky_relu");
-    style.activation = slopes ? Activation::prelu : options.activation.value_or(Activation::relu);
+    style.activation = slopes ? Activation::prelu : options.activation.value_or(style.activation);
     if (options.slope && style.activation != Activation::leaky_relu)
         refuse("--slope", "its activation is " + name_of(style.activation) + ", not leaky_relu");
     style.slope = options.slope.value_or(style.slope);
     if (!(style.slope >= 0 && style.slope < 1))
         throw InputError("--slope is not usable: expected one from 0 to below 1");
     if (!slopes && !options.activation) assumed.push_back(name_of(style.activation));
-    if (style.activation == Activation::leaky_relu && !options.slope) assumed.push_back("a slope of 0.01");
+    if (style.activation == Activation::leaky_relu && !options.slope)
+        assumed.push_back("a slope of " + text_of(style.slope));
 
     if (statistics && options.norm) refuse("--norm", "its running statistics say that its norms are BatchNorm");
     if (scales && options.norm == Norm::none) refuse("--norm", "its norms have scales and shifts");
     if (segresnet && !scales && !statistics && !options.norm)
         throw InputError(file +
                          " is a SegResNet whose norms have no parameters: expected --norm instance, group or none");
-    style.norm = statistics ? Norm::batch : options.norm.value_or(segresnet ? Norm::group : Norm::instance);
+    style.norm = statistics ? Norm::batch : options.norm.value_or(style.norm);
     if (options.groups && style.norm != Norm::group)
         refuse("--groups", "its norm is " + name_of(style.norm) + ", not group");
     style.groups = options.groups.value_or(style.groups);
     if (style.groups < 1) throw InputError("--groups " + std::to_string(style.groups) + ": expected 1 or more");
     if (!statistics && !options.norm) assumed.push_back(name_of(style.norm) + " norm");
     if (style.norm == Norm::group && !options.groups) assumed.push_back(std::to_string(style.groups) + " groups");
-    if (!segresnet && style.norm != Norm::none && !(slopes && (scales || statistics)))
+    if (unet && style.norm != Norm::none && !(slopes && (scales || statistics)))
         assumed.push_back("norm before activation");
     return style;
 }
@@ -275,20 +316,21 @@ MonaiStyle style_of(const Found& found, bool segresnet, const std::string& file,
 
 Imported import_monai(const path& checkpoint, const path& out, const ImportOptions& options) {
     const std::string file = checkpoint.string();
-    Found found =
-        arrays_in(checkpoint, {"convInit.conv.weight", "model.0.conv.unit0.conv.weight", "model.0.conv.weight"},
-                  "UNet or SegResNet of MONAI's", options.prefix);
-    const bool segresnet = found.arrays.contains("convInit.conv.weight");
-    require_supported(found, segresnet, file);
+    Found found = arrays_in(
+        checkpoint,
+        {"convInit.conv.weight", "conv_0.conv_0.conv.weight", "model.0.conv.unit0.conv.weight", "model.0.conv.weight"},
+        "UNet, BasicUNet or SegResNet of MONAI's", options.prefix);
+    const MonaiNetwork network = monai_network_of(found);
+    require_supported(found, network, file);
     std::vector<std::string> assumed;
-    const MonaiStyle style = style_of(found, segresnet, file, options, assumed);
+    const MonaiStyle style = style_of(found, network, file, options, assumed);
     const bool without_norms =
         style.norm != MonaiStyle::Norm::none && std::none_of(found.names.begin(), found.names.end(), norm_array);
     if (options.from_zyx.value_or(false))
         for (auto& [name, tensor] : found.arrays)
             if (name.ends_with("weight") && tensor.shape.size() == 5) tensor = turned(tensor);
     Imported done = write_network(std::move(found), checkpoint, out, monai_metadata(style), options, without_norms);
-    if (!segresnet && options.strides.empty()) {
+    if (network == MonaiNetwork::unet && options.strides.empty()) {
         assumed.insert(assumed.begin(), "strides");
         for (int level = 1; level < done.levels; ++level) assumed.front() += " 2";
     }

@@ -22,10 +22,10 @@ struct ImportOptions {
     /// Kernels and strides are turned.
     std::optional<bool> from_zyx = {};
     std::vector<Sides> strides = {};  ///< of a UNet's levels but the deepest, axes as in training; empty: 2
-    /// Where there are no learned slopes, which say that it is PReLU; none: ReLU, MONAI's SegResNet's.
+    /// Where there are no learned slopes, which say that it is PReLU; none: ReLU, a BasicUNet's LeakyReLU.
     std::optional<MonaiStyle::Activation> activation = {};
-    std::optional<float> slope = {};  ///< of LeakyReLU, from 0 to below 1; none: 0.01
-    /// instance, group or none, where no running statistics say that it is BatchNorm; none: a UNet's are InstanceNorm,
+    std::optional<float> slope = {};  ///< of LeakyReLU, from 0 to below 1; none: 0.01, a BasicUNet's 0.1
+    /// instance, group or none, where no running statistics say that it is BatchNorm; none: InstanceNorm,
     /// a SegResNet's GroupNorm.
     std::optional<MonaiStyle::Norm> norm = {};
     std::optional<int> groups = {};  ///< of GroupNorm; none: 8, that of MONAI's SegResNet
@@ -46,7 +46,7 @@ struct Imported {
 /// InputError, naming the file, where it holds no such network's arrays, or several networks' and no prefix is given,
 /// or one of them is missing or of another shape; and naming the command's flag of an option that does not apply.
 ///
-/// import_monai: UNet and SegResNet of three dimensions. import_original: the residual U-Net of the study.
+/// import_monai: UNet, BasicUNet and SegResNet of three dimensions. import_original: the residual U-Net of the study.
 Imported import_monai(const std::filesystem::path& checkpoint, const std::filesystem::path& out,
                       const ImportOptions& options);
 Imported import_original(const std::filesystem::path& checkpoint, const std::filesystem::path& out,

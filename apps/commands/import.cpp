@@ -182,11 +182,11 @@ void add_import_command(CLI::App& app) {
     add("--prefix", arguments->prefix, "what the network's names begin with, where the file holds several", "NAME");
     add("--axes", arguments->axes, "an image's, where it was trained: xyz (LoadImage's, the default) or zyx", "AXES");
     add("--strides", arguments->strides, "a UNet's, level by level (default: 2), as 2x2x1 2 2", "N|NxNxN");
-    add("--activation", arguments->activation, "relu or leaky_relu, where there are no learned slopes (default: relu)",
+    add("--activation", arguments->activation,
+        "relu or leaky_relu, where there are no learned slopes (default: relu, a BasicUNet's leaky_relu)", "NAME");
+    add("--slope", arguments->slope, "of leaky_relu (default: 0.01, a BasicUNet's 0.1)", "X")->check(finite());
+    add("--norm", arguments->norm, "instance, group or none, unless BatchNorm (default: instance, a SegResNet's group)",
         "NAME");
-    add("--slope", arguments->slope, "of leaky_relu (default: 0.01)", "X")->check(finite());
-    add("--norm", arguments->norm,
-        "instance, group or none, unless BatchNorm (default: a UNet's instance, a SegResNet's group)", "NAME");
     add("--groups", arguments->groups, "of GroupNorm (default: 8)", "N");
     command->footer(
         "Example:\n  iwseg import nnunet nnUNetTrainer__nnUNetPlans__3d_fullres --out model\n"

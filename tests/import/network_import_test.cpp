@@ -83,7 +83,8 @@ class NetworkImport : public testing::Test {
         Graph graph;
         Parameters parameters;
         Context context(backend_of(backend), ContextOptions{.threads = 2});
-        const Tensor image = graph.input("image", turn ? Shape{1, 1, 4, 8, 16} : Shape{1, 1, 16, 8, 4}),
+        const std::vector<std::int64_t>& s = golden_.at("image").shape;
+        const Tensor image = graph.input("image", turn ? Shape{1, 1, s[4], s[3], s[2]} : Shape{1, 1, s[2], s[3], s[4]}),
                      logit = network.build(image);
         Compiled compiled = compile(graph, context, parameters, {.keep = {logit}});
         const Buffer from = compiled[image], to = compiled[logit];
@@ -141,6 +142,22 @@ class NetworkImport : public testing::Test {
         return all;
     }
 
+    /// BasicUNet's state_dict, whose golden file holds an image and logits too. upsample: what a part of that name is
+    /// called.
+    void save_basic_unet(const std::string& upsample = "deconv") {
+        golden_ = read_safetensors(golden_file("basic_unet.safetensors"));
+        std::vector<std::pair<std::string, std::vector<float>>> arrays;
+        std::vector<std::vector<std::int64_t>> shapes;
+        for (const auto& [key, tensor] : golden_) {
+            if (!key.starts_with("before.")) continue;
+            std::string name = "net." + key.substr(7);
+            if (const std::size_t at = name.find("deconv"); at != std::string::npos) name.replace(at, 6, upsample);
+            arrays.emplace_back(name, tensor.as_f32());
+            shapes.push_back(tensor.shape);
+        }
+        save_state(made_, arrays, shapes);
+    }
+
     std::map<std::string, StoredTensor> golden_ = read_safetensors(golden_file("monai/logits.safetensors"));
     path out_ = std::filesystem::temp_directory_path() / ("import_" + std::to_string(getpid()) + ".safetensors");
     path made_ = std::filesystem::temp_directory_path() / ("import_" + std::to_string(getpid()) + ".pt");
@@ -173,6 +190,36 @@ TEST_F(NetworkImport, SegResNetsGiveMonaisLogits) {
     for (const std::string name : {"segresnet", "segresnet_deconv"}) {
         EXPECT_EQ(import_monai(checkpoint(name), out_, options).network, "segresnet");
         expect_golden(name);
+    }
+}
+
+TEST_F(NetworkImport, BasicUnetGivesMonaisLogits) {
+    save_basic_unet();
+    const Imported done = import_monai(made_, out_, {});
+    EXPECT_EQ(done.network, "basic_unet");
+    EXPECT_EQ(done.left_out, 0);
+    EXPECT_EQ(done.assumed,
+              (std::vector<std::string>{"axes x, y, z", "leaky_relu", "a slope of 0.1", "instance norm"}));
+    expect_golden("logits");
+    ImportOptions options;
+    options.from_zyx = true;
+    import_monai(made_, out_, options);
+    expect_golden("logits", true);
+}
+
+TEST_F(NetworkImport, BasicUnetsOptionsAreRefusedWhereTheyDoNotApply) {
+    save_basic_unet();
+    ImportOptions options;
+    options.strides = {2, 2, 2, 2};
+    EXPECT_TRUE(says(refusal([&] { import_monai(made_, out_, options); }), "--strides does not apply to"));
+    options = {};
+    options.activation = MonaiStyle::Activation::relu;
+    import_monai(made_, out_, options);
+    EXPECT_GT(std::abs(logits(false, TestBackend::cpu)[0] - golden_.at("logits").as_f32()[0]), 1e-3);
+    for (const auto& [part, mode] :
+         {std::pair{"preconv", "nontrainable"}, {"pixelshuffle.conv_block", "pixelshuffle"}}) {
+        save_basic_unet(part);
+        EXPECT_TRUE(says(refusal([&] { import_monai(made_, out_, {}); }), std::string("upsamples by ") + mode));
     }
 }
 
@@ -344,7 +391,7 @@ TEST_F(NetworkImport, OriginalsWeightsAreTheStudysNetwork) {
     const auto stored = read_safetensors(out_);
     for (std::size_t i = 0; i + 1 < arrays.size(); ++i)
         EXPECT_EQ(stored.at(arrays[i].first.substr(7)).as_f32(), arrays[i].second) << arrays[i].first;
-    EXPECT_NE(refusal([&] { import_monai(made_, out_, {}); }).find("holds no UNet or SegResNet of MONAI's"),
+    EXPECT_NE(refusal([&] { import_monai(made_, out_, {}); }).find("holds no UNet, BasicUNet or SegResNet of MONAI's"),
               std::string::npos);
 }
 
