@@ -10,7 +10,7 @@
 
 namespace iwseg {
 
-/// A function of each element by itself: what relu, leaky_relu, sigmoid and gelu are made of.
+/// A function of each element by itself: what relu and its like are made of.
 class ActivationOperation : public Operation {
   public:
     ActivationOperation(std::string name, const Activation& function) : name_(std::move(name)), function_(function) {}
