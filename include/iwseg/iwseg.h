@@ -16,6 +16,7 @@
 #include "engine/ops/concat.h"
 #include "engine/ops/conv.h"
 #include "engine/ops/dropout.h"
+#include "engine/ops/elu.h"
 #include "engine/ops/gelu.h"
 #include "engine/ops/global_average_pool.h"
 #include "engine/ops/group_norm.h"

@@ -16,8 +16,8 @@ namespace iwseg {
 
 /// Which function.
 struct Activation {
-    enum class Kind : unsigned char { relu, leaky_relu, sigmoid, gelu } kind = Kind::relu;
-    float slope = 0;  ///< of leaky_relu below 0
+    enum class Kind : unsigned char { relu, leaky_relu, sigmoid, gelu, elu } kind = Kind::relu;
+    float slope = 0;  ///< of leaky_relu below 0; of elu where x nears 0 from below: PyTorch's alpha
 
     bool operator==(const Activation&) const = default;
 };
@@ -84,6 +84,28 @@ struct Gelu {
     }
 };
 
+/// x above 0, else alpha (exp(x) - 1), with alpha >= 0, so that the result has x's sign; at 0 the derivative is alpha.
+struct Elu {
+    static constexpr bool kOfResult = true, kKeepsZero = true;
+    float alpha;
+
+    /// exp(x) - 1 for x <= 0, near 0 by its series: the difference would leave few digits there.
+    IWSEG_INLINE static float exp_less_one(float x) {
+        float share = 1.0f / 40320;
+        share = share * x + 1.0f / 5040;
+        share = share * x + 1.0f / 720;
+        share = share * x + 1.0f / 120;
+        share = share * x + 1.0f / 24;
+        share = share * x + 1.0f / 6;
+        share = share * x + 0.5f;
+        share = share * x + 1.0f;
+        return x > -0.5f ? x * share : exp_nonpositive(x) - 1.0f;
+    }
+
+    IWSEG_INLINE float value(float x) const { return x > 0 || x != x ? x : alpha * exp_less_one(x); }
+    IWSEG_INLINE float derivative(float y) const { return y > 0 || y != y ? 1.0f : y + alpha; }
+};
+
 }  // namespace activations
 
 /// Calls body(formula).
@@ -98,6 +120,8 @@ void with_activation(const Activation& chosen, Body&& body) {
             return body(activations::Logistic{});
         case Activation::Kind::gelu:
             return body(activations::Gelu{});
+        case Activation::Kind::elu:
+            return body(activations::Elu{chosen.slope});
     }
     throw std::invalid_argument("activate: a function that is not known");
 }

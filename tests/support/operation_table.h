@@ -14,6 +14,7 @@
 #include "engine/ops/concat.h"
 #include "engine/ops/conv.h"
 #include "engine/ops/dropout.h"
+#include "engine/ops/elu.h"
 #include "engine/ops/gelu.h"
 #include "engine/ops/global_average_pool.h"
 #include "engine/ops/group_norm.h"
@@ -256,6 +257,11 @@ inline std::vector<OperationRow> operation_rows() {
         elementwise(
             "sigmoid", sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }, kOfRounded),
         elementwise("gelu", gelu, [](double x) { return x / 2 * std::erfc(-x / std::sqrt(2.0)); }),
+        elementwise(
+            "elu", [](Tensor x) { return elu(x); }, [](double x) { return x > 0 ? x : std::expm1(x); }, kOfRounded),
+        elementwise(
+            "elu of another alpha", [](Tensor x) { return elu(x, 0.25f); },
+            [](double x) { return x > 0 ? x : 0.25 * std::expm1(x); }, kOfRounded),
         {.name = "add",
          .shapes = two,
          .build = [](const auto& x) { return add(x[0], x[1]); },
