@@ -132,7 +132,9 @@ class ByPass final : public Convolution {
 /// - gradients of weights, 1.2 to 2.2 times in bf16, which is widened for oneDNN 2.6, whose own is wrong at stride 2
 ///   (16 to 32 channels, kernel 3), and 1.0 to 1.1 times in f32 at stride 1;
 /// - gradients of the source in groups, 1.2 times in f32;
-/// - all passes of bf16 that is widened to f32, up to 1.7 times, since for oneDNN whole tensors are widened first;
+/// - all passes of bf16 that is widened to f32, up to 1.7 times, since for oneDNN whole tensors are widened first, and
+/// in
+///   1x1x1 up to 3 times (a Xeon with AVX-512 alone);
 /// - all passes of f32 where rows are of one voxel.
 /// In the others oneDNN is ahead, 1.02 to 1.4 times. With blocks of 8, which are for AVX2, some of them it has by its
 /// reference alone.
@@ -168,12 +170,14 @@ Made make_other_pass(Stream stream, const ConvolutionOptions& options, Convoluti
 /// - where voxels are too few to make up for arranging weights: transformed these are 16 elements for each pair of
 ///   channels and plane of the kernel, so from 6 MB of a 3x3x3 and from 2 MB of a 1x3x3, whose direct sums are shorter
 ///   too;
-/// - in gradients of weights of a single block of 8 by AVX-512.
+/// - in gradients of weights of a single block of 8 by AVX-512;
+/// - in gradients of weights of bf16 whose direct sums multiply pairs: the transformed ones are of f32.
 bool winograd_is_faster(const ConvolutionOptions& options, ConvolutionPass pass) {
     constexpr std::int64_t kFewVoxels = 128, kManyPairs = 1 << 15;
     if (!winograd_convolution_works(options) || options.src.h == 1 || options.src.w == 1) return false;
     if (pass == ConvolutionPass::weights && options.dst_channels <= 8 && best_vectors() == Vectors::avx512)
         return false;
+    if (pass == ConvolutionPass::weights && operand_type(options) == Type::bf16) return false;
     return options.src.n * options.src.voxels() >= kFewVoxels || options.src.c * options.dst_channels < kManyPairs;
 }
 
@@ -227,7 +231,7 @@ std::vector<ConvolutionEngine> convolution_engines(Stream stream, const Convolut
         });
     if (winograd_is_faster(options, pass))
         std::stable_partition(engines.begin(), engines.end(),
-                              [](const ConvolutionEngine& one) { return one.name == "winograd"; });
+                              [](const ConvolutionEngine& one) { return one.name.starts_with("winograd"); });
     engines.at(0).choice = "taken";
     return engines;
 }

@@ -44,7 +44,7 @@ TEST_P(WinogradSlabs, GiveTheSameBytesOverTheSource) {
                     run(over, other_dst.view(), lies_over);
                 else
                     run(over, lies_over, {});
-                const auto bytes = static_cast<std::size_t>(bytes_of(o.dst(), Type::f32, o.dst_layout));
+                const auto bytes = static_cast<std::size_t>(bytes_of(o.dst(), o.dst_type, o.dst_layout));
                 const View right = o.epilogue.beside ? beside.view() : dst.view();
                 EXPECT_EQ(std::memcmp(right.data, lies_over.data, bytes), 0);
                 const View result = o.epilogue.beside ? other_dst.view() : dst.view();
@@ -72,8 +72,8 @@ TEST_P(WinogradSlabs, GiveTheSameBytesWithChannelsMadeOnTheWay) {
         const Operands with = operands(o);
         const auto weights = floats(with.weights), bias = floats(with.bias);
         const KernelTensor all = tensor(with.src);
-        const std::int64_t plane = o.src.h * o.src.w * block;
-        const auto* const elements = all.view().as<const float>();
+        const std::int64_t plane = o.src.h * o.src.w * block * bytes_of(o.src_type);
+        const auto* const bytes_of_all = all.view().as<const std::byte>();
         Array others({1, rest, o.src.d, o.src.h, o.src.w});
         std::copy(with.src.values.begin() + made * o.src.voxels(), with.src.values.end(), others.values.begin());
         for (const cpu::Vectors v : vectors())
@@ -93,14 +93,14 @@ TEST_P(WinogradSlabs, GiveTheSameBytesWithChannelsMadeOnTheWay) {
                     EXPECT_EQ(first, next);
                     next = first + planes.shape.d;
                     for (std::int64_t b = 0; b < made / block; ++b)
-                        std::copy_n(elements + (b * o.src.d + first) * plane, planes.shape.d * plane,
-                                    planes.as<float>() + b * planes.shape.d * plane);
+                        std::copy_n(bytes_of_all + (b * o.src.d + first) * plane, planes.shape.d * plane,
+                                    planes.as<std::byte>() + b * planes.shape.d * plane);
                 });
                 View to = dst.view();
                 if (by_planes->works_in_place()) to.data = own.view().data;
                 by_planes->forward(pool.stream(), own.view(), weights.data(), bias.data(), to, work.data());
                 EXPECT_EQ(next, o.src.d);
-                const auto bytes = static_cast<std::size_t>(bytes_of(o.dst(), Type::f32, o.dst_layout));
+                const auto bytes = static_cast<std::size_t>(bytes_of(o.dst(), o.dst_type, o.dst_layout));
                 EXPECT_EQ(std::memcmp(right.view().data, to.data, bytes), 0);
             }
     }
@@ -136,10 +136,7 @@ TEST_P(WinogradSlabs, AreNotOverTheSourceWhereTheyCannotBe) {
     EXPECT_FALSE(works([](auto& o) { o.write = Write::accumulate; }));
 }
 
-INSTANTIATE_TEST_SUITE_P(Forms, WinogradSlabs,
-                         testing::Values(OperationForm{TestBackend::cpu, Layout::blocked8, Type::f32},
-                                         OperationForm{TestBackend::cpu, Layout::blocked16, Type::f32}),
-                         testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(Forms, WinogradSlabs, testing::ValuesIn(kWinogradForms), testing::PrintToStringParamName());
 
 }  // namespace
 }  // namespace iwseg

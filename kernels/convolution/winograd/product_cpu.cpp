@@ -33,8 +33,8 @@ template <int B, int L, int N, int T>
 #pragma GCC unroll 28
     for (int i = 0; i < T * N; ++i) total[i / N][i % N] = V{};
     for (int d = 0; d < input.depths; ++d) {
-        const float* src = input.src[d];
-        const float* weights = input.weights[d];
+        const float* src = static_cast<const float*>(input.src[d]);
+        const float* weights = static_cast<const float*>(input.weights[d]);
         for (std::int64_t b = 0; b < input.blocks; ++b, src += input.src_block)
 #pragma GCC unroll 1
             for (int c = 0; c < B; ++c, weights += N * L) {

@@ -50,9 +50,9 @@ struct TileRegions {
                 .height = shape.h,
                 .width = shape.w};
     }
-    /// Elements from a tensor's start to a block's plane; channels in so many blocks of L.
-    std::int64_t plane_at(std::int64_t plane, std::int64_t block, std::int64_t blocks, std::int64_t lanes) const {
-        return ((plane / shape.d * blocks + block) * shape.d + plane % shape.d) * shape.h * shape.w * lanes;
+    /// Blocks' planes from a tensor's start to this one; channels in so many blocks.
+    std::int64_t plane_at(std::int64_t plane, std::int64_t block, std::int64_t blocks) const {
+        return (plane / shape.d * blocks + block) * shape.d + plane % shape.d;
     }
 };
 

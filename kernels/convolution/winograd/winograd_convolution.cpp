@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "base/bytes.h"
+#include "kernels/convolution/operands.h"
 #include "kernels/convolution/winograd/winograd_gradient.h"
 #include "kernels/convolution/winograd/winograd_pass.h"
 #include "kernels/cpu/parallel.h"
@@ -28,15 +29,16 @@ class WinogradConvolution final : public Convolution {
         : options_(options),
           vectors_(vectors),
           slabs_(slabs_of(options)),
-          forward_(options, block_of(options.dst_layout, options.dst_channels), false, vectors, threads, slabs_),
+          forward_(options, options.src_type, operand_type(options), block_of(options.dst_layout, options.dst_channels),
+                   false, vectors, threads, slabs_),
           scratch_(forward_.scratch_bytes()) {
         const std::int64_t block = block_of(options.dst_layout, options.dst_channels);
         if (passes.backward_data) {
-            data_.emplace(options, block, true, vectors, threads);
+            data_.emplace(options, options.src_type, operand_type(options), block, true, vectors, threads);
             scratch_ = std::max(scratch_, data_->scratch_bytes());
         }
         if (passes.backward_weights) {
-            weights_.emplace(options, block, vectors, threads);
+            weights_.emplace(options, options.src_type, block, vectors, threads);
             scratch_ = std::max(
                 {scratch_, weights_->scratch_bytes(), channel_sum_scratch_bytes(options.dst(), options.dst_layout)});
         }
@@ -52,15 +54,13 @@ class WinogradConvolution final : public Convolution {
     std::int64_t made_planes() const override { return forward_.made_planes(); }
     void use_made(const MakePlanes& make) override { make_ = make; }
     void forward(Stream stream, View src, const float* weights, const float* bias, View dst, void* scratch) override {
-        auto* const memory = static_cast<float*>(scratch);
-        forward_.pack(stream, weights, memory);
-        forward_.run(stream, src, options_.bias ? bias : nullptr, options_.write == Write::accumulate, dst, memory,
+        forward_.pack(stream, weights, scratch);
+        forward_.run(stream, src, options_.bias ? bias : nullptr, options_.write == Write::accumulate, dst, scratch,
                      options_.epilogue, epilogue_, make_);
     }
     void backward_data(Stream stream, View diff_dst, const float* weights, View diff_src, void* scratch) override {
-        auto* const memory = static_cast<float*>(scratch);
-        data_.value().pack(stream, weights, memory);
-        data_->run(stream, diff_dst, nullptr, false, diff_src, memory);
+        data_.value().pack(stream, weights, scratch);
+        data_->run(stream, diff_dst, nullptr, false, diff_src, scratch);
     }
     void backward_weights(Stream stream, View src, View diff_dst, float* diff_weights, float* diff_bias,
                           void* scratch) override {
@@ -85,8 +85,8 @@ class WinogradConvolution final : public Convolution {
 bool winograd_convolution_works(const ConvolutionOptions& o, Vectors vectors) {
     const bool blocked =
         o.dst_layout == Layout::blocked8 || (o.dst_layout == Layout::blocked16 && vectors == Vectors::avx512);
-    return vectors != Vectors::none && blocked && o.src_layout == o.dst_layout && o.src_type == Type::f32 &&
-           o.dst_type == Type::f32 && o.groups == 1 && o.stride == 1 && o.padded &&
+    return vectors != Vectors::none && blocked && o.src_layout == o.dst_layout && o.src_type == o.dst_type &&
+           (operand_type(o) == Type::f32 || winograd_pairs_work()) && o.groups == 1 && o.stride == 1 && o.padded &&
            (o.kernel == 3 || o.kernel == Sides(1, 3, 3));
 }
 
@@ -94,8 +94,8 @@ std::unique_ptr<Convolution> make_winograd_convolution(Stream stream, const Conv
                                                        ConvolutionPasses passes, Vectors vectors) {
     if (!winograd_convolution_works(options, vectors))
         throw std::invalid_argument(
-            "winograd convolution: expected a kernel of 3x3x3 or 1x3x3 at stride 1 in one group, tensors of f32 in "
-            "blocks of channels and a processor with AVX2 or NEON");
+            "winograd convolution: expected a kernel of 3x3x3 or 1x3x3 at stride 1 in one group, tensors in blocks of "
+            "channels and a processor with AVX2 or NEON");
     return std::make_unique<WinogradConvolution>(options, passes, vectors, thread_count(stream));
 }
 

@@ -53,11 +53,13 @@ struct WinogradGradient::Buffers {
     std::int64_t elements() const { return slots * slot + kWinogradPositions * diff_position; }
 };
 
-WinogradGradient::WinogradGradient(const ConvolutionGeometry& g, std::int64_t block, Vectors vectors, int threads)
+WinogradGradient::WinogradGradient(const ConvolutionGeometry& g, Type type, std::int64_t block, Vectors vectors,
+                                   int threads)
     : geometry_(g),
+      type_(type),
       block_(block),
       vectors_(vectors),
-      transforms_(winograd_transforms(vectors, block)),
+      transforms_(winograd_transforms(vectors, block, type)),
       input_blocks_(parts_of(g.src.c, block)),
       output_blocks_(parts_of(g.dst_channels, block)),
       regions_(g.src),
@@ -154,13 +156,14 @@ void WinogradGradient::multiply(const Item& item, const Step& step, const Buffer
         }
 }
 
-void WinogradGradient::run_item(const float* src, const float* diff, const Item& item, float* memory) const {
+void WinogradGradient::run_item(const std::byte* src, const std::byte* diff, const Item& item, float* memory) const {
     const Buffers buffers = buffers_of(item, memory);
     const std::int64_t around = geometry_.kernel.d / 2;
     std::fill_n(item.sums,
                 kWinogradPositions * geometry_.kernel.d * (item.last_input - item.first_input) *
                     (item.last_output - item.first_output) * block_ * block_,
                 0.0f);
+    const std::int64_t plane_bytes = geometry_.src.h * geometry_.src.w * block_ * bytes_of(type_);
     std::int64_t region = -1, next = 0;  // of planes to transform
     for (std::int64_t index = item.first_step; index < item.last_step; ++index) {
         const Step at = step(index);
@@ -169,13 +172,13 @@ void WinogradGradient::run_item(const float* src, const float* diff, const Item&
         for (next = std::max(next, at.first_plane - around); next < std::min(at.last_plane + around, regions_.planes());
              ++next)
             for (std::int64_t block = item.first_input; block < item.last_input; ++block)
-                transforms_.source(src + regions_.plane_at(next, block, input_blocks_, block_), at.tiles,
+                transforms_.source(src + regions_.plane_at(next, block, input_blocks_) * plane_bytes, at.tiles,
                                    buffers.src_plane(next) + (block - item.first_input) * plane_elements,
                                    buffers.src_position);
         for (std::int64_t block = item.first_output; block < item.last_output; ++block)
             for (std::int64_t plane = at.first_plane; plane < at.last_plane; ++plane)
                 transforms_.gradient(
-                    diff + regions_.plane_at(plane, block, output_blocks_, block_), at.tiles,
+                    diff + regions_.plane_at(plane, block, output_blocks_) * plane_bytes, at.tiles,
                     buffers.diff +
                         ((block - item.first_output) * regions_.step_planes + plane - at.first_plane) * plane_elements,
                     buffers.diff_position);
@@ -219,7 +222,7 @@ void WinogradGradient::add_up(std::int64_t output_block, std::int64_t input_bloc
 void WinogradGradient::run(Stream stream, View src, View diff_dst, float* diff_weights, float* scratch) const {
     float* const memory = scratch + ranges_ * range_elements();
     parallel_items(stream, items(), workers_, [&](std::int64_t i, std::int64_t worker) {
-        run_item(src.as<const float>(), diff_dst.as<const float>(), item(i, scratch),
+        run_item(src.as<const std::byte>(), diff_dst.as<const std::byte>(), item(i, scratch),
                  memory + worker * worker_elements());
     });
     parallel_for(stream, output_blocks_ * input_blocks_,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/convolution/geometry.h"
@@ -19,8 +20,8 @@ namespace iwseg::cpu {
 /// it. Each item has sums of its own, which are added up in double precision in the items' order.
 class WinogradGradient {
   public:
-    /// threads: that run() will have; with more, others than so many have nothing to do.
-    WinogradGradient(const ConvolutionGeometry& geometry, std::int64_t block, Vectors vectors, int threads);
+    /// type: of both tensors. threads: that run() will have; with more, others than so many have nothing to do.
+    WinogradGradient(const ConvolutionGeometry& geometry, Type type, std::int64_t block, Vectors vectors, int threads);
 
     /// Of items' sums and of what each thread has of an item.
     std::int64_t scratch_bytes() const;
@@ -46,11 +47,12 @@ class WinogradGradient {
     /// Of all buffers of a thread, whichever item it has.
     std::int64_t worker_elements() const;
     Buffers buffers_of(const Item& item, float* memory) const;
-    void run_item(const float* src, const float* diff, const Item& item, float* memory) const;
+    void run_item(const std::byte* src, const std::byte* diff, const Item& item, float* memory) const;
     void multiply(const Item& item, const Step& step, const Buffers& buffers) const;
     void add_up(std::int64_t output_block, std::int64_t input_block, const float* sums, float* diff_weights) const;
 
     ConvolutionGeometry geometry_;
+    Type type_;
     std::int64_t block_;
     Vectors vectors_;
     WinogradTransforms transforms_;

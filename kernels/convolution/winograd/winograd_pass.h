@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/convolution/convolution.h"
@@ -22,7 +23,9 @@ struct WinogradSlabs {
 
 /// A pass of a 3x3x3 or 1x3x3 convolution that writes a tensor, by Winograd's F(2x2, 3x3) over height and width:
 /// forward, or the gradient of its source, which is the same with the kernel mirrored and channels exchanged. Both
-/// tensors are of f32 in blocks of L channels. The taps of depth are summed as they are.
+/// tensors are of f32 or of bf16 in blocks of L channels. All is computed in f32, so that of bf16 only the result is
+/// rounded; or, where the processor multiplies pairs of bf16, what is transformed is rounded to that and summed in f32,
+/// for half the multiplications. The taps of depth are summed as they are.
 ///
 /// Counted for a block of inputs at a tile of four results, with O outputs, in vector instructions of L lanes: 48 O
 /// multiplications for a kernel of three planes where the direct sum has 108 O, 2.25 times as many. Beside them
@@ -41,18 +44,19 @@ struct WinogradSlabs {
 /// multiplications, 1 byte a cycle, from the third cache, and the planes' tiles once from the second or third.
 class WinogradPass {
   public:
-    /// threads: that run() will have; with more, others than so many have nothing to do.
-    WinogradPass(const ConvolutionGeometry& geometry, std::int64_t block, bool data_gradient, Vectors vectors,
-                 int threads, const WinogradSlabs& slabs = {});
+    /// type: of both tensors. operands: what is multiplied (transforms.h). threads: that run() will have; with more,
+    /// others than so many have nothing to do.
+    WinogradPass(const ConvolutionGeometry& geometry, Type type, Type operands, std::int64_t block, bool data_gradient,
+                 Vectors vectors, int threads, const WinogradSlabs& slabs = {});
 
     /// Of packed weights, of what each thread has of an item and of slabs.
     std::int64_t scratch_bytes() const;
     /// Planes whose first channels are made at once; 0: they are read as the others.
     std::int64_t made_planes() const { return made_blocks_ ? slab_planes_ : 0; }
     /// weights: the convolution's own (O, C, kernel), packed into the scratch that run() reads them from.
-    void pack(Stream stream, const float* weights, float* scratch) const;
+    void pack(Stream stream, const float* weights, void* scratch) const;
     /// bias: of the written channels, or null. Accumulates to what lies in `written`.
-    void run(Stream stream, View read, const float* bias, bool accumulate, View written, float* scratch,
+    void run(Stream stream, View read, const float* bias, bool accumulate, View written, void* scratch,
              const EpilogueForm& form = {}, const Epilogue& epilogue = {}, const MakePlanes& make = {}) const;
 
   private:
@@ -60,16 +64,16 @@ class WinogradPass {
     /// block, plane, H, W, L), and the source's plane before, (input block, H, W, L). Channels that are made: of two
     /// slabs in turn, (input block, plane, H, W, L).
     struct Slab {
-        float *results = nullptr, *before = nullptr, *made[2] = {};
+        std::byte *results = nullptr, *before = nullptr, *made[2] = {};
         std::int64_t first = 0, last = 0;
     };
     struct Operands {
-        const float* read;
-        const float* packed;
+        const std::byte* read;
+        const std::byte* packed;
         const float* bias;
         bool accumulate;
-        float* written;
-        float* beside;  ///< null, or where the epilogue's result goes
+        std::byte* written;
+        std::byte* beside;  ///< null, or where the epilogue's result goes
         EpilogueForm form;
         Epilogue epilogue;
         Slab slab = {};
@@ -83,20 +87,25 @@ class WinogradPass {
 
     std::int64_t items() const { return output_parts_ * regions_.count() * plane_ranges_; }
     Item item(std::int64_t index) const;
-    std::int64_t packed_elements() const { return kWinogradPositions * weights_position(); }
+    std::int64_t packed_bytes() const { return kWinogradPositions * weights_position() * bytes_of(operands_); }
     /// Of all buffers of a thread, whichever item it has.
-    std::int64_t worker_elements() const;
-    Buffers buffers_of(const Item& item, float* memory) const;
-    std::int64_t plane_elements() const { return geometry_.src.h * geometry_.src.w * block_; }
-    const float* source_plane(const Operands& operands, std::int64_t plane, std::int64_t block) const;
+    std::int64_t worker_bytes() const;
+    Buffers buffers_of(const Item& item, std::byte* memory) const;
+    /// Of a block's plane of a tensor.
+    std::int64_t plane_bytes() const { return geometry_.src.h * geometry_.src.w * block_ * bytes_of(type_); }
+    /// To a block's plane of a tensor, of so many blocks.
+    std::int64_t bytes_to(std::int64_t plane, std::int64_t block, std::int64_t blocks) const {
+        return regions_.plane_at(plane, block, blocks) * plane_bytes();
+    }
+    const std::byte* source_plane(const Operands& operands, std::int64_t plane, std::int64_t block) const;
     /// Of the result, or that of the epilogue beside; null where there is none.
-    float* result_plane(const Operands& operands, float* result, std::int64_t plane, std::int64_t block) const;
+    std::byte* result_plane(const Operands& operands, std::byte* result, std::int64_t plane, std::int64_t block) const;
     void choose_slabs(const WinogradSlabs& slabs);
-    std::int64_t slab_elements() const;
-    Slab slab_in(float* memory, bool over) const;
-    void run_slabs(Stream stream, Operands operands, float* scratch, const MakePlanes& make) const;
+    std::int64_t slab_bytes() const;
+    Slab slab_in(std::byte* memory, bool over) const;
+    void run_slabs(Stream stream, Operands operands, std::byte* scratch, const MakePlanes& make) const;
     void end_slab(Stream stream, const Operands& operands) const;
-    void run_item(const Operands& operands, const Item& item, float* memory) const;
+    void run_item(const Operands& operands, const Item& item, std::byte* memory) const;
     void transform_plane(const Operands& operands, const Item& item, const Buffers& buffers, std::int64_t plane) const;
     void multiply(const Operands& operands, const Item& item, const Buffers& buffers, std::int64_t first,
                   std::int64_t last) const;
@@ -105,8 +114,10 @@ class WinogradPass {
     /// Blocks of outputs whose weights lie together, from this one on.
     int together(std::int64_t block) const { return block + 1 < output_blocks_ ? 2 : 1; }
     std::int64_t weights_position() const;
+    WinogradProduct product(int output_blocks, int tiles) const;
 
     ConvolutionGeometry geometry_;
+    Type type_, operands_;
     std::int64_t block_;
     bool data_gradient_;
     Vectors vectors_;
