@@ -82,10 +82,11 @@ Call forward_call(const Lowering& lowering, const ReadyConvolution& ready, const
 
 /// Whether memory is worth going through the source slab by slab of planes: of large ones, and of deep ones, as slabs
 /// lie beside them meanwhile and, but of a kernel of one plane, have edges that are read twice. 1x1x1 goes by voxels.
+/// Bytes are counted as of f32, so that one rule is for all types.
 bool wants_slabs(const Lowering& lowering, const ConvolutionOptions& options) {
     constexpr std::int64_t kLargeBytes = 16 << 20, kDeep = 32, kSomeSlabs = 8;
     const std::int64_t planes = options.kernel == 1 ? 1 : options.kernel.d == 1 ? kSomeSlabs : kDeep;
-    return !lowering.training() && bytes_of(options.src, options.src_type, options.src_layout) >= kLargeBytes &&
+    return !lowering.training() && bytes_of(options.src, Type::f32, options.src_layout) >= kLargeBytes &&
            options.src.d >= planes;
 }
 

@@ -40,9 +40,14 @@ bool has_rows_of_one_voxel(const ConvolutionOptions& options) {
     return options.src.w == 1 && winograd_convolution_works(options) && tap_convolution_works(options);
 }
 
+/// Whether bf16 is widened for what our tiles multiply in f32.
+bool is_widened(const ConvolutionOptions& options) {
+    return options.src_type == Type::bf16 && operand_type(options) == Type::f32 && tap_convolution_works(options);
+}
+
 /// Whether it is of those that a rule chooses for, pass by pass (make_other_pass).
 bool is_other(const ConvolutionOptions& options) {
-    return !options.is_plain() || has_rows_of_one_voxel(options);
+    return !options.is_plain() || has_rows_of_one_voxel(options) || is_widened(options);
 }
 
 /// The same with each type that can be multiplied here, the one that is taken first.
@@ -133,15 +138,14 @@ class ByPass final : public Convolution {
 ///   (16 to 32 channels, kernel 3), and 1.0 to 1.1 times in f32 at stride 1;
 /// - gradients of the source in groups, 1.2 times in f32;
 /// - all passes of bf16 that is widened to f32, up to 1.7 times, since for oneDNN whole tensors are widened first, and
-/// in
-///   1x1x1 up to 3 times (a Xeon with AVX-512 alone);
+///   in 1x1x1 up to 3 times (a Xeon with AVX-512 alone);
 /// - all passes of f32 where rows are of one voxel.
 /// In the others oneDNN is ahead, 1.02 to 1.4 times. With blocks of 8, which are for AVX2, some of them it has by its
 /// reference alone.
 bool taps_are_faster(const ConvolutionOptions& options, ConvolutionPass pass) {
     if (!tap_convolution_works(options)) return false;
-    const bool bf16 = options.src_type == Type::bf16, widened = bf16 && operand_type(options) == Type::f32;
-    if (widened || has_rows_of_one_voxel(options)) return true;
+    const bool bf16 = options.src_type == Type::bf16;
+    if (is_widened(options) || has_rows_of_one_voxel(options)) return true;
     if (pass == ConvolutionPass::weights) return bf16 || options.stride == 1;
     if (pass == ConvolutionPass::data) return !bf16 && options.groups > 1;
     return !bf16 && !(options.stride == 1) && bytes_of(options.src, Type::f32, options.src_layout) >= 16 << 20;

@@ -191,6 +191,56 @@ TEST_P(TapConvolution, HasTheSameBytesOnAnyNumberOfThreads) {
     }
 }
 
+TEST_P(TapConvolution, GivesTheSameBytesOverItsSource) {
+    const int block = GetParam().layout == Layout::blocked8 ? 8 : 16;
+    for (int i = 0; i < 30; ++i) {
+        ConvolutionOptions o =
+            options({below(1, 2), below(1, block), below(1, 9), below(1, 30), below(1, 40)}, below(1, block), 1);
+        o.bias = below(0, 1) == 1;
+        o.epilogue = {.wanted = below(0, 1) == 1, .activation = {0.1f}};
+        o.epilogue.beside = o.epilogue.wanted && below(0, 1);
+        if (o.epilogue.beside && below(0, 1)) o.write = Write::accumulate;
+        o.in_place = true;
+        const Operands with = operands(o);
+        const auto weights = floats(with.weights), bias = floats(with.bias);
+        for (const cpu::Vectors v : vectors()) {
+            if (!cpu::tap_convolution_works(o, v)) continue;
+            ThreadPool pool(3);
+            const auto convolution = cpu::make_tap_convolution(o, {false, false}, v);
+            ASSERT_TRUE(convolution->works_in_place());
+            const auto work = scratch(convolution->scratch_bytes());
+            const auto run = [&](const KernelTensor& src, View dst, View beside) {
+                convolution->use_epilogue({.statistics = {}, .weights = {}, .beside = beside});
+                convolution->forward(pool.stream(), src.view(), weights.data(), bias.data(), dst, work.data());
+            };
+            const KernelTensor src = tensor(with.src), over = tensor(with.src), dst = tensor(with.before),
+                               other = tensor(with.before), beside = empty(o.dst());
+            run(src, dst.view(), beside.view());
+            View lies_over = dst.view();
+            lies_over.data = over.view().data;
+            run(over, o.epilogue.beside ? other.view() : lies_over, lies_over);
+            const View right = o.epilogue.beside ? beside.view() : dst.view();
+            const auto bytes = static_cast<std::size_t>(bytes_of(o.dst(), o.dst_type, o.dst_layout));
+            EXPECT_EQ(std::memcmp(right.data, lies_over.data, bytes), 0);
+        }
+    }
+    ConvolutionOptions o = options({1, block, 2, 3, 4}, block, 1);
+    const auto works = [](const ConvolutionOptions& of) {
+        return cpu::make_tap_convolution(of, {false, false})->works_in_place();
+    };
+    EXPECT_FALSE(works(o));
+    o.in_place = true;
+    EXPECT_TRUE(works(o));
+    o.src.c = block + 1;
+    EXPECT_FALSE(works(o));
+    o.src.c = block, o.dst_channels = block + 1;
+    EXPECT_FALSE(works(o));
+    o.dst_channels = block, o.kernel = {1, 1, 3};
+    EXPECT_FALSE(works(o));
+    o.kernel = 1, o.write = Write::accumulate;
+    EXPECT_FALSE(works(o));
+}
+
 TEST_P(TapConvolution, WritesALargeResultPastTheCachesWithTheSameBytes) {
     // Over 16 MB of f32. Where memory is not aligned, results go through the caches.
     const ConvolutionOptions o = options({1, 16, 16, 128, 129}, 16, {1, 1, 3});

@@ -20,6 +20,15 @@ bool multiplies_pairs(const ConvolutionOptions& options, Vectors vectors) {
            options.dst_layout == Layout::blocked16;
 }
 
+/// Whether each voxel of the result, or of what the epilogue makes of it beside, may take the place of that which it
+/// alone is of: a kernel of one voxel, from one block of channels to one. No summand may lie there.
+bool may_write_over_source(const ConvolutionOptions& o) {
+    return o.kernel == 1 && o.stride == 1 && o.groups == 1 && o.src_layout == o.dst_layout &&
+           o.src_type == o.dst_type && padded_channels(o.src_layout, o.src.c) == block_of(o.src_layout, o.src.c) &&
+           padded_channels(o.dst_layout, o.dst_channels) == block_of(o.dst_layout, o.dst_channels) &&
+           (o.write == Write::overwrite || o.epilogue.beside);
+}
+
 class TapConvolution final : public Convolution {
   public:
     TapConvolution(const ConvolutionOptions& options, ConvolutionPasses passes, Vectors vectors)
@@ -47,6 +56,7 @@ class TapConvolution final : public Convolution {
     std::int64_t scratch_bytes() const override { return rest_at_ + aligned(rest_); }
     bool takes_epilogue() const override { return options_.epilogue.wanted; }
     void use_epilogue(const Epilogue& epilogue) override { epilogue_ = epilogue; }
+    bool works_in_place() const override { return options_.in_place && may_write_over_source(options_); }
 
     void forward(Stream stream, View src, const float* weights, const float* bias, View dst, void* scratch) override {
         char* const packed = rest(scratch);
