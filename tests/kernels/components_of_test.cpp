@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <random>
+#include <span>
 #include <stdexcept>
 #include <string>
 
@@ -40,6 +41,31 @@ TEST(ComponentsOf, OddSizesAreLabelledAsFloodFillDoes) {
         const Mask mask = random_mask({1, 1, shape[0], shape[1], shape[2]}, trial / 39.0, random);
         expect_as_flooded(mask, shape, trial % 2 ? threads.stream() : Stream{});
     }
+}
+
+TEST(ComponentsOf, LabelsTooManyForTheCacheAreTheSame) {
+    const auto seed = std::random_device{}();
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937 random(seed);
+    ThreadPool threads(3);
+    const Extent shape{29, 375, 391};  // above 16 MB of labels; of no row a whole number of vectors
+    const auto voxels = static_cast<std::size_t>(shape[0] * shape[1] * shape[2]);
+    ASSERT_GT(voxels * sizeof(std::int32_t), 16U << 20);
+    Mask mask = random_mask({1, 1, shape[0], shape[1], shape[2]}, 0.08, random);
+    std::fill(mask.begin() + static_cast<std::ptrdiff_t>(voxels / 2),
+              mask.begin() + static_cast<std::ptrdiff_t>(voxels * 3 / 4), 0);  // rows without any
+    const Labels expected = flood_fill(mask, {1, 1, shape[0], shape[1], shape[2]}, 26);
+    for (const Stream host : {Stream{}, threads.stream()})
+        for (std::size_t offset = 0; offset < 4; ++offset) {  // memory that begins anywhere
+            Labels labels(voxels + 5, -5);
+            components_of(mask, shape, 26, std::span(labels).subspan(offset, voxels), host);
+            EXPECT_TRUE(
+                std::equal(expected.begin(), expected.end(), labels.begin() + static_cast<std::ptrdiff_t>(offset)));
+            EXPECT_EQ(std::count(labels.begin(), labels.begin() + static_cast<std::ptrdiff_t>(offset), -5),
+                      static_cast<std::ptrdiff_t>(offset));
+            EXPECT_EQ(std::count(labels.end() - static_cast<std::ptrdiff_t>(5 - offset), labels.end(), -5),
+                      static_cast<std::ptrdiff_t>(5 - offset));
+        }
 }
 
 TEST(ComponentsOf, EmptyFullAndSingleVoxelsAreCountedRight) {

@@ -191,12 +191,40 @@ TEST_P(Components, WrongConnectivitiesShapesAndTypesAreRefused) {
 INSTANTIATE_TEST_SUITE_P(On, Components, testing::Values(TestBackend::cpu, TestBackend::simt, TestBackend::cuda),
                          [](const auto& test) { return std::string(name_of(test.param)); });
 
+TEST(ComponentsOnCpu, NoiseOfEveryDensityIsLabelledAsFloodFillDoes) {
+    const unsigned seed = std::random_device{}();
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    std::mt19937 random(seed);
+    // Odd and even sides, as rows are taken by pairs along both; widths around words of 64; single rows, columns and
+    // planes along each axis.
+    const Shape shapes[] = {{1, 1, 7, 9, 65},  {1, 1, 6, 10, 63}, {1, 1, 5, 8, 128},  {1, 1, 8, 7, 201},
+                            {1, 1, 1, 1, 300}, {1, 1, 1, 77, 1},  {1, 1, 77, 1, 1},   {1, 1, 1, 31, 67},
+                            {1, 1, 31, 1, 67}, {1, 1, 31, 33, 1}, {1, 1, 2, 2, 1000}, {1, 1, 3, 3, 130}};
+    for (const Shape& shape : shapes)
+        for (int percent = 5; percent <= 95; percent += 5) {
+            expect_as_flooded(TestBackend::cpu, random_mask(shape, percent / 100.0, random), shape);
+            if (HasFatalFailure()) return;
+        }
+}
+
+TEST(ComponentsOnCpu, AComponentMayBeginInALaterRowOfAnEarlierSlice) {
+    // Rows are taken two by two along y and z. The first pair of rows meets foreground in the second slice, the second
+    // pair in the first slice: voxels come in another order than pairs of rows do.
+    const Shape shape{1, 1, 2, 4, 70};
+    const auto at = [&](std::int64_t z, std::int64_t y, std::int64_t x) { return (z * shape.h + y) * shape.w + x; };
+    Mask mask(shape.elements(), 0);
+    mask[at(1, 0, 3)] = mask[at(0, 3, 3)] = mask[at(0, 2, 66)] = mask[at(1, 1, 66)] = mask[at(0, 1, 40)] = 1;
+    expect_as_flooded(TestBackend::cpu, mask, shape);
+    mask[at(0, 2, 3)] = mask[at(1, 1, 3)] = 1;  // one component, whose first voxel is in the second pair
+    expect_as_flooded(TestBackend::cpu, mask, shape);
+}
+
 TEST(ComponentsOnCpu, LabelsDoNotDependOnTheThreadsAndSlabs) {
     const unsigned seed = std::random_device{}();
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     std::mt19937 random(seed);
-    const Shape shape{1, 1, 67, 96, 130};  // large enough for slabs
-    for (const double density : {0.02, 0.12, 0.3}) {
+    const Shape shape{1, 1, 67, 95, 130};  // large enough for slabs
+    for (const double density : {0.02, 0.12, 0.3, 0.9}) {
         const Mask mask = random_mask(shape, density, random);
         for (const int connectivity : kConnectivities) {
             const Labels expected = flood_fill(mask, shape, connectivity);
