@@ -46,7 +46,7 @@ std::int32_t find_roots(std::vector<Slab>& slabs, std::int32_t* parent) {
     return count;
 }
 
-/// sizes: if given, receives the voxels of each label from 1 on, and background is left as it was or 0; else it becomes
+/// sizes: if given, receives the voxels of each label from 1 on, and background is left as it was; else it becomes
 /// 0.
 std::int32_t label_volume(Stream stream, const std::uint8_t* mask, const Shape& shape, int connectivity,
                           std::int32_t* labels, std::vector<std::int64_t>* sizes) {

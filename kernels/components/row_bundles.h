@@ -140,7 +140,7 @@ struct LabelSink {
     std::int32_t* labels;  ///< of the volume
     std::int64_t* sizes;   ///< voxels of each label in this slab are added, from label 1 on, or null
     bool past_cache;       ///< whether labels are too many for it
-    bool clear;            ///< background becomes 0; else it may, or is left as it was
+    bool clear;            ///< background becomes 0; else it is left as it was
 };
 void write_labels(int connectivity, const Slab& slab, const std::uint8_t* mask, const Shape& shape,
                   const std::int32_t* root, const std::int32_t* label, const LabelSink& sink);

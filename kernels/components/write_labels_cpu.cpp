@@ -26,7 +26,9 @@ template <class B>
             for (int column = first; column < last; column += kAtOnce)
                 for (int i = 0; i < kAtOnce; ++i) line[column + i] = value;
             if (!sizes) return;
-            for (int r = 0; r < B::kRows; ++r) sizes[value - 1] += std::popcount(bits[r] & columns);
+            std::int64_t size = 0;
+            for (int r = 0; r < B::kRows; ++r) size += std::popcount(bits[r] & columns);
+            sizes[value - 1] += size;
         });
     }
 }
@@ -55,6 +57,13 @@ template <class B>
     return end;
 }
 
+/// The same, but that background is left as it was.
+[[gnu::always_inline]] inline void write_foreground(const std::uint8_t* mask, const std::int32_t* line,
+                                                    std::int64_t width, std::int32_t* to) {
+    for (std::int64_t column = 0; column < width; ++column)
+        if (mask[column] != 0) to[column] = line[column];
+}
+
 template <class B>
 IWSEG_VECTOR_CLONES void write(const Slab& slab, const std::uint8_t* mask, const Shape& shape, const std::int32_t* root,
                                const std::int32_t* label, const LabelSink& sink) {
@@ -71,6 +80,10 @@ IWSEG_VECTOR_CLONES void write(const Slab& slab, const std::uint8_t* mask, const
             if (z >= shape.d || y >= shape.h) continue;
             const std::int64_t first = (z * shape.h + y) * shape.w;
             std::int32_t* const to = sink.labels + first;
+            if (!sink.clear) {
+                write_foreground(mask + first, line.data(), shape.w, to);
+                continue;
+            }
             cut_row(mask + first, line.data(), shape.w, sink.past_cache ? row.data() : to);
             if (sink.past_cache) copy_past_cache(row.data(), shape.w, to);
         }
