@@ -4,35 +4,9 @@
 #include <string>
 
 #include "kernels/convolution/cudnn/session.h"
+#include "kernels/cuda/trial.h"
 
 namespace iwseg::cuda {
-
-/// A stream for the length of a scope.
-class TrialStream {
-  public:
-    TrialStream();
-    ~TrialStream();
-    TrialStream(const TrialStream&) = delete;
-    TrialStream& operator=(const TrialStream&) = delete;
-    Stream get() const { return stream_; }
-
-  private:
-    Stream stream_;
-};
-
-/// Device memory for the length of a scope.
-class TrialMemory {
-  public:
-    explicit TrialMemory(std::int64_t bytes);
-    ~TrialMemory();
-    TrialMemory(const TrialMemory&) = delete;
-    TrialMemory& operator=(const TrialMemory&) = delete;
-    void* data() const { return data_; }
-
-  private:
-    void* data_;
-    std::int64_t bytes_;
-};
 
 /// Runs plans of one problem at its full size on operands of noise. Throws InputError where the memory is not there.
 class CudnnTrial {
@@ -42,9 +16,10 @@ class CudnnTrial {
     CudnnTrial(const CudnnTrial&) = delete;
     CudnnTrial& operator=(const CudnnTrial&) = delete;
 
-    /// Of one run; nothing where cuDNN does not run it, or not into a recorded CUDA graph. A plan that turns out much
-    /// slower than the fastest so far is not measured to the end.
-    std::optional<double> seconds(const ChosenPlan& chosen);
+    /// Of one run; nothing where it does not run, or not into a recorded CUDA graph (TrialTimer).
+    std::optional<double> seconds(const ChosenPlan& chosen) {
+        return timer_.seconds([&] { run(chosen); });
+    }
     /// Empty where some of the results, the first and last among them, are right, and, where the problem is to be
     /// deterministic, a second run gives the same bytes everywhere.
     std::string wrong(const ChosenPlan& chosen);
@@ -52,21 +27,18 @@ class CudnnTrial {
   private:
     void fill();
     void run(const ChosenPlan& chosen);
-    bool runs(const ChosenPlan& chosen);
     std::string wrong_statistics();
     std::int64_t plain_place(std::int64_t packed) const;
-    bool records(const ChosenPlan& chosen);
-    std::uint64_t checksum(const void* result, std::int64_t bytes);
 
     const CudnnSession& session_;
     CudnnProblem problem_;
     std::int64_t weight_count_;
     TrialStream stream_;
+    TrialTimer timer_{stream_.get()};
     TrialMemory src_, dst_, weights_, bias_, packed_bias_, workspace_, sum_, plain_weights_;
     TrialMemory sums_, statistics_, statistics_scratch_;
     TrialMemory before_, normalisation_;  ///< what src is the normalisation of, and mean, deviation, scale, shift
     PassTensors tensors_;
-    double fastest_ = 1e30;
 };
 
 }  // namespace iwseg::cuda

@@ -7,7 +7,6 @@
 #include "kernels/convolution/noise.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/device/bf16.h"
-#include "kernels/device/checksum.h"
 #include "kernels/device/memory.h"
 #include "kernels/norm/batch_norm.h"
 
@@ -16,9 +15,6 @@ namespace {
 
 /// Numbers of a result that are computed again; a weight's gradient sums over all voxels, so fewer of those.
 constexpr int kCheckedNumbers = 512, kCheckedWeights = 12;
-constexpr int kRuns = 3, kRounds = 3;
-/// A plan slower by more is not measured again: no other round will make it the fastest.
-constexpr double kTooSlow = 1.5;
 constexpr float kEpsilon = 1e-5f;  ///< of statistics, PyTorch's
 /// Of a mean or an inverse deviation above 1, for both are f32 sums of millions in some order.
 constexpr float kAllowedOfStatistics = 1e-3f;
@@ -32,31 +28,6 @@ double allowed(const CudnnProblem& problem) {
 NoiseConvolution noise_of(const CudnnProblem& p) {
     return {p, p.bias, p.accumulate, p.normalises};
 }
-
-class Event {
-  public:
-    Event() { check(cudaEventCreate(&event_), "making an event"); }
-    ~Event() { cudaEventDestroy(event_); }
-    Event(const Event&) = delete;
-    Event& operator=(const Event&) = delete;
-    cudaEvent_t get() const { return event_; }
-
-  private:
-    cudaEvent_t event_ = nullptr;
-};
-
-/// The owner of recorded work.
-class Recorded {
-  public:
-    explicit Recorded(RecordedWork work) : work_(work) {}
-    ~Recorded() { release_recorded(work_); }
-    Recorded(const Recorded&) = delete;
-    Recorded& operator=(const Recorded&) = delete;
-    RecordedWork get() const { return work_; }
-
-  private:
-    RecordedWork work_;
-};
 
 std::vector<double> read(const void* from, Type type, const std::vector<ExpectedNumber>& places) {
     std::vector<double> elements;
@@ -73,16 +44,6 @@ std::vector<double> read(const void* from, Type type, const std::vector<Expected
 }
 
 }  // namespace
-
-TrialStream::TrialStream() : stream_(open_stream(nullptr)) {}
-TrialStream::~TrialStream() {
-    close_stream(stream_);
-}
-
-TrialMemory::TrialMemory(std::int64_t bytes) : data_(allocate(bytes)), bytes_(bytes) {}
-TrialMemory::~TrialMemory() {
-    release(data_, bytes_);
-}
 
 CudnnTrial::CudnnTrial(const CudnnSession& session, const CudnnProblem& problem, std::int64_t workspace_bytes)
     : session_(session),
@@ -160,65 +121,6 @@ void CudnnTrial::run(const ChosenPlan& chosen) {
         batch_norm_statistics(stream, tensors_.dst, kEpsilon, statistics, {}, statistics_scratch_.data());
 }
 
-bool CudnnTrial::runs(const ChosenPlan& chosen) {
-    try {
-        run(chosen);
-    } catch (const std::runtime_error&) {
-        return false;
-    }
-    synchronise(stream_.get());
-    return true;
-}
-
-std::optional<double> CudnnTrial::seconds(const ChosenPlan& chosen) {
-    if (!runs(chosen) || !records(chosen)) return std::nullopt;
-    const Event before, after;
-    const auto queue = static_cast<cudaStream_t>(stream_.get().handle);
-    double best = 1e30;
-    for (int round = 0; round < kRounds; ++round) {
-        check(cudaEventRecord(before.get(), queue), "measuring a plan");
-        for (int i = 0; i < kRuns; ++i) run(chosen);
-        check(cudaEventRecord(after.get(), queue), "measuring a plan");
-        synchronise(stream_.get());
-        float milliseconds = 0;
-        check(cudaEventElapsedTime(&milliseconds, before.get(), after.get()), "measuring a plan");
-        best = std::min(best, milliseconds * 1e-3 / kRuns);
-        if (best > kTooSlow * fastest_) break;
-    }
-    fastest_ = std::min(fastest_, best);
-    return best;
-}
-
-/// Steps are recorded as CUDA graphs, and some engines do what a recording forbids.
-bool CudnnTrial::records(const ChosenPlan& chosen) {
-    const Stream stream = stream_.get();
-    begin_recording(stream);
-    bool queued = true;
-    try {
-        run(chosen);
-    } catch (const std::runtime_error&) {
-        queued = false;
-    }
-    try {
-        const Recorded work(end_recording(stream));
-        if (!queued) return false;
-        replay(stream, work.get());
-        synchronise(stream);
-    } catch (const std::runtime_error&) {
-        return false;
-    }
-    return true;
-}
-
-std::uint64_t CudnnTrial::checksum(const void* result, std::int64_t bytes) {
-    std::uint64_t sum = 0;
-    set_zero(stream_.get(), sum_.data(), sizeof sum);
-    add_checksum(stream_.get(), result, bytes, static_cast<std::uint64_t*>(sum_.data()));
-    copy_to_host(stream_.get(), sum_.data(), &sum, sizeof sum);
-    synchronise(stream_.get());
-    return sum;
-}
-
 /// Of a weight, (O, C / groups, kernel), from its place in (O, kernel, C / groups).
 std::int64_t CudnnTrial::plain_place(std::int64_t packed) const {
     const std::int64_t inputs = problem_.inputs(), taps = problem_.taps();
@@ -231,7 +133,7 @@ std::string CudnnTrial::wrong(const ChosenPlan& chosen) {
     const auto expected = weights ? expected_weight_gradient(noise, kCheckedWeights)
                           : data  ? expected_data_gradient(noise, kCheckedNumbers)
                                   : expected_forward(noise, kCheckedNumbers);
-    const bool plain = weights && !chosen.packs_gradient();  // which own kernels leave as the parameters' gradient lies
+    const bool plain = weights && !chosen.packs_gradient();  // as the parameters' gradient lies
     const void* result = plain ? plain_weights_.data() : weights ? weights_.data() : data ? src_.data() : dst_.data();
     const Type type = plain ? Type::f32 : problem_.type;
     auto places = expected;
@@ -241,7 +143,7 @@ std::string CudnnTrial::wrong(const ChosenPlan& chosen) {
     const auto once = [&] {
         fill();
         run(chosen);
-        return checksum(result, count * bytes_of(type));
+        return trial_checksum(stream_.get(), result, count * bytes_of(type), sum_.data());
     };
     const std::uint64_t first = once();
     std::string difference = first_difference(expected, read(result, type, places), allowed(problem_));
