@@ -44,7 +44,7 @@ function(iwseg_add_cuda_kernels)
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/*.cu)
     target_sources(iwseg_kernels PRIVATE ${sources})
     target_include_directories(iwseg_kernels SYSTEM PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:${CUDNN_INCLUDE}>)
-    target_link_libraries(iwseg_kernels PRIVATE CUDA::cudart_static CUDA::cublas ${CUDNN_LIBRARY})
+    target_link_libraries(iwseg_kernels PRIVATE CUDA::cudart_static CUDA::cublas CUDA::cublasLt ${CUDNN_LIBRARY})
     set_target_properties(iwseg_kernels PROPERTIES CUDA_COMPILER_LAUNCHER
         ${PROJECT_SOURCE_DIR}/cmake/keep_resource_report.sh)
     # -fmad stays on: kernels are held to references in double precision, not to the CPU's bits.

@@ -10,7 +10,7 @@ if(IWSEG_ONEDNN)
     string(PREPEND system_libraries "-ldnnl ")
 endif()
 if(IWSEG_HAS_CUDA)
-    string(APPEND system_libraries " -L${CUDAToolkit_LIBRARY_DIR} -lcudart_static -lcublas ${CUDNN_LIBRARY} -lrt")
+    string(APPEND system_libraries " -L${CUDAToolkit_LIBRARY_DIR} -lcudart_static -lcublas -lcublasLt ${CUDNN_LIBRARY} -lrt")
 endif()
 set(predicting_libraries "-liwseg_models -liwseg_engine -liwseg_kernels ${components_libraries} ${system_libraries}")
 

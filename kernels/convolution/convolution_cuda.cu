@@ -10,10 +10,10 @@
 #include "kernels/elementwise/elementwise.h"
 
 // Convolutions on a GPU: the network's two ends by own kernels, all others by plans of cuDNN's, with channels
-// innermost, or by own kernels where these were measured to be faster, those for few channels or for any kernel,
-// stride and groups (kernels/convolution/own_engines.h). Weights are packed as
-// they change, at each step: for all convolutions at once where the caller does that, else at each call. A sum is part
-// of the convolution, a bias too where cuDNN offers it.
+// innermost, or by what was measured to be faster: own kernels for few channels or for any kernel, stride and groups
+// (kernels/convolution/own_engines.h), or cuBLASLt's products of matrices (kernels/convolution/product.h). Weights are
+// packed as they change, at each step: for all convolutions at once where the caller does that, else at each call. A
+// sum is part of the convolution, a bias too where cuDNN offers it.
 namespace iwseg::cuda {
 namespace {
 
@@ -26,7 +26,7 @@ struct PassPlans {
 };
 
 std::string name_of(const ChosenPlan& plan) {
-    return (plan.own != OwnEngine::none ? "" : "cudnn ") + plan.engine();
+    return (plan.is_cudnns() ? "cudnn " : "") + plan.engine();
 }
 
 class CudnnConvolution final : public Convolution {
@@ -146,7 +146,7 @@ PassTensors CudnnConvolution::with_weights(Stream stream, const float* weights, 
 WeightForm CudnnConvolution::weight_form() const {
     WeightForm form;
     form.packed = forward_ || data_;
-    // Own kernels read packed weights, but a plain bias, and leave a plain gradient.
+    // Own kernels read packed weights, but a plain bias, and leave a plain gradient, as products do.
     form.packed_bias = forward_ && forward_->packs_bias();
     form.packed_gradient = weights_ && weights_->packs_gradient();
     form.type = options_.src_type;

@@ -10,6 +10,7 @@
 #include "kernels/device/backend.h"
 #include "tests/cuda_standin/card.h"
 #include "tests/cuda_standin/cudnn_engines.h"
+#include "tests/cuda_standin/product_algorithms.h"
 
 namespace iwseg {
 
@@ -22,6 +23,7 @@ class CudaHost : public testing::Test {
         ::setenv("XDG_CACHE_HOME", folder_.c_str(), 1);
         standin::insert_card();
         standin::offer_engines(standin::usual_engines());
+        standin::offer_algorithms(standin::usual_algorithms());
     }
     ~CudaHost() override {
         std::error_code ignored;

@@ -43,6 +43,8 @@ Engine engine(std::int64_t index, double seconds) {
 
 class EngineChoice : public CudaHost {
   protected:
+    EngineChoice() { standin::offer_algorithms({}); }  // of cuBLASLt, which have tests of their own
+
     /// The forward engine chosen, or "direct".
     static std::string chosen(const ConvolutionOptions& options) {
         const std::string text = make(options)->implementation();

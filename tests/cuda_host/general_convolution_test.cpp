@@ -19,6 +19,8 @@ constexpr const char* kAllGeneral = "forward general, data general, weights gene
 
 class GeneralConvolution : public CudaHost {
   protected:
+    GeneralConvolution() { standin::offer_algorithms({}); }  // of cuBLASLt, which have tests of their own
+
     ConvolutionOptions options(const Sides& kernel, const Sides& stride = 1, std::int64_t groups = 1,
                                bool padded = true) {
         const auto side = [&] { return 3 + static_cast<std::int64_t>(random_() % 6); };

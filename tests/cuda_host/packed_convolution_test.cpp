@@ -173,6 +173,27 @@ TEST_F(PackedConvolution, OfAnyKernelByOwnKernelsLeavesAPlainGradient) {
         }
 }
 
+// Products of matrices read weights and bias packed, and leave the gradient plain, unrounded.
+TEST_F(PackedConvolution, ByProductsLeavesAPlainGradient) {
+    standin::offer_engines({});
+    for (const Type type : {Type::f32, Type::bf16})
+        for (const Write write : {Write::overwrite, Write::accumulate})
+            for (const int kernel : {1, 2}) {
+                ConvolutionOptions blocks = options(type, true, write);
+                blocks.kernel = blocks.stride = kernel, blocks.padded = kernel == 1;
+                blocks.src.d *= kernel, blocks.src.h *= kernel, blocks.src.w *= kernel;
+                Passes passes(blocks, 1);
+                EXPECT_TRUE(passes.convolution().implementation().starts_with("forward cublaslt"));
+                EXPECT_TRUE(passes.form().packed && passes.form().packed_bias);
+                EXPECT_FALSE(passes.form().packed_gradient);
+                const auto plain = passes.run(false, false);
+                EXPECT_EQ(passes.run(true, false), plain);
+                if (write == Write::accumulate) {
+                    EXPECT_EQ(passes.run(true, true), plain);
+                }
+            }
+}
+
 // Of one convolution, some passes may be cuDNN's and others not.
 TEST_F(PackedConvolution, UnpacksAGradientOfCudnnsBesideNarrowPasses) {
     Engine weights_only = plain();

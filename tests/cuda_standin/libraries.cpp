@@ -13,7 +13,9 @@ struct cublasContext {
 };
 
 const char* cublasGetStatusString(cublasStatus_t status) {
-    return status == CUBLAS_STATUS_SUCCESS ? "the operation completed successfully" : "an internal operation failed";
+    return status == CUBLAS_STATUS_SUCCESS         ? "the operation completed successfully"
+           : status == CUBLAS_STATUS_NOT_SUPPORTED ? "the requested functionality is not supported"
+                                                   : "an internal operation failed";
 }
 
 cublasStatus_t cublasCreate(cublasHandle_t* handle) {

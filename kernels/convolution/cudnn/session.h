@@ -13,6 +13,8 @@
 
 namespace iwseg::cuda {
 
+class MatrixProduct;
+
 /// Own kernels that are engines beside cuDNN's (kernels/convolution/own_engines.h).
 enum class OwnEngine : std::uint8_t { none, narrow, general };
 
@@ -21,13 +23,18 @@ struct ChosenPlan {
     CudnnProblem problem;    ///< what cuDNN computes
     bool adds_bias = false;  ///< an own kernel adds the bias after it
     CudnnPlan plan;
-    OwnEngine own = OwnEngine::none;  ///< which of ours computes it: of plan, the workspace alone is set
+    /// Which of ours, or cuBLASLt's (kernels/convolution/product.h), computes it: of plan, the workspace alone is set.
+    OwnEngine own = OwnEngine::none;
+    std::shared_ptr<const MatrixProduct> product = {};
 
+    bool is_cudnns() const { return own == OwnEngine::none && !product; }
     /// As the file of chosen plans has it.
     std::string engine() const;
+    /// Whose the engine is, for people.
+    const char* owner() const { return is_cudnns() ? "cuDNN's" : product ? "cuBLASLt's" : "own"; }
     /// Whether it reads the bias, and leaves the gradient of weights, packed as weights are.
     bool packs_bias() const { return problem.bias && own == OwnEngine::none; }
-    bool packs_gradient() const { return own == OwnEngine::none; }
+    bool packs_gradient() const { return is_cudnns(); }
     bool leaves_sums() const { return problem.sums && own == OwnEngine::narrow; }
     bool normalises() const { return problem.normalises && own == OwnEngine::narrow; }
 };
@@ -41,7 +48,7 @@ struct PassTensors {
     void* packed_bias = nullptr;
     void* workspace = nullptr;
     View summand = {};                  ///< what a forward pass that accumulates adds to; without data: dst
-    float* plain_weights = nullptr;     ///< (O, C / groups, kernel): where own kernels leave the gradient of weights
+    float* plain_weights = nullptr;     ///< (O, C / groups, kernel): the gradient of weights, by all but cuDNN's
     float* sums = nullptr;              ///< where a plan leaves them that does
     NarrowPrologue normalisation = {};  ///< of src, for a plan that applies it
 };

@@ -9,8 +9,10 @@
 #include "kernels/convolution/cudnn/trial.h"
 #include "kernels/convolution/own_engines.h"
 #include "kernels/convolution/plan_choice.h"
+#include "kernels/convolution/product.h"
 #include "kernels/convolution/weights.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/matrix_product.h"
 #include "kernels/elementwise/elementwise.h"
 
 namespace iwseg::cuda {
@@ -57,11 +59,12 @@ void CudnnSession::leave_stream() const noexcept {
 }
 
 std::string ChosenPlan::engine() const {
-    return own == OwnEngine::none ? plan.engine.text() : name_of(own);
+    return product ? product->text() : own == OwnEngine::none ? plan.engine.text() : name_of(own);
 }
 
 void CudnnSession::run(Stream stream, const ChosenPlan& chosen, const PassTensors& tensors) const {
     const CudnnProblem& problem = chosen.problem;
+    if (chosen.product) return run_product(stream, chosen, tensors);
     if (chosen.own != OwnEngine::none) return run_own(stream, chosen, tensors);
     const View summand = tensors.summand.data ? tensors.summand : tensors.dst;
     if (problem.accumulate && summand.data != tensors.dst.data) copy(stream, summand, tensors.dst);
@@ -115,6 +118,7 @@ CudnnSession::Chosen CudnnSession::restore(const PlanFile& file, const std::vect
     if (!(in >> form >> text) || form >= forms.size()) return nullptr;
     for (ChosenPlan& own : own_plans(wanted, target_))
         if (text == own.engine()) return std::make_shared<ChosenPlan>(std::move(own));
+    if (auto product = product_plan(wanted, text)) return std::make_shared<ChosenPlan>(std::move(*product));
     const auto engine = CudnnEngine::parse(text);
     if (!engine) return nullptr;
     auto plan = CudnnPlanSearch(target_, forms[form]).plan(*engine, why_not);
@@ -134,6 +138,7 @@ std::vector<ChosenPlan> CudnnSession::plans(const CudnnProblem& wanted) const {
                 all.push_back({form, wanted.bias && !form.bias, std::move(*plan)});
         }
     }
+    for (ChosenPlan& product : product_plans(wanted)) all.push_back(std::move(product));
     for (ChosenPlan& own : own_plans(wanted, target_)) all.push_back(std::move(own));
     return all;
 }
@@ -186,9 +191,8 @@ CudnnSession::Chosen CudnnSession::fastest(std::vector<ChosenPlan>& all, const C
         },
         [&](std::size_t i) { return trial.wrong(all[i]); },
         [&](std::size_t i, const std::string& what) {
-            std::fprintf(stderr, "iwseg: %sengine %s is wrong for convolution %s (%s); it is not used\n",
-                         all[i].own != OwnEngine::none ? "own " : "cuDNN's ", all[i].engine().c_str(),
-                         all[i].problem.name().c_str(), what.c_str());
+            std::fprintf(stderr, "iwseg: %s engine %s is wrong for convolution %s (%s); it is not used\n",
+                         all[i].owner(), all[i].engine().c_str(), all[i].problem.name().c_str(), what.c_str());
         });
     return best ? std::make_shared<ChosenPlan>(std::move(all[*best])) : nullptr;
 }
@@ -203,7 +207,7 @@ void CudnnSession::keep(const PlanFile& file, const std::vector<CudnnProblem>& f
                         const ChosenPlan& chosen) {
     const auto form = std::find_if(forms.begin(), forms.end(),
                                    [&](const CudnnProblem& one) { return one.name() == chosen.problem.name(); });
-    const auto number = chosen.own != OwnEngine::none ? 0 : form - forms.begin();
+    const auto number = chosen.is_cudnns() ? form - forms.begin() : 0;
     if (file.store(key(wanted), std::to_string(number) + " " + chosen.engine())) return;
     if (std::exchange(complained_of_file_, true)) return;
     const std::string place = file.path().empty() ? "a file, as HOME is not set" : file.path();

@@ -1,5 +1,5 @@
-// Every call of CUDA's runtime and of cuDNN fails once, in turn: what was under way ends in one sentence, or goes on to
-// the right result; nothing is left on the card; and the same work done again is right.
+// Every call of CUDA's runtime, of cuDNN and of cuBLASLt fails once, in turn: what was under way ends in one sentence,
+// or goes on to the right result; nothing is left on the card; and the same work done again is right.
 #include <fmt/format.h>
 
 #include <cstring>
@@ -31,6 +31,15 @@ ConvolutionOptions convolution(bool plain) {
     options.src = {1, 6, 3, 3, 4};
     options.dst_channels = 6;
     if (!plain) options.kernel = {1, 3, 3}, options.stride = {1, 2, 2}, options.groups = 2;
+    return options;
+}
+
+/// One that is a product of matrices, where cuDNN has nothing for it.
+ConvolutionOptions product() {
+    ConvolutionOptions options;
+    options.src = {1, 6, 4, 2, 4};
+    options.dst_channels = 6;
+    options.kernel = options.stride = 2, options.padded = false;
     return options;
 }
 
@@ -70,6 +79,16 @@ TEST_F(CudaFailures, OfAConvolutionAndTheChoiceOfItsPlans) {
     for (const bool plain : {true, false})
         fail_in_turn([=] { return convolve(convolution(plain)); }, 1000, standin::Failure::once, 1e-5f);
     testing::internal::GetCapturedStderr();
+}
+
+TEST_F(CudaFailures, OfAProductOfMatricesAndTheChoiceOfIt) {
+    standin::offer_engines({});
+    testing::internal::CaptureStderr();
+    for (const standin::Failure failure :
+         {standin::Failure::once, standin::Failure::memory, standin::Failure::for_good})
+        fail_in_turn([] { return convolve(product()); }, 4, failure, 1e-5f);
+    testing::internal::GetCapturedStderr();
+    EXPECT_GT(standin::algorithm_runs()[21], 0);
 }
 
 TEST_F(CudaFailures, OfMemoryForAConvolution) {

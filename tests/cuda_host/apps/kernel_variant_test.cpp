@@ -104,6 +104,19 @@ TEST_F(KernelVariant, TheListNamesThemInAPlansOrderAndLaunchesNone) {
               std::string::npos);
 }
 
+TEST_F(KernelVariant, ProductsOfMatricesAreListedBehindCudnnsAndAreRight) {
+    standin::offer_engines({{.index = 7}});
+    for (const std::string form : {"--kernel-size 1", "--kernel-size 2 --stride 2 --unpadded"}) {
+        const std::string of = " --shape 1 16 4 6 8 --out-channels 8 " + form;
+        const std::string list = run("convolution_forward" + of + " --variant list");
+        EXPECT_NE(list.find("   1  cublaslt130100:15,0,10001000100010  tried; "), std::string::npos) << list;
+        EXPECT_NE(list.find("   2  cublaslt130100:7,0,10001000100010   tried; "), std::string::npos) << list;
+        for (const std::string pass : kPasses)
+            for (int i = 0; i < 4; ++i)
+                EXPECT_NO_THROW(run(pass + of + " --check --variant " + std::to_string(i))) << pass << form << i;
+    }
+}
+
 TEST_F(KernelVariant, OfOtherKernelsStridesAndGroupsAreRightToo) {
     standin::offer_engines(three_engines());
     for (const std::string form : {"--kernel-size 1 3 3 --stride 1 2 2", "--kernel-size 5 --groups 4",
