@@ -17,6 +17,7 @@
 #include "kernels/elementwise/dropout.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/elementwise/linear.h"
+#include "kernels/elementwise/linear_layer.h"
 #include "kernels/elementwise/multiply.h"
 #include "kernels/elementwise/prelu.h"
 #include "kernels/elementwise/reorder.h"
@@ -62,8 +63,8 @@
     X(clip_scratch_bytes) X(average_values) X(take_staged) X(cut_patches) X(extract_patch) \
     X(extract_patch_scratch_bytes) X(accumulate_patch) X(average_patches) X(copy_channels) X(multiply) X(sum_windows) \
     X(spread_windows) X(channel_mean) X(channel_mean_scratch_bytes) X(softmax) X(softmax_backward) X(linear) \
-    X(linear_backward_data) X(linear_backward_weights) X(dropout) X(prelu) X(prelu_scratch_bytes) X(prelu_backward) \
-    X(split_classes) X(split_classes_backward)
+    X(linear_backward_data) X(linear_backward_weights) X(make_linear) X(dropout) X(prelu) X(prelu_scratch_bytes) \
+    X(prelu_backward) X(split_classes) X(split_classes_backward)
 // clang-format on
 
 namespace iwseg {

@@ -6,6 +6,7 @@
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/vector_clones.h"
 #include "kernels/device/dispatch.h"
+#include "kernels/elementwise/linear_layer.h"
 
 namespace iwseg::cpu {
 namespace {
@@ -86,6 +87,10 @@ void linear_backward_weights(Stream stream, View x, View diff_y, float* diff_wei
             if (diff_bias) diff_bias[o] = of_bias;
         });
     });
+}
+
+std::unique_ptr<LinearLayer> make_linear(Stream, const LinearForm&) {
+    return nullptr;
 }
 
 }  // namespace iwseg::cpu

@@ -3,9 +3,10 @@
 
 #include "kernels/convolution/direct.h"
 #include "kernels/convolution/narrow.h"
+#include "kernels/elementwise/linear_layer.h"
 
-// On the executor every convolution is one of ours, as cuDNN has no source to run: those of few channels in bf16 the
-// narrow ones, else direct ones.
+// On the executor every convolution and linear layer is one of ours, as cuDNN and cuBLASLt have no source to run: of
+// convolutions those of few channels in bf16 the narrow ones, else direct ones.
 namespace iwseg::simt {
 
 std::unique_ptr<Convolution> make_convolution(Stream, const ConvolutionOptions& options, ConvolutionPasses passes) {
@@ -25,6 +26,10 @@ std::vector<ConvolutionEngine> convolution_engines(Stream, const ConvolutionOpti
 
 Layout preferred_layout(std::int64_t) {
     return Layout::ndhwc;
+}
+
+std::unique_ptr<LinearLayer> make_linear(Stream, const LinearForm&) {
+    return nullptr;
 }
 
 }  // namespace iwseg::simt
