@@ -229,7 +229,8 @@ void require_supported(const Found& found, MonaiNetwork network, const std::stri
                 throw InputError(file + " upsamples by " + mode +
                                  ", which is not supported: deconv and nontrainable are");
     for (const std::string& name : found.names) {
-        const std::string above = "upcat_1.upsample.";
+        // At the first level, whose channels stay as many, MONAI has nothing to learn there.
+        const std::string above = "upcat_4.upsample.";
         if (!name.starts_with(above) || name.starts_with(above + "deconv.")) continue;
         const std::string part = name.substr(above.size(), name.find('.', above.size()) - above.size());
         throw InputError(file + " upsamples by " + (part == "preconv" ? "nontrainable" : part) +

@@ -19,6 +19,7 @@ struct KeyText {
     }
     /// Of values that a table lists, which lives as long as the program.
     KeyText(const std::string& values, const char* what) : unit(values.c_str()), meaning(what) {}
+    KeyText(std::string&&, const char*) = delete;
 };
 
 /// The one list of keys: reading, writing, comparing and the documents all walk it. visit(name, value, KeyText).

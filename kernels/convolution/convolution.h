@@ -16,7 +16,8 @@
 namespace iwseg {
 
 /// How a CPU multiplies bf16 operands: by its own bf16 instructions, or widened to f32 first, which is faster on
-/// processors without them.
+/// processors without them: then weights of direct sums are rounded to bf16 all the same, those that Winograd's
+/// transforms take are not.
 enum class Bf16Operands : std::uint8_t { fastest, native, widened };
 
 /// Channels of a source, the first ones, that need not lie in memory as a whole: a convolution may have their planes
@@ -32,7 +33,7 @@ using MakePlanes = std::function<void(std::int64_t first, View planes)>;
 /// A convolution, of which geometry.h says what it joins.
 struct ConvolutionOptions : ConvolutionGeometry {
     Layout src_layout = Layout::ncdhw, dst_layout = Layout::ncdhw;
-    Type src_type = Type::f32, dst_type = Type::f32;  ///< operands are of the type src is stored in; sums are f32
+    Type src_type = Type::f32, dst_type = Type::f32;  ///< sums are f32; of operands see bf16_operands
     bool bias = false;
     Write write = Write::overwrite;  ///< accumulate: the result is added to a summand, a residual sum for free
     /// A batch normalisation reads the result: sums for its statistics are wanted beside it (Convolution::sums_bytes).

@@ -37,7 +37,8 @@ bool is_row_convolution(const ConvolutionOptions& options) {
 /// Whether rows are of one voxel, of f32: tiles of 2x2 results are half empty there, and rows' registers nearly so.
 /// Taps were 1.2 to 2 times faster than the next, with 32 channels of 64 x 64 x 1.
 bool has_rows_of_one_voxel(const ConvolutionOptions& options) {
-    return options.src.w == 1 && winograd_convolution_works(options) && tap_convolution_works(options);
+    return options.src.w == 1 && operand_type(options) == Type::f32 && winograd_convolution_works(options) &&
+           tap_convolution_works(options);
 }
 
 /// Whether bf16 is widened for what our tiles multiply in f32.
@@ -138,7 +139,8 @@ class ByPass final : public Convolution {
 ///   (16 to 32 channels, kernel 3), and 1.0 to 1.1 times in f32 at stride 1;
 /// - gradients of the source in groups, 1.2 times in f32;
 /// - all passes of bf16 that is widened to f32, up to 1.7 times, since for oneDNN whole tensors are widened first, and
-///   in 1x1x1 up to 3 times (a Xeon with AVX-512 alone);
+///   in 1x1x1 up to 3 times; results and gradients of a source of 256 channels of 4^3, which rows compute in f32, 1.4
+///   times rows (a Xeon with AVX-512 alone);
 /// - all passes of f32 where rows are of one voxel.
 /// In the others oneDNN is ahead, 1.02 to 1.4 times. With blocks of 8, which are for AVX2, some of them it has by its
 /// reference alone.
@@ -233,7 +235,7 @@ std::vector<ConvolutionEngine> convolution_engines(Stream stream, const Convolut
         std::stable_partition(engines.begin(), engines.end(), [](const ConvolutionEngine& one) {
             return one.name.starts_with("taps") && !one.name.starts_with("taps, AVX2");
         });
-    if (winograd_is_faster(options, pass))
+    if (winograd_is_faster(options, pass) && !amx_convolution_works(options))
         std::stable_partition(engines.begin(), engines.end(),
                               [](const ConvolutionEngine& one) { return one.name.starts_with("winograd"); });
     engines.at(0).choice = "taken";

@@ -1,4 +1,5 @@
 // The operations of the network but batch normalisation, on every backend, in every layout and type.
+#include "kernels/convolution/operands.h"
 #include "kernels/cpu/thread_pool.h"
 #include "tests/support/operation_forms.h"
 
@@ -21,6 +22,8 @@ TEST_P(Operations, ConvolutionAndItsGradients) {
             options.src_type = options.dst_type = GetParam().type;
             options.bias = accumulate;
             options.write = accumulate ? Write::accumulate : Write::overwrite;
+            // Winograd's products of pairs round more than the result (tests/kernels/winograd_pairs_test.cpp).
+            if (kernel == 3) options.bf16_operands = Bf16Operands::widened;
             const auto convolution = device().make_convolution({}, options, {});
             const auto work = scratch(convolution->scratch_bytes());
             Array x = noise(src);
@@ -319,7 +322,7 @@ TEST(Convolution, NativeBf16EqualsWidenedWhereTheProcessorHasIt) {
     options.src_type = options.dst_type = Type::bf16;
     options.bf16_operands = Bf16Operands::native;
     const auto native = cpu::make_convolution({}, options, {});
-    if (native->implementation().find("widened") != std::string::npos) GTEST_SKIP() << "needs AVX-512";
+    if (cpu::operand_type(options) != Type::bf16) GTEST_SKIP() << "needs AVX-512 with BF16, or AVX-512 and oneDNN";
     options.bf16_operands = Bf16Operands::widened;
     const auto widened = cpu::make_convolution({}, options, {});
     Array x(options.src);
@@ -335,11 +338,12 @@ TEST(Convolution, NativeBf16EqualsWidenedWhereTheProcessorHasIt) {
         convolution->forward({}, src.view(), weights.data(), nullptr, to->view(), scratch.data());
         convolution->backward_weights({}, src.view(), src.view(), gradient->data(), nullptr, scratch.data());
     }
-    expect_close(a.array(), b.array(), 8e-3);  // one rounding to bf16, 2^-8 at worst
+    // One rounding to bf16, 2^-8 at worst, and what Winograd's products of pairs round before, 0.44 % of a result.
+    expect_close(a.array(), b.array(), 2e-2);
     for (std::size_t i = 0; i < ga.size(); ++i) EXPECT_NEAR(ga[i], gb[i], 1e-2);
     for (auto& [convolution, to] : {std::pair{native.get(), &a}, std::pair{widened.get(), &b}})
         convolution->backward_data({}, src.view(), weights.data(), to->view(), scratch.data());
-    expect_close(a.array(), b.array(), 8e-3);
+    expect_close(a.array(), b.array(), 2e-2);
 }
 
 }  // namespace

@@ -32,6 +32,8 @@ struct UnetTop {
     int channels = 16, below = 24;
     bool residual = false;  ///< the first convolution of what is concatenated is added to the skip connection
     bool nested = false;    ///< what is concatenated is so once more
+    bool bf16 = false;
+    bool projects = false;  ///< a convolution of one voxel comes before the last
 };
 
 class PlaneSlabs : public testing::Test {
@@ -65,9 +67,10 @@ class PlaneSlabs : public testing::Test {
         else
             x = convolved(both, top.channels, 1);
         x = convolved(x, top.channels, 1);
+        if (top.projects) x = leaky_relu(conv(x, {.channels = top.channels, .kernel = 1}));
         const Tensor logits = conv(x, {.channels = 2, .kernel = 1});
         Parameters parameters;
-        CompileOptions options{.keep = {logits}, .minimise = {}};
+        CompileOptions options{.bf16 = top.bf16, .keep = {logits}, .minimise = {}};
         if (alone) options.keep.push_back(both);
         Compiled made = compile(graph, context_, parameters, options);
         parameters.place(context_.backend(), context_.stream(), false);
@@ -104,15 +107,20 @@ TEST_F(PlaneSlabs, GiveTheSameBytesInASmallerArena) {
                             {{.image = {1, 1, 32, 64, 72}, .channels = 32, .below = 64}, true},
                             {{.image = {1, 1, 32, 96, 88}, .residual = true}, true},
                             {{.image = {1, 1, 32, 96, 88}, .nested = true}, false},
+                            {{.image = {1, 1, 32, 96, 88}, .bf16 = true}, true},
+                            {{.image = {1, 1, 32, 96, 88}, .bf16 = true, .projects = true}, true},
                             {{{1, 1, 74, 64, 64}}, false}}) {  // 74 planes cannot be divided into slabs of pairs
         SCOPED_TRACE("seed " + std::to_string(seed_) + ", depth " + std::to_string(one.top.image.d) +
                      (one.top.residual ? ", residual"
                       : one.top.nested ? ", nested"
-                                       : ""));
+                                       : "") +
+                     (one.top.bf16 ? ", bf16" : "") + (one.top.projects ? ", with 1x1x1" : ""));
         const Ran slabs = run(one.top, false), alone = run(one.top, true);
         EXPECT_EQ(slabs.makes, one.makes);
         EXPECT_FALSE(alone.makes);
-        EXPECT_GE(slabs.over, one.top.residual ? 0 : 1);  // a sum goes to where its summand lies
+        EXPECT_GE(slabs.over, one.top.residual   ? 0  // a sum goes to where its summand lies
+                              : one.top.projects ? 2
+                                                 : 1);
         EXPECT_EQ(alone.over, 0);
         EXPECT_LT(slabs.bytes, alone.bytes);
         EXPECT_TRUE(slabs.logits == alone.logits);

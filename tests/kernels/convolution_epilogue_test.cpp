@@ -183,13 +183,19 @@ double magnitude_of(const Trial& t, const Array& sums, const Array& expected) {
     return std::max({largest_of(sums), largest_of(expected), scale * largest_of(t.x)});
 }
 
+/// Whether an engine of this name rounds what Winograd's transforms make of bf16.
+bool rounds_transforms(const std::string& name) {
+    return name.starts_with("winograd, bf16") && !name.ends_with("widened");
+}
+
 void expect_near(const Array& got, const Array& expected, double allowed) {
     for (std::size_t i = 0; i < expected.values.size(); ++i)
         ASSERT_NEAR(got.values[i], expected.values[i], allowed) << "place " << i;
 }
 
 // Of the magnitude: f32 sums of some thousand products, 2e-5. bf16: weights are rounded to 2^-9 of themselves, as
-// is each result, and what is beside is made of sums before they are rounded: 8e-3.
+// is each result, and what is beside is made of sums before they are rounded: 8e-3. Where Winograd's transforms are
+// multiplied in pairs of bf16 they are rounded too: 2e-2.
 TEST_F(ConvolutionEpilogue, EqualsDoublePrecisionByEveryEngine) {
     std::set<std::string> engines;
     for (const Kind& kind : kKinds)
@@ -203,9 +209,9 @@ TEST_F(ConvolutionEpilogue, EqualsDoublePrecisionByEveryEngine) {
                 const Left left = run(convolution, t);
                 EXPECT_TRUE(left.padding_is_zero);
                 const bool beside = t.options.epilogue.beside;
-                const double largest = magnitude_of(t, sums, expected);
-                expect_near(left.dst, beside ? sums : expected, error * largest);
-                if (beside) expect_near(left.beside, expected, 3 * error * largest);
+                const double allowed = (rounds_transforms(name) ? 2e-2 : error) * magnitude_of(t, sums, expected);
+                expect_near(left.dst, beside ? sums : expected, allowed);
+                if (beside) expect_near(left.beside, expected, 3 * allowed);
             });
         }
     std::set<std::string> expected{"projection", "tiles"};
@@ -279,10 +285,12 @@ TEST_F(ConvolutionEpilogue, LeavesWhatIsNotFiniteToBeSeen) {
             const Shape voxel{0, 1, 1, 2, 7};
             t.x.at(0, 1, voxel.d, voxel.h, voxel.w) = value;
             const Array expected = t.applied(t.sums());
-            const double allowed =
-                (kind.type == Type::f32 ? 2e-5 : 8e-3) * std::max(largest_of(sums), largest_of(t.applied(sums)));
+            const double largest = std::max(largest_of(sums), largest_of(t.applied(sums)));
             each_engine(t, [&](const std::string& name, Convolution& convolution) {
                 SCOPED_TRACE(kind.name);
+                const double allowed = largest * (kind.type == Type::f32    ? 2e-5
+                                                  : rounds_transforms(name) ? 2e-2
+                                                                            : 8e-3);
                 const Array got = run(convolution, t).dst;
                 reference::each(got.shape, [&](auto n, auto c, auto d, auto h, auto w) {
                     const double here = got.at(n, c, d, h, w), wanted = expected.at(n, c, d, h, w);

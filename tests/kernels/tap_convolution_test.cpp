@@ -194,10 +194,11 @@ TEST_P(TapConvolution, HasTheSameBytesOnAnyNumberOfThreads) {
 TEST_P(TapConvolution, GivesTheSameBytesOverItsSource) {
     const int block = GetParam().layout == Layout::blocked8 ? 8 : 16;
     for (int i = 0; i < 30; ++i) {
-        ConvolutionOptions o =
-            options({below(1, 2), below(1, block), below(1, 9), below(1, 30), below(1, 40)}, below(1, block), 1);
+        // The last is past the caches: 16 MB of f32 and more.
+        const Shape small{below(1, 2), below(1, block), below(1, 9), below(1, 30), below(1, 40)};
+        ConvolutionOptions o = options(i < 29 ? small : Shape{1, block, 33, 128, 129}, below(1, block), 1);
         o.bias = below(0, 1) == 1;
-        o.epilogue = {.wanted = below(0, 1) == 1, .activation = {0.1f}};
+        o.epilogue = {.wanted = i < 29 && below(0, 1) == 1, .activation = {0.1f}};
         o.epilogue.beside = o.epilogue.wanted && below(0, 1);
         if (o.epilogue.beside && below(0, 1)) o.write = Write::accumulate;
         o.in_place = true;
@@ -222,6 +223,11 @@ TEST_P(TapConvolution, GivesTheSameBytesOverItsSource) {
             const View right = o.epilogue.beside ? beside.view() : dst.view();
             const auto bytes = static_cast<std::size_t>(bytes_of(o.dst(), o.dst_type, o.dst_layout));
             EXPECT_EQ(std::memcmp(right.data, lies_over.data, bytes), 0);
+            if (o.epilogue.beside) EXPECT_EQ(std::memcmp(dst.view().data, other.view().data, bytes), 0);
+            const std::vector<unsigned char> used = work.host();
+            EXPECT_TRUE(std::all_of(used.begin() + convolution->scratch_bytes(), used.end(), [](unsigned char byte) {
+                return byte == 0xFF;
+            })) << "written past the scratch";
         }
     }
     ConvolutionOptions o = options({1, block, 2, 3, 4}, block, 1);

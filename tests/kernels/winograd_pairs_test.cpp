@@ -17,7 +17,7 @@ class WinogradPairs : public WinogradConvolution {
         operands_ = Bf16Operands::native;
         const ConvolutionOptions o = options({1, 16, 1, 2, 2}, 16);
         if (cpu::operand_type(o) != Type::bf16 || !cpu::winograd_convolution_works(o))
-            GTEST_SKIP() << "needs AVX-512 with BF16";
+            GTEST_SKIP() << "needs AVX-512 with BF16; their model AVX-512 and oneDNN";
     }
 };
 

@@ -1,5 +1,6 @@
-// Winograd's products of pairs, computed as the processor's instruction does, by AVX-512 without it. Linked in the
-// place of kernels/convolution/winograd/pair_product_cpu.cpp.
+// Winograd's products of pairs by AVX-512 without BF16, as the processor's instruction computes them but for denormal
+// numbers, which that takes for 0, and the last bit. Linked in the place of
+// kernels/convolution/winograd/pair_product_cpu.cpp.
 #include "kernels/convolution/taps/lying_vector.h"
 #include "kernels/convolution/taps/vectors.h"
 #include "kernels/convolution/winograd/product.h"

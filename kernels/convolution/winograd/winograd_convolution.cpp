@@ -45,7 +45,10 @@ class WinogradConvolution final : public Convolution {
     }
 
     std::string implementation() const override {
-        return std::string("winograd") + (vectors_ == Vectors::eight ? std::string(", ") + name_of(vectors_) : "");
+        return std::string("winograd") + (vectors_ == Vectors::eight ? std::string(", ") + name_of(vectors_) : "") +
+               (operand_type(options_) == Type::bf16 ? ", bf16"
+                : options_.src_type == Type::bf16    ? ", bf16 widened"
+                                                     : "");
     }
     std::int64_t scratch_bytes() const override { return aligned(scratch_); }
     bool takes_epilogue() const override { return options_.epilogue.wanted; }
