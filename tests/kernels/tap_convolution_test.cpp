@@ -223,7 +223,9 @@ TEST_P(TapConvolution, GivesTheSameBytesOverItsSource) {
             const View right = o.epilogue.beside ? beside.view() : dst.view();
             const auto bytes = static_cast<std::size_t>(bytes_of(o.dst(), o.dst_type, o.dst_layout));
             EXPECT_EQ(std::memcmp(right.data, lies_over.data, bytes), 0);
-            if (o.epilogue.beside) EXPECT_EQ(std::memcmp(dst.view().data, other.view().data, bytes), 0);
+            if (o.epilogue.beside) {
+                EXPECT_EQ(std::memcmp(dst.view().data, other.view().data, bytes), 0);
+            }
             const std::vector<unsigned char> used = work.host();
             EXPECT_TRUE(std::all_of(used.begin() + convolution->scratch_bytes(), used.end(), [](unsigned char byte) {
                 return byte == 0xFF;
