@@ -36,9 +36,10 @@ if(IWSEG_STATIC)
     endif()
     set(CMAKE_FIND_LIBRARY_SUFFIXES .a)
     target_link_options(iwseg_flags INTERFACE -static-libstdc++ -static-libgcc)
-    # Addresses that the loader fills in take a few bits each in place of 24 bytes: with glibc 2.36 and newer.
+    # Addresses that the loader fills in take a few bits each in place of 24 bytes: with glibc 2.36 and newer. A linker that
+    # cannot do so for this processor only warns.
     include(CheckLinkerFlag)
-    check_linker_flag(CXX LINKER:-z,pack-relative-relocs IWSEG_HAS_RELR)
+    check_linker_flag(CXX LINKER:--fatal-warnings,-z,pack-relative-relocs IWSEG_HAS_RELR)
     if(IWSEG_HAS_RELR)
         target_link_options(iwseg_flags INTERFACE LINKER:-z,pack-relative-relocs)
     endif()

@@ -2,8 +2,7 @@
 # Installs what the build needs from Debian's packages; touches nothing, and needs no network, when all is there.
 # usage: scripts/setup.sh                            on Debian 12 or newer, and on Ubuntu 24.04 or newer
 #        scripts/setup.sh --checks                   the same, and what scripts/check.sh needs
-#        scripts/setup.sh --arm                      the same, and what scripts/arm.sh needs: packages of arm64 beside this
-#                                                    machine's
+#        scripts/setup.sh --arm                      the first, and what scripts/arm.sh needs: a compiler and an emulator
 #        scripts/setup.sh --list fedora|arch|opensuse|conda   prints the command for another system, and installs nothing
 set -euo pipefail
 
@@ -41,14 +40,12 @@ if [[ ${1:-} == --list ]]; then
     list_for "${2:-}"
     exit 0
 fi
+arm=(g++-aarch64-linux-gnu qemu-user googletest)  # GoogleTest's sources
 if [[ ${1:-} == --checks ]]; then
-    packages+=(clang-14 clang-format-14 clang-tidy-14 libomp-14-dev)
+    packages+=(clang-14 clang-format-14 clang-tidy-14 libomp-14-dev "${arm[@]}")
     shift
-fi
-foreign=""
-if [[ ${1:-} == --arm ]]; then
-    packages+=(g++-aarch64-linux-gnu qemu-user libgtest-dev:arm64 libfmt-dev:arm64)
-    foreign=arm64
+elif [[ ${1:-} == --arm ]]; then
+    packages+=("${arm[@]}")
     shift
 fi
 if (($#)); then
@@ -88,8 +85,5 @@ if ((EUID != 0)); then
     as_root=(sudo)
 fi
 echo "Installing from Debian: ${missing[*]}"
-if [[ -n $foreign ]] && ! dpkg --print-foreign-architectures | grep -qx "$foreign"; then
-    "${as_root[@]}" dpkg --add-architecture "$foreign"
-fi
 "${as_root[@]}" apt-get update -qq
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
