@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Checks what scripts/test.sh does not: formatting; the libraries without the applications, built by clang, with their tests,
-# and without oneDNN; how large a program is that needs nothing but the C library; all sources as the release preset compiles
-# them, several in one; clang-tidy on changed files. Says how long each took. Installs what is missing from Debian.
+# and without oneDNN; how large a program is that needs nothing but the C library; tests of kernels for ARM under an emulator;
+# all sources as the release preset compiles them, several in one; clang-tidy on changed files. Says how long each took.
+# Installs what is missing from Debian.
 # usage: scripts/check.sh [--all] [BASE]
 #        BASE: the commit that files have changed since; else where this branch left origin/main, or the tenth commit before
 #        this one, or, where the history is shorter, its beginning
@@ -58,6 +59,9 @@ ctest --test-dir build/library --output-on-failure --tests-regex '^examples$'
 
 begin "the program without oneDNN, alone"
 scripts/lean.sh
+
+begin "the CPU's kernels for ARM, under an emulator"
+scripts/arm.sh
 
 begin "all sources as the release preset joins them, by clang"
 cmake --preset release -B build/joined "${clang[@]}"
