@@ -17,7 +17,7 @@ namespace {
 
 constexpr double kF32 = 4, kI32 = 4, kU8 = 1;  // bytes a voxel
 constexpr double kPacking = 2 * kF32;          // a volume in its file's order, and compressed
-constexpr double kRowsAsBits = 0.1875;         // what labelling of components holds of each row
+constexpr double kRowsAsBits = 0.375;  // what labelling of components holds of each row, at most (connectivity 6)
 
 /// Headers may lie: sizes are multiplied in floating point, and no need is beyond this.
 MemoryNeed need_of(std::string scan, const std::array<std::int64_t, 3>& shape, double bytes) {

@@ -69,7 +69,7 @@ std::int32_t label_volume(Stream stream, const std::uint8_t* mask, const Shape& 
     const std::int32_t count = find_roots(slabs, parent);
     each_slab([&](std::int64_t s) { number_components(connectivity, slabs[s], parent, label); });
     std::vector<std::vector<std::int64_t>> slab_sizes(sizes ? count_of_slabs : 0, std::vector<std::int64_t>(count));
-    const bool past_cache = shape.voxels() * static_cast<std::int64_t>(sizeof(*labels)) > kUncachedBytes;
+    const bool past_cache = !sizes && shape.voxels() * static_cast<std::int64_t>(sizeof(*labels)) > kUncachedBytes;
     each_slab([&](std::int64_t s) {
         const LabelSink sink{labels, sizes ? slab_sizes[s].data() : nullptr, past_cache, sizes == nullptr};
         write_labels(connectivity, slabs[s], mask, shape, parent, label, sink);

@@ -74,7 +74,7 @@ template <class B, const auto& kTouches>
         const std::int32_t our_last = slab.first_run + our_starts.before - 1;
         const std::int32_t their_last = other_slab.first_run + their_starts.before - 1;
         // next: whether it is the other bundle's run that begins after the column.
-        const auto join_at = [&](int column, bool next) {
+        const auto join_at = [&](int column, bool next) __attribute__((always_inline)) {
             const std::uint64_t up_to = ~std::uint64_t{0} >> (63 - column);
             join(parent, our_last + std::popcount(our_starts.bits & up_to),
                  their_last + std::popcount(their_starts.bits & up_to) + static_cast<std::int32_t>(next));

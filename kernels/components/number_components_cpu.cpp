@@ -64,8 +64,8 @@ class PlaneNumbering {
         std::int32_t latest = -1;
         for (std::int32_t run = slab_.first_run_of(bundle); run < slab_.first_run_of(bundle + 1); ++run)
             latest = std::max(latest, root_[run]);
-        if (latest < first_run_) return;  // all begin before the plane
-        std::int64_t* const firsts = firsts_.data() + 1 - first_run_;
+        if (latest < first_run_) return;                  // all begin before the plane
+        std::int64_t* const firsts = firsts_.data() + 1;  // before them that of what began earlier
         for (std::int64_t word = 0; word < slab_.words; ++word) {
             const std::int64_t at = bundle * slab_.words + word;
             const std::uint64_t* const bits = slab_.bits.get() + at * B::kRows;
@@ -80,7 +80,7 @@ class PlaneNumbering {
                     const std::int64_t column = std::countr_zero(bits[r] & columns);
                     voxel = std::min(voxel, row_starts[r] + column + ((column & 64) << 54));  // none: 64, far behind
                 }
-                std::int64_t& first = firsts[std::max(root_[run], first_run_ - 1)];
+                std::int64_t& first = firsts[std::max(root_[run] - first_run_, -1)];
                 first = std::min(first, voxel);
             });
         }

@@ -182,7 +182,10 @@ std::vector<MatrixProduct> matrix_products(const MatrixProductForm& form) {
         description->handle.get(), description->product.get(), description->b.get(), description->a.get(),
         description->result.get(), description->result.get(), preference.get(), kMostAlgorithms, found.data(), &count);
     std::vector<MatrixProduct> products;
-    if (status == CUBLAS_STATUS_NOT_SUPPORTED) return products;
+    // What a card has none for is not answered alike by all versions.
+    if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_ARCH_MISMATCH ||
+        status == CUBLAS_STATUS_INVALID_VALUE)
+        return products;
     check(status, "asking for algorithms");
     for (int i = 0; i < count; ++i) {
         const cublasLtMatmulHeuristicResult_t& one = found[static_cast<std::size_t>(i)];

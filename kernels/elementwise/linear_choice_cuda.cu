@@ -1,6 +1,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <map>
+#include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "kernels/convolution/noise.h"
@@ -14,7 +17,7 @@
 #include "kernels/elementwise/linear_products.h"
 
 // Who computes the passes of a linear layer: our own kernels or, of many weights, one of cuBLASLt's algorithms where it
-// is measured to be faster, gives the same numbers on noise and the same bytes twice. Choices are kept as those of
+// is measured to be faster, gives the same elements on noise and the same bytes twice. Choices are kept as those of
 // convolutions are (kernels/convolution/cudnn/session.h), "0 own" or "0 ALGORITHM".
 namespace iwseg::cuda {
 namespace {
@@ -69,7 +72,7 @@ class LinearTrial {
         for (const float one : expected) largest = std::max(largest, std::abs(one));
         for (std::size_t i = 0; i < got.size(); ++i)
             if (!(std::abs(got[i] - expected[i]) <= allowed(form_.type) * largest))
-                return "number " + std::to_string(i) + " is " + std::to_string(got[i]) + " and should be " +
+                return "element " + std::to_string(i) + " is " + std::to_string(got[i]) + " and should be " +
                        std::to_string(expected[i]);
         results(layer);
         return first == checksum() ? "" : "two runs differ";
@@ -167,21 +170,36 @@ bool restore(const PlanFile& file, const std::string& key, const MatrixProductFo
     return product || text == kOwn;
 }
 
+void complain(const PlanFile& file) {
+    static bool complained = false;
+    if (std::exchange(complained, true)) return;
+    const std::string place = file.path().empty() ? "a file, as HOME is not set" : file.path();
+    std::fprintf(stderr,
+                 "iwseg: the choice cannot be kept in %s: large linear layers are measured again at each start, and "
+                 "results may differ in their last digits between starts\n",
+                 place.c_str());
+}
+
 std::optional<MatrixProduct> choose(const LinearForm& form, LinearPass pass, const std::string& card) {
+    static std::map<std::string, std::string> chosen;  // by key, for where they cannot be kept in a file
     const std::string key = card + ", " + name_of(form, pass);
     const MatrixProductForm product_form = product_of(form, pass);
     const PlanFile run(form.plan_file), user;
     std::optional<MatrixProduct> product;
     if (restore(run, key, product_form, product)) return product;
-    const auto keep = [&](const PlanFile& file) { file.store(key, "0 " + (product ? product->text() : kOwn)); };
-    if (!restore(user, key, product_form, product)) {
+    const auto text = [&] { return product ? product->text() : std::string(kOwn); };
+    if (const auto found = chosen.find(key); found != chosen.end()) {
+        product = matrix_product(product_form, found->second);
+    } else if (!restore(user, key, product_form, product)) {
         try {
             product = measured(form, pass);
-            keep(user);
-        } catch (const InputError&) {  // no memory: another start may have it
+            chosen[key] = text();
+            if (!user.store(key, "0 " + text())) complain(user);
+        } catch (
+            const InputError&) {  // no memory: another start may have it, but not that of a run, which stays as it is
         }
     }
-    keep(run);
+    run.store(key, "0 " + text());
     return product;
 }
 

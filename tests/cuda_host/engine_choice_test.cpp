@@ -153,8 +153,7 @@ TEST_F(EngineChoice, NoPlanIsUsedThatWasNeverRun) {
     standin::insert_card({.memory = 2 << 20});
     testing::internal::CaptureStderr();
     EXPECT_EQ(chosen(large()), "direct");
-    EXPECT_NE(testing::internal::GetCapturedStderr().find("there is no memory to try cuDNN's plans in"),
-              std::string::npos);
+    EXPECT_NE(testing::internal::GetCapturedStderr().find("there is no memory to try plans in"), std::string::npos);
 }
 
 TEST_F(EngineChoice, WorkspaceAboveWhatTwoTensorsTakeIsNotWorthIt) {

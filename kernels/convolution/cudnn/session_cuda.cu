@@ -145,13 +145,11 @@ std::vector<ChosenPlan> CudnnSession::plans(const CudnnProblem& wanted) const {
 
 CudnnSession::Chosen CudnnSession::measure(const std::vector<CudnnProblem>& forms, const CudnnProblem& wanted) {
     std::vector<ChosenPlan> all = plans(wanted);
-    const bool offered =
-        std::any_of(all.begin(), all.end(), [](const ChosenPlan& one) { return one.own == OwnEngine::none; });
+    const bool offered = std::any_of(all.begin(), all.end(), [](const ChosenPlan& one) { return one.is_cudnns(); });
     bool dropped = false;  // plans that there is no memory for
     const auto say = [&] {
         std::fprintf(stderr, "iwseg: %s for convolution %s; an own kernel, a slow one, takes it\n",
-                     dropped ? "there is no memory to try cuDNN's plans in" : "cuDNN has nothing",
-                     wanted.name().c_str());
+                     dropped ? "there is no memory to try plans in" : "cuDNN has nothing", wanted.name().c_str());
     };
     while (!all.empty()) {
         std::int64_t workspace = 0;
