@@ -19,12 +19,12 @@ namespace {
 constexpr std::int64_t kSmallestSlab = std::int64_t{1} << 17;  ///< voxels; less is not worth a thread
 constexpr std::int64_t kUncachedBytes = 16 << 20;              ///< labels that are more are not kept in the cache
 
-std::vector<Slab> cut_into_slabs(const Shape& shape, int connectivity, int threads) {
+std::vector<BundleSlab> cut_into_slabs(const Shape& shape, int connectivity, int threads) {
     const std::int64_t deep = with_bundling(connectivity, [](auto bundling) { return decltype(bundling)::kDeep; });
     const std::int64_t planes = (shape.d + deep - 1) / deep;
     const std::int64_t most = std::min<std::int64_t>(threads, shape.voxels() / kSmallestSlab);
     const std::int64_t count = std::clamp<std::int64_t>(most, 1, planes);
-    std::vector<Slab> slabs(count);
+    std::vector<BundleSlab> slabs(count);
     for (std::int64_t s = 0; s < count; ++s) {
         slabs[s].first_plane = s * planes / count;
         slabs[s].last_plane = (s + 1) * planes / count;
@@ -33,9 +33,9 @@ std::vector<Slab> cut_into_slabs(const Shape& shape, int connectivity, int threa
 }
 
 /// Every run's parent becomes its root. Returns the number of components; each slab learns how many begin before it.
-std::int32_t find_roots(std::vector<Slab>& slabs, std::int32_t* parent) {
+std::int32_t find_roots(std::vector<BundleSlab>& slabs, std::int32_t* parent) {
     std::int32_t count = 0;
-    for (Slab& slab : slabs) {
+    for (BundleSlab& slab : slabs) {
         slab.components_before = count;
         for (std::int32_t run = slab.first_run; run < slab.first_run + slab.runs; ++run) {
             const std::int32_t root = parent[parent[run]];  // a parent comes before its run, so it has its root
@@ -50,13 +50,13 @@ std::int32_t find_roots(std::vector<Slab>& slabs, std::int32_t* parent) {
 /// 0.
 std::int32_t label_volume(Stream stream, const std::uint8_t* mask, const Shape& shape, int connectivity,
                           std::int32_t* labels, std::vector<std::int64_t>* sizes) {
-    std::vector<Slab> slabs = cut_into_slabs(shape, connectivity, thread_count(stream));
+    std::vector<BundleSlab> slabs = cut_into_slabs(shape, connectivity, thread_count(stream));
     const auto count_of_slabs = static_cast<std::int64_t>(slabs.size());
     const auto each_slab = [&](auto&& body) { parallel_for(stream, count_of_slabs, body); };
     each_slab([&](std::int64_t s) { find_runs(connectivity, mask, shape, slabs[s]); });
 
     std::int32_t runs = 0;
-    for (Slab& slab : slabs) {
+    for (BundleSlab& slab : slabs) {
         slab.first_run = runs;
         runs += slab.runs;
     }

@@ -60,8 +60,9 @@ template <class B, const auto& kTouches>
 }
 
 template <class B, const auto& kTouches>
-[[gnu::always_inline]] inline void join_bundles(const Slab& slab, std::int64_t bundle, const Slab& other_slab,
-                                                std::int64_t other, std::int32_t* parent) {
+[[gnu::always_inline]] inline void join_bundles(const BundleSlab& slab, std::int64_t bundle,
+                                                const BundleSlab& other_slab, std::int64_t other,
+                                                std::int32_t* parent) {
     if (other_slab.is_empty(other)) return;
     const std::int64_t words = slab.words;
     const std::uint64_t* ours = slab.bits.get() + bundle * words * B::kRows;
@@ -91,8 +92,9 @@ template <class B, const auto& kTouches>
 
 /// Joins a bundle with the plane before it, in which `above` has its place.
 template <class B>
-[[gnu::always_inline]] inline void join_with_plane(const Slab& slab, std::int64_t bundle, const Slab& other_slab,
-                                                   std::int64_t above, std::int32_t* parent) {
+[[gnu::always_inline]] inline void join_with_plane(const BundleSlab& slab, std::int64_t bundle,
+                                                   const BundleSlab& other_slab, std::int64_t above,
+                                                   std::int32_t* parent) {
     join_bundles<B, B::kAbove>(slab, bundle, other_slab, above, parent);
     if constexpr (B::kHigh > 1) {
         const std::int64_t y = bundle % slab.high;
@@ -102,7 +104,7 @@ template <class B>
 }
 
 template <class B>
-IWSEG_VECTOR_CLONES void join_all(const Slab& slab, std::int32_t* parent) {
+IWSEG_VECTOR_CLONES void join_all(const BundleSlab& slab, std::int32_t* parent) {
     std::iota(parent + slab.first_run, parent + slab.first_run + slab.runs, slab.first_run);
     for (std::int64_t bundle = 0; bundle < slab.bundles(); ++bundle) {
         if (slab.is_empty(bundle)) continue;
@@ -112,7 +114,7 @@ IWSEG_VECTOR_CLONES void join_all(const Slab& slab, std::int32_t* parent) {
 }
 
 template <class B>
-IWSEG_VECTOR_CLONES void join_planes(const Slab& slab, const Slab& before, std::int32_t* parent) {
+IWSEG_VECTOR_CLONES void join_planes(const BundleSlab& slab, const BundleSlab& before, std::int32_t* parent) {
     for (std::int64_t bundle = 0; bundle < slab.high; ++bundle)
         if (!slab.is_empty(bundle))
             join_with_plane<B>(slab, bundle, before, before.bundles() - slab.high + bundle, parent);
@@ -120,11 +122,11 @@ IWSEG_VECTOR_CLONES void join_planes(const Slab& slab, const Slab& before, std::
 
 }  // namespace
 
-void join_slab(int connectivity, const Slab& slab, std::int32_t* parent) {
+void join_slab(int connectivity, const BundleSlab& slab, std::int32_t* parent) {
     with_bundling(connectivity, [&](auto bundling) { join_all<decltype(bundling)>(slab, parent); });
 }
 
-void join_seam(int connectivity, const Slab& slab, const Slab& before, std::int32_t* parent) {
+void join_seam(int connectivity, const BundleSlab& slab, const BundleSlab& before, std::int32_t* parent) {
     with_bundling(connectivity, [&](auto bundling) { join_planes<decltype(bundling)>(slab, before, parent); });
 }
 

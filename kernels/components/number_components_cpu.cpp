@@ -17,7 +17,7 @@ namespace {
 template <class B>
 class PlaneNumbering {
   public:
-    PlaneNumbering(const Slab& slab, const std::int32_t* root)
+    PlaneNumbering(const BundleSlab& slab, const std::int32_t* root)
         : slab_(slab), root_(root), marks_(slab.high * B::kRows * slab.words), before_(marks_.size()) {}
 
     /// Returns how many components begin up to this plane.
@@ -86,7 +86,7 @@ class PlaneNumbering {
         }
     }
 
-    const Slab& slab_;
+    const BundleSlab& slab_;
     const std::int32_t* root_;
     std::int64_t first_bundle_ = 0;
     std::int32_t first_run_ = 0, last_run_ = 0;
@@ -97,7 +97,7 @@ class PlaneNumbering {
 };
 
 template <class B>
-IWSEG_VECTOR_CLONES void number(const Slab& slab, const std::int32_t* root, std::int32_t* label) {
+IWSEG_VECTOR_CLONES void number(const BundleSlab& slab, const std::int32_t* root, std::int32_t* label) {
     PlaneNumbering<B> numbering(slab, root);
     std::int32_t count = slab.components_before;
     for (std::int64_t plane = 0; plane < slab.last_plane - slab.first_plane; ++plane)
@@ -106,7 +106,7 @@ IWSEG_VECTOR_CLONES void number(const Slab& slab, const std::int32_t* root, std:
 
 /// Runs of single rows are in the order of their first voxels.
 template <>
-void number<Bundling<6>>(const Slab& slab, const std::int32_t* root, std::int32_t* label) {
+void number<Bundling<6>>(const BundleSlab& slab, const std::int32_t* root, std::int32_t* label) {
     std::int32_t count = slab.components_before;
     for (std::int32_t run = slab.first_run; run < slab.first_run + slab.runs; ++run)
         if (root[run] == run) label[run] = ++count;
@@ -114,7 +114,7 @@ void number<Bundling<6>>(const Slab& slab, const std::int32_t* root, std::int32_
 
 }  // namespace
 
-void number_components(int connectivity, const Slab& slab, const std::int32_t* root, std::int32_t* label) {
+void number_components(int connectivity, const BundleSlab& slab, const std::int32_t* root, std::int32_t* label) {
     with_bundling(connectivity, [&](auto bundling) { number<decltype(bundling)>(slab, root, label); });
 }
 

@@ -78,7 +78,7 @@ struct RunStarts {
 };
 
 /// Whole planes, as one thread takes them. Runs are numbered through all slabs.
-struct Slab {
+struct BundleSlab {
     std::int64_t first_plane = 0, last_plane = 0;  ///< [first, last)
     std::int64_t high = 0, words = 0;              ///< bundles of a plane, and words of 64 columns of a bundle
     std::int32_t first_run = 0, runs = 0;
@@ -97,7 +97,7 @@ struct BundlePlace {
     std::int64_t z, y;
 };
 template <class B>
-[[gnu::always_inline]] inline BundlePlace place_of(const Slab& slab, std::int64_t bundle) {
+[[gnu::always_inline]] inline BundlePlace place_of(const BundleSlab& slab, std::int64_t bundle) {
     return {(slab.first_plane + bundle / slab.high) * B::kDeep, bundle % slab.high * B::kHigh};
 }
 
@@ -113,7 +113,7 @@ template <class B>
 
 /// Calls body(columns, run) for every run of a bundle, or for what lies of it among these 64 columns.
 template <class Body>
-[[gnu::always_inline]] inline void each_run(const Slab& slab, std::uint64_t columns, const RunStarts& starts,
+[[gnu::always_inline]] inline void each_run(const BundleSlab& slab, std::uint64_t columns, const RunStarts& starts,
                                             Body&& body) {
     std::int32_t run = slab.first_run + starts.before - 1;
     while (columns != 0) {
@@ -125,16 +125,16 @@ template <class Body>
 }
 
 /// Sets all of a slab but the numbers of what comes before it.
-void find_runs(int connectivity, const std::uint8_t* mask, const Shape& shape, Slab& slab);
+void find_runs(int connectivity, const std::uint8_t* mask, const Shape& shape, BundleSlab& slab);
 
 /// Joins runs of the slab that touch. parent: of every run of the volume, set here for those of the slab; never larger
 /// than its run.
-void join_slab(int connectivity, const Slab& slab, std::int32_t* parent);
+void join_slab(int connectivity, const BundleSlab& slab, std::int32_t* parent);
 /// The same for the slab's first plane and the last of the slab before it.
-void join_seam(int connectivity, const Slab& slab, const Slab& before, std::int32_t* parent);
+void join_seam(int connectivity, const BundleSlab& slab, const BundleSlab& before, std::int32_t* parent);
 
 /// root: of every run, the first run of its component. label: of roots in this slab, set here.
-void number_components(int connectivity, const Slab& slab, const std::int32_t* root, std::int32_t* label);
+void number_components(int connectivity, const BundleSlab& slab, const std::int32_t* root, std::int32_t* label);
 
 struct LabelSink {
     std::int32_t* labels;  ///< of the volume
@@ -142,7 +142,7 @@ struct LabelSink {
     bool past_cache;       ///< whether labels are too many for it
     bool clear;            ///< background becomes 0; else it is left as it was
 };
-void write_labels(int connectivity, const Slab& slab, const std::uint8_t* mask, const Shape& shape,
+void write_labels(int connectivity, const BundleSlab& slab, const std::uint8_t* mask, const Shape& shape,
                   const std::int32_t* root, const std::int32_t* label, const LabelSink& sink);
 
 }  // namespace iwseg::cpu

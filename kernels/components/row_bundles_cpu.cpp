@@ -22,7 +22,7 @@ namespace {
 }
 
 template <class B>
-IWSEG_VECTOR_CLONES void find(const std::uint8_t* mask, const Shape& shape, Slab& slab) {
+IWSEG_VECTOR_CLONES void find(const std::uint8_t* mask, const Shape& shape, BundleSlab& slab) {
     std::int32_t runs = 0;
     for (std::int64_t bundle = 0; bundle < slab.bundles(); ++bundle) {
         std::uint64_t* const bits = slab.bits.get() + bundle * slab.words * B::kRows;
@@ -51,7 +51,7 @@ IWSEG_VECTOR_CLONES void find(const std::uint8_t* mask, const Shape& shape, Slab
 
 }  // namespace
 
-void find_runs(int connectivity, const std::uint8_t* mask, const Shape& shape, Slab& slab) {
+void find_runs(int connectivity, const std::uint8_t* mask, const Shape& shape, BundleSlab& slab) {
     with_bundling(connectivity, [&](auto bundling) {
         using B = decltype(bundling);
         slab.words = (shape.w + 63) / 64;

@@ -15,7 +15,7 @@ constexpr int kAtOnce = 16;  ///< labels of a run that are stored at once: few r
 
 /// The label of every run, in the columns of its own; others are left. line: of whole words, and kAtOnce more.
 template <class B>
-[[gnu::always_inline]] inline void write_line(const Slab& slab, std::int64_t bundle, const std::int32_t* root,
+[[gnu::always_inline]] inline void write_line(const BundleSlab& slab, std::int64_t bundle, const std::int32_t* root,
                                               const std::int32_t* label, std::int32_t* line, std::int64_t* sizes) {
     for (std::int64_t word = 0; word < slab.words; ++word, line += 64) {
         const std::int64_t at = bundle * slab.words + word;
@@ -40,7 +40,7 @@ template <class B>
 
 /// Rows of bundles without runs, up to the first that has some or the plane's end. Returns the bundle after them.
 template <class B>
-[[gnu::always_inline]] inline std::int64_t skip_empty(const Slab& slab, std::int64_t bundle, const Shape& shape,
+[[gnu::always_inline]] inline std::int64_t skip_empty(const BundleSlab& slab, std::int64_t bundle, const Shape& shape,
                                                       const LabelSink& sink) {
     const BundlePlace place = place_of<B>(slab, bundle);
     const std::int64_t plane_end = (bundle / slab.high + 1) * slab.high;
@@ -65,8 +65,8 @@ template <class B>
 }
 
 template <class B>
-IWSEG_VECTOR_CLONES void write(const Slab& slab, const std::uint8_t* mask, const Shape& shape, const std::int32_t* root,
-                               const std::int32_t* label, const LabelSink& sink) {
+IWSEG_VECTOR_CLONES void write(const BundleSlab& slab, const std::uint8_t* mask, const Shape& shape,
+                               const std::int32_t* root, const std::int32_t* label, const LabelSink& sink) {
     std::vector<std::int32_t> line(slab.words * 64 + kAtOnce), row(sink.past_cache ? shape.w : 0);
     for (std::int64_t bundle = 0; bundle < slab.bundles();) {
         if (slab.is_empty(bundle)) {
@@ -94,7 +94,7 @@ IWSEG_VECTOR_CLONES void write(const Slab& slab, const std::uint8_t* mask, const
 
 }  // namespace
 
-void write_labels(int connectivity, const Slab& slab, const std::uint8_t* mask, const Shape& shape,
+void write_labels(int connectivity, const BundleSlab& slab, const std::uint8_t* mask, const Shape& shape,
                   const std::int32_t* root, const std::int32_t* label, const LabelSink& sink) {
     with_bundling(connectivity,
                   [&](auto bundling) { write<decltype(bundling)>(slab, mask, shape, root, label, sink); });
