@@ -288,7 +288,8 @@ constexpr WinogradTransforms kPairs = {source_avx512<16, Bf16, Bf16>, result_avx
 
 WinogradTransforms winograd_transforms(Vectors vectors, std::int64_t block, Type type, Type operands) {
     const bool halves = type == Type::bf16;
-    if (vectors == Vectors::eight && block == 8) return halves ? kOfEight<Bf16> : kOfEight<float>;
+    if (operands == Type::f32 && vectors == Vectors::eight && block == 8)
+        return halves ? kOfEight<Bf16> : kOfEight<float>;
 #if IWSEG_TAPS_ON_X86
     if (operands == Type::bf16 && halves && vectors == Vectors::avx512 && block == 16) return kPairs;
     if (vectors == Vectors::avx512 && block == 8) return halves ? kAvx512<8, Bf16> : kAvx512<8, float>;
