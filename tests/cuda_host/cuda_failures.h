@@ -33,13 +33,23 @@ class CudaFailures : public CudaHost {
         }
     }
 
-    /// The calls to be failed, from 1: of each function at most so many, by chance.
-    std::set<std::int64_t> chosen_calls(const std::vector<const char*>& calls, std::size_t most_of_each) {
-        std::map<std::string, std::vector<std::int64_t>> by_function;
-        for (std::size_t i = 0; i < calls.size(); ++i)
-            by_function[calls[i]].push_back(static_cast<std::int64_t>(i) + 1);
+    /// What makes calls alike, of which some are failed: the function, or also what is called before and after it. The
+    /// latter is a place in the code, which in a loop fails alike each time.
+    enum class Alike { by_function, by_place };
+
+    /// The calls to be failed, from 1: of those that are alike at most so many, by chance.
+    std::set<std::int64_t> chosen_calls(const std::vector<const char*>& calls, std::size_t most_of_each,
+                                        Alike alike = Alike::by_function) {
+        std::map<std::string, std::vector<std::int64_t>> groups;
+        for (std::size_t i = 0; i < calls.size(); ++i) {
+            std::string group = calls[i];
+            if (alike == Alike::by_place)
+                group =
+                    fmt::format("{} {} {}", i > 0 ? calls[i - 1] : "", group, i + 1 < calls.size() ? calls[i + 1] : "");
+            groups[group].push_back(static_cast<std::int64_t>(i) + 1);
+        }
         std::set<std::int64_t> chosen;
-        for (auto& [function, numbers] : by_function) {
+        for (auto& [group, numbers] : groups) {
             std::shuffle(numbers.begin(), numbers.end(), random_);
             if (numbers.size() > most_of_each) numbers.resize(most_of_each);
             chosen.insert(numbers.begin(), numbers.end());
@@ -50,13 +60,13 @@ class CudaFailures : public CudaHost {
     /// Work that returns what it computed, with each of the chosen calls failing once: see above. `allowed`: how far a
     /// result may lie off where a plan of cuDNN's was left out for the failure.
     void fail_in_turn(const std::function<Values()>& work, std::size_t most_of_each, standin::Failure failure,
-                      float allowed) {
+                      float allowed, Alike alike = Alike::by_function) {
         standin::take_calls();
         const Values expected = work();
         const std::vector<const char*> calls = standin::take_calls();
         ASSERT_FALSE(calls.empty());
         int thrown = 0;
-        for (const std::int64_t number : chosen_calls(calls, most_of_each)) {
+        for (const std::int64_t number : chosen_calls(calls, most_of_each, alike)) {
             SCOPED_TRACE(
                 fmt::format("call {} of {}, {}", number, calls.size(), calls[static_cast<std::size_t>(number) - 1]));
             Values got;
