@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "tests/cuda_standin/card.h"
+#include "tests/support/backends.h"
 
 namespace iwseg {
 namespace {
@@ -29,6 +30,7 @@ int main(int count, char** arguments) {
     const auto cache = std::filesystem::temp_directory_path() / ("iwseg_cuda_backends_" + std::to_string(::getpid()));
     ::setenv("XDG_CACHE_HOME", cache.c_str(), 1);
     iwseg::standin::insert_card({.seed = 1});
+    iwseg::cuda_stands_in = true;
     const int result = RUN_ALL_TESTS();
     std::filesystem::remove_all(cache);
     return result;

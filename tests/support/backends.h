@@ -19,6 +19,14 @@ inline const char* name_of(TestBackend backend) {
     return backend == TestBackend::cpu ? "cpu" : backend == TestBackend::simt ? "simt" : "cuda";
 }
 
+/// Whether CUDA's backend is that of the card that stands in for a real one.
+inline bool cuda_stands_in = false;
+
+/// Where kernels are no faster than some thousandth of what they are on a card.
+inline bool on_the_executor(TestBackend backend) {
+    return backend == TestBackend::simt || (backend == TestBackend::cuda && cuda_stands_in);
+}
+
 /// Throws InputError where there is no such device.
 inline const Backend& backend_of(TestBackend backend) {
     switch (backend) {
