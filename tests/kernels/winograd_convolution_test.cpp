@@ -8,22 +8,17 @@
 #include <string>
 
 #include "kernels/convolution/taps/tap_convolution.h"
-#include "kernels/cpu/thread_pool.h"
 #include "tests/support/winograd_passes.h"
 
 namespace iwseg {
 namespace {
 
 TEST_P(WinogradConvolution, AgreesForEveryWidthAndHeight) {
-    for (std::int64_t side = 1; side <= 24; ++side) {
-        expect_right(any({1, below(1, 20), below(1, 3), below(1, 5), side}, below(1, 20)));
-        expect_right(any({1, below(1, 20), below(1, 3), side, below(1, 5)}, below(1, 20)));
-    }
+    expect_right_for_every_width_and_height();
 }
 
 TEST_P(WinogradConvolution, AgreesForEveryNumberOfChannels) {
-    for (std::int64_t channels = 1; channels <= 48; ++channels)
-        expect_right(any({below(1, 2), channels, below(1, 3), below(1, 5), below(1, 5)}, below(1, 48)));
+    expect_right_for_every_number_of_channels();
 }
 
 TEST_P(WinogradConvolution, AgreesForSidesOfOneVoxel) {
@@ -67,21 +62,10 @@ TEST_P(WinogradConvolution, ComputesEachCallWithItsOwnWeights) {
 }
 
 TEST_P(WinogradConvolution, HasTheSameBytesOnAnyNumberOfThreads) {
+    // With 16 and 40 the work is cut into more items.
     for (const ConvolutionOptions& o :
-         {options({2, 24, 5, 13, 11}, 40), options({1, 70, 3, 4, 5}, 130), options({2, 16, 3, 40, 33}, 16, 1)}) {
-        // With 16 and 40 the work is cut into more items.
-        const Operands with = operands(o);
-        for (const cpu::Vectors v : vectors()) {
-            const Passes alone = run(o, with, v, {});
-            for (const int threads : {2, 3, 5, 16, 40}) {
-                ThreadPool pool(threads);
-                const Passes got = run(o, with, v, pool.stream());
-                EXPECT_EQ(got.dst.values, alone.dst.values);
-                EXPECT_EQ(got.diff_src.values, alone.diff_src.values);
-                EXPECT_EQ(got.diff_weights.values, alone.diff_weights.values);
-            }
-        }
-    }
+         {options({2, 24, 5, 13, 11}, 40), options({1, 70, 3, 4, 5}, 130), options({2, 16, 3, 40, 33}, 16, 1)})
+        for (const cpu::Vectors v : vectors()) expect_same_bytes_by({2, 3, 5, 16, 40}, o, v);
 }
 
 TEST_P(WinogradConvolution, IsNearlyAsExactAsTheDirectSums) {
@@ -118,23 +102,7 @@ TEST_P(WinogradConvolution, IsNearlyAsExactAsTheDirectSums) {
 }
 
 TEST_P(WinogradConvolution, IsNotFiniteExactlyWhereItsKernelTouchesWhatIsNot) {
-    for (const int depth : {1, 3})
-        for (const double bad : {static_cast<double>(NAN), HUGE_VAL, -HUGE_VAL}) {
-            const ConvolutionOptions o = options({2, 3, 4, 7, 9}, 5, depth);
-            Operands with = operands(o);
-            for (int i = 0; i < 3; ++i) {
-                with.src.at(below(0, 1), below(0, 2), below(0, 3), below(0, 6), below(0, 8)) = bad;
-                with.diff.at(below(0, 1), below(0, 4), below(0, 3), below(0, 6), below(0, 8)) = bad;
-            }
-            const Passes right = expected(o, with);
-            for (const cpu::Vectors v : vectors()) {
-                const Passes got = run(o, with, v, stream());
-                for (std::size_t i = 0; i < right.dst.values.size(); ++i)
-                    EXPECT_EQ(std::isfinite(got.dst.values[i]), std::isfinite(right.dst.values[i])) << i;
-                for (std::size_t i = 0; i < right.diff_src.values.size(); ++i)
-                    EXPECT_EQ(std::isfinite(got.diff_src.values[i]), std::isfinite(right.diff_src.values[i])) << i;
-            }
-        }
+    for (const int depth : {1, 3}) expect_not_finite_where_touched(depth);
 }
 
 TEST_P(WinogradConvolution, RefusesWhatItCannotTake) {

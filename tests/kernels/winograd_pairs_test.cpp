@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "kernels/convolution/taps/tap_convolution.h"
-#include "kernels/cpu/thread_pool.h"
 #include "tests/support/winograd_passes.h"
 
 namespace iwseg {
@@ -22,15 +21,11 @@ class WinogradPairs : public WinogradConvolution {
 };
 
 TEST_P(WinogradPairs, AgreeForEveryWidthAndHeight) {
-    for (std::int64_t side = 1; side <= 24; ++side) {
-        expect_right(any({1, below(1, 20), below(1, 3), below(1, 5), side}, below(1, 20)));
-        expect_right(any({1, below(1, 20), below(1, 3), side, below(1, 5)}, below(1, 20)));
-    }
+    expect_right_for_every_width_and_height();
 }
 
 TEST_P(WinogradPairs, AgreeForEveryNumberOfChannels) {
-    for (std::int64_t channels = 1; channels <= 48; ++channels)
-        expect_right(any({below(1, 2), channels, below(1, 3), below(1, 5), below(1, 5)}, below(1, 48)));
+    expect_right_for_every_number_of_channels();
     expect_right(any({2, 150, 2, 3, 5}, 200));
     expect_right(any({1, 3, 2, 37, 38}, 9));
 }
@@ -73,33 +68,12 @@ TEST_P(WinogradPairs, AreNearlyAsExactAsDirectSums) {
 }
 
 TEST_P(WinogradPairs, HaveTheSameBytesOnAnyNumberOfThreads) {
-    for (const ConvolutionOptions& o : {options({2, 24, 5, 13, 11}, 40), options({2, 16, 3, 40, 33}, 16, 1)}) {
-        const Operands with = operands(o);
-        const Passes alone = run(o, with, cpu::Vectors::avx512, {});
-        for (const int threads : {2, 5, 16}) {
-            ThreadPool pool(threads);
-            const Passes got = run(o, with, cpu::Vectors::avx512, pool.stream());
-            EXPECT_EQ(got.dst.values, alone.dst.values);
-            EXPECT_EQ(got.diff_src.values, alone.diff_src.values);
-            EXPECT_EQ(got.diff_weights.values, alone.diff_weights.values);
-        }
-    }
+    for (const ConvolutionOptions& o : {options({2, 24, 5, 13, 11}, 40), options({2, 16, 3, 40, 33}, 16, 1)})
+        expect_same_bytes_by({2, 5, 16}, o, cpu::Vectors::avx512);
 }
 
 TEST_P(WinogradPairs, AreNotFiniteExactlyWhereTheirKernelTouchesWhatIsNot) {
-    for (const double bad : {static_cast<double>(NAN), HUGE_VAL, -HUGE_VAL}) {
-        const ConvolutionOptions o = options({2, 3, 4, 7, 9}, 5);
-        Operands with = operands(o);
-        for (int i = 0; i < 3; ++i) {
-            with.src.at(below(0, 1), below(0, 2), below(0, 3), below(0, 6), below(0, 8)) = bad;
-            with.diff.at(below(0, 1), below(0, 4), below(0, 3), below(0, 6), below(0, 8)) = bad;
-        }
-        const Passes right = expected(o, with), got = run(o, with, cpu::Vectors::avx512, stream());
-        for (std::size_t i = 0; i < right.dst.values.size(); ++i)
-            EXPECT_EQ(std::isfinite(got.dst.values[i]), std::isfinite(right.dst.values[i])) << i;
-        for (std::size_t i = 0; i < right.diff_src.values.size(); ++i)
-            EXPECT_EQ(std::isfinite(got.diff_src.values[i]), std::isfinite(right.diff_src.values[i])) << i;
-    }
+    expect_not_finite_where_touched(3);
 }
 
 INSTANTIATE_TEST_SUITE_P(Forms, WinogradPairs,

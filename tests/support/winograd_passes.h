@@ -7,6 +7,7 @@
 
 #include "kernels/convolution/operands.h"
 #include "kernels/convolution/winograd/winograd_convolution.h"
+#include "kernels/cpu/thread_pool.h"
 #include "tests/support/convolution_operands.h"
 #include "tests/support/convolution_products.h"
 #include "tests/support/operation_references.h"
@@ -176,6 +177,47 @@ class WinogradConvolution : public ConvolutionPassTest {
         for (const cpu::Vectors v : vectors()) {
             SCOPED_TRACE(name_of(v));
             expect_right(o, with, run(o, with, v, stream()));
+        }
+    }
+
+    void expect_right_for_every_width_and_height() {
+        for (std::int64_t side = 1; side <= 24; ++side) {
+            expect_right(any({1, below(1, 20), below(1, 3), below(1, 5), side}, below(1, 20)));
+            expect_right(any({1, below(1, 20), below(1, 3), side, below(1, 5)}, below(1, 20)));
+        }
+    }
+    void expect_right_for_every_number_of_channels() {
+        for (std::int64_t channels = 1; channels <= 48; ++channels)
+            expect_right(any({below(1, 2), channels, below(1, 3), below(1, 5), below(1, 5)}, below(1, 48)));
+    }
+    void expect_same_bytes_by(const std::vector<int>& thread_counts, const ConvolutionOptions& o, cpu::Vectors v) {
+        const Operands with = operands(o);
+        const Passes alone = run(o, with, v, {});
+        for (const int threads : thread_counts) {
+            ThreadPool pool(threads);
+            const Passes got = run(o, with, v, pool.stream());
+            EXPECT_EQ(got.dst.values, alone.dst.values);
+            EXPECT_EQ(got.diff_src.values, alone.diff_src.values);
+            EXPECT_EQ(got.diff_weights.values, alone.diff_weights.values);
+        }
+    }
+    /// Of results whose kernel touches what is not finite, and of no others.
+    void expect_not_finite_where_touched(int depth) {
+        for (const double bad : {static_cast<double>(NAN), HUGE_VAL, -HUGE_VAL}) {
+            const ConvolutionOptions o = options({2, 3, 4, 7, 9}, 5, depth);
+            Operands with = operands(o);
+            for (int i = 0; i < 3; ++i) {
+                with.src.at(below(0, 1), below(0, 2), below(0, 3), below(0, 6), below(0, 8)) = bad;
+                with.diff.at(below(0, 1), below(0, 4), below(0, 3), below(0, 6), below(0, 8)) = bad;
+            }
+            const Passes right = expected(o, with);
+            for (const cpu::Vectors v : vectors()) {
+                const Passes got = run(o, with, v, stream());
+                for (std::size_t i = 0; i < right.dst.values.size(); ++i)
+                    EXPECT_EQ(std::isfinite(got.dst.values[i]), std::isfinite(right.dst.values[i])) << i;
+                for (std::size_t i = 0; i < right.diff_src.values.size(); ++i)
+                    EXPECT_EQ(std::isfinite(got.diff_src.values[i]), std::isfinite(right.diff_src.values[i])) << i;
+            }
         }
     }
 
