@@ -5,7 +5,10 @@ if(NOT IWSEG_CUDA STREQUAL "OFF")
     check_language(CUDA)
     if(CMAKE_CUDA_COMPILER)
         # Fixed, so that a build does not depend on the card at hand: Turing to Blackwell, where nvcc knows it, and
-        # Hopper's PTX for what comes after.
+        # Hopper's PTX for what comes after. Others: CMAKE_CUDA_ARCHITECTURES, or CUDAARCHS in the environment.
+        if(NOT CMAKE_CUDA_ARCHITECTURES AND NOT "$ENV{CUDAARCHS}" STREQUAL "")
+            set(CMAKE_CUDA_ARCHITECTURES "$ENV{CUDAARCHS}" CACHE STRING "compute capabilities")
+        endif()
         set(chosen_architectures "${CMAKE_CUDA_ARCHITECTURES}")
         if(NOT chosen_architectures)
             set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 86-real 89-real 90 CACHE STRING "compute capabilities")
@@ -43,8 +46,11 @@ function(iwseg_add_cuda_kernels)
     endif()
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/*.cu)
     target_sources(iwseg_kernels PRIVATE ${sources})
-    target_include_directories(iwseg_kernels SYSTEM PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:${CUDNN_INCLUDE}>)
-    target_link_libraries(iwseg_kernels PRIVATE CUDA::cudart_static CUDA::cublas CUDA::cublasLt ${CUDNN_LIBRARY})
+    # Only .cu see CUDA's headers: what is compiled for the CPU is the same with a CUDA backend and without.
+    target_include_directories(iwseg_kernels SYSTEM PRIVATE
+                               "$<$<COMPILE_LANGUAGE:CUDA>:${CUDAToolkit_INCLUDE_DIRS};${CUDNN_INCLUDE}>")
+    target_link_libraries(iwseg_kernels PRIVATE
+        "$<LINK_ONLY:CUDA::cudart_static;CUDA::cublas;CUDA::cublasLt;${CUDNN_LIBRARY}>")
     set_target_properties(iwseg_kernels PROPERTIES CUDA_COMPILER_LAUNCHER
         ${PROJECT_SOURCE_DIR}/cmake/keep_resource_report.sh)
     # -fmad stays on: kernels are held to references in double precision, not to the CPU's bits.

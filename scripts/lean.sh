@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Builds iwseg without oneDNN, with all that it needs beyond the C library held in it, into build/lean/installed, and says how
 # large the program and libiwseg.so are. Ends with exit code 1 where one of them has 8 MB or more, or needs another library.
-# usage: scripts/lean.sh
+# usage: scripts/lean.sh [OPTION...]   OPTION: of cmake, for example -D IWSEG_WERROR=ON
 # Installs what is missing from Debian (scripts/setup.sh).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scripts/setup.sh
 most=8000000 failed=0
 cmake --preset release -B build/lean -D IWSEG_STATIC=ON -D IWSEG_ONEDNN=OFF -D IWSEG_CUDA=OFF \
-    -D IWSEG_TESTS=OFF >/dev/null
+    -D IWSEG_TESTS=OFF "$@" >/dev/null
 cmake --build build/lean --target iwseg
 cmake --install build/lean --prefix build/lean/installed --strip >/dev/null
 for file in build/lean/installed/bin/iwseg build/lean/installed/lib*/{,*/}libiwseg.so; do

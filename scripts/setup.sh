@@ -42,7 +42,7 @@ if [[ ${1:-} == --list ]]; then
 fi
 arm=(g++-aarch64-linux-gnu qemu-user googletest)  # GoogleTest's sources
 if [[ ${1:-} == --checks ]]; then
-    packages+=(clang-14 clang-format-14 clang-tidy-14 libomp-14-dev "${arm[@]}")
+    packages+=(ccache clang-14 clang-format-14 clang-tidy-14 libomp-14-dev "${arm[@]}")
     shift
 elif [[ ${1:-} == --arm ]]; then
     packages+=("${arm[@]}")

@@ -13,8 +13,7 @@ scripts/setup.sh
 # Where nvcc is, all CUDA code is compiled too; sanitizers do not reach into it, but into its run on the CPU.
 cuda=AUTO
 [[ $preset == asan ]] && cuda=OFF
-# Warnings are errors here, and nowhere else: another compiler has others. Each file is compiled by itself, so that it
-# includes what it uses.
-cmake --preset "$preset" -D IWSEG_CUDA=$cuda -D IWSEG_WERROR=ON -D CMAKE_UNITY_BUILD=OFF
+# Warnings are errors here, and nowhere else: another compiler has others.
+cmake --preset "$preset" -D IWSEG_CUDA=$cuda -D IWSEG_WERROR=ON
 cmake --build --preset "$preset"
 ctest --test-dir "build/$preset" --output-on-failure --parallel "$(nproc)" "$@"
