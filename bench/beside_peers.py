@@ -1,6 +1,6 @@
 """Times iwseg beside its peers on the same machine, interleaved, and prints medians, spreads and ratios.
 
-    bench/beside_peers.py --iwseg build/release/bin/iwseg --shared ../shared --out bench/results/cpu.json [--only step]
+    bench/beside_peers.py --iwseg build/release/bin/iwseg --shared ../shared --out bench/results/cpu_avx512.json [--only step]
 
 Each measurement is a process of its own; a ratio is the peer's time over ours in the same round, and of those the
 median. With --isa avx2 all are kept to AVX2, those that can be: iwseg by IWSEG_ISA, PyTorch and OpenVINO, whose

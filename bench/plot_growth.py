@@ -1,6 +1,6 @@
 """Draws how time and memory grow with the voxels, from what bench/beside_peers.py --only growth measured.
 
-    bench/plot_growth.py bench/results/cpu.json docs/growth.svg
+    bench/plot_growth.py bench/results/cpu_avx512_bf16.json docs/growth.svg
 
 Both axes are logarithmic: what is linear in the voxels lies on a line of slope one, like the grey one. Needs matplotlib.
 """
