@@ -106,29 +106,36 @@ class Table:
         return a, b
 
 
+def torch_step(table, python):
+    """What runs PyTorch's step with the arguments it is given; none where it is missing."""
+    o = table.options
+    has_torch = o.oracle and table.peer(python, "torch_import")
+    return (lambda arguments: run_json([python, o.oracle, *arguments])) if has_torch else None
+
+
 def step(table):
     o = table.options
+
+    def beside(torch, what, arguments, target):
+        """Adds the seconds of a step, and returns what was measured and the peer's name."""
+        a, b = table.rounds(lambda: table.ours("step", *arguments), torch and (lambda: torch(arguments)))
+        name = "torch " + b[0]["torch"] if b else None
+        table.add(what, [r["step_seconds_median"] for r in a], [r["step_seconds_median"] for r in b],
+                  target=target if b else None, peer=name)
+        return a, b, name
+
+    steps = {python: torch_step(table, python) for python in o.pythons}
     precisions = (("fp32", 1 / 0.50, 1 / 0.40), ("bf16", 1 / 0.50, 1 / 0.35))
     for precision, target, memory_target in (("fp32", 1 / 0.65, 1 / 0.40),) if o.isa else precisions:
         arguments = [*STEP, "--precision", precision, "--steps", o.steps]
-        for python in o.pythons:
-            has_torch = o.oracle and table.peer(python, "torch_import")
-            torch = (lambda: run_json([python, o.oracle, *arguments])) if has_torch else None
-            a, b = table.rounds(lambda: table.ours("step", *arguments), torch)
-            name = "torch " + b[0]["torch"] if b else None
-            table.add(f"training step, 2 x 64^3, {precision}", [r["step_seconds_median"] for r in a],
-                      [r["step_seconds_median"] for r in b], target=target if b else None, peer=name)
-            table.add(f"  its memory", [r["peak_bytes"] / 1e9 for r in a], [r["peak_bytes"] / 1e9 for r in b], "GB",
+        for torch in steps.values():
+            a, b, name = beside(torch, f"training step, 2 x 64^3, {precision}", arguments, target)
+            table.add("  its memory", [r["peak_bytes"] / 1e9 for r in a], [r["peak_bytes"] / 1e9 for r in b], "GB",
                       memory_target if b else None, name)
             if precision == "bf16" and b:
-                wide = [run_json([python, o.oracle, *STEP, "--precision", "fp32", "--steps", o.steps])["step_seconds_median"]
-                        for _ in a]
+                wide = [torch([*STEP, "--precision", "fp32", "--steps", o.steps])["step_seconds_median"] for _ in a]
                 table.add("  against PyTorch's fp32", [r["step_seconds_median"] for r in a], wide, target=1 / 0.27, peer=name)
-    has_torch = o.oracle and table.peer(sys.executable, "torch_import")
-    torch = (lambda: run_json([sys.executable, o.oracle, *SMALL_STEP])) if has_torch else None
-    a, b = table.rounds(lambda: table.ours("step", *SMALL_STEP), torch)
-    table.add("training step, 2 x 32^3, widths 8 to 64, fp32", [r["step_seconds_median"] for r in a],
-              [r["step_seconds_median"] for r in b], target=1 / 0.40 if b else None, peer="torch " + b[0]["torch"] if b else None)
+    beside(steps[sys.executable], "training step, 2 x 32^3, widths 8 to 64, fp32", SMALL_STEP, 1 / 0.40)
 
 
 def kernels(table):
