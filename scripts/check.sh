@@ -39,7 +39,7 @@ begin "formatting"
 git ls-files -- '*.cpp' '*.h' '*.cu' '*.cuh' | xargs -d '\n' clang-format-14 --dry-run --Werror
 
 begin "libraries without applications, by clang"
-# Each file by itself, without what scripts/test.sh reads first for all tests: it includes what it uses.
+# Without the headers that scripts/test.sh has read for all tests, so that each file includes what it uses.
 clang=(-D CMAKE_CXX_COMPILER=clang++-14 -D IWSEG_CUDA=OFF -D IWSEG_WERROR=ON -D CMAKE_DISABLE_PRECOMPILE_HEADERS=ON)
 # Only whether it compiles, links and runs is asked: -O0 does that soonest.
 cmake --preset debug -B build/library "${clang[@]}" -D CMAKE_CXX_FLAGS_DEBUG=-O0 -D IWSEG_APPS=OFF -D IWSEG_ONEDNN=ON
